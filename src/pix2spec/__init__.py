@@ -1,0 +1,36 @@
+"""Generate a galaxy's optical spectrum from its survey photometry, with calibrated uncertainty.
+
+>>> import pix2spec                                   # doctest: +SKIP
+>>> model = pix2spec.load()                           # doctest: +SKIP
+>>> ensemble = model.generate("cutout.fits")          # doctest: +SKIP
+>>> ensemble.plot()                                   # doctest: +SKIP
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+
+__version__ = version("pix2spec")
+
+# Public name -> module that defines it. Loaded on first use, so that `import pix2spec` and
+# `pix2spec --help` do not pay for torch and astropy.
+_PUBLIC = {
+    "load": "pix2spec.generate",
+    "Generator": "pix2spec.generate",
+    "Ensemble": "pix2spec.ensemble",
+    "SpectralGrid": "pix2spec.grid",
+    "Survey": "pix2spec.survey",
+    "Pair": "pix2spec.data.schema",
+    "Dataset": "pix2spec.data.dataset",
+    "InputError": "pix2spec.errors",
+}
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'pix2spec' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,21 @@
+"""The one error that users see when their input is at fault."""
+
+__all__ = ["InputError"]
+
+
+class InputError(ValueError):
+    """Input that cannot be used: says which file or object, which field, and what to do about it.
+
+    Parameters
+    ----------
+    where : str or path
+        The file, object id or setting at fault.
+    what : str
+        What is wrong with it.
+    mend : str, optional
+        What the user can do.
+    """
+
+    def __init__(self, where, what: str, mend: str = ""):
+        self.where, self.what, self.mend = str(where), what, mend
+        super().__init__(f"{where}: {what}" + (f" ({mend})" if mend else ""))

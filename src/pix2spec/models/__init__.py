@@ -1,0 +1,1 @@
+"""Networks: denoisers, condition encoders, the contrastive pair."""
