@@ -74,6 +74,8 @@ class SpectralGrid:
         loglam = np.asarray(loglam, float)
         if loglam.ndim != 1 or len(loglam) < 2 or not np.isfinite(loglam).all():
             raise InputError(where, "its wavelengths are missing or not finite")
+        if any(len(column) != len(loglam) for column in columns):
+            raise InputError(where, "its columns differ in length from its wavelengths")
         offset = (self.start - loglam[0]) / self.step
         first = round(offset)
         lattice = loglam[0] + self.step * np.arange(len(loglam))

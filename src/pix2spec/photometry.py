@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["filter_matrix", "synthetic_photometry"]
+__all__ = ["filter_matrix", "fit_amplitude", "synthetic_photometry"]
 
 NANOMAGGY = 3.631e-29  # erg/s/cm2/Hz: the AB zero point times 1e-9
 C_ANGSTROM = 2.99792458e18  # speed of light in Angstrom/s
@@ -62,3 +62,48 @@ def synthetic_photometry(
     Bands that reach outside the spectrum (SDSS u and z on the default grid) come out as NaN.
     """
     return flux @ filter_matrix(wave, filters, min_coverage)
+
+
+def fit_amplitude(
+    x: np.ndarray, weights: np.ndarray, photometry: np.ndarray, ivar: np.ndarray, fit_offset: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scale (and offset) that make spectra of unknown units agree with observed band fluxes.
+
+    Synthetic photometry is linear in the spectrum, so this is weighted least squares:
+    ``photometry = offset * (1 @ weights) + scale * (x @ weights)``.
+
+    Parameters
+    ----------
+    x : array (n, L)
+        Spectra in relative units.
+    weights : array (L, B)
+        From `filter_matrix`; bands with NaN weights are not used.
+    photometry, ivar : array (B,)
+        Observed fluxes in nanomaggies and their inverse variances (0: not observed).
+    fit_offset : bool
+        Whether the spectra also lost their zero point (min-max scaling): needs two bands or more.
+
+    Returns
+    -------
+    offset, scale : array (n, 1)
+        ``flux = offset + scale * x``. NaN where the bands do not determine them with scale > 0.
+    """
+    used = np.isfinite(weights).all(0) & (ivar > 0) & np.isfinite(photometry)
+    if used.sum() < 1 + fit_offset:
+        nothing = np.full((len(x), 1), np.nan)
+        return nothing, nothing
+    # Percent errors would let one bright band rule: the calibration of spectra is no better than 2 %.
+    sigma = np.hypot(1 / np.sqrt(ivar[used]), 0.02 * np.abs(photometry[used]))
+    flat, synthetic = weights[:, used].sum(0) / sigma, x @ weights[:, used] / sigma
+    target = photometry[used] / sigma
+    if fit_offset:
+        ss, sf, ff = (synthetic**2).sum(1), synthetic @ flat, flat @ flat
+        st, ft = synthetic @ target, flat @ target
+        determinant = ss * ff - sf**2
+        scale = (st * ff - ft * sf) / determinant
+        offset = (ft - scale * sf) / ff
+    else:
+        scale = synthetic @ target / (synthetic**2).sum(1)
+        offset = np.zeros_like(scale)
+    bad = ~(np.isfinite(scale) & (scale > 0))
+    return np.where(bad, np.nan, offset)[:, None], np.where(bad, np.nan, scale)[:, None]

@@ -1,8 +1,10 @@
 """Datasets on disk: Parquet shards written atomically, read memory-mapped."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +37,7 @@ def write_table_atomically(table: pa.Table, path: Path) -> None:
     Raises
     ------
     OSError
-        For example when the disk is full; nothing is left behind.
+        For example when the disk is full; it names `path`, and nothing is left behind.
     """
     temporary = path.with_name(path.name + ".partial")
     try:
@@ -43,8 +45,11 @@ def write_table_atomically(table: pa.Table, path: Path) -> None:
         with open(temporary, "rb+") as stream:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # Arrow's own does not say which file
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise OSError(error.errno or errno.EIO, f"cannot write a shard: {reason}", str(path)) from error
         raise
 
 
@@ -56,9 +61,24 @@ def _to_table(pairs: list[Pair], info: DatasetInfo) -> pa.Table:
             p.truth.get(column.name) if column.name in info.truth else getattr(p, column.name) for p in pairs
         ]
         if column.name in VECTORS:
-            values = [None if v is None else np.asarray(v).ravel() for v in values]
-        arrays.append(pa.array(values, column.type))
+            values = [_flat(p, v, column) for p, v in zip(pairs, values)]
+        try:
+            arrays.append(pa.array(values, column.type))
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            where = f"pairs {pairs[0].object_id} to {pairs[-1].object_id}"
+            raise InputError(where, f"column {column.name!r}: {error}") from error
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _flat(pair: Pair, value, column: pa.Field):
+    """One value of a vector column as a flat array of the column's type, its length verified."""
+    if value is None:
+        return None
+    flat = np.asarray(value).ravel()
+    if len(flat) != column.type.list_size:
+        what = f"its {column.name} has {len(flat)} values, the dataset's have {column.type.list_size}"
+        raise InputError(pair.object_id, what)
+    return flat.astype(column.type.value_type.to_pandas_dtype(), copy=False)
 
 
 def write_dataset(
@@ -108,29 +128,14 @@ class Dataset:
     """
 
     def __init__(self, path: str | Path, split: str | None = None):
-        import datasets
-
+        if split not in (None, "train", "val", "test"):
+            raise InputError("split", f"{split!r} is not train, val or test")
         self.path = Path(path)
-        shards = [self.path] if self.path.is_file() else sorted(self.path.glob("*.parquet"))
-        if not shards:
-            raise InputError(path, "no Parquet shards there", "make a dataset with `pix2spec data simulate`")
-        schemas = [pq.read_schema(shard) for shard in shards]
-        self.info = DatasetInfo.from_schema(schemas[0], where=shards[0])
-        for shard, schema in zip(shards, schemas):
-            if not schema.equals(schemas[0]):
-                raise InputError(shard, f"its columns differ from those of {shards[0].name}")
-        silent = not datasets.utils.logging.is_progress_bar_enabled()
-        datasets.disable_progress_bars()
-        try:
-            rows = datasets.Dataset.from_parquet([str(s) for s in shards])
-        finally:
-            if not silent:
-                datasets.enable_progress_bars()
-        self.rows = rows.with_format("arrow")
-        self.indices = np.arange(len(rows))
+        shards = shard_paths(path)
+        self.info = read_info(shards)
+        self.rows = _memory_map(shards)
+        self.indices = np.arange(len(self.rows))
         if split is not None:
-            if split not in ("train", "val", "test"):
-                raise InputError("split", f"{split!r} is not train, val or test")
             groups = self.rows.select_columns("group_id")[:]["group_id"].to_pylist()
             self.indices = np.array([i for i, g in enumerate(groups) if split_of(g) == split], dtype=int)
 
@@ -144,34 +149,125 @@ class Dataset:
         """
         rows = self.rows if columns is None else self.rows.select_columns(list(columns))
         table = rows[np.atleast_1d(self.indices[index])]
-        return {name: self._numpy(name, table[name]) for name in table.column_names}
+        return {name: to_numpy(name, table[name], self.info) for name in table.column_names}
 
-    def _numpy(self, name: str, column: pa.ChunkedArray):
-        column = column.combine_chunks()
-        if isinstance(column, pa.ChunkedArray):  # older pyarrow
-            column = pa.concat_arrays(column.chunks)
-        if pa.types.is_string(column.type):
-            return np.array(column.to_pylist(), dtype=object)
-        if not pa.types.is_fixed_size_list(column.type):
-            return column.to_numpy(zero_copy_only=False)
-        size = column.type.list_size
-        shape = (-1, *self.info.image_shape) if name == "image" else (-1, size)
-        if column.null_count == 0:
-            return column.flatten().to_numpy(zero_copy_only=False).reshape(shape)
-        is_float = pa.types.is_floating(column.type.value_type)
-        missing = 0 if name.endswith("ivar") or not is_float else np.nan
-        values = np.full((len(column), size), missing, np.float32 if is_float else np.int32)
-        present = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-        values[present] = column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, size)
-        return values.reshape(shape)
+    def having(self, *columns: str) -> np.ndarray:
+        """Positions of the pairs in which none of `columns` is missing; no values are read."""
+        present = np.ones(len(self), bool)
+        for name in columns:
+            valid = self.rows.data.column(name).is_valid()
+            present &= valid.to_numpy(zero_copy_only=False)[self.indices]
+        return np.flatnonzero(present)
 
     def __getitem__(self, i: int) -> Pair:
-        batch = self.batch([i])
-        values = {n: batch[n][0] for n in TEXTS} | {n: float(batch[n][0]) for n in SCALARS}
         row = self.rows[[int(self.indices[i])]]
+        values = {name: to_numpy(name, row[name], self.info)[0] for name in row.column_names}
         for name in VECTORS:
-            values[name] = None if row[name].null_count else batch[name][0]
-        return Pair(**values, truth={n: batch[n][0] for n in self.info.truth})
+            if row[name].null_count:
+                values[name] = None
+        scalars = {name: float(values.pop(name)) for name in SCALARS}
+        truth = {name: values.pop(name) for name in self.info.truth}
+        return Pair(**values, **scalars, truth=truth)
 
     def __iter__(self) -> Iterator[Pair]:
         return (self[i] for i in range(len(self)))
+
+
+def shard_paths(path: str | Path) -> list[Path]:
+    """Shards of a dataset, in order; what a killed writer left (``*.partial``) is never among them.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    path = Path(path)
+    shards = [path] if path.is_file() else sorted(path.glob("*.parquet"))
+    if not shards:
+        raise InputError(path, "no Parquet shards there", "make a dataset with `pix2spec data simulate`")
+    return shards
+
+
+def read_schema(shard: Path) -> pa.Schema:
+    """Schema of one shard; a truncated or foreign file is an `InputError` that names it."""
+    try:
+        return pq.read_schema(shard)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        what = f"the shard is truncated, damaged or not Parquet: {str(error).splitlines()[0]}"
+        raise InputError(shard, what, "copy it again, or delete it") from error
+
+
+def read_info(shards: list[Path]) -> DatasetInfo:
+    """Facts of a dataset, the same in every shard."""
+    schemas = [read_schema(shard) for shard in shards]
+    info = DatasetInfo.from_schema(schemas[0], where=shards[0])
+    for shard, schema in zip(shards, schemas):
+        if not schema.equals(schemas[0]):
+            raise InputError(shard, f"its columns differ from those of {shards[0].name}")
+        other = DatasetInfo.from_schema(schema, where=shard)
+        if replace(other, provenance=info.provenance) != info:
+            raise InputError(shard, f"its grid, survey or images differ from those of {shards[0].name}")
+    return info
+
+
+def _memory_map(shards: list[Path]):
+    """Arrow rows of the shards, converted once into the Hugging Face cache and memory-mapped there."""
+    import datasets
+
+    silent = not datasets.utils.logging.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    # A cache of its own for each content: `datasets` tells files apart by name and time only.
+    cache = Path(datasets.config.HF_DATASETS_CACHE) / f"pix2spec-{_fingerprint(shards)}"
+    try:
+        rows = datasets.Dataset.from_parquet([str(s) for s in shards], cache_dir=str(cache))
+    except (pa.ArrowException, datasets.exceptions.DatasetsError) as error:
+        broken = next((s for s in shards if not _readable(s)), shards[0].parent)
+        raise InputError(
+            broken, f"the shard is damaged: {error.__cause__ or error}", "make it again"
+        ) from error
+    finally:
+        if not silent:
+            datasets.enable_progress_bars()
+    return rows.with_format("arrow")
+
+
+def _fingerprint(shards: list[Path]) -> str:
+    """Hash of the shards' names, sizes, times and footers (which hold sizes and extremes of columns)."""
+    digest = hashlib.blake2b(digest_size=12)
+    for shard in shards:
+        stat = shard.stat()
+        digest.update(f"{shard.resolve()} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}".encode())
+        with open(shard, "rb") as stream:
+            stream.seek(max(stat.st_size - 65536, 0))
+            digest.update(stream.read())
+    return digest.hexdigest()
+
+
+def _readable(shard: Path) -> bool:
+    try:
+        for _ in pq.ParquetFile(shard).iter_batches(64):
+            pass
+    except (pa.ArrowException, OSError, ValueError):
+        return False
+    return True
+
+
+def to_numpy(name: str, column: pa.ChunkedArray, info: DatasetInfo) -> np.ndarray:
+    """Column of a dataset as an array with a leading axis; nulls become NaN (ivar, mask: 0)."""
+    column = column.combine_chunks()
+    if isinstance(column, pa.ChunkedArray):  # older pyarrow
+        column = pa.concat_arrays(column.chunks)
+    if pa.types.is_string(column.type):
+        return np.array(column.to_pylist(), dtype=object)
+    if not pa.types.is_fixed_size_list(column.type):
+        return column.to_numpy(zero_copy_only=False)
+    size = column.type.list_size
+    shape = (-1, *info.image_shape) if name == "image" else (-1, size)
+    if column.null_count == 0:
+        return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), *shape[1:])
+    is_float = pa.types.is_floating(column.type.value_type)
+    missing = 0 if name.endswith("ivar") or not is_float else np.nan
+    values = np.full((len(column), size), missing, np.float32 if is_float else np.int32)
+    present = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+    values[present] = column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, size)
+    return values.reshape(len(column), *shape[1:])

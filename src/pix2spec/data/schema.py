@@ -97,8 +97,16 @@ class DatasetInfo:
             raise InputError(
                 where, "it is Parquet, but not a pix2spec dataset", "make one with `pix2spec data`"
             )
-        values = json.loads(raw)
-        if values["schema_version"] != SCHEMA_VERSION:
-            raise InputError(where, f"schema version {values['schema_version']} is not {SCHEMA_VERSION}")
-        grid, survey = SpectralGrid(**values.pop("grid")), Survey.from_dict(values.pop("survey"))
-        return cls(grid=grid, survey=survey, **values)
+        try:
+            values = json.loads(raw)
+            version = values["schema_version"]
+            if version == SCHEMA_VERSION:
+                grid, survey = SpectralGrid(**values.pop("grid")), Survey.from_dict(values.pop("survey"))
+                return cls(grid=grid, survey=survey, **values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(where, f"its pix2spec metadata are damaged: {error}", "make it again") from error
+        raise InputError(
+            where,
+            f"schema version {version} is not {SCHEMA_VERSION}",
+            "read it with the version of pix2spec that made it, or make it again",
+        )

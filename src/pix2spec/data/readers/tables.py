@@ -1,0 +1,319 @@
+"""Catalogues (CSV, FITS, VOTable, Parquet) to band fluxes in nanomaggies."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+
+from pix2spec.data.readers.files import fits_hdus, reading, sniff, spec_id
+from pix2spec.errors import InputError
+from pix2spec.survey import SDSS, Survey
+
+__all__ = ["ERROR_FLOOR", "ERROR_FRACTION", "assumed_ivar", "photometry_from_table", "read_table", "redshift"]
+
+ERROR_FRACTION = 0.05
+ERROR_FLOOR = 0.05  # nanomaggies
+FAINTEST, BRIGHTEST = 32.0, 1.0  # magnitudes outside are fillers such as -9999, 0 or 99
+
+# (column pattern, patterns of its error, unit); the first whose every band is there is used. Fibre
+# quantities come first, because they refer to the aperture of the spectrum.
+PATTERNS = [
+    ("fiberflux_{}", ("fiberflux_ivar_{}",), "ivar"),
+    ("calibflux_{}", ("calibflux_ivar_{}",), "ivar"),
+    ("flux_{}", ("flux_ivar_{}", "ivar_{}"), "ivar"),
+    ("flux_{}", ("flux_err_{}", "fluxerr_{}", "flux_{}_err"), "flux"),
+    ("fibermag_{}", ("fibermagerr_{}",), "mag"),
+    ("modelmag_{}", ("modelmagerr_{}",), "mag"),
+    ("cmodelmag_{}", ("cmodelmagerr_{}",), "mag"),
+    ("psfmag_{}", ("psfmagerr_{}",), "mag"),
+    ("petromag_{}", ("petromagerr_{}",), "mag"),
+    ("mag_{}", ("mag_err_{}", "magerr_{}", "mag_{}_err"), "mag"),
+    ("{}", ("err_{}", "{}_err", "{}err", "magerr_{}"), "mag"),
+]
+VECTORS = ("calibflux", "calibflux_ugriz", "fiberflux", "photometry")
+OBJECT_IDS = ("object_id", "objectid", "objid", "bestobjid", "dr7objid", "specobjid", "id", "name")
+RA = ("ra", "plug_ra", "raj2000", "_ra", "ra_deg", "alpha")
+DEC = ("dec", "plug_dec", "dej2000", "_dec", "dec_deg", "delta", "decl")
+REDSHIFTS = ("redshift", "z_spec", "zspec", "specz", "z_sdss", "zsp")
+
+
+def assumed_ivar(flux: np.ndarray, measured_ivar: np.ndarray | None = None) -> np.ndarray:
+    """Inverse variance of fluxes whose catalogue gives no error, or only a photon-noise one.
+
+    The error is 5 % of the flux (what SDSS imaging and spectra agree to) and 0.05 nanomaggies in
+    quadrature, and the measured error if there is one. Bands whose flux is not positive and finite get 0.
+
+    Parameters
+    ----------
+    flux : array
+        Nanomaggies.
+    measured_ivar : array, optional
+        Same shape, 1/nanomaggies^2; 0 where unknown.
+
+    Returns
+    -------
+    array, float32
+    """
+    flux = np.asarray(flux, float)
+    good = np.isfinite(flux) & (flux > 0) & (flux < 1e9)
+    variance = (ERROR_FRACTION * np.where(good, flux, 0)) ** 2 + ERROR_FLOOR**2
+    if measured_ivar is not None:
+        known = np.isfinite(measured_ivar) & (measured_ivar > 1e-12)
+        variance = variance + np.where(known, 1 / np.where(known, measured_ivar, 1), 0)
+    return np.where(good, 1 / variance, 0).astype(np.float32)
+
+
+def read_table(path: str | Path):
+    """Read a catalogue; the kind of file is recognised by its content.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV (with a line of column names; lines that begin with # before it are skipped), FITS, VOTable
+        or Parquet.
+
+    Returns
+    -------
+    astropy.table.Table
+        In CSV, a cell that is not a number where numbers are expected is missing; rows with too many or
+        too few cells are left out and counted in ``table.meta["bad_rows"]``.
+    """
+    kind = sniff(path)
+    if kind == "html":
+        raise InputError(path, "it is a web page (HTML), not a table: the download failed", "get it again")
+    if kind in ("jpeg", "png", "npz"):
+        raise InputError(path, f"it is a {kind} file, not a table", "give CSV, FITS, VOTable or Parquet")
+    if kind == "fits" or (kind == "gzip" and ".fit" in Path(path).name.lower()):
+        table = _read_fits(path)
+    else:
+        reader = {"parquet": _read_parquet, "votable": _read_votable}.get(kind, _read_csv)
+        with reading(path, f"a table ({kind})"):
+            table = reader(path)
+    if len(table) == 0:
+        raise InputError(path, "the table has no rows")
+    table.meta["path"] = str(path)
+    return table
+
+
+def _read_fits(path):
+    from astropy.table import Table
+
+    with fits_hdus(path) as hdus:
+        index = next((i for i, hdu in enumerate(hdus) if hasattr(hdu, "columns")), None)
+        if index is None:
+            raise InputError(path, "the FITS file holds no table")
+        return Table.read(hdus, hdu=index)
+
+
+def _read_votable(path):
+    from astropy.table import Table
+
+    return Table.read(path, format="votable")
+
+
+def _read_parquet(path):
+    import pyarrow.parquet as pq
+
+    return _from_arrow(pq.read_table(path))
+
+
+def _read_csv(path):
+    import gzip
+
+    import pyarrow.csv as pc
+
+    opener = gzip.open if sniff(path) == "gzip" else open
+    with opener(path, "rb") as stream:
+        lines = [stream.readline() for _ in range(100)]
+    skip = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith(b"#")), 0)
+    header = lines[skip]
+    delimiter = max(",\t;|", key=lambda d: header.count(d.encode()))
+    bad = []
+    table = pc.read_csv(
+        path,
+        pc.ReadOptions(skip_rows=skip),
+        pc.ParseOptions(
+            delimiter=delimiter, invalid_row_handler=lambda row: bad.append(row.number) or "skip"
+        ),
+        pc.ConvertOptions(
+            null_values=["", "null", "NULL", "nan", "NaN", "N/A", "--"], strings_can_be_null=True
+        ),
+    )
+    table = _from_arrow(table)
+    table.meta["bad_rows"] = len(bad)
+    return table
+
+
+def _from_arrow(arrow):
+    import pyarrow as pa
+    from astropy.table import Table
+
+    columns = {}
+    for name, column in zip(arrow.column_names, arrow.columns):
+        if pa.types.is_integer(column.type) and column.null_count:
+            # not floats: they would round 19-digit object ids
+            columns[name.strip()] = np.array(["" if v is None else str(v) for v in column.to_pylist()])
+        elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+            columns[name.strip()] = column.to_numpy()
+        elif pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type):
+            continue
+        else:
+            columns[name.strip()] = np.array(["" if v is None else str(v) for v in column.to_pylist()], str)
+    return Table(columns)
+
+
+def _floats(column) -> np.ndarray:
+    """Column as float64; whatever is masked or no number becomes NaN."""
+    values = np.ma.asarray(column)
+    try:
+        return np.ma.filled(values.astype(float), np.nan)
+    except (TypeError, ValueError):
+        return np.array([_number(v) for v in np.ma.filled(values, "").ravel()]).reshape(values.shape)
+
+
+def _number(text) -> float:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return np.nan
+
+
+class _Columns:
+    """Columns of a table, whatever the case of their names."""
+
+    def __init__(self, table):
+        self.table = table
+        self.names = {name.lower().strip(): name for name in reversed(table.colnames)}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names
+
+    def floats(self, name: str) -> np.ndarray:
+        return _floats(self.table[self.names[name]])
+
+    def first(self, names) -> str | None:
+        return next((name for name in names if name in self.names), None)
+
+    def missing(self, wanted: list[str]) -> InputError:
+        where = self.table.meta.get("path", "table")
+        hints = []
+        for name in wanted:
+            near = get_close_matches(name, self.names, 1, 0.5)
+            hints += [f"is {self.names[near[0]]!r} meant for {name!r}?"] if near else []
+        return InputError(
+            where,
+            f"it has no column {', '.join(wanted)}",
+            " ".join(hints) or f"its columns are {', '.join(self.table.colnames)}",
+        )
+
+
+def photometry_from_table(table, survey: Survey = SDSS):
+    """Ids, positions and band fluxes of a catalogue's rows.
+
+    Column names may be in any case. Fluxes (``fiberflux_g``, ``calibflux_g``, ``flux_g``, or one vector
+    column) are nanomaggies. Magnitudes (``fiberMag_g``, ``modelMag_g``, ``g`` ...) are taken as AB
+    Pogson magnitudes: SDSS's asinh magnitudes differ from them by less than 1 % brighter than
+    magnitude 21 (u, z: 20). SDSS's u zero point is left as it is.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        See `read_table`.
+    survey : Survey
+        Its `photometry_bands` are looked for.
+
+    Returns
+    -------
+    ids : list of str
+        ``PLATE-MJD-FIBER`` where the table has these, else its id column, else "".
+    ra, dec : array (N,)
+        Degrees; NaN where unknown.
+    photometry, ivar : array (N, band), float32
+        Nanomaggies and their inverse variance. A missing band (NaN, -9999 ...) has ivar 0 and flux NaN.
+        Where the catalogue has no errors, `assumed_ivar` gives them.
+    """
+    columns = _Columns(table)
+    flux, ivar = _fluxes(columns, survey.photometry_bands)
+    ra, dec = columns.first(RA), columns.first(DEC)
+    nowhere = np.full(len(table), np.nan)
+    ra, dec = (columns.floats(ra), columns.floats(dec)) if ra and dec else (nowhere, nowhere)
+    off_sky = ~((ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90))
+    ra, dec = np.where(off_sky, np.nan, ra), np.where(off_sky, np.nan, dec)
+    flux = np.where(ivar > 0, flux, np.nan).astype(np.float32)
+    return _ids(columns), ra, dec, flux, ivar.astype(np.float32)
+
+
+def redshift(table) -> np.ndarray:
+    """Redshifts of a catalogue's rows, array (N,); NaN where there is none.
+
+    A column ``z`` beside ``g`` and ``r`` is a magnitude, not a redshift.
+    """
+    columns = _Columns(table)
+    name = columns.first(REDSHIFTS) or ("z" if "z" in columns and "r" not in columns else None)
+    return columns.floats(name) if name else np.full(len(table), np.nan)
+
+
+def _ids(columns: _Columns) -> list[str]:
+    fiber = columns.first(("fiberid", "fiber"))
+    plate = columns.first(("plate", "plateid"))
+    if plate and fiber and "mjd" in columns:
+        numbers = np.stack([columns.floats(name) for name in (plate, "mjd", fiber)], axis=1)
+        good = np.isfinite(numbers).all(1) & (numbers >= 0).all(1) & (numbers[:, 0] > 0)
+        return [spec_id(*row) if ok else "" for row, ok in zip(numbers, good)]
+    name = columns.first(OBJECT_IDS)
+    if name is None:
+        return [""] * len(columns.table)
+    values = np.ma.asarray(columns.table[columns.names[name]])
+    if values.dtype.kind == "f":  # rounded ids, such as 3.72E+18, identify nothing
+        return [""] * len(values)
+    texts = [v.decode() if isinstance(v, bytes) else str(v) for v in np.ma.filled(values).tolist()]
+    masked = np.ma.getmaskarray(values)
+    return ["" if m else text.strip() for text, m in zip(texts, masked)]
+
+
+def _fluxes(columns: _Columns, bands: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    for name in VECTORS:
+        if name in columns:
+            flux = columns.floats(name)
+            if flux.shape[1:] == (len(bands),):
+                error = f"{name}_ivar"
+                return _with_errors(flux, columns.floats(error) if error in columns else None)
+    found = None
+    for pattern, errors, unit in PATTERNS:
+        if all(pattern.format(band) in columns for band in bands):
+            error = next((e for e in errors if all(e.format(b) in columns for b in bands)), None)
+            if found is None or (error and found[0] == pattern):
+                found = (pattern, error, unit)
+    if found is None:
+        raise columns.missing(_nearest_pattern(columns, bands))
+    pattern, error, unit = found
+    values = np.stack([columns.floats(pattern.format(b)) for b in bands], axis=1)
+    errors = np.stack([columns.floats(error.format(b)) for b in bands], axis=1) if error else None
+    if unit == "mag":
+        return _from_magnitudes(values, errors)
+    if unit == "flux" and errors is not None:
+        errors = np.where(errors > 0, 1 / np.where(errors > 0, errors, 1) ** 2, 0)
+    return _with_errors(values, errors)
+
+
+def _nearest_pattern(columns: _Columns, bands) -> list[str]:
+    """The missing columns of the set of names of which the table has most."""
+    missing = [[p.format(b) for b in bands if p.format(b) not in columns] for p, _, _ in PATTERNS]
+    return min(reversed(missing), key=len)  # of equals, the shortest names
+
+
+def _with_errors(flux: np.ndarray, ivar: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    if ivar is None:
+        return flux, assumed_ivar(flux)
+    sane = np.isfinite(flux) & (np.abs(flux) < 1e9) & (flux > -999)  # -999, -9999: fillers
+    return flux, np.where(sane & np.isfinite(ivar) & (ivar > 0), ivar, 0)
+
+
+def _from_magnitudes(mag: np.ndarray, error: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    good = np.isfinite(mag) & (mag > BRIGHTEST) & (mag < FAINTEST)
+    flux = np.where(good, 10 ** ((22.5 - np.where(good, mag, 22.5)) / 2.5), np.nan)
+    if error is None:
+        return flux, assumed_ivar(flux)
+    known = good & np.isfinite(error) & (error > 0) & (error < 10)
+    sigma = np.where(known, flux * np.log(10) / 2.5 * np.where(known, error, 1), 1)
+    return flux, np.where(known, 1 / sigma**2, 0)

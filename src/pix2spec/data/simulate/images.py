@@ -1,0 +1,179 @@
+"""Images: a bulge and a disc as mixtures of Gaussians, spiral arms, neighbours, seeing.
+
+A mixture of Gaussians convolves with the point-spread function exactly (Hogg & Lang 2013,
+PASP 125:719), so that no image is ever transformed or resampled.
+"""
+
+import numpy as np
+
+from pix2spec.data.simulate.populations import GREEN, LATE, STARBURST, Galaxies
+from pix2spec.data.simulate.spectra import Components
+from pix2spec.survey import SDSS
+
+__all__ = ["aperture_weights", "draw_images", "render"]
+
+SIZE = 64  # pixels
+PIXEL = SDSS.pixel_scale
+# Core and wing of the seeing: shares of the light and dispersions in arcsec.
+PSF = tuple(zip((0.87, 0.13), np.array([1.0, 2.2]) * SDSS.psf_fwhm / 2.355 * 0.94))
+NEIGHBOURS = 4  # at most
+ARM_CONTRAST = {"g": 1.25, "r": 1.0, "i": 0.8}  # arms are blue
+
+
+# (amplitude, dispersion in half-light radii) of Gaussians that add up to Sersic profiles of unit flux: a
+# non-negative least-squares fit, true to 2 % between 0.05 and 4 half-light radii.
+MIXTURES = {
+    "exponential": (
+        (0.001565, 0.08),
+        (0.004697, 0.1399),
+        (0.02976, 0.2446),
+        (0.1229, 0.4278),
+        (0.4049, 0.748),
+        (0.4143, 1.308),
+        (0.02184, 4.0),
+    ),
+    "de Vaucouleurs": (
+        (0.009912, 0.02),
+        (0.01727, 0.04229),
+        (0.05186, 0.08944),
+        (0.1028, 0.1891),
+        (0.1783, 0.4),
+        (0.2302, 0.8459),
+        (0.2179, 1.789),
+        (0.1384, 3.783),
+        (0.05337, 8.0),
+    ),
+}
+
+
+def coordinates(x0, y0):
+    """x and y of the pixels (n, SIZE * SIZE) in arcsec from the centres `x0`, `y0`."""
+    axis = ((np.arange(SIZE) - (SIZE - 1) / 2) * PIXEL).astype(np.float32)
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    return x.ravel() - x0[:, None].astype(np.float32), y.ravel() - y0[:, None].astype(np.float32)
+
+
+def aperture_weights(diameter: float = SDSS.fibre_diameter) -> np.ndarray:
+    """Share of each pixel (SIZE, SIZE) inside a circle of `diameter` arcsec at the image's centre."""
+    x, y = coordinates(np.zeros(1), np.zeros(1))
+    inside = np.clip((diameter / 2 - np.hypot(x, y)) / PIXEL + 0.5, 0, 1)
+    return inside.reshape(SIZE, SIZE)
+
+
+def render(profile: str, radius, axis_ratio, angle, x, y) -> np.ndarray:
+    """Images (n, SIZE * SIZE) of unit total flux of an elliptical profile seen through the atmosphere.
+
+    Parameters
+    ----------
+    profile : str
+        ``"exponential"`` or ``"de Vaucouleurs"``.
+    radius, axis_ratio, angle : arrays (n,)
+        Half-light radius (geometric mean) in arcsec, minor over major axis, position angle in radian.
+    x, y : arrays (n, SIZE * SIZE)
+        From `coordinates`.
+    """
+    cos, sin = np.cos(angle), np.sin(angle)
+    xx, xy, yy = x * x, x * y, y * y
+    image, exponent, term = np.zeros_like(x), np.empty_like(x), np.empty_like(x)
+
+    def column(values):
+        return values.astype(np.float32)[:, None]
+
+    for share, sigma in MIXTURES[profile]:
+        major, minor = sigma**2 * radius**2 / axis_ratio, sigma**2 * radius**2 * axis_ratio
+        for psf_share, psf_sigma in PSF:
+            # Covariances add: galaxy, rotated to its position angle, plus seeing.
+            cxx = major * cos**2 + minor * sin**2 + psf_sigma**2
+            cyy = major * sin**2 + minor * cos**2 + psf_sigma**2
+            cxy = (major - minor) * cos * sin
+            determinant = cxx * cyy - cxy**2
+            np.multiply(xx, column(-0.5 * cyy / determinant), out=exponent)
+            np.multiply(xy, column(cxy / determinant), out=term)
+            exponent += term
+            np.multiply(yy, column(-0.5 * cxx / determinant), out=term)
+            exponent += term
+            np.exp(exponent, out=exponent)
+            exponent *= column(share * psf_share * PIXEL**2 / (2 * np.pi * np.sqrt(determinant)))
+            image += exponent
+    return image
+
+
+def spiral_arms(rng, galaxies: Galaxies, x, y) -> np.ndarray:
+    """Relative modulation (n, SIZE * SIZE) of the disc: logarithmic spirals in resolved discs."""
+    g, n = galaxies, len(galaxies.z)
+    late = (g.kind == LATE) | (g.kind == STARBURST)
+    strength, turn, phase, pitch, three = rng.random((5, n))
+    amplitude = np.where(late, 0.25 + 0.4 * strength, np.where(g.kind == GREEN, 0.15 * strength, 0))
+    amplitude *= np.clip((g.disc_radius - 0.9) / 1.5, 0, 1)
+    modulation = np.zeros_like(x)
+    rows = np.flatnonzero(amplitude > 0.02)
+    if not len(rows):
+        return modulation
+
+    def column(values):
+        return values[rows, None].astype(np.float32)
+
+    cos, sin = column(np.cos(g.angle)), column(np.sin(g.angle))
+    along = x[rows] * cos + y[rows] * sin
+    across = (y[rows] * cos - x[rows] * sin) / column(g.disc_axis_ratio)
+    radius = np.hypot(along, across) + np.float32(0.1)
+    winding = np.log(radius) / column(np.tan(np.radians(12 + 14 * pitch)))
+    arms = column(np.where(three < 0.75, 2, 3) * np.where(turn < 0.5, -1, 1))
+    wave = np.cos(arms * (np.arctan2(across, along) - winding) + column(2 * np.pi * phase))
+    wave += 0.35 * wave * wave - 0.175  # arms narrower than the gaps
+    inner = np.clip((radius - 1) / (0.8 * column(g.disc_radius)), 0, 1)  # none in the centre
+    modulation[rows] = wave * inner * column(amplitude)
+    return modulation
+
+
+def add_neighbours(rng, image):
+    """Add stars and small galaxies near the target to `image` (n, 3, SIZE * SIZE), in place."""
+    n = len(image)
+    count = rng.poisson(1.2, n)
+    for k in range(NEIGHBOURS):
+        u = rng.random((7, n))
+        magnitude = np.clip(22.5 + np.log10(u[0]) / 0.35, 17.5, 22.4)  # counts grow as 10^(0.35 r)
+        x0, y0 = (u[1:3] - 0.5) * SIZE * PIXEL
+        g_r, r_i = 0.3 + 0.9 * u[3], 0.1 + 0.4 * u[4]
+        size = np.where(u[5] < 0.3, 0, 0.5 * np.exp(0.4 * rng.standard_normal(n)))  # arcsec; 0 is a star
+        flat = 0.3 + 0.7 * u[6]
+        rows = np.flatnonzero((count > k) & (np.hypot(x0, y0) > 4))  # fibres avoid blends
+        if not len(rows):
+            continue
+        axis = (np.arange(SIZE) - (SIZE - 1) / 2) * PIXEL
+        shape = np.zeros((len(rows), SIZE, SIZE), np.float32)
+        for share, sigma in PSF:
+            sx, sy = np.hypot(sigma, size[rows]), np.hypot(sigma, size[rows] * flat[rows])
+            gx = np.exp(-0.5 * ((axis - x0[rows, None]) / sx[:, None]) ** 2) * PIXEL / np.sqrt(2 * np.pi) / sx[:, None]
+            gy = np.exp(-0.5 * ((axis - y0[rows, None]) / sy[:, None]) ** 2) * PIXEL / np.sqrt(2 * np.pi) / sy[:, None]
+            shape += (share * gy).astype(np.float32)[:, :, None] * gx.astype(np.float32)[:, None, :]
+        shape = shape.reshape(len(rows), -1)
+        for band, colour in enumerate((g_r, 0 * g_r, -r_i)):
+            flux = 10 ** (-0.4 * (magnitude[rows] + colour[rows] - 22.5))
+            image[rows, band] += flux.astype(np.float32)[:, None] * shape
+
+
+def draw_images(rng, galaxies: Galaxies, components: Components):
+    """Noise-free g, r, i images and the share of each component's light in the fibre.
+
+    Returns
+    -------
+    image : array (n, 3, SIZE, SIZE), float32
+        Nanomaggies per pixel.
+    bulge_share, disc_share : arrays (n,)
+    """
+    g, n = galaxies, len(galaxies.z)
+    x0, y0 = (rng.random((2, n)) - 0.5) * 0.5 * PIXEL  # astrometric offset of the fibre
+    x, y = coordinates(x0, y0)
+    bulge = render("de Vaucouleurs", g.bulge_radius, g.bulge_axis_ratio, g.angle, x, y)
+    disc = render("exponential", g.disc_radius, g.disc_axis_ratio, g.angle, x, y)
+    aperture = aperture_weights().ravel()
+    arms = spiral_arms(rng, g, x, y)
+    image = np.empty((n, len(SDSS.image_bands), SIZE * SIZE), np.float32)
+    for i, band in enumerate(SDSS.image_bands):
+        j = SDSS.photometry_bands.index(band)
+        image[:, i] = components.bulge_bands[:, j, None].astype(np.float32) * bulge
+        lit = components.disc_bands[:, j, None].astype(np.float32) * disc
+        image[:, i] += lit * (1 + np.float32(ARM_CONTRAST[band]) * arms)
+    add_neighbours(rng, image)
+    return image.reshape(n, -1, SIZE, SIZE), bulge @ aperture, disc @ aperture

@@ -1,0 +1,273 @@
+"""Spectra of bulges and discs: stars, dust, nebular lines, velocities, redshift.
+
+A component's rest-frame spectrum is a sum of simple stellar populations behind dust. Its emission lines
+are added in Fourier space, where broadening and redshift are one multiplication (Cappellari 2017,
+MNRAS 466:798), exact to a fraction of a pixel.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+
+import numpy as np
+
+from pix2spec.data.simulate.lines import BROAD, LINES, agn_lines, star_forming_lines
+from pix2spec.data.simulate.populations import LIGHT_SPEED, Galaxies, luminosity_distance
+from pix2spec.photometry import filter_matrix
+from pix2spec.survey import SDSS
+
+__all__ = ["Components", "SpectrumModel", "dn4000"]
+
+INSTRUMENT = 64.0  # km/s: dispersion of the SDSS spectrographs' line spread, R = 1,850 to 2,200
+HALPHA_PER_SFR = 4.8e7  # Lsun per Msun/yr (Kennicutt & Evans 2012, ARA&A 50:531)
+YOUNGEST = 1.05e7  # yr: age of the bin that ionises
+REMAINING = 0.6  # mass in stars and remnants / mass formed, for old Chabrier populations
+SOLAR_LUMINOSITY = 3.828e33  # erg/s
+MEGAPARSEC = 3.0857e24  # cm
+
+
+@dataclass
+class Components:
+    """Observed-frame spectra of whole bulges and discs of n galaxies.
+
+    Flux densities are in 1e-17 erg/s/cm2/A on the wide lattice (W pixels), band fluxes (ugriz) in
+    nanomaggies, narrow lines (in the order of LINES) in 1e-17 erg/s/cm2.
+    """
+
+    bulge: np.ndarray  # (n, W) float32
+    disc: np.ndarray
+    bulge_bands: np.ndarray  # (n, 5)
+    disc_bands: np.ndarray
+    bulge_lines: np.ndarray  # (n, number of lines)
+    disc_lines: np.ndarray
+    logmass: np.ndarray  # (n,) log10 of the stellar mass / Msun
+    logssfr: np.ndarray  # (n,) log10 of SFR / stellar mass in 1/yr, last 10 Myr
+
+
+@lru_cache(maxsize=1)
+def load_templates() -> dict:
+    """The stellar templates that scripts/build_templates.py makes."""
+    with (files("pix2spec.data.simulate") / "templates.npz").open("rb") as stream:
+        stored = dict(np.load(stream, allow_pickle=False))
+    flux = stored["flux"].astype(np.float32)
+    # The Fourier transform sees a period: lead the red end, beyond every filter, back to the blue one.
+    ramp = np.linspace(0, 1, 40, dtype=np.float32)
+    flux[:, -40:] += ramp * (flux[:, :1] - flux[:, -40:])
+    return stored | {"flux": flux}
+
+
+def milky_way_extinction(wave) -> np.ndarray:
+    """A(lambda) / A(V) of Cardelli, Clayton & Mathis (1989, ApJ 345:245), R_V = 3.1, 3030 A redward."""
+    x = 1e4 / np.asarray(wave, float)
+    y = np.clip(x, 1.1, 3.3) - 1.82
+    a = np.polyval([0.32999, -0.77530, 0.01979, 0.72085, -0.02427, -0.50447, 0.17699, 1.0], y)
+    b = np.polyval([-2.09002, 5.30260, -0.62251, -5.38434, 1.07233, 2.28305, 1.41338, 0.0], y)
+    return np.where(x < 1.1, (0.574 - 0.527 / 3.1) * x**1.61, a + b / 3.1)
+
+
+def ssp_weights(ages, metallicities, logz, start, tau, recent, burst):
+    """Mass formed in each simple stellar population, as a fraction of all.
+
+    A delayed exponential history, t exp(-t / tau), is integrated over the templates' age bins; the last
+    0.2 Gyr are scaled by `recent`, a burst 0.5 to 1.2 Gyr ago is added, and metallicity interpolates
+    linearly in log Z.
+
+    Returns
+    -------
+    weights : array (n, metallicities x ages)
+    youngest : array (n,)
+        Fraction of the mass that formed in the last 10.5 Myr.
+    """
+    edges = np.concatenate([[0.0, 0.0105], np.sqrt(ages[1:-1] * ages[2:]), [13.8]])
+    x = (start[:, None] - np.minimum(edges, start[:, None])) / tau[:, None]  # time since the start
+    formed = 1 - (1 + x) * np.exp(-x)
+    history = formed[:, :-1] - formed[:, 1:]
+    history[:, :3] *= recent[:, None]
+    history /= history.sum(1, keepdims=True)
+    history *= 1 - burst[:, None]
+    history[:, 4] += 0.6 * burst
+    history[:, 5] += 0.4 * burst
+    knots = np.log10(metallicities / 0.02)
+    upper = np.clip((logz[:, None] - knots[:-1]) / np.diff(knots), 0, 1)
+    ones, zeros = np.ones((len(logz), 1)), np.zeros((len(logz), 1))
+    share = np.hstack([ones, upper]) - np.hstack([upper, zeros])
+    return (share[:, :, None] * history[:, None, :]).reshape(len(logz), -1), history[:, 0]
+
+
+def dn4000(flux: np.ndarray, z: np.ndarray, start: float, step: float) -> np.ndarray:
+    """The narrow 4000 A break (Balogh et al. 1999, ApJ 527:54): ratio of mean f_nu in two windows.
+
+    Parameters
+    ----------
+    flux : array (n, W)
+        f_lambda on the log10-wavelength lattice `start + step * i`.
+    z : array (n,)
+
+    Returns
+    -------
+    array (n,)
+        NaN where a window is outside the spectrum.
+    """
+
+    def mean_fnu(low, high):  # rest-frame vacuum wavelengths
+        first = np.rint((np.log10(low * (1 + z)) - start) / step).astype(int)
+        count = round(np.log10(high / low) / step)
+        index = first[:, None] + np.arange(count)
+        inside = (first >= 0) & (first + count <= flux.shape[1])
+        values = np.take_along_axis(flux, np.clip(index, 0, flux.shape[1] - 1), 1)
+        width = 10 ** (step * np.arange(count))  # dlambda, up to a constant
+        mean = (values * width**3).sum(1) / width.sum() * (low * (1 + z)) ** 2  # f_nu ~ lambda^2 f_lambda
+        return np.where(inside, mean, np.nan)
+
+    return mean_fnu(4001.13, 4101.16) / mean_fnu(3851.09, 3951.12)
+
+
+class SpectrumModel:
+    """Turns drawn `Galaxies` into observed spectra of their components.
+
+    Attributes
+    ----------
+    start, step : float
+        The lattice of the templates and of `Components`: log10 of the vacuum wavelength in Angstrom.
+    wave : array (W,)
+        Wavelengths of the lattice: rest frame for the templates, observed frame for `Components`.
+    """
+
+    def __init__(self):
+        stored = load_templates()
+        self.flux = stored["flux"]
+        self.level = stored["level"].astype(float)  # Lsun/A per Msun formed, at 5500 A
+        self.ages, self.metallicities = stored["ages"], stored["metallicities"]
+        self.start, self.step = float(stored["start"]), float(stored["step"])
+        size = self.flux.shape[1]
+        self.wave = 10 ** (self.start + self.step * np.arange(size))
+        self.bands = filter_matrix(self.wave, SDSS.filters).astype(np.float32)
+        self.frequency = np.fft.rfftfreq(size)
+        line_wave = np.array(list(LINES.values()))
+        position = (np.log10(line_wave) - self.start) / self.step
+        pixel_width = line_wave * np.log(10) * self.step
+        phase = np.exp(-2j * np.pi * np.outer(position, self.frequency))
+        self.line_transforms = (phase / pixel_width[:, None]).astype(np.complex64)  # of unit line flux
+        # Charlot & Fall (2000, ApJ 539:718): power laws for the diffuse dust and the birth clouds.
+        self.diffuse_dust = ((self.wave / 5500) ** -0.7).astype(np.float32)
+        self.birth_dust = ((self.wave / 5500) ** -1.3).astype(np.float32)
+        self.line_wave = line_wave
+        self.line_dust = milky_way_extinction(line_wave)
+        self.foreground = milky_way_extinction(self.wave).astype(np.float32)
+        self.near_halpha = (self.wave > 6450) & (self.wave < 6680)
+
+    def stars(self, weights, av, av_birth):
+        """Rest-frame stellar spectrum (n, W) in Lsun/A per Msun formed, behind dust.
+
+        Populations of 5 Myr also suffer their birth clouds' attenuation `av_birth`.
+        """
+        light = (weights * self.level).astype(np.float32)
+        young = np.zeros_like(light)
+        young[:, :: len(self.ages)] = light[:, :: len(self.ages)]
+        magnitudes = np.float32(-0.4 * np.log(10))
+        spectrum = young @ self.flux
+        spectrum *= np.exp(magnitudes * av_birth[:, None].astype(np.float32) * self.birth_dust)
+        spectrum += (light - young) @ self.flux
+        spectrum *= np.exp(magnitudes * av[:, None].astype(np.float32) * self.diffuse_dust)
+        return spectrum
+
+    def broadening(self, dispersion):
+        """Fourier transform of the velocity distribution and the line spread; `dispersion` in km/s."""
+        pixel = LIGHT_SPEED * np.log(10) * self.step
+        variance = ((dispersion**2 + INSTRUMENT**2) / pixel**2).astype(np.float32)
+        return np.exp(variance[:, None] * (-2 * np.pi**2 * self.frequency**2).astype(np.float32))
+
+    def add_lines(self, transform, luminosity, dispersion):
+        """Add Gaussian lines (n, lines) to `transform` in place."""
+        rows = np.flatnonzero(luminosity.any(1))
+        if len(rows):
+            lines = luminosity[rows].astype(np.float32) @ self.line_transforms
+            transform[rows] += lines * self.broadening(dispersion[rows])
+
+    def observe(self, transform, z, ebv):
+        """Redshift, transform back, and redden by the Milky Way: (n, W) in the observed frame."""
+        shift = np.log10(1 + z) / self.step
+        phase = np.exp(-2j * np.pi * shift[:, None] * self.frequency).astype(np.complex64)
+        spectrum = np.fft.irfft(transform * phase, n=len(self.wave), axis=1)
+        spectrum *= np.exp(np.float32(-0.4 * np.log(10) * 3.1) * ebv[:, None].astype(np.float32) * self.foreground)
+        return spectrum.astype(np.float32, copy=False)
+
+    def nucleus(self, galaxies: Galaxies, stars):
+        """Lines of active nuclei, scaled to the bulge's continuum, and their power-law light.
+
+        Returns
+        -------
+        narrow, broad : arrays (n, lines)
+        continuum : array (n, W) or 0
+        """
+        g = galaxies
+        near_halpha = stars[:, self.near_halpha].mean(1)
+        width, scatter = np.array([[0, 1.45, 0.35, 1.4], [0, 0.35, 0.25, 0.25]])[:, g.agn]
+        halpha = np.where(g.agn > 0, 10 ** (width + scatter * g.agn_scatter), 0) * near_halpha
+        narrow = agn_lines(halpha, g.agn == 2, g.line_scatter[:, 5:])
+        seyfert1 = g.agn == 3
+        broad_halpha = np.where(seyfert1, 10 ** (2.1 + 0.2 * g.agn_scatter), 0) * near_halpha
+        broad = broad_halpha[:, None] * BROAD
+        strength = np.where(seyfert1, 0.35 * np.exp(0.5 * g.agn_scatter), 0) * near_halpha
+        continuum = 0
+        if seyfert1.any():
+            continuum = (strength[:, None] * (self.wave / 6500) ** -1.5).astype(np.float32)
+        return narrow, broad, continuum
+
+    def components(self, galaxies: Galaxies) -> Components:
+        """Observed spectra of the bulges and discs, scaled to each galaxy's r magnitude."""
+        g = galaxies
+        weights = [
+            ssp_weights(self.ages, self.metallicities, g.bulge_metallicity, g.start, g.bulge_timescale, 0.1 * g.recent, g.burst),
+            ssp_weights(self.ages, self.metallicities, g.disc_metallicity, g.start, g.disc_timescale, g.recent, g.burst),
+        ]
+        (bulge_weights, bulge_young), (disc_weights, disc_young) = weights
+        bulge = self.stars(bulge_weights, 0.6 * g.av, g.av)
+        disc = self.stars(disc_weights, g.av, g.av)
+        # Gas sees about twice the stars' dust (Calzetti et al. 2000, ApJ 533:682).
+        gas_av = np.clip(1.9 * g.av, 0, 3.5) + 0.05
+        gas_dust = 10 ** (-0.4 * gas_av[:, None] * self.line_dust)
+        nuclear_dust = 10 ** (-0.4 * np.minimum(gas_av, 1.0)[:, None] * self.line_dust)
+        halpha = HALPHA_PER_SFR / YOUNGEST  # Lsun per Msun formed in the youngest bin
+        bulge_gas = gas_dust * star_forming_lines(halpha * bulge_young, g.oxygen, g.line_scatter)
+        disc_gas = gas_dust * star_forming_lines(halpha * disc_young, g.oxygen, g.line_scatter)
+        narrow, broad, continuum = self.nucleus(g, bulge)
+        narrow *= nuclear_dust
+
+        bulge_transform = np.fft.rfft(bulge + continuum, axis=1) * self.broadening(g.bulge_dispersion)
+        disc_transform = np.fft.rfft(disc, axis=1) * self.broadening(g.disc_dispersion)
+        self.add_lines(bulge_transform, bulge_gas, g.gas_dispersion)
+        self.add_lines(disc_transform, disc_gas, g.gas_dispersion)
+        self.add_lines(bulge_transform, narrow, np.clip(1.1 * g.bulge_dispersion, 90, 350))
+        self.add_lines(bulge_transform, broad, 1300 * np.exp(0.3 * g.agn_scatter))
+        bulge = self.observe(bulge_transform, g.z, g.ebv_milky_way)
+        disc = self.observe(disc_transform, g.z, g.ebv_milky_way)
+        return self.scale(g, bulge, disc, bulge_gas + narrow, disc_gas, bulge_young, disc_young)
+
+    def scale(self, g, bulge, disc, bulge_lines, disc_lines, bulge_young, disc_young) -> Components:
+        """Give each component its share of the r flux; mass and star formation follow."""
+        bulge_bands, disc_bands = bulge @ self.bands, disc @ self.bands
+        r = SDSS.photometry_bands.index("r")
+        total = 10 ** (-0.4 * (g.r - 22.5))
+        bulge_scale = g.bulge_fraction * total / bulge_bands[:, r]
+        disc_scale = (1 - g.bulge_fraction) * total / disc_bands[:, r]
+        # Observed line flux = luminosity density x pixel width, which grows by 1 + z.
+        foreground = 10 ** (
+            -0.4 * 3.1 * g.ebv_milky_way[:, None] * milky_way_extinction(self.line_wave * (1 + g.z[:, None]))
+        )
+        to_flux = (1 + g.z[:, None]) * foreground
+        # f_lambda(observed) = L_lambda(rest) / (4 pi D^2 (1 + z)) gives the mass formed.
+        area = 4 * np.pi * (luminosity_distance(g.z) * MEGAPARSEC) ** 2
+        per_scale = 1e-17 * area * (1 + g.z) / SOLAR_LUMINOSITY  # Msun formed per unit of scale
+        formed = per_scale * (bulge_scale + disc_scale)
+        sfr = per_scale * (bulge_scale * bulge_young + disc_scale * disc_young) / YOUNGEST
+        return Components(
+            bulge=bulge * bulge_scale[:, None].astype(np.float32),
+            disc=disc * disc_scale[:, None].astype(np.float32),
+            bulge_bands=bulge_bands * bulge_scale[:, None],
+            disc_bands=disc_bands * disc_scale[:, None],
+            bulge_lines=bulge_lines * bulge_scale[:, None] * to_flux,
+            disc_lines=disc_lines * disc_scale[:, None] * to_flux,
+            logmass=np.log10(REMAINING * formed),
+            logssfr=np.log10(sfr / (REMAINING * formed) + 1e-15),
+        )

@@ -1,0 +1,206 @@
+"""The simulated survey: pairs of cutout and spectrum of galaxies whose truth is known."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+import pix2spec
+from pix2spec.data.dataset import write_dataset
+from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.simulate.images import draw_images
+from pix2spec.data.simulate.lines import LINES
+from pix2spec.data.simulate.noise import SpectrumNoise, add_image_noise, measure_photometry
+from pix2spec.data.simulate.populations import AGN_TYPES, GALAXY_TYPES, MAX_REDSHIFT, draw_galaxies
+from pix2spec.data.simulate.spectra import SpectrumModel, dn4000
+from pix2spec.errors import InputError
+from pix2spec.grid import SpectralGrid
+from pix2spec.normalise import lupton_rgb
+
+__all__ = ["BLOCK", "SimulatedSurvey", "simulate_dataset"]
+
+BLOCK = 128  # galaxies that share one random generator
+DEFAULT_GRID = SpectralGrid()
+PAIR_COLUMNS = [f.name for f in fields(Pair) if f.name != "truth"]
+
+
+class SimulatedSurvey:
+    """A magnitude-limited survey like SDSS, made up: every galaxy is a function of (seed, index).
+
+    Galaxies are drawn in blocks of 128 from a generator seeded with (seed, block), because numpy is fast
+    on blocks and slow on single objects. Which objects are asked for, in which batches, changes nothing.
+
+    Parameters
+    ----------
+    seed : int
+        Another seed, another sky.
+    grid : SpectralGrid
+        Pixels of the spectra. Grids that share the SDSS lattice (the default one does) are cut out of
+        the model exactly; others are interpolated linearly from it.
+    """
+
+    truth = {
+        "true_flux": 0,  # replaced by the grid's size: noise-free spectrum in the fibre
+        "true_type": -1,  # GALAXY_TYPES
+        "true_agn": -1,  # AGN_TYPES
+        "true_logmass": 0,  # log10 of the galaxy's stellar mass / Msun
+        "true_logssfr": 0,  # log10 of the galaxy's SFR / stellar mass in 1/yr, last 10 Myr
+        "true_av": 0,  # A_V of the disc's stars, mag
+        "true_dn4000": 0,  # on the noise-free spectrum in the fibre
+        "true_sn": 0,  # median flux / noise per pixel
+        "true_line_flux": len(LINES),  # narrow lines in the fibre, dust included, 1e-17 erg/s/cm2
+    }
+
+    def __init__(self, seed: int = 0, grid: SpectralGrid = DEFAULT_GRID):
+        self.seed, self.grid = seed, grid
+        self.model = SpectrumModel()
+        self.noise = SpectrumNoise(grid)
+        self.truth = type(self).truth | {"true_flux": grid.size}
+        self.position = (grid.loglam - self.model.start) / self.model.step  # of the pixels on the lattice
+        # Blueward of the lattice's start at the highest redshift there is nothing.
+        first = np.log10(1 + MAX_REDSHIFT) / self.model.step
+        if self.position[0] < first or self.position[-1] > len(self.model.wave) - 2:
+            low, high = 10 ** (self.model.start + self.model.step * first), self.model.wave[-2]
+            raise InputError("grid", f"it leaves the simulated range, {low:.0f} to {high:.0f} Angstrom")
+
+    def onto_grid(self, spectra: np.ndarray) -> np.ndarray:
+        """Cut spectra (n, W) on the model's lattice to the survey's grid (n, L)."""
+        nearest = np.rint(self.position).astype(int)
+        if np.abs(self.position - nearest).max() < 1e-3:
+            return spectra[:, nearest[0] : nearest[-1] + 1] if len(nearest) > 1 else spectra[:, nearest]
+        left = self.position.astype(int)
+        share = (self.position - left).astype(np.float32)
+        return spectra[:, left] * (1 - share) + spectra[:, left + 1] * share
+
+    def block(self, number: int) -> dict:
+        """The batch of galaxies 128 * number to 128 * number + 127."""
+        rng = np.random.default_rng([self.seed, number])
+        galaxies = draw_galaxies(rng, BLOCK)
+        parts = self.model.components(galaxies)
+        image, in_bulge, in_disc = draw_images(rng, galaxies, parts)
+
+        def fibre(bulge, disc):
+            return bulge * in_bulge[:, None].astype(bulge.dtype) + disc * in_disc[:, None].astype(disc.dtype)
+
+        whole = fibre(parts.bulge, parts.disc)
+        true_flux = np.ascontiguousarray(self.onto_grid(whole))
+        flux, ivar, mask, signal_to_noise = self.noise.observe(rng, true_flux)
+        photometry, photometry_ivar = measure_photometry(rng, fibre(parts.bulge_bands, parts.disc_bands))
+        names = [f"sim-{self.seed}-{BLOCK * number + i:08d}" for i in range(BLOCK)]
+        ra, dec = rng.random((2, BLOCK))
+        return {
+            "object_id": np.array(names, dtype=object),
+            "group_id": np.array(names, dtype=object),
+            "ra": 110 + 150 * ra,  # the northern galactic cap
+            "dec": np.degrees(np.arcsin(0.9 * dec)),
+            "z": galaxies.z,
+            "z_err": np.zeros(BLOCK),
+            "spec_class": np.full(BLOCK, "GALAXY", dtype=object),
+            "image": add_image_noise(rng, image),
+            "photometry": photometry,
+            "photometry_ivar": photometry_ivar,
+            "flux": flux,
+            "ivar": ivar,
+            "mask": mask,
+            "true_flux": true_flux,
+            "true_type": np.array(GALAXY_TYPES, dtype=object)[galaxies.kind],
+            "true_agn": np.array(AGN_TYPES, dtype=object)[galaxies.agn],
+            "true_logmass": parts.logmass,
+            "true_logssfr": parts.logssfr,
+            "true_av": galaxies.av,
+            "true_dn4000": dn4000(whole, galaxies.z, self.model.start, self.model.step),
+            "true_sn": signal_to_noise.astype(float),
+            "true_line_flux": fibre(parts.bulge_lines, parts.disc_lines).astype(np.float32),
+        }
+
+    def blocks(self, n: int, start: int) -> Iterator[dict]:
+        """Batches that together are galaxies `start` to `start + n - 1`."""
+        for number in range(start // BLOCK, -(-(start + n) // BLOCK)):
+            low, high = max(start - BLOCK * number, 0), min(start + n - BLOCK * number, BLOCK)
+            yield {name: values[low:high] for name, values in self.block(number).items()}
+
+    def sample(self, n: int, start: int = 0) -> dict:
+        """Batch of galaxies number `start` to `start + n - 1`: the columns of `Pair` and the truth.
+
+        Returns
+        -------
+        dict of arrays
+            Each with leading axis n; see `pix2spec.data.schema.Pair` and `SimulatedSurvey.truth`.
+        """
+        blocks = list(self.blocks(n, start))
+        return {name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]}
+
+    def pairs(self, n: int, start: int = 0) -> Iterator[Pair]:
+        """The same galaxies one by one; memory does not grow with `n`."""
+        for block in self.blocks(n, start):
+            for i in range(len(block["z"])):
+                truth = {name: block[name][i] for name in self.truth}
+                yield Pair(**{name: block[name][i] for name in PAIR_COLUMNS}, truth=truth)
+
+
+def simulate_dataset(
+    out: str | Path,
+    n: int,
+    seed: int = 0,
+    composite: bool = False,
+    progress: bool = True,
+    grid: SpectralGrid = DEFAULT_GRID,
+) -> DatasetInfo:
+    """Write a simulated survey of `n` galaxies as a dataset in the folder `out`.
+
+    Parameters
+    ----------
+    out : str or Path
+        A folder that holds no dataset yet.
+    n : int
+        Number of pairs.
+    seed : int
+        Another seed, another sky.
+    composite : bool
+        Store 8-bit colour composites, as SkyServer shows them, instead of nanomaggies.
+    progress : bool
+        Show a progress bar when stderr is a terminal.
+    grid : SpectralGrid
+        Pixels of the spectra.
+
+    Returns
+    -------
+    DatasetInfo
+        What `pix2spec.data.dataset.Dataset` will find in the files.
+
+    Raises
+    ------
+    InputError
+        If `out` already holds a dataset or `n` is not positive.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    if n < 1:
+        raise InputError("n", f"{n} galaxies cannot be simulated", "ask for at least one")
+    survey = SimulatedSurvey(seed, grid)
+    info = DatasetInfo(
+        grid=grid,
+        image_kind="composite" if composite else "linear",
+        truth=survey.truth,
+        provenance={
+            "source": "pix2spec.data.simulate",
+            "version": pix2spec.__version__,
+            "seed": seed,
+            "n": n,
+            "lines": list(LINES),
+        },
+    )
+
+    def pairs():
+        for pair in survey.pairs(n):
+            if composite:
+                pair.image = np.rint(lupton_rgb(pair.image))
+            yield pair
+
+    console = Console(stderr=True)
+    silent = not (progress and sys.stderr.isatty())
+    write_dataset(out, track(pairs(), "Simulating", total=n, console=console, disable=silent), info)
+    return info

@@ -1,0 +1,146 @@
+"""Model folders: config.json, model.safetensors, README.md (the model card). Nothing is ever unpickled."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+import pix2spec
+from pix2spec.config import validate_preset
+from pix2spec.errors import InputError
+from pix2spec.grid import SpectralGrid
+from pix2spec.models.trainable import build_model
+from pix2spec.survey import Survey
+
+__all__ = ["load_into", "load_model", "model_id", "read_config", "save_model", "write_atomically"]
+
+FORMAT = 1
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+
+
+def write_atomically(path: Path, write) -> None:
+    """Call ``write(temporary_path)`` and rename: a reader never meets half a file."""
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        write(temporary)
+        temporary.chmod(0o644)  # safetensors writes for the owner alone
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def save_model(folder: str | Path, model: torch.nn.Module, record: dict) -> None:
+    """Write a model folder: weights, the preset and data contract they need, and a model card.
+
+    Parameters
+    ----------
+    folder : path
+        Created if missing; files there are replaced, the weights last.
+    model : PixelDiffusion or ContrastiveModel
+    record : dict
+        The training record: data, steps, time, scores, version, command (see `pix2spec.train`).
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "format": FORMAT,
+        "preset": model.preset.model_dump(mode="json"),
+        "grid": model.grid.as_dict(),
+        "survey": model.survey.as_dict(),
+        "record": record,
+    }
+    write_atomically(folder / CONFIG, lambda p: p.write_text(json.dumps(config, indent=2) + "\n"))
+    write_atomically(folder / CARD, lambda p: p.write_text(_card(config)))
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    write_atomically(folder / WEIGHTS, lambda p: save_file(weights, p))
+
+
+def read_config(folder: str | Path) -> dict:
+    """The config.json of a model folder.
+
+    Raises
+    ------
+    InputError
+        If the folder is no model, or of a format that this version does not know.
+    """
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        raise InputError(folder, "not a model folder: it has no config.json", "give the folder of a trained run")
+    try:
+        config = json.loads(path.read_text())
+        if config["format"] != FORMAT:
+            raise InputError(path, f"its format {config['format']} is not {FORMAT}", "use a newer pix2spec")
+        return {**config, "grid": SpectralGrid(**config["grid"]), "survey": Survey.from_dict(config["survey"])}
+    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(path, f"damaged: {type(error).__name__} {error}") from None
+
+
+def load_into(model: torch.nn.Module, path: Path) -> None:
+    """Fill `model` with the weights of a safetensors file; they must fit it exactly."""
+    try:
+        weights = load_file(path)
+    except FileNotFoundError:
+        raise InputError(path, "no weights there", "the training did not finish; run it with --resume") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(path, f"damaged weights: {error}") from None
+    own = model.state_dict()
+    wrong = sorted(set(own) ^ set(weights)) or sorted(n for n in own if own[n].shape != weights[n].shape)
+    if wrong:
+        raise InputError(
+            path,
+            f"weights of another architecture ({len(wrong)} tensors differ, for example {wrong[0]!r})",
+            "config.json and model.safetensors must come from the same training",
+        )
+    model.load_state_dict(weights)
+
+
+def load_model(folder: str | Path):
+    """Model of a folder, in evaluation mode, and its config.
+
+    Returns
+    -------
+    model : PixelDiffusion or ContrastiveModel
+    config : dict
+    """
+    config = read_config(folder)
+    preset = validate_preset(_without_download(config["preset"]), where=Path(folder) / CONFIG)
+    model = build_model(preset, config["grid"], config["survey"])
+    load_into(model, Path(folder) / WEIGHTS)
+    return model.eval(), config
+
+
+def _without_download(preset: dict) -> dict:
+    """The trained weights replace pretrained ones: loading must not fetch those again."""
+    encoder = {**preset.get("encoder", {}), "pretrained": False}
+    return {**preset, "encoder": encoder}
+
+
+def model_id(folder: str | Path) -> str:
+    """Name and content hash of a model, ``"paper-xattn@1f2e3d4c5b6a"``, for provenance."""
+    digest = hashlib.sha256((Path(folder) / WEIGHTS).read_bytes()).hexdigest()
+    return f"{read_config(folder)['preset']['name']}@{digest[:12]}"
+
+
+def _card(config: dict) -> str:
+    preset, record = config["preset"], config["record"]
+    lines = [f"# {preset['name']}", "", preset["about"], ""]
+    lines += [f"Made by pix2spec {pix2spec.__version__}. Load it with `pix2spec.load(FOLDER)`.", ""]
+    lines += ["## Training record", ""]
+    for key, value in record.items():
+        lines.append(f"- {key.replace('_', ' ')}: {value}")
+    grid = config["grid"]
+    lines += [
+        "",
+        "## Input and output",
+        "",
+        f"- image: {preset['data']['image']}, bands {', '.join(config['survey']['image_bands'])}, "
+        f'{config["survey"]["pixel_scale"]}"/pixel',
+        f"- spectrum: {preset['data']['spectrum']} scaling, {grid['size']} pixels from log10 lambda "
+        f"{grid['start']} in steps of {grid['step']} (vacuum, observed frame)",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,85 @@
+"""Networks with their data: what `pix2spec.train` trains and `pix2spec.generate` runs."""
+
+import torch
+from torch import nn
+
+from pix2spec.config import ContrastivePreset, DiffusionPreset, Preset
+from pix2spec.data.augment import scale_image, scale_spectra, view
+from pix2spec.diffusion import make_scheduler, training_loss
+from pix2spec.grid import SpectralGrid
+from pix2spec.models.contrastive import ContrastivePair
+from pix2spec.models.encoders import ConditionEncoder
+from pix2spec.models.unet import UNet1D
+from pix2spec.survey import Survey
+
+__all__ = ["ContrastiveModel", "PixelDiffusion", "build_model"]
+
+
+def _views(batch: dict, image_kind: str, data, generator) -> torch.Tensor:
+    """Images of a batch as the networks see them; augmented when there is a generator."""
+    image = scale_image(batch["image"], image_kind, data.image)
+    return view(image, data.resize, data.crop, generator)
+
+
+class PixelDiffusion(nn.Module):
+    """The paper's conditional diffusion model: condition encoder, U-Net, noise schedule."""
+
+    def __init__(self, preset: DiffusionPreset, grid: SpectralGrid, survey: Survey):
+        super().__init__()
+        self.preset, self.grid, self.survey = preset, grid, survey
+        self.encoder = ConditionEncoder(**preset.encoder.model_dump(), bands=len(survey.image_bands))
+        self.denoiser = UNet1D(
+            grid.size, **preset.denoiser.model_dump(), context_width=self.encoder.width
+        )
+        self.scheduler = self.make_scheduler("ddpm")
+
+    def make_scheduler(self, sampler: str):
+        """This model's noise schedule, for training or for one of the samplers."""
+        clip = self.preset.data.spectrum == "minmax"
+        return make_scheduler(sampler, **self.preset.diffusion.model_dump(), clip=clip)
+
+    def prepare(self, batch: dict, image_kind: str, generator: torch.Generator, train: bool) -> dict:
+        """All that `forward` needs of a batch; every random draw comes from `generator`."""
+        data = self.preset.data
+        x0, mask = scale_spectra(batch["flux"], batch["ivar"], data.spectrum)
+        t = torch.randint(0, self.preset.diffusion.timesteps, (len(x0),), generator=generator)
+        noise = torch.randn(x0.shape, generator=generator)
+        image = _views(batch, image_kind, data, generator if train else None)
+        return {"image": image, "x0": x0, "mask": mask, "t": t, "noise": noise}
+
+    def forward(self, image, x0, mask, t, noise) -> torch.Tensor:
+        """Training loss (paper, Eq. 2)."""
+        context = self.encode(image)
+        return training_loss(lambda x, t: self.denoiser(x, t, context), x0, mask, t, noise, self.scheduler)
+
+    def encode(self, image: torch.Tensor) -> torch.Tensor:
+        """The condition of images (B, band, y, x), once for all candidates and steps."""
+        return self.denoiser.condition(self.encoder(image))
+
+
+class ContrastiveModel(nn.Module):
+    """The contrastive pair, trained to recognise which spectrum belongs to which image."""
+
+    def __init__(self, preset: ContrastivePreset, grid: SpectralGrid, survey: Survey):
+        super().__init__()
+        self.preset, self.grid, self.survey = preset, grid, survey
+        self.pair = ContrastivePair(
+            **preset.encoder.model_dump(),
+            **preset.contrastive.model_dump(),
+            bands=len(survey.image_bands),
+        )
+
+    def prepare(self, batch: dict, image_kind: str, generator: torch.Generator, train: bool) -> dict:
+        """All that `forward` needs of a batch; every random draw comes from `generator`."""
+        x, _ = scale_spectra(batch["flux"], batch["ivar"], self.preset.data.spectrum)
+        return {"image": _views(batch, image_kind, self.preset.data, generator if train else None), "x": x}
+
+    def forward(self, image, x) -> torch.Tensor:
+        """Training loss (paper, Eq. 3)."""
+        return self.pair(image, x)
+
+
+def build_model(preset: Preset, grid: SpectralGrid, survey: Survey) -> PixelDiffusion | ContrastiveModel:
+    """The network that a preset describes, with random weights."""
+    kind = PixelDiffusion if preset.task == "diffusion" else ContrastiveModel
+    return kind(preset, grid, survey)

@@ -1,0 +1,322 @@
+"""The one training loop, for every trainable part.
+
+Run it as ``pix2spec train PRESET DATA --out RUN``. Every random number of step n follows from
+(seed, n), so that a resumed run continues exactly where the uninterrupted one would be.
+
+A run folder holds::
+
+    config.json  model.safetensors  README.md    the averaged (EMA) model, at the end
+    preset.yaml                                  the resolved preset, from the start
+    checkpoint.safetensors                       weights, EMA, Adam moments and step; written atomically
+    metrics.jsonl  tensorboard/                  losses
+"""
+
+import json
+import math
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from accelerate import Accelerator
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from safetensors.torch import load_file, save_file
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+import pix2spec
+from pix2spec.config import Preset
+from pix2spec.data.dataset import Dataset
+from pix2spec.errors import InputError
+from pix2spec.models.storage import save_model, write_atomically
+from pix2spec.models.trainable import build_model
+
+__all__ = ["train"]
+
+COLUMNS = ("image", "flux", "ivar")
+
+
+class Batches:
+    """Indices of the training pairs of each step: a pure function of (seed, step)."""
+
+    def __init__(self, n: int, batch_size: int, seed: int, first: int, last: int, rank: int, world: int):
+        if n < batch_size:
+            raise InputError(
+                "train.batch_size", f"{batch_size} is more than the {n} training pairs", "use a smaller one"
+            )
+        self.n, self.batch_size, self.seed = n, batch_size, seed
+        self.first, self.last, self.rank, self.world = first, last, rank, world
+
+    def __len__(self):
+        return self.last - self.first
+
+    def __iter__(self):
+        per_epoch, order, epoch = self.n // self.batch_size, None, -1
+        for step in range(self.first, self.last):
+            if step // per_epoch != epoch:
+                epoch = step // per_epoch
+                order = np.random.default_rng([self.seed, epoch]).permutation(self.n)
+            start = (step % per_epoch) * self.batch_size
+            yield order[start + self.rank : start + self.batch_size : self.world]
+
+
+class Rows(torch.utils.data.Dataset):
+    """A dataset that is asked for whole batches of indices."""
+
+    def __init__(self, dataset: Dataset, index: np.ndarray):
+        self.dataset, self.index = dataset, index
+
+    def __getitem__(self, chosen):
+        return self.dataset.batch(self.index[chosen], COLUMNS)
+
+
+def _complete(dataset: Dataset, what: str) -> np.ndarray:
+    """Positions of the pairs that have both an image and a spectrum."""
+    if dataset.info.image_kind is None:
+        raise InputError(dataset.path, "it has no images, this model learns from images")
+    index = dataset.having(*COLUMNS)
+    if len(index) == 0:
+        raise InputError(dataset.path, f"no {what} pair has both an image and a spectrum")
+    return index
+
+
+def _generator(*key: int) -> torch.Generator:
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
+
+
+def train(
+    preset: Preset, data: str | Path, out: str | Path, resume: bool = False, progress: bool = True
+) -> Path:
+    """Train what `preset` describes on the train split of `data`; validate on its val split.
+
+    Parameters
+    ----------
+    preset : Preset
+        From `pix2spec.config.load_preset`.
+    data : path
+        A dataset folder with images and spectra.
+    out : path
+        Run folder.
+    resume : bool
+        Continue from the checkpoint in `out`. The preset must be the same, but for `train.steps`.
+    progress : bool
+        Show a progress bar (only ever on a terminal).
+
+    Returns
+    -------
+    Path
+        `out`, which can be loaded with `pix2spec.load` (diffusion) or used as a selector (contrastive).
+
+    Raises
+    ------
+    InputError
+        If the data lack images, `out` holds another run, or the loss is no longer finite.
+    """
+    settings, out = preset.train, Path(out)
+    accelerator = Accelerator(mixed_precision=settings.precision, cpu=not torch.cuda.is_available())
+    train_set, val_set = Dataset(data, "train"), Dataset(data, "val")
+    train_index, val_index = _complete(train_set, "training"), _complete(val_set, "validation")
+
+    # Model, optimiser, average. Initial weights follow from the seed.
+    torch.manual_seed(settings.seed)
+    model = build_model(preset, train_set.info.grid, train_set.info.survey)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    step, seconds = _start_or_resume(out, preset, model, average, optimizer, resume)
+    forward, optimizer = accelerator.prepare(model, optimizer)
+    average.to(accelerator.device)
+
+    batches = Batches(
+        len(train_index), settings.batch_size, settings.seed, step, settings.steps,
+        accelerator.process_index, accelerator.num_processes,
+    )  # fmt: skip
+    loader = DataLoader(
+        Rows(train_set, train_index), sampler=batches, batch_size=None, num_workers=settings.workers,
+        collate_fn=lambda batch: batch,
+    )  # fmt: skip
+    log = _Log(out, step) if accelerator.is_main_process else None
+    per_epoch = len(train_index) // settings.batch_size
+    began = time.monotonic() - seconds
+
+    with _progress_bar(progress and accelerator.is_main_process) as bar:
+        task = bar.add_task("training", total=settings.steps, completed=step, loss="", rate="")
+        first, first_time = step, time.monotonic()
+        try:
+            for batch in loader:
+                optimizer.param_groups[0]["lr"] = settings.lr * settings.lr_decay ** (step // per_epoch)
+                draws = _generator(settings.seed, step, accelerator.process_index)
+                inputs = model.prepare(batch, train_set.info.image_kind, draws, train=True)
+                model.train()
+                loss = forward(**_to(inputs, accelerator.device))
+                accelerator.backward(loss)
+                optimizer.step()
+                optimizer.zero_grad()
+                average.update_parameters(model)
+                step += 1
+
+                value = accelerator.reduce(loss.detach(), "mean").item()
+                if not math.isfinite(value):
+                    raise InputError(
+                        out, f"the loss is {value} at step {step}",
+                        "resume from the checkpoint with a smaller train.lr",
+                    )  # fmt: skip
+                rate = (step - first) / (time.monotonic() - first_time)
+                bar.update(task, completed=step, loss=f"loss {value:.4f}", rate=f"{rate:.2f} steps/s")
+                if log:
+                    log.write(step, train=value)
+                if log and (step % settings.validate_every == 0 or step == settings.steps):
+                    val_loss = validation_loss(average.module, val_set, val_index, settings.validation_size)
+                    log.write(step, val=val_loss)
+                    bar.console.print(f"step {step}: validation loss {val_loss:.4f}")
+                if log and (step % settings.checkpoint_every == 0 or step == settings.steps):
+                    save_checkpoint(out, model, average, optimizer, step, time.monotonic() - began)
+        except KeyboardInterrupt:
+            if log:
+                save_checkpoint(out, model, average, optimizer, step, time.monotonic() - began)
+                bar.console.print(f"stopped at step {step}; go on with --resume")
+            raise
+
+    if log:
+        record = {
+            "trained_on": f"{len(train_index)} pairs of {Path(data).name} ({train_set.info.image_kind} images)",
+            "data": train_set.info.provenance,
+            "steps": step,
+            "samples_seen": step * settings.batch_size,
+            "hours": round((time.monotonic() - began) / 3600, 3),
+            "device": str(accelerator.device),
+            "validation_loss": log.last["val"],
+            "version": pix2spec.__version__,
+            "command": shlex.join(["pix2spec", *sys.argv[1:]]),
+        }
+        save_model(out, average.module, record)
+        log.close()
+    return out
+
+
+@torch.no_grad()
+def validation_loss(model, val_set: Dataset, index: np.ndarray, size: int, batch_size: int = 64) -> float:
+    """Loss on the first `size` validation pairs, always with the same noise and timesteps."""
+    device = next(model.parameters()).device
+    model.eval()
+    total, count = 0.0, 0
+    for start in range(0, min(size, len(index)), batch_size):
+        batch = val_set.batch(index[start : min(start + batch_size, size)], COLUMNS)
+        draws = _generator(0, start)
+        inputs = model.prepare(batch, val_set.info.image_kind, draws, train=False)
+        n = len(batch["flux"])
+        total += model(**_to(inputs, device)).item() * n
+        count += n
+    return total / count
+
+
+def _to(inputs: dict, device) -> dict:
+    return {name: tensor.to(device) for name, tensor in inputs.items()}
+
+
+def _progress_bar(show: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.fields[loss]}"), TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(), TimeRemainingColumn(), disable=not (show and sys.stderr.isatty()),
+        console=_console(),
+    )  # fmt: skip
+
+
+def _console():
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+class _Log:
+    """Losses, as JSON lines and for TensorBoard."""
+
+    def __init__(self, out: Path, step: int):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path, self.last = out / "metrics.jsonl", {}
+        kept = []
+        if self.path.exists():  # a resumed run repeats the steps after its checkpoint
+            kept = [row for row in self.path.read_text().splitlines() if json.loads(row)["step"] <= step]
+        self.path.write_text("".join(row + "\n" for row in kept))
+        for row in kept:
+            self.last.update(json.loads(row))
+        self.board = SummaryWriter(str(out / "tensorboard"), purge_step=step)
+
+    def write(self, step: int, **values: float) -> None:
+        self.last.update(values)
+        with self.path.open("a") as stream:
+            stream.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in values.items():
+            self.board.add_scalar(f"loss/{name}", value, step)
+
+    def close(self) -> None:
+        self.board.close()
+
+
+# ------------------------------------------------------------------------------ checkpoints
+
+
+def save_checkpoint(out: Path, model, average, optimizer, step: int, seconds: float) -> None:
+    """All that a run needs to go on, in one safetensors file (no pickle)."""
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"adam.{number}.{k}": v for k, v in state.items()}
+    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    metadata = {"step": str(step), "seconds": str(seconds)}
+    write_atomically(out / "checkpoint.safetensors", lambda p: save_file(tensors, p, metadata))
+
+
+def load_checkpoint(path: Path, model, average, optimizer) -> tuple[int, float]:
+    """Restore what `save_checkpoint` wrote; returns the step and the seconds trained so far."""
+    from safetensors import safe_open
+
+    tensors = load_file(path)
+    with safe_open(path, "pt") as stream:
+        metadata = stream.metadata()
+
+    def part(prefix):
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+    try:
+        model.load_state_dict(part("model."))
+        average.load_state_dict(part("average."))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise InputError(path, f"checkpoint of another architecture: {reason}", "use another --out") from None
+    adam = optimizer.state_dict()
+    for key, value in part("adam.").items():
+        number, name = key.split(".")
+        adam["state"].setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict(adam)
+    return int(metadata["step"]), float(metadata["seconds"])
+
+
+def _start_or_resume(out: Path, preset, model, average, optimizer, resume: bool) -> tuple[int, float]:
+    checkpoint, recorded = out / "checkpoint.safetensors", out / "preset.yaml"
+    values = preset.model_dump(mode="json")
+    if recorded.exists():
+        if not resume:
+            raise InputError(out, "it already holds a run", "continue it with --resume, or use another --out")
+        before = yaml.safe_load(recorded.read_text())
+        _compare(before, values, out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(recorded, lambda p: p.write_text(yaml.safe_dump(values, sort_keys=False)))
+    if checkpoint.exists():
+        return load_checkpoint(checkpoint, model, average, optimizer)
+    return 0, 0.0
+
+
+def _compare(before: dict, now: dict, out: Path, path: str = "") -> None:
+    """A resumed run keeps its settings; only its length and bookkeeping may change."""
+    free = {"train.steps", "train.workers", "train.checkpoint_every", "train.lr"}
+    for key in before.keys() | now.keys():
+        name, a, b = f"{path}{key}", before.get(key), now.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            _compare(a, b, out, f"{name}.")
+        elif a != b and name not in free:
+            raise InputError(out, f"its run has {name} = {a!r}, now it is {b!r}", "use another --out")

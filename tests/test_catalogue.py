@@ -1,0 +1,134 @@
+"""The catalogue on disk: streamed, atomic, readable by others."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pix2spec import catalogue as module
+from pix2spec.catalogue import CatalogueWriter, read_catalogue
+from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
+from pix2spec.errors import InputError
+from pix2spec.grid import SpectralGrid
+
+GRID = SpectralGrid(size=3598)
+SMALL = SpectralGrid(3.6, 1e-3, 300)
+
+
+def make(object_id="a", n=5, grid=SMALL, unit=PHYSICAL, scores=True, **changes):
+    rng = np.random.default_rng(len(object_id))
+    scores = rng.uniform(-1, 1, n) if scores else None
+    candidates = 10 + rng.normal(size=(n, grid.size))
+    return Ensemble(object_id, grid, candidates, [1, 2], scores, unit, "mean:2", z=0.1, ra=1, **changes)
+
+
+def write(path, ensembles, grid=SMALL, **settings):
+    with CatalogueWriter(path, grid, {"model": "default", "seed": 3}, **settings) as writer:
+        for ensemble in ensembles:
+            writer.add(ensemble)
+        writer.add_failure("broken", "broken: no image (give one)")
+    return read_catalogue(path)
+
+
+def test_ensembles_come_back(tmp_path):
+    written = [make("a", flags=["faint", "edge"]), make("bb", n=7, scores=False), make("ccc", unit=RELATIVE)]
+    catalogue = write(tmp_path, written)
+    assert catalogue.ids == ["a", "bb", "ccc", "broken"] and len(catalogue) == 4
+    assert catalogue.grid == SMALL and catalogue.provenance == {"model": "default", "seed": 3}
+    read = list(catalogue)
+    assert len(read) == 3
+    for before, after in zip(written, read):
+        np.testing.assert_array_equal(after.candidates, before.candidates)
+        np.testing.assert_array_equal(after.selected, before.selected)
+        assert (after.scores is None) == (before.scores is None)
+        assert (after.unit, after.flags, after.z) == (before.unit, before.flags, before.z)
+    assert catalogue.ensemble("bb").object_id == "bb"
+
+
+def test_failures_keep_their_error(tmp_path):
+    catalogue = write(tmp_path, [make()])
+    assert catalogue.failures == {"broken": "broken: no image (give one)"}
+    with pytest.raises(InputError, match="no image"):
+        catalogue.ensemble("broken")
+    with pytest.raises(InputError, match="no such object"):
+        catalogue.ensemble("elsewhere")
+
+
+def test_row_groups_bound_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ROW_GROUP_BYTES", 40_000)
+    ensembles = [make(f"object-{i}") for i in range(20)]
+    catalogue = write(tmp_path, ensembles)
+    assert catalogue._file.num_row_groups > 4
+    assert [e.object_id for e in catalogue] == [e.object_id for e in ensembles]
+    assert catalogue.ensemble("object-17").object_id == "object-17"
+
+
+def test_without_candidates_the_chosen_flux_stays(tmp_path):
+    ensemble = make()
+    catalogue = write(tmp_path, [ensemble], keep_candidates=False)
+    back = catalogue.ensemble("a")
+    np.testing.assert_allclose(back.flux, ensemble.flux, rtol=1e-6)
+    assert len(back) == 1
+    assert catalogue.table["n_candidates"][0].as_py() == 5
+    np.testing.assert_allclose(catalogue.table["q84"][0].as_py(), ensemble.quantiles((0.84,))[0])
+
+
+def test_magnitudes_and_colours(tmp_path):
+    """A spectrum flat in f_nu has AB colours of zero; ten times the flux is 2.5 magnitudes."""
+    flat = 1e3 * (5000 / GRID.wave) ** 2
+    candidates = flat * np.array([0.9, 1, 1.1])[:, None]
+    bright = Ensemble("a", GRID, candidates, [0], unit=PHYSICAL)
+    faint = Ensemble("b", GRID, candidates / 10, [0], unit=PHYSICAL)
+    relative = Ensemble("c", GRID, candidates, [0], unit=RELATIVE)
+    minmax = Ensemble("d", GRID, candidates, [0], unit=RELATIVE, provenance={"normalisation": "minmax"})
+    table = write(tmp_path, [bright, faint, relative, minmax], GRID).table.to_pydict()
+    for band in "gri":
+        a, b, c = table[f"mag_{band}"][:3]
+        assert b - a == pytest.approx(2.5, abs=1e-4) and np.isnan(c)
+        assert table[f"mag_{band}_lo"][0] < a < table[f"mag_{band}_hi"][0]
+    for colour in ("g_r", "r_i"):
+        np.testing.assert_allclose(table[colour][:3], 0, atol=1e-4)
+        assert np.isnan(table[colour][3:]).all()
+
+
+def test_opens_in_pandas_and_astropy(tmp_path):
+    import pandas as pd
+    from astropy.table import Table
+
+    catalogue = write(tmp_path, [make("a", flags=["faint"]), make("bb", n=7)])
+    frame = pd.read_parquet(catalogue.path)
+    assert list(frame.status) == ["ok", "ok", "failed"] and len(frame.q50[0]) == SMALL.size
+    with pytest.warns(UserWarning, match="table::len"):  # astropy's remark on any text column
+        table = Table.read(catalogue.path)
+    assert table["flux"].shape == (3, SMALL.size) and np.isnan(table["flux"][2]).all()
+
+
+def test_nothing_is_there_before_the_end_or_after_an_error(tmp_path):
+    writer = CatalogueWriter(tmp_path, SMALL, {})
+    writer.add(make())
+    assert not (tmp_path / "catalog.parquet").exists()
+    writer.close()
+    assert [p.name for p in tmp_path.iterdir()] == ["catalog.parquet"]
+    with pytest.raises(RuntimeError), CatalogueWriter(tmp_path / "b", SMALL, {}) as writer:
+        writer.add(make())
+        raise RuntimeError("killed")
+    assert not list((tmp_path / "b").iterdir())
+
+
+def test_results_are_not_overwritten_and_grids_not_mixed(tmp_path):
+    write(tmp_path, [])
+    with pytest.raises(InputError, match="exists already"):
+        CatalogueWriter(tmp_path, SMALL, {})
+    with CatalogueWriter(tmp_path / "b", SMALL, {}) as writer, pytest.raises(InputError, match="grid"):
+        writer.add(make(grid=GRID))
+
+
+def test_other_files_are_refused_clearly(tmp_path):
+    with pytest.raises(InputError, match=r"no catalog\.parquet"):
+        read_catalogue(tmp_path)
+    (tmp_path / "catalog.parquet").write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(InputError, match="not a Parquet file"):
+        read_catalogue(tmp_path)
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "other.parquet")
+    with pytest.raises(InputError, match="not a generated catalogue"):
+        read_catalogue(tmp_path / "other.parquet")
