@@ -138,6 +138,28 @@ def test_relative_spectra_are_scored_by_their_shape(tmp_path):
     assert not any("flux" in name or "chi2" in name for name in methods["mean_all"])
 
 
+def test_unit_of_the_observed_flux_does_not_matter_to_relative_spectra(tmp_path):
+    """Bright spectra whose noise exceeds 1, the level of the candidates, and the same in other units."""
+    rng = np.random.default_rng(2)
+    results = []
+    noise = rng.normal(0, NOISE, (5, GRID.size))
+    candidates = [noisy(rng, 0.2, 9) / 10 for _ in range(5)]
+    for name, scale in (("a", 1.0), ("b", 1e3)):
+        made = []
+        for i in range(5):
+            ivar = np.full(GRID.size, (NOISE * scale) ** -2)
+            made.append(Pair(f"object-{i}", flux=scale * (clean(0.2) + noise[i]), ivar=ivar))
+        write_dataset(tmp_path / name, made, DatasetInfo(grid=GRID, image_kind=None))
+        with CatalogueWriter(tmp_path / f"generated-{name}", GRID, {}) as writer:
+            for i in range(5):
+                writer.add(Ensemble(f"object-{i}", GRID, candidates[i], [0], unit=RELATIVE))
+        results.append(evaluate(tmp_path / f"generated-{name}", tmp_path / name, progress=False)["methods"])
+    for method, values in results[0].items():
+        for metric, value in values.items():
+            assert results[1][method][metric]["mean"] == pytest.approx(value["mean"], rel=1e-3), metric
+    assert results[0]["single"]["scaled_mse"]["mean"] == pytest.approx(2 * 0.05**2, rel=0.15)
+
+
 def test_minmax_spectra_have_no_median_scale(tmp_path):
     _, truth = make(tmp_path, n=5)
     rng = np.random.default_rng(1)

@@ -104,10 +104,8 @@ def group_ids(pairs: list[Pair]) -> list[str]:
     # The name is a photometric id if one is known: it stays the same whatever else is imported.
     names = defaultdict(list)
     for label, pair in zip(labels, pairs):
-        names[label].append(
-            (pair.group_id == pair.object_id, pair.group_id.startswith("group-"), pair.group_id)
-        )
-    return [min(names[label])[-1] for label in labels]
+        names[label].append((not pair.group_id.isdigit(), pair.group_id))
+    return [min(names[label])[1] for label in labels]
 
 
 class Catalogue:

@@ -79,10 +79,13 @@ def noise_floor(ivar: np.ndarray) -> np.ndarray:
     return np.nanmedian(np.where(good.any(-1, keepdims=True), noise, 0), -1, keepdims=True)
 
 
-def mean_squared_error(pred: np.ndarray, truth: np.ndarray, ivar: np.ndarray) -> np.ndarray:
-    """Mean squared difference over valid pixels, with no scaling of its own: (...,)."""
+def mean_squared_error(pred: np.ndarray, truth: np.ndarray, ivar: np.ndarray, weights=1.0) -> np.ndarray:
+    """Mean squared difference over valid pixels, with no scaling of its own: (...,).
+
+    `weights` (..., L), for example `ivar`, make it a weighted mean.
+    """
     good = _valid(pred, truth, ivar=ivar)
-    return _mean(_difference(pred, truth, good) ** 2, good)
+    return _mean(_difference(pred, truth, good) ** 2, good, weights)
 
 
 def minmax_mse(pred: np.ndarray, truth: np.ndarray, truth_ivar: np.ndarray) -> np.ndarray:
@@ -115,13 +118,12 @@ def affine_matched_mse(pred: np.ndarray, truth: np.ndarray, truth_ivar: np.ndarr
 def scaled_mse(pred: np.ndarray, truth: np.ndarray, truth_ivar: np.ndarray) -> np.ndarray:
     """Inverse-variance weighted mean squared error of median-scaled spectra.
 
-    Each spectrum is divided by its own median (`pix2spec.normalise.robust`). The weights are those of
-    the likelihood of Gaussian noise: sum(ivar (pred - truth)^2) / sum(ivar).
+    Each spectrum is divided by its own median, the truth's being raised to its median noise if need be
+    (`pix2spec.normalise.robust`). The weights are those of the likelihood of Gaussian noise:
+    sum(ivar (pred - truth)^2) / sum(ivar).
     """
-    floor = noise_floor(truth_ivar)
-    pred, truth = to_median(pred, truth_ivar, floor), to_median(truth, truth_ivar, floor)
-    good = _valid(pred, truth, ivar=truth_ivar)
-    return _mean(_difference(pred, truth, good) ** 2, good, truth_ivar)
+    pred, truth = to_median(pred, truth_ivar), to_median(truth, truth_ivar, noise_floor(truth_ivar))
+    return mean_squared_error(pred, truth, truth_ivar, truth_ivar)
 
 
 def chi2_per_pixel(pred: np.ndarray, truth: np.ndarray, truth_ivar: np.ndarray) -> np.ndarray:

@@ -77,7 +77,7 @@ def score_ensemble(
         shape = mean if median is None else median[index].mean(0)
         values[f"{method}.affine_matched_mse"] = metrics.affine_matched_mse(shape, truth, good)
         if median is not None:
-            values[f"{method}.scaled_mse"] = metrics.scaled_mse(shape, truth, good)
+            values[f"{method}.scaled_mse"] = metrics.mean_squared_error(shape, true_median, good, good)
         if physical:
             flux = candidates[index].mean(0)
             values[f"{method}.chi2_per_pixel"] = metrics.chi2_per_pixel(flux, truth, good)
@@ -116,7 +116,7 @@ def score_point(method: str, minmax, median, truth, ivar) -> dict[str, float]:
     values = {
         "minmax_mse": metrics.mean_squared_error(minmax, true_minmax, ivar),
         "affine_matched_mse": metrics.affine_matched_mse(median, truth, ivar),
-        "scaled_mse": metrics.scaled_mse(median, truth, ivar),
+        "scaled_mse": metrics.mean_squared_error(median, true_median, ivar, ivar),
         "crps_minmax": metrics.crps_ensemble(minmax[None], true_minmax, ivar),
         "crps_median": metrics.crps_ensemble(median[None], true_median, ivar),
     }

@@ -183,6 +183,9 @@ class SpectraBundle:
             shape = {"loglam": (pixels,), "calibflux_ugriz": (count, 5)}.get(name, wide)
             if array.shape != shape:
                 raise InputError(path, f"its array {name!r} has shape {array.shape}, not {shape}")
+        for name in ("plate", "mjd", "fiber"):
+            if self.arrays[name].dtype.kind not in "iu":
+                raise InputError(path, f"its array {name!r} is {self.arrays[name].dtype}, not integer")
         self.groups = self._group_ids()
 
     def __len__(self) -> int:
@@ -193,16 +196,17 @@ class SpectraBundle:
         return f"{self.path}[{i}]"
 
     def _group_ids(self) -> list[str]:
-        """One id an object group: the first photometric id among its repeats, or the group's number."""
+        """One id an object group: the photometric id of any of its repeats, else its first object id."""
         best = [str(b).strip().lstrip("0") for b in self.arrays.get("bestobjid", [""] * len(self))]
         if "object_group" not in self.arrays:
             return best
-        groups = self.arrays["object_group"].tolist()
-        known = defaultdict(list)
-        for group, object_id in zip(groups, best):
-            if object_id:
-                known[group].append(object_id)
-        return [min(known[group]) if known[group] else f"group-{group}" for group in groups]
+        names = defaultdict(list)
+        for i, group in enumerate(self.arrays["object_group"].tolist()):
+            names[group].append((not best[i], best[i] or self._object_id(i)))
+        return [min(names[group])[1] for group in self.arrays["object_group"].tolist()]
+
+    def _object_id(self, i: int) -> str:
+        return spec_id(*(self.arrays[name][i] for name in ("plate", "mjd", "fiber")))
 
     def header(self, i: int) -> Pair:
         """Facts of spectrum `i`, without flux."""
@@ -211,7 +215,7 @@ class SpectraBundle:
             doubtful = int(a["zwarning"][i]) & ~HARMLESS_ZWARNING if "zwarning" in a else 0
             z_err = float(a["zerr"][i]) if "zerr" in a else np.nan
             pair = Pair(
-                object_id=spec_id(a["plate"][i], a["mjd"][i], a["fiber"][i]),
+                object_id=self._object_id(i),
                 group_id=self.groups[i],
                 ra=float(a["ra"][i]),
                 dec=float(a["dec"][i]),

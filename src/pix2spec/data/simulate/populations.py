@@ -61,7 +61,7 @@ class Galaxies:
     ebv_milky_way: np.ndarray
     # scatter of lines and nuclei, standard normal
     line_scatter: np.ndarray  # (n, 10)
-    agn_scatter: np.ndarray
+    agn_scatter: np.ndarray  # clipped
 
 
 def luminosity_distance(z) -> np.ndarray:
@@ -225,7 +225,7 @@ def draw_histories(rng, z, kind, logmass):
 def draw_dust(rng, kind, logmass, inclination):
     """Attenuation grows with mass and, in discs, with inclination; the foreground is log-normal."""
     n = len(kind)
-    av = choose(kind, [0.04, 0.30, 0.62, 0.60, 0.25]) * np.exp(0.45 * rng.standard_normal(n))
+    av = choose(kind, [0.10, 0.32, 0.62, 0.60, 0.25]) * np.exp(0.45 * rng.standard_normal(n))
     av = av * 10 ** (0.3 * np.clip(logmass - 10.2, -1, 0.6))
     av = av * np.where(kind == EARLY, 1, 0.75 + 0.5 * (1 - inclination))
     foreground = 0.03 * np.exp(0.5 * rng.standard_normal(n))
@@ -250,5 +250,5 @@ def draw_galaxies(rng: np.random.Generator, n: int) -> Galaxies:
         **draw_histories(rng, z, kind, logmass),
         **draw_dust(rng, kind, logmass, inclination),
         line_scatter=rng.standard_normal((n, 10)),
-        agn_scatter=rng.standard_normal(n),
+        agn_scatter=np.clip(rng.standard_normal(n), -2, 1.5),
     )

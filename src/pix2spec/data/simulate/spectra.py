@@ -202,7 +202,7 @@ class SpectrumModel:
         """
         g = galaxies
         near_halpha = stars[:, self.near_halpha].mean(1)
-        width, scatter = np.array([[0, 1.45, 0.35, 1.4], [0, 0.35, 0.25, 0.25]])[:, g.agn]
+        width, scatter = np.array([[0, 1.25, 0.35, 1.3], [0, 0.35, 0.25, 0.25]])[:, g.agn]
         halpha = np.where(g.agn > 0, 10 ** (width + scatter * g.agn_scatter), 0) * near_halpha
         narrow = agn_lines(halpha, g.agn == 2, g.line_scatter[:, 5:])
         seyfert1 = g.agn == 3
