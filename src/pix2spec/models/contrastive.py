@@ -79,6 +79,7 @@ class SpectrumEncoder(nn.Module):
         self.head = nn.Linear(previous, latent)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Latent codes (B, latent) of scaled spectra (B, 1, L)."""
         return self.head(self.blocks(self.stem(x)).mean(dim=-1))
 
 

@@ -35,4 +35,5 @@ class ConditionEncoder(nn.Module):
         self.width = self.network.num_features
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Tokens (B, T, C) of images (B, band, y, x)."""
         return self.network(image).flatten(2).transpose(1, 2)

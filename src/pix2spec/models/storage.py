@@ -70,12 +70,18 @@ def read_config(folder: str | Path) -> dict:
     """
     path = Path(folder) / CONFIG
     if not path.is_file():
-        raise InputError(folder, "not a model folder: it has no config.json", "give the folder of a trained run")
+        raise InputError(
+            folder, "not a model folder: it has no config.json", "give the folder of a trained run"
+        )
     try:
         config = json.loads(path.read_text())
         if config["format"] != FORMAT:
             raise InputError(path, f"its format {config['format']} is not {FORMAT}", "use a newer pix2spec")
-        return {**config, "grid": SpectralGrid(**config["grid"]), "survey": Survey.from_dict(config["survey"])}
+        return {
+            **config,
+            "grid": SpectralGrid(**config["grid"]),
+            "survey": Survey.from_dict(config["survey"]),
+        }
     except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(path, f"damaged: {type(error).__name__} {error}") from None
 
@@ -85,7 +91,9 @@ def load_into(model: torch.nn.Module, path: Path) -> None:
     try:
         weights = load_file(path)
     except FileNotFoundError:
-        raise InputError(path, "no weights there", "the training did not finish; run it with --resume") from None
+        raise InputError(
+            path, "no weights there", "the training did not finish; run it with --resume"
+        ) from None
     except (SafetensorError, OSError) as error:
         raise InputError(path, f"damaged weights: {error}") from None
     own = model.state_dict()

@@ -28,13 +28,11 @@ class PixelDiffusion(nn.Module):
         super().__init__()
         self.preset, self.grid, self.survey = preset, grid, survey
         self.encoder = ConditionEncoder(**preset.encoder.model_dump(), bands=len(survey.image_bands))
-        self.denoiser = UNet1D(
-            grid.size, **preset.denoiser.model_dump(), context_width=self.encoder.width
-        )
+        self.denoiser = UNet1D(grid.size, **preset.denoiser.model_dump(), context_width=self.encoder.width)
         self.scheduler = self.make_scheduler("ddpm")
 
     def make_scheduler(self, sampler: str):
-        """This model's noise schedule, for training or for one of the samplers."""
+        """Noise schedule of the model, for training or for one of the samplers."""
         clip = self.preset.data.spectrum == "minmax"
         return make_scheduler(sampler, **self.preset.diffusion.model_dump(), clip=clip)
 

@@ -117,7 +117,8 @@ def load_arrays(path: str | Path, required: tuple[str, ...], optional: tuple[str
         raise InputError(path, "it is not an npz bundle")
     with reading(path, "an npz bundle"):
         try:
-            with np.load(path, allow_pickle=False) as bundle:
+            # opened here, because np.load leaves a damaged file open
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as bundle:
                 for name in required:
                     if name not in bundle.files:
                         near = get_close_matches(name, bundle.files, 1)

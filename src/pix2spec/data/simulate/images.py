@@ -14,6 +14,7 @@ __all__ = ["aperture_weights", "draw_images", "render"]
 
 SIZE = 64  # pixels
 PIXEL = SDSS.pixel_scale
+AXIS = ((np.arange(SIZE) - (SIZE - 1) / 2) * PIXEL).astype(np.float32)  # arcsec from the centre
 # Core and wing of the seeing: shares of the light and dispersions in arcsec.
 PSF = tuple(zip((0.87, 0.13), np.array([1.0, 2.2]) * SDSS.psf_fwhm / 2.355 * 0.94))
 NEIGHBOURS = 4  # at most
@@ -47,9 +48,8 @@ MIXTURES = {
 
 
 def coordinates(x0, y0):
-    """x and y of the pixels (n, SIZE * SIZE) in arcsec from the centres `x0`, `y0`."""
-    axis = ((np.arange(SIZE) - (SIZE - 1) / 2) * PIXEL).astype(np.float32)
-    y, x = np.meshgrid(axis, axis, indexing="ij")
+    """Offsets x and y of the pixels (n, SIZE * SIZE) in arcsec from the centres `x0`, `y0`."""
+    y, x = np.meshgrid(AXIS, AXIS, indexing="ij")
     return x.ravel() - x0[:, None].astype(np.float32), y.ravel() - y0[:, None].astype(np.float32)
 
 
@@ -126,6 +126,12 @@ def spiral_arms(rng, galaxies: Galaxies, x, y) -> np.ndarray:
     return modulation
 
 
+def gaussians(centre, sigma):
+    """Normalised profiles (n, SIZE) along one axis, integrating to 1 over pixels."""
+    profile = np.exp(-0.5 * ((AXIS - centre[:, None]) / sigma[:, None]) ** 2)
+    return (profile * PIXEL / (np.sqrt(2 * np.pi) * sigma[:, None])).astype(np.float32)
+
+
 def add_neighbours(rng, image):
     """Add stars and small galaxies near the target to `image` (n, 3, SIZE * SIZE), in place."""
     n = len(image)
@@ -134,19 +140,17 @@ def add_neighbours(rng, image):
         u = rng.random((7, n))
         magnitude = np.clip(22.5 + np.log10(u[0]) / 0.35, 17.5, 22.4)  # counts grow as 10^(0.35 r)
         x0, y0 = (u[1:3] - 0.5) * SIZE * PIXEL
-        g_r, r_i = 0.3 + 0.9 * u[3], 0.1 + 0.4 * u[4]
+        g_r = 0.3 + 0.9 * u[3]
+        r_i = 0.4 * g_r + 0.15 * (u[4] - 0.3)  # along the stellar locus
         size = np.where(u[5] < 0.3, 0, 0.5 * np.exp(0.4 * rng.standard_normal(n)))  # arcsec; 0 is a star
         flat = 0.3 + 0.7 * u[6]
         rows = np.flatnonzero((count > k) & (np.hypot(x0, y0) > 4))  # fibres avoid blends
         if not len(rows):
             continue
-        axis = (np.arange(SIZE) - (SIZE - 1) / 2) * PIXEL
         shape = np.zeros((len(rows), SIZE, SIZE), np.float32)
         for share, sigma in PSF:
             sx, sy = np.hypot(sigma, size[rows]), np.hypot(sigma, size[rows] * flat[rows])
-            gx = np.exp(-0.5 * ((axis - x0[rows, None]) / sx[:, None]) ** 2) * PIXEL / np.sqrt(2 * np.pi) / sx[:, None]
-            gy = np.exp(-0.5 * ((axis - y0[rows, None]) / sy[:, None]) ** 2) * PIXEL / np.sqrt(2 * np.pi) / sy[:, None]
-            shape += (share * gy).astype(np.float32)[:, :, None] * gx.astype(np.float32)[:, None, :]
+            shape += share * gaussians(y0[rows], sy)[:, :, None] * gaussians(x0[rows], sx)[:, None, :]
         shape = shape.reshape(len(rows), -1)
         for band, colour in enumerate((g_r, 0 * g_r, -r_i)):
             flux = 10 ** (-0.4 * (magnitude[rows] + colour[rows] - 22.5))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["LINES", "agn_lines", "star_forming_lines"]
+__all__ = ["BROAD", "LINES", "agn_lines", "star_forming_lines"]
 
 # Vacuum wavelengths in Angstrom (NIST), named as SDSS's line table names them.
 LINES = {
@@ -31,12 +31,10 @@ LINES = {
     "[O_II] 7320": 7322.00,
     "[S_III] 9069": 9071.10,
 }
-_INDEX = {name: i for i, name in enumerate(LINES)}
 
 # Broad lines of Seyfert 1 nuclei relative to broad Halpha, in the order of LINES.
-BROAD = np.zeros(len(LINES))
-for _name, _ratio in {"H_alpha": 1, "H_beta": 0.33, "H_gamma": 0.15, "H_delta": 0.07, "He_I 5876": 0.05}.items():
-    BROAD[_INDEX[_name]] = _ratio
+_BROAD = {"H_alpha": 1, "H_beta": 0.33, "H_gamma": 0.15, "H_delta": 0.07, "He_I 5876": 0.05}
+BROAD = np.array([_BROAD.get(name, 0.0) for name in LINES])
 
 
 def spectrum_of_gas(halpha, n2, o3, s2, o1, o2, he2, ne3):

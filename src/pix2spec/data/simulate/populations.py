@@ -13,7 +13,7 @@ GALAXY_TYPES = ("early", "green", "late", "starburst", "post-starburst")
 AGN_TYPES = ("none", "seyfert2", "liner", "seyfert1")
 EARLY, GREEN, LATE, STARBURST, POST_STARBURST = range(5)
 SAMPLES = ("main", "luminous red", "faint", "nearby")
-SAMPLE_FRACTIONS = (0.70, 0.15, 0.05, 0.10)
+SAMPLE_FRACTIONS = (0.65, 0.15, 0.05, 0.15)
 MAIN, RED, FAINT, NEARBY = range(4)
 
 MAX_REDSHIFT = 0.45  # the templates' ultraviolet end leaves the u band beyond
@@ -85,7 +85,7 @@ class RedshiftDistribution:
 
     def __init__(self, low: float, high: float):
         self.z = np.linspace(low, high, 241)
-        self.r = np.linspace(13.0, 20.5, 151)
+        self.r = np.linspace(12.5, 20.5, 161)
         magnitude = self.r[:, None] - distance_modulus(self.z) - 1.0 * self.z  # rough K-correction
         luminosity = 10 ** (-0.4 * (magnitude + 21.2))  # M* for h = 0.7
         volume = np.interp(self.z, _Z, _COMOVING) ** 2 / np.interp(self.z, _Z, _E)
@@ -111,12 +111,12 @@ def draw_magnitudes(rng, n):
     """Sample, r magnitude, redshift and absolute r magnitude.
 
     The main sample is complete to r = 17.77 (Strauss et al. 2002, AJ 124:1810); counts grow as
-    10^(0.6 r). Luminous red galaxies follow Eisenstein et al. (2001, AJ 122:2267).
+    10^(0.6 r). Luminous red galaxies follow Eisenstein et al. (2001, AJ 122:2267). Nearby galaxies of all
+    magnitudes are added, as in catalogues with visual morphology: the main sample holds few.
     """
     sample = rng.choice(4, n, p=SAMPLE_FRACTIONS)
-    bright = np.where(sample == NEARBY, 13.0, 14.5)
-    r = 17.77 + 0.72 * np.log(1 - rng.random(n) * (1 - np.exp((bright - 17.77) / 0.72)))
-    r = np.where(sample == NEARBY, bright + (17.77 - bright) * rng.random(n) ** 0.5, r)
+    r = 17.77 + 0.72 * np.log(1 - rng.random(n) * (1 - np.exp((14.5 - 17.77) / 0.72)))
+    r = np.where(sample == NEARBY, 12.5 + (17.77 - 12.5) * rng.random(n), r)
     r = np.where(sample == FAINT, 17.8 + 2.2 * rng.random(n), r)
     z = np.where(sample == NEARBY, LOW_REDSHIFT.draw(rng, r), ANY_REDSHIFT.draw(rng, r))
     z = np.where(sample == RED, 0.15 + 0.25 * rng.beta(2.0, 1.5, n), z)
@@ -131,7 +131,8 @@ def draw_types(rng, sample, absolute):
     n = len(sample)
     red_fraction = 0.08 + 0.66 / (1 + np.exp((absolute + 20.9) / 0.7))
     u, rare = rng.random((2, n))
-    kind = np.where(u < red_fraction, EARLY, np.where(u < red_fraction + 0.22 * (1 - red_fraction), GREEN, LATE))
+    green_fraction = 0.22 * (1 - red_fraction)
+    kind = np.where(u < red_fraction, EARLY, np.where(u < red_fraction + green_fraction, GREEN, LATE))
     kind = np.where((kind == LATE) & (rare < 0.07), STARBURST, kind)
     kind = np.where((kind <= GREEN) & (rare > 0.98), POST_STARBURST, kind)
     kind = np.where(sample == RED, EARLY, kind)
@@ -225,8 +226,8 @@ def draw_histories(rng, z, kind, logmass):
 def draw_dust(rng, kind, logmass, inclination):
     """Attenuation grows with mass and, in discs, with inclination; the foreground is log-normal."""
     n = len(kind)
-    av = choose(kind, [0.10, 0.32, 0.62, 0.60, 0.25]) * np.exp(0.45 * rng.standard_normal(n))
-    av = av * 10 ** (0.3 * np.clip(logmass - 10.2, -1, 0.6))
+    av = choose(kind, [0.10, 0.34, 0.68, 0.60, 0.25]) * np.exp(0.45 * rng.standard_normal(n))
+    av = av * 10 ** (0.45 * np.clip(logmass - 10.2, -1.2, 0.6))
     av = av * np.where(kind == EARLY, 1, 0.75 + 0.5 * (1 - inclination))
     foreground = 0.03 * np.exp(0.5 * rng.standard_normal(n))
     return dict(av=np.clip(av, 0, 2.0), ebv_milky_way=np.clip(foreground, 0, 0.2))

@@ -65,35 +65,6 @@ def milky_way_extinction(wave) -> np.ndarray:
     return np.where(x < 1.1, (0.574 - 0.527 / 3.1) * x**1.61, a + b / 3.1)
 
 
-def ssp_weights(ages, metallicities, logz, start, tau, recent, burst):
-    """Mass formed in each simple stellar population, as a fraction of all.
-
-    A delayed exponential history, t exp(-t / tau), is integrated over the templates' age bins; the last
-    0.2 Gyr are scaled by `recent`, a burst 0.5 to 1.2 Gyr ago is added, and metallicity interpolates
-    linearly in log Z.
-
-    Returns
-    -------
-    weights : array (n, metallicities x ages)
-    youngest : array (n,)
-        Fraction of the mass that formed in the last 10.5 Myr.
-    """
-    edges = np.concatenate([[0.0, 0.0105], np.sqrt(ages[1:-1] * ages[2:]), [13.8]])
-    x = (start[:, None] - np.minimum(edges, start[:, None])) / tau[:, None]  # time since the start
-    formed = 1 - (1 + x) * np.exp(-x)
-    history = formed[:, :-1] - formed[:, 1:]
-    history[:, :3] *= recent[:, None]
-    history /= history.sum(1, keepdims=True)
-    history *= 1 - burst[:, None]
-    history[:, 4] += 0.6 * burst
-    history[:, 5] += 0.4 * burst
-    knots = np.log10(metallicities / 0.02)
-    upper = np.clip((logz[:, None] - knots[:-1]) / np.diff(knots), 0, 1)
-    ones, zeros = np.ones((len(logz), 1)), np.zeros((len(logz), 1))
-    share = np.hstack([ones, upper]) - np.hstack([upper, zeros])
-    return (share[:, :, None] * history[:, None, :]).reshape(len(logz), -1), history[:, 0]
-
-
 def dn4000(flux: np.ndarray, z: np.ndarray, start: float, step: float) -> np.ndarray:
     """The narrow 4000 A break (Balogh et al. 1999, ApJ 527:54): ratio of mean f_nu in two windows.
 
@@ -156,6 +127,34 @@ class SpectrumModel:
         self.foreground = milky_way_extinction(self.wave).astype(np.float32)
         self.near_halpha = (self.wave > 6450) & (self.wave < 6680)
 
+    def ssp_weights(self, logz, start, tau, recent, burst):
+        """Mass formed in each simple stellar population, as a fraction of all.
+
+        A delayed exponential history, t exp(-t / tau), is integrated over the templates' age bins; the last
+        0.2 Gyr are scaled by `recent`, a burst 0.5 to 1.2 Gyr ago is added, and metallicity interpolates
+        linearly in log Z.
+
+        Returns
+        -------
+        weights : array (n, metallicities x ages)
+        youngest : array (n,)
+            Fraction of the mass that formed in the last 10.5 Myr.
+        """
+        edges = np.concatenate([[0.0, 0.0105], np.sqrt(self.ages[1:-1] * self.ages[2:]), [13.8]])
+        x = (start[:, None] - np.minimum(edges, start[:, None])) / tau[:, None]  # time since the start
+        formed = 1 - (1 + x) * np.exp(-x)
+        history = formed[:, :-1] - formed[:, 1:]
+        history[:, :3] *= recent[:, None]
+        history /= history.sum(1, keepdims=True)
+        history *= 1 - burst[:, None]
+        history[:, 4] += 0.6 * burst
+        history[:, 5] += 0.4 * burst
+        knots = np.log10(self.metallicities / 0.02)
+        upper = np.clip((logz[:, None] - knots[:-1]) / np.diff(knots), 0, 1)
+        ones, zeros = np.ones((len(logz), 1)), np.zeros((len(logz), 1))
+        share = np.hstack([ones, upper]) - np.hstack([upper, zeros])
+        return (share[:, :, None] * history[:, None, :]).reshape(len(logz), -1), history[:, 0]
+
     def stars(self, weights, av, av_birth):
         """Rest-frame stellar spectrum (n, W) in Lsun/A per Msun formed, behind dust.
 
@@ -189,7 +188,8 @@ class SpectrumModel:
         shift = np.log10(1 + z) / self.step
         phase = np.exp(-2j * np.pi * shift[:, None] * self.frequency).astype(np.complex64)
         spectrum = np.fft.irfft(transform * phase, n=len(self.wave), axis=1)
-        spectrum *= np.exp(np.float32(-0.4 * np.log(10) * 3.1) * ebv[:, None].astype(np.float32) * self.foreground)
+        depth = (-0.4 * np.log(10) * 3.1 * ebv).astype(np.float32)
+        spectrum *= np.exp(depth[:, None] * self.foreground)
         return spectrum.astype(np.float32, copy=False)
 
     def nucleus(self, galaxies: Galaxies, stars):
@@ -217,11 +217,12 @@ class SpectrumModel:
     def components(self, galaxies: Galaxies) -> Components:
         """Observed spectra of the bulges and discs, scaled to each galaxy's r magnitude."""
         g = galaxies
-        weights = [
-            ssp_weights(self.ages, self.metallicities, g.bulge_metallicity, g.start, g.bulge_timescale, 0.1 * g.recent, g.burst),
-            ssp_weights(self.ages, self.metallicities, g.disc_metallicity, g.start, g.disc_timescale, g.recent, g.burst),
-        ]
-        (bulge_weights, bulge_young), (disc_weights, disc_young) = weights
+        bulge_weights, bulge_young = self.ssp_weights(
+            g.bulge_metallicity, g.start, g.bulge_timescale, 0.1 * g.recent, g.burst
+        )
+        disc_weights, disc_young = self.ssp_weights(
+            g.disc_metallicity, g.start, g.disc_timescale, g.recent, g.burst
+        )
         bulge = self.stars(bulge_weights, 0.6 * g.av, g.av)
         disc = self.stars(disc_weights, g.av, g.av)
         # Gas sees about twice the stars' dust (Calzetti et al. 2000, ApJ 533:682).

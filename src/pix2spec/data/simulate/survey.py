@@ -26,6 +26,20 @@ DEFAULT_GRID = SpectralGrid()
 PAIR_COLUMNS = [f.name for f in fields(Pair) if f.name != "truth"]
 
 
+# Columns of truth: 0 for a number, -1 for text, or the length of a vector (see `DatasetInfo.truth`).
+TRUTH = {
+    "true_flux": None,  # the grid's size: noise-free spectrum in the fibre, 1e-17 erg/s/cm2/A
+    "true_type": -1,  # GALAXY_TYPES
+    "true_agn": -1,  # AGN_TYPES
+    "true_logmass": 0,  # log10 of the galaxy's stellar mass / Msun
+    "true_logssfr": 0,  # log10 of the galaxy's SFR / stellar mass in 1/yr, last 10 Myr
+    "true_av": 0,  # A_V of the disc's stars, mag
+    "true_dn4000": 0,  # on the noise-free spectrum in the fibre
+    "true_sn": 0,  # median flux / noise per pixel
+    "true_line_flux": len(LINES),  # narrow lines in the fibre, dust included, 1e-17 erg/s/cm2
+}
+
+
 class SimulatedSurvey:
     """A magnitude-limited survey like SDSS, made up: every galaxy is a function of (seed, index).
 
@@ -39,25 +53,18 @@ class SimulatedSurvey:
     grid : SpectralGrid
         Pixels of the spectra. Grids that share the SDSS lattice (the default one does) are cut out of
         the model exactly; others are interpolated linearly from it.
-    """
 
-    truth = {
-        "true_flux": 0,  # replaced by the grid's size: noise-free spectrum in the fibre
-        "true_type": -1,  # GALAXY_TYPES
-        "true_agn": -1,  # AGN_TYPES
-        "true_logmass": 0,  # log10 of the galaxy's stellar mass / Msun
-        "true_logssfr": 0,  # log10 of the galaxy's SFR / stellar mass in 1/yr, last 10 Myr
-        "true_av": 0,  # A_V of the disc's stars, mag
-        "true_dn4000": 0,  # on the noise-free spectrum in the fibre
-        "true_sn": 0,  # median flux / noise per pixel
-        "true_line_flux": len(LINES),  # narrow lines in the fibre, dust included, 1e-17 erg/s/cm2
-    }
+    Attributes
+    ----------
+    truth : dict
+        Columns of truth, as `DatasetInfo` wants them; `TRUTH` says what they mean.
+    """
 
     def __init__(self, seed: int = 0, grid: SpectralGrid = DEFAULT_GRID):
         self.seed, self.grid = seed, grid
         self.model = SpectrumModel()
         self.noise = SpectrumNoise(grid)
-        self.truth = type(self).truth | {"true_flux": grid.size}
+        self.truth = TRUTH | {"true_flux": grid.size}
         self.position = (grid.loglam - self.model.start) / self.model.step  # of the pixels on the lattice
         # Blueward of the lattice's start at the highest redshift there is nothing.
         first = np.log10(1 + MAX_REDSHIFT) / self.model.step
@@ -69,7 +76,7 @@ class SimulatedSurvey:
         """Cut spectra (n, W) on the model's lattice to the survey's grid (n, L)."""
         nearest = np.rint(self.position).astype(int)
         if np.abs(self.position - nearest).max() < 1e-3:
-            return spectra[:, nearest[0] : nearest[-1] + 1] if len(nearest) > 1 else spectra[:, nearest]
+            return spectra[:, nearest]
         left = self.position.astype(int)
         share = (self.position - left).astype(np.float32)
         return spectra[:, left] * (1 - share) + spectra[:, left + 1] * share
@@ -127,7 +134,7 @@ class SimulatedSurvey:
         Returns
         -------
         dict of arrays
-            Each with leading axis n; see `pix2spec.data.schema.Pair` and `SimulatedSurvey.truth`.
+            Each with leading axis n; see `pix2spec.data.schema.Pair` and `TRUTH`.
         """
         blocks = list(self.blocks(n, start))
         return {name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]}

@@ -1,0 +1,86 @@
+"""What a model or a preset is made of: parts, parameters, cost, data contract, training record."""
+
+from pathlib import Path
+
+import torch
+
+from pix2spec.config import load_preset, preset_names
+from pix2spec.data.schema import DEFAULT_GRID
+from pix2spec.models.storage import load_model, model_id
+from pix2spec.models.trainable import PixelDiffusion, build_model
+from pix2spec.survey import SDSS
+
+__all__ = ["describe", "parameter_count"]
+
+
+def parameter_count(module: torch.nn.Module) -> int:
+    """Number of trainable numbers in a network."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def describe(name: str | Path) -> dict:
+    """Facts of a preset (by name or YAML file) or of a model folder, ready for JSON.
+
+    Returns
+    -------
+    dict
+        ``parameters`` and ``forward_gflop`` by part (one object; for a denoiser one candidate and one
+        step), ``grid``, ``bands``, ``preset``, and for models ``id``, ``record`` and ``selector``.
+    """
+    from pix2spec.generate import find_model
+
+    if str(name) in preset_names() or str(name).endswith((".yaml", ".yml")):
+        preset = load_preset(name)
+        facts = {"kind": "preset"}
+        grid, survey = DEFAULT_GRID, SDSS
+        with torch.random.fork_rng():
+            model = build_model(preset, grid, survey).eval()
+    else:
+        folder = find_model(name)
+        model, config = load_model(folder)
+        preset, grid, survey = model.preset, config["grid"], config["survey"]
+        facts = {"kind": "model", "id": model_id(folder), "record": config["record"]}
+        if (folder / "selector").is_dir():
+            facts["selector"] = describe(folder / "selector")
+    parts = _parts(model)
+    facts |= {
+        "name": preset.name,
+        "about": preset.about,
+        "task": preset.task,
+        "parameters": {part: parameter_count(module) for part, (module, _) in parts.items()},
+        "forward_gflop": {part: _gflop(module, inputs) for part, (module, inputs) in parts.items()},
+        "grid": grid.as_dict(),
+        "bands": list(survey.image_bands),
+        "pixel_scale": survey.pixel_scale,
+        "preset": preset.model_dump(mode="json"),
+    }
+    facts["parameters"]["total"] = parameter_count(model)
+    return facts
+
+
+def _parts(model) -> dict:
+    """Each network of a model, with inputs for one object."""
+    crop, bands = model.preset.data.crop, len(model.survey.image_bands)
+    image, x = torch.zeros(1, bands, crop, crop), torch.zeros(1, 1, model.grid.size)
+    if not isinstance(model, PixelDiffusion):
+        pair = model.pair
+        return {
+            "image encoder": (pair.image_encoder, (image,)),
+            "spectrum encoder": (pair.spectrum_encoder, (x,)),
+        }
+    with torch.no_grad():
+        context = model.encode(image)
+    inputs = (x, torch.zeros(1, dtype=torch.long), context)
+    return {"condition encoder": (model.encoder, (image,)), "denoiser": (model.denoiser, inputs)}
+
+
+@torch.no_grad()
+def _gflop(module: torch.nn.Module, inputs: tuple) -> float:
+    """1e9 floating-point operations of one forward pass, a multiply-add counted as two."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    # Fused attention on a CPU is invisible to the counter; the plain one is not.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        module(*inputs)
+    return round(counter.get_total_flops() / 1e9, 4)

@@ -1,0 +1,198 @@
+"""Generation of whole catalogues, and the demo: `pix2spec.generate` with files at both ends."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from pix2spec.catalogue import CatalogueWriter
+from pix2spec.data.dataset import Dataset
+from pix2spec.data.schema import Pair
+from pix2spec.ensemble import Ensemble
+from pix2spec.errors import InputError
+from pix2spec.generate import Generator, Settings
+
+__all__ = ["Summary", "demo", "generate_catalogue", "open_source"]
+
+DEMO_SEED = 20221116  # of the demo's galaxies; training data have small seeds
+IMAGE_SUFFIXES = (".fits", ".fits.gz", ".fit", ".jpg", ".jpeg", ".png")
+
+
+@dataclass
+class Summary:
+    """What a run made."""
+
+    catalogue: Path
+    n_ok: int = 0
+    n_failed: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)  # the first hundred
+    files: list[Path] = field(default_factory=list)
+
+
+@contextmanager
+def _progress(show: bool):
+    import sys
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not (show and sys.stderr.isatty())) as bar:
+        yield bar
+
+
+def open_source(source: str | Path, work: str | Path, tables=(), any_pixel_scale: bool = False):
+    """Make a dataset of whatever the user gave.
+
+    Parameters
+    ----------
+    source : path
+        A dataset (folder or shard), a cutout file, a folder of cutouts, or an npz bundle of pictures.
+    work : path
+        Where imported cutouts become a dataset.
+    tables : sequence of path
+        Catalogues with photometry for cutouts.
+
+    Returns
+    -------
+    dataset : Dataset
+    failures : list of (str, str)
+        Sources that could not be read, with the reason.
+    """
+    source = Path(source)
+    if not source.exists():
+        raise InputError(source, "no such file or folder")
+    if source.suffix == ".parquet" or (source.is_dir() and any(source.glob("*.parquet"))):
+        return Dataset(source), []
+    from pix2spec.data.importer import import_data
+
+    report = import_data(Path(work), [], images=source, tables=list(tables), any_pixel_scale=any_pixel_scale)
+    if report.n_written == 0:
+        reasons = "; ".join(f"{where}: {why}" for where, why in report.failures[:3])
+        raise InputError(source, "it holds no usable cutout or dataset", reasons or "see --help")
+    return Dataset(work), report.failures
+
+
+def generate_catalogue(
+    generator: Generator,
+    dataset: Dataset,
+    out: str | Path,
+    settings: Settings,
+    failures: list[tuple[str, str]] = (),
+    limit: int | None = None,
+    keep_candidates: bool = True,
+    fits: bool = False,
+    figures: int = 0,
+    progress: bool = True,
+) -> Summary:
+    """Generate an ensemble for every pair of a dataset and write ``catalog.parquet``.
+
+    Parameters
+    ----------
+    generator : Generator
+    dataset : Dataset
+        Its grid and survey must be the model's.
+    out : path
+        Folder; memory does not grow with the number of objects.
+    settings : Settings
+    failures : list of (str, str)
+        Objects that failed earlier, to be listed too.
+    limit : int, optional
+        Only the first so many objects.
+    keep_candidates : bool
+        Store all candidates (14 kB each), which `evaluate` needs for calibration.
+    fits : bool
+        Also one FITS file an object, in ``OUT/spectra``.
+    figures : int
+        Draw the first so many objects in ``OUT/spectra.png``.
+    """
+    for what in ("grid", "survey"):
+        if getattr(dataset.info, what) != getattr(generator, what):
+            raise InputError(dataset.path, f"its {what} is not the one that the model was trained on")
+    out = Path(out)
+    pairs = islice(iter(dataset), limit)
+    total = min(len(dataset), limit or len(dataset))
+    provenance = generator.provenance(settings)
+    writer = CatalogueWriter(out, generator.grid, provenance, keep_candidates, generator.survey)
+    summary, shown = Summary(writer.path), []
+    with writer, _progress(progress) as bar:
+        for object_id, reason in failures:
+            _fail(writer, summary, object_id, reason)
+        task = bar.add_task("generating", total=total)
+        batch = 16 if generator.device != "cpu" else 1
+        for result in generator.run(pairs, dataset.info.image_kind or "linear", settings, batch):
+            if isinstance(result, Ensemble):
+                writer.add(result)
+                if fits:
+                    summary.files.append(_write_fits(result, out / "spectra"))
+                if len(shown) < figures:
+                    shown.append(result)
+            else:
+                pair, reason = result
+                _fail(writer, summary, pair.object_id, reason)
+            bar.advance(task)
+    summary.n_ok, summary.n_failed = writer.n_ok, writer.n_failed
+    if shown:
+        summary.files.insert(0, _draw(shown, dataset, out / "spectra.png"))
+    return summary
+
+
+def _fail(writer: CatalogueWriter, summary: Summary, object_id: str, reason: str) -> None:
+    writer.add_failure(object_id, reason)
+    if len(summary.failures) < 100:
+        summary.failures.append((object_id, reason))
+
+
+def _write_fits(ensemble: Ensemble, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    safe = "".join(c if c.isalnum() or c in "-_.+" else "_" for c in ensemble.object_id)
+    path = folder / f"{safe}.fits"
+    ensemble.write_fits(path)
+    return path
+
+
+def _draw(ensembles: list[Ensemble], dataset: Dataset, path: Path) -> Path:
+    from pix2spec.plot import figure_grid
+
+    figure_grid(ensembles, truths=list(_truths(ensembles, dataset)), path=path)
+    return path
+
+
+def _truths(ensembles: list[Ensemble], dataset: Dataset) -> Iterator[Pair | None]:
+    """The observed pair of each ensemble, where its spectrum is known."""
+    ids = dataset.batch(slice(None), ["object_id"])["object_id"]
+    position = {object_id: i for i, object_id in enumerate(ids)}
+    for ensemble in ensembles:
+        pair = dataset[position[ensemble.object_id]]
+        yield pair if pair.flux is not None else None
+
+
+def demo(out: str | Path, n_galaxies: int = 6, seed: int = 0, progress: bool = True) -> Summary:
+    """Six simulated galaxies that the shipped model never saw, to 25 candidate spectra each.
+
+    Parameters
+    ----------
+    out : path
+        Folder for ``catalog.parquet``, ``spectra.png``, one FITS an object in ``spectra``, and the
+        galaxies themselves in ``galaxies``.
+    """
+    from pix2spec.data.simulate import simulate_dataset
+    from pix2spec.generate import load
+
+    out = Path(out)
+    if (out / "catalog.parquet").exists():
+        raise InputError(out, "it already holds a catalogue", "choose another --out, or delete it")
+    galaxies = out / "galaxies"
+    if not any(galaxies.glob("*.parquet")):
+        simulate_dataset(galaxies, n_galaxies, seed=DEMO_SEED, progress=progress)
+    return generate_catalogue(
+        load(),
+        Dataset(galaxies),
+        out,
+        Settings(n=25, select="best", seed=seed),
+        fits=True,
+        figures=n_galaxies,
+        progress=progress,
+    )
