@@ -21,7 +21,7 @@ def spec_hdus(
     seed=0,
     **facts,
 ):
-    """HDUs of spec-PLATE-MJD-FIBER.fits; `boss` gives the SPALL layout. `columns` replaces or drops (None)."""
+    """HDUs of spec-PLATE-MJD-FIBER.fits, with a SPALL row if `boss`; `columns` replaces, None drops."""
     rng = np.random.default_rng(seed)
     size = len(loglam)
     data = {

@@ -3,11 +3,11 @@ import warnings
 import numpy as np
 import pytest
 from astropy.io import fits
-from fake_sdss import cutout, wcs_header, write_cube, write_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from fake_sdss import cutout, wcs_header, write_cube, write_picture
 from pix2spec.data.readers.images import read_cutout, read_image_bundle
 from pix2spec.errors import InputError
 from pix2spec.survey import Survey
@@ -183,7 +183,7 @@ def test_two_pictures_of_one_galaxy_and_none(tmp_path):
         read_cutout([])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data(), name=st.sampled_from(["a.jpg", "a.png", "a.fits"]))
 def test_damaged_bytes_raise_input_error_or_nothing(tmp_path_factory, data, name):
     folder = tmp_path_factory.getbasetemp() / "damaged-images"

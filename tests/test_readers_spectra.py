@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from fake_sdss import BESTOBJID, LOGLAM, spec_hdus, write_bundle, write_spec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fake_sdss import BESTOBJID, LOGLAM, spec_hdus, write_bundle, write_spec
 from pix2spec.data.readers.spectra import (
     SpectraBundle,
     read_spectra_bundle,
@@ -170,6 +170,15 @@ def test_truncated(tmp_path, kept):
     path = write_spec(tmp_path / "s.fits")
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     with pytest.raises(InputError, match=r"truncated|cannot be read|no SPECOBJ"):
+        read_spectrum(path)
+
+
+@pytest.mark.parametrize("kept", [0.95, 0.5, 0.05])
+def test_truncated_gzip(tmp_path, kept):
+    path = write_spec(tmp_path / "s.fits.gz")
+    assert read_spectrum(path).flux is not None
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(InputError, match=r"s\.fits\.gz"):
         read_spectrum(path)
 
 

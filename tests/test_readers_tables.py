@@ -36,12 +36,21 @@ def test_csv_of_skyserver(tmp_path):
     assert table.meta["bad_rows"] == 1  # the row with a cell too few
     ids, ra, _, flux, ivar = photometry_from_table(table)
     assert ids[0] == "1237650795146576091" and ra[0] == 146.9341
-    np.testing.assert_allclose(flux[0], 10 ** ((22.5 - np.array([22.5, 20, 19, 18.5, 18.2])) / 2.5), rtol=1e-6)
+    np.testing.assert_allclose(
+        flux[0], 10 ** ((22.5 - np.array([22.5, 20, 19, 18.5, 18.2])) / 2.5), rtol=1e-6
+    )
     np.testing.assert_allclose(ivar[0], assumed_ivar(flux[0]), rtol=1e-5)
     assert (ivar[1] > 0).tolist() == [False, True, False, False, True]
     assert np.isnan(flux[1][[0, 2, 3]]).all()
     assert not ivar[2][0]  # 99 means missing
     assert redshift(table).tolist() == [0.12, 0.2, 0.1]
+
+
+def test_latin1_text(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes("name,u,g,r,i,z\nB\u00f6tes,20,20,20,20,20\nm\u00fcde,1\n".encode("latin1"))
+    table = read_table(path)
+    assert photometry_from_table(table)[0] == ["B\u00f6tes"] and table.meta["bad_rows"] == 1
 
 
 @pytest.mark.parametrize("kind", ["csv", "fits", "vot", "parquet", "tsv"])
@@ -61,7 +70,9 @@ def test_kinds_agree(tmp_path, kind):
 
 def test_flux_columns_and_their_errors():
     flux = {f"flux_{b}": [5.0, -0.1, -9999] for b in "ugriz"}
-    *_, value, ivar = photometry_from_table(Table(flux | {f"flux_ivar_{b}": [4.0, 4.0, 4.0] for b in "ugriz"}))
+    *_, value, ivar = photometry_from_table(
+        Table(flux | {f"flux_ivar_{b}": [4.0, 4.0, 4.0] for b in "ugriz"})
+    )
     assert ivar[:, 0].tolist() == [4, 4, 0]  # a negative measured flux is one
     assert value[0, 0] == 5
     *_, ivar = photometry_from_table(Table(flux | {f"flux_err_{b}": [0.5, 0.5, 0.5] for b in "ugriz"}))

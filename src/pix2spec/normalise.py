@@ -84,4 +84,5 @@ def lupton_rgb(image: np.ndarray, stretch: float = 3.5, q: float = 6.0) -> np.nd
     scaled = np.maximum(image, 0) * np.array([1.4, 1.0, 0.82], np.float32)[:, None, None]
     mean = np.maximum(scaled.mean(-3, keepdims=True), 1e-4)
     colour = scaled * (np.arcsinh(q * stretch * mean) / (q * mean))
-    return (255 * colour / np.maximum(colour.max(-3, keepdims=True), 1)).astype(np.float32)
+    brightest = np.maximum(colour.max(-3, keepdims=True), 1)
+    return np.minimum(255 * colour / brightest, 255).astype(np.float32)

@@ -63,5 +63,5 @@ def scale_spectra(flux: np.ndarray, ivar: np.ndarray, kind: str) -> tuple[torch.
     """
     filled = fill_missing(flux, ivar)
     x = minmax(filled)[0] if kind == "minmax" else robust(filled, ivar)[0]
-    mask = (ivar > 0).astype(np.float32)
+    mask = ((ivar > 0) & np.isfinite(flux)).astype(np.float32)
     return torch.from_numpy(x.astype(np.float32))[:, None], torch.from_numpy(mask)[:, None]

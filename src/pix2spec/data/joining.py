@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2spec.data.readers.images import ImageBundle, image_kind, read_cutout
+from pix2spec.data.readers.images import BAND_LETTERS, ImageBundle, image_kind, read_cutout
 from pix2spec.data.readers.tables import photometry_from_table, read_table, redshift
 from pix2spec.data.schema import Pair
 from pix2spec.errors import InputError
@@ -27,7 +27,7 @@ class ImportReport:
     """What became of each source.
 
     `failures` holds (source, reason): a spectrum that was left out, or a picture or catalogue row that
-    was not used. `notes` holds what was mended on the way. `path` is the CSV file with the same.
+    was not used. `notes` holds what was mended or is doubtful. `path` is the CSV file with the failures.
     """
 
     path: Path
@@ -212,7 +212,7 @@ class Cutouts:
                 continue
             stem, kind = path.name[: -len(ending)], "composite" if ending in PICTURES else "linear"
             base, _, band = stem.replace("_", "-").rpartition("-")
-            if kind == "linear" and base and len(band) == 1 and band.isalpha():
+            if kind == "linear" and base and len(band) == 1 and band.lower() in BAND_LETTERS:
                 stem = stem[:-2]  # one file a band
             files[stem, kind].append(path)
         if not files:
@@ -232,7 +232,9 @@ class Cutouts:
     def _bundled(self, bundle: ImageBundle, i: int) -> _Picture:
         keys = bundle.keys(i)
         facts = Pair(keys["object_id"], keys["photo_id"], keys["ra"], keys["dec"])
-        return _Picture(bundle.label(i), "composite", facts, lambda: (bundle.image(i)[0], {}))
+        return _Picture(
+            bundle.label(i), "composite", facts, lambda: (bundle.image(i)[0], {"notes": bundle.notes(i)})
+        )
 
     def _one_kind(self) -> str | None:
         """The kind that most pictures have; the others are refused, for one dataset holds one kind."""

@@ -1,5 +1,6 @@
 """Opening files that may be damaged, truncated or not what their name says."""
 
+import gzip
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -88,9 +89,11 @@ def fits_hdus(path: str | Path) -> Iterator:
         raise InputError(path, "it is a web page (HTML), not FITS: the download failed", AGAIN)
     if kind not in ("fits", "gzip"):
         raise InputError(path, "it is not a FITS file (it does not begin with SIMPLE)")
+    opener = gzip.open if kind == "gzip" else open
     with (
         reading(path, "FITS") as caught,
-        fits.open(path, memmap=False, lazy_load_hdus=False) as hdus,
+        opener(path, "rb") as stream,  # opened here, because astropy leaves a damaged file open
+        fits.open(stream, memmap=False, lazy_load_hdus=False) as hdus,
     ):
         if any("truncated" in str(warning.message) for warning in caught):
             raise InputError(path, "the FITS file is truncated: it ends before its data do", AGAIN)

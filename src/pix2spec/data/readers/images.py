@@ -10,12 +10,16 @@ from pix2spec.data.readers.files import fits_hdus, load_arrays, reading, sniff, 
 from pix2spec.errors import InputError
 from pix2spec.survey import SDSS, Survey
 
-__all__ = ["ImageBundle", "image_kind", "read_cutout", "read_image_bundle"]
+__all__ = ["BAND_LETTERS", "ImageBundle", "image_kind", "read_cutout", "read_image_bundle"]
 
 MAX_PIXELS = 16_000_000  # a plane: more is no cutout, and may be a decompression bomb
 MAX_BAD = 0.05  # fraction of non-finite pixels that is mended
 SCALE_TOLERANCE = 0.02
-BAND_IN_NAME = re.compile(r"(?:^frame-|.*[-_.])([A-Za-z])(?=\.fits?$|\.fits?\.\w+$|-\d)", re.IGNORECASE)
+BAND_LETTERS = "ugrizy"
+# "frame-g-001234.fits", "0266-51602-0013-g.fits", "galaxy_g.fits.gz"
+BAND_IN_NAME = re.compile(
+    rf"(?:^frame-|.*[-_.])([{BAND_LETTERS}])(?=\.fits?$|\.fits?\.\w+$|-\d)", re.IGNORECASE
+)
 
 
 def image_kind(path: str | Path) -> str:
@@ -266,6 +270,11 @@ class ImageBundle:
             "ra": float(a["ra"][i]) if "ra" in a else np.nan,
             "dec": float(a["dec"][i]) if "dec" in a else np.nan,
         }
+
+    def notes(self, i: int) -> list[str]:
+        """What the bundle itself says against picture `i`."""
+        exact = self.arrays.get("scale_is_exact")
+        return [] if exact is None or exact[i] else ["its pixel scale is known only roughly"]
 
     def image(self, i: int) -> tuple[np.ndarray, str]:
         """Picture `i` as float32 (band, y, x) in the survey's order, and its kind."""

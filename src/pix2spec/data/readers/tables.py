@@ -1,5 +1,6 @@
 """Catalogues (CSV, FITS, VOTable, Parquet) to band fluxes in nanomaggies."""
 
+import codecs
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -125,13 +126,15 @@ def _read_csv(path):
     opener = gzip.open if sniff(path) == "gzip" else open
     with opener(path, "rb") as stream:
         lines = [stream.readline() for _ in range(100)]
+        stream.seek(0)
+        encoding = "utf8" if _is_utf8(stream) else "latin1"
     skip = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith(b"#")), 0)
     header = lines[skip]
     delimiter = max(",\t;|", key=lambda d: header.count(d.encode()))
     bad = []
     table = pc.read_csv(
         path,
-        pc.ReadOptions(skip_rows=skip),
+        pc.ReadOptions(skip_rows=skip, encoding=encoding),
         pc.ParseOptions(
             delimiter=delimiter, invalid_row_handler=lambda row: bad.append(row.number) or "skip"
         ),
@@ -142,6 +145,17 @@ def _read_csv(path):
     table = _from_arrow(table)
     table.meta["bad_rows"] = len(bad)
     return table
+
+
+def _is_utf8(stream) -> bool:
+    decoder = codecs.getincrementaldecoder("utf8")()
+    try:
+        while chunk := stream.read(1 << 20):
+            decoder.decode(chunk)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _from_arrow(arrow):

@@ -1,0 +1,34 @@
+import pytest
+
+from tiny import tiny_preset, write_tiny_dataset
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_dataset_cache(tmp_path_factory):
+    """Arrow copies of test datasets go to a temporary folder, not to the user's cache."""
+    import datasets
+
+    datasets.config.HF_DATASETS_CACHE = tmp_path_factory.mktemp("hf-cache")
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory):
+    return write_tiny_dataset(tmp_path_factory.mktemp("tiny") / "data")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_data, tmp_path_factory):
+    """Run folder of a denoiser that trained for six steps."""
+    from pix2spec.train import train
+
+    return train(tiny_preset("paper-xattn-small"), tiny_data, tmp_path_factory.mktemp("runs") / "xattn")
+
+
+@pytest.fixture(scope="session")
+def tiny_selector(tiny_data, tmp_path_factory):
+    """Run folder of a contrastive pair that trained for six steps."""
+    from pix2spec.train import train
+
+    return train(
+        tiny_preset("paper-contrastive-small"), tiny_data, tmp_path_factory.mktemp("runs") / "select"
+    )

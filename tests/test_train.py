@@ -1,0 +1,127 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import GRID, tiny_pair, tiny_preset, write_tiny_dataset
+
+from pix2spec import train as train_module
+from pix2spec.data.dataset import write_dataset
+from pix2spec.data.schema import DatasetInfo
+from pix2spec.errors import InputError
+from pix2spec.train import Batches, train
+
+
+def losses(run):
+    return {
+        (row["step"], name): value
+        for line in (run / "metrics.jsonl").read_text().splitlines()
+        for row in [json.loads(line)]
+        for name, value in row.items()
+        if name != "step"
+    }
+
+
+def test_a_run_leaves_a_loadable_model_with_its_record(tiny_run):
+    from pix2spec.models.storage import load_model
+
+    _, config = load_model(tiny_run)
+    record = config["record"]
+    assert record["steps"] == 6 and record["samples_seen"] == 48
+    assert np.isfinite(record["validation_loss"]) and "pix2spec" in record["command"]
+    assert (tiny_run / "preset.yaml").is_file() and any((tiny_run / "tensorboard").iterdir())
+    assert not list(tiny_run.glob("*.partial"))
+
+
+@pytest.mark.parametrize("name", ["paper-concat-small", "paper-contrastive-small"])
+def test_a_resumed_run_repeats_the_uninterrupted_one_exactly(tiny_data, tmp_path, monkeypatch, name):
+    whole = train(tiny_preset(name), tiny_data, tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    calls = []
+    real = train_module.save_checkpoint
+
+    def save_then_die(*args):
+        real(*args)
+        calls.append(args[4])
+        raise Killed
+
+    monkeypatch.setattr(train_module, "save_checkpoint", save_then_die)
+    with pytest.raises(Killed):
+        train(tiny_preset(name), tiny_data, tmp_path / "cut")
+    monkeypatch.undo()
+    assert calls == [3]
+    cut = train(tiny_preset(name), tiny_data, tmp_path / "cut", resume=True)
+
+    assert losses(cut) == losses(whole)
+    a, b = load_file(whole / "model.safetensors"), load_file(cut / "model.safetensors")
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_training_learns(tiny_data, tmp_path):
+    # An untrained network's error is about one: that of the noise itself.
+    preset = tiny_preset("paper-concat-small", "train.steps=50", "train.lr=1e-2", "train.ema=0.9")
+    run = train(preset, tiny_data, tmp_path / "run")
+    assert losses(run)[50, "val"] < 0.8
+
+
+def test_an_existing_run_is_not_overwritten(tiny_run, tiny_data):
+    with pytest.raises(InputError, match="--resume"):
+        train(tiny_preset("paper-xattn-small"), tiny_data, tiny_run)
+
+
+def test_a_resumed_run_keeps_its_settings(tiny_run, tiny_data, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    with pytest.raises(InputError, match=r"train\.batch_size = 8, now it is 4"):
+        train(tiny_preset("paper-xattn-small", "train.batch_size=4"), tiny_data, run, resume=True)
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tiny_run, tiny_data, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(tiny_run / "checkpoint.safetensors", run)
+    with pytest.raises(InputError, match="another architecture"):
+        train(tiny_preset("paper-concat-small"), tiny_data, run, resume=True)
+
+
+def test_data_without_images_or_too_few_are_refused(tmp_path):
+    bare = [tiny_pair(i) for i in range(80)]
+    for pair in bare:
+        pair.image = None
+    write_dataset(tmp_path / "bare", bare, DatasetInfo(grid=GRID, image_kind=None))
+    with pytest.raises(InputError, match="no images"):
+        train(tiny_preset(), tmp_path / "bare", tmp_path / "a")
+    write_tiny_dataset(tmp_path / "small", 60)
+    with pytest.raises(InputError, match="more than the"):
+        train(tiny_preset("paper-concat-small", "train.batch_size=64"), tmp_path / "small", tmp_path / "b")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tiny_data, tmp_path):
+    with pytest.raises(InputError, match="smaller train.lr"):
+        train(tiny_preset("paper-concat-small", "train.lr=1e30"), tiny_data, tmp_path / "run")
+
+
+def test_pairs_lacking_image_or_spectrum_are_passed_over(tmp_path):
+    pairs = [tiny_pair(i) for i in range(200)]
+    for pair in pairs[::3]:
+        pair.image = None
+    for pair in pairs[::5]:
+        pair.flux = pair.ivar = None
+    write_dataset(tmp_path / "data", pairs, DatasetInfo(grid=GRID))
+    run = train(tiny_preset(), tmp_path / "data", tmp_path / "run")
+    assert all(np.isfinite(v) for v in losses(run).values())
+
+
+def test_batches_are_a_function_of_seed_and_step_and_cover_each_epoch_once():
+    whole = list(Batches(100, 10, 0, 0, 20, 0, 1))
+    assert sorted(np.concatenate(whole[:10])) == list(range(100))
+    assert not np.array_equal(whole[0], whole[10])
+    later = list(Batches(100, 10, 0, 7, 20, 0, 1))
+    assert all(np.array_equal(a, b) for a, b in zip(whole[7:], later))
+    halves = [list(Batches(100, 10, 0, 0, 20, rank, 2)) for rank in (0, 1)]
+    assert all(set(a) | set(b) == set(w) for a, b, w in zip(*halves, whole))
