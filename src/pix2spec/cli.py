@@ -244,18 +244,17 @@ def generate(
 
     `pix2spec generate data/ --model runs/concat --selector runs/contrastive --out predictions`
     """
+    from dataclasses import replace
+
     from pix2spec.generate import Settings, load
     from pix2spec.produce import generate_catalogue, open_source
 
-    generator = load(model, selector)
-    settings = Settings(
-        n=n,
-        select=select or ("best" if generator.selector else "all"),
-        sampler=sampler,
-        steps=steps,
-        seed=seed,
-    )
+    # What the user typed is checked before anything slow happens.
+    settings = Settings(n=n, select=select or "all", sampler=sampler, steps=steps, seed=seed)
     dataset, failures = open_source(source, out / "input", table or (), any_pixel_scale)
+    generator = load(model, selector)
+    if select is None and generator.selector is not None:
+        settings = replace(settings, select="best")
     summary = generate_catalogue(
         generator, dataset, out, settings, failures, limit, candidates, fits=fits, figures=figures
     )

@@ -1,0 +1,135 @@
+import json
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from tiny import tiny_pair, write_tiny_dataset
+
+from pix2spec.cli import main
+from pix2spec.config import preset_names
+
+
+def run(monkeypatch, capsys, *arguments):
+    """Exit code, stdout, stderr of a command line, in this process."""
+    monkeypatch.setattr(sys, "argv", ["pix2spec", *map(str, arguments)])
+    code = 0
+    try:
+        main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    return lambda *arguments: run(monkeypatch, capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], ["demo"], ["data"], ["data", "simulate"], ["data", "import"], ["data", "check"], ["train"], ["generate"],
+     ["evaluate"], ["info"]],
+)  # fmt: skip
+def test_every_command_explains_itself(cli, command):
+    code, out, err = cli(*command, "--help")
+    assert code == 0 and "Usage" in out and not err
+
+
+def test_help_is_fast():
+    best = 9.0
+    for _ in range(3):
+        start = time.monotonic()
+        subprocess.run([sys.executable, "-m", "pix2spec.cli", "--help"], check=True, capture_output=True)
+        best = min(best, time.monotonic() - start)
+    assert best < 1.0
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, pix2spec; print(len({'torch', 'astropy', 'pyarrow', 'numpy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "0"
+
+
+def test_version(cli):
+    code, out, _ = cli("--version")
+    assert code == 0 and re.fullmatch(r"pix2spec \d+\.\d+\.\d+\n", out)
+
+
+def test_info_lists_and_describes(cli):
+    code, out, _ = cli("info")
+    assert code == 0 and all(name in out for name in preset_names())
+    code, out, _ = cli("info", "paper-concat-small", "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["parameters"]["denoiser"] > 1e5 and facts["forward_gflop"]["denoiser"] > 0
+    assert facts["grid"]["size"] == 3598 and facts["bands"] == ["g", "r", "i"]
+
+
+def test_the_whole_road(cli, tmp_path, tiny_run, tiny_selector):
+    """Train, generate with a bad row, evaluate: as a user would type it."""
+    data = write_tiny_dataset(tmp_path / "data", 100)
+    short = ["--set", "train.steps=2", "--set", "train.batch_size=4", "--set", "denoiser.width=8"]
+    code, out, _ = cli("train", "paper-concat-small", data, "--out", tmp_path / "run", *short)
+    assert code == 0 and "pix2spec generate" in out
+    code, out, _ = cli("info", tmp_path / "run")
+    assert code == 0 and "steps: 2" in out
+    code, out, err = cli(
+        "generate", data, "--model", tiny_run, "--selector", tiny_selector, "--out", tmp_path / "made",
+        "-n", 4, "--steps", 3, "--select", "mean:2", "--limit", 8, "--fits", "--figures", 2,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "8 ensembles of 4 candidates" in out
+    code, out, err = cli("evaluate", tmp_path / "made", "--truth", data, "--train", data)
+    assert code == 0, err
+    metrics = json.loads((tmp_path / "made" / "evaluation" / "metrics.json").read_text())
+    assert metrics
+
+
+def test_a_bad_object_is_listed_and_the_rest_completes(cli, tmp_path, tiny_run):
+    from pix2spec.data.dataset import write_dataset
+    from pix2spec.data.schema import DatasetInfo
+    from tiny import GRID
+
+    pairs = [tiny_pair(i) for i in range(3)]
+    pairs[1].image[:] = 0
+    write_dataset(tmp_path / "data", pairs, DatasetInfo(grid=GRID))
+    code, out, err = cli(
+        "generate", tmp_path / "data", "--model", tiny_run, "--out", tmp_path / "made", "-n", 2, "--steps", 2
+    )
+    assert code == 3 and "2 ensembles" in out and "tiny-1: its image is zero everywhere" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["generate", "nowhere", "--out", "x"], "nowhere: no such file or folder"),
+        (["generate", "there.npz", "--out", "x"], "there.npz"),
+        (["generate", "nowhere", "--out", "x", "--select", "bets"], "single, best, mean:M"),
+        (["generate", "nowhere", "--out", "x", "--sampler", "euler"], "ddpm, ddim, dpm"),
+        (["train", "paper-xatn", "d", "--out", "x"], "did you mean 'paper-xattn'"),
+        (["train", "paper-xattn", "d", "--out", "x", "--set", "train.lrr=1"], "did you mean 'lr'"),
+        (["train", "paper-xattn-small", "d", "--out", "x"], "no Parquet shards"),
+        (["data", "check", "d"], "no Parquet shards"),
+        (["evaluate", "d", "--truth", "d"], "d"),
+        (["info", "nothing"], "no such model"),
+    ],
+)
+def test_wrong_input_ends_in_one_sentence(cli, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = cli(*arguments)
+    assert code == 2 and message in err
+    assert "Traceback" not in err and err.count("\n") == 1
+
+
+def test_data_commands(cli, tmp_path):
+    code, out, _ = cli("data", "simulate", tmp_path / "sim", "-n", 20, "--seed", 3)
+    assert code == 0 and "20 simulated pairs" in out
+    code, out, _ = cli("data", "check", tmp_path / "sim")
+    assert code == 0 and "20" in out
+    code, _, err = cli("data", "simulate", tmp_path / "sim", "-n", 20)
+    assert code == 2 and "already holds a dataset" in err
+    (tmp_path / "broken.fits").write_text("<html>")
+    code, out, err = cli("data", "import", tmp_path / "real", tmp_path / "broken.fits")
+    assert code == 3 and "broken.fits" in err and "0 pairs" in out
