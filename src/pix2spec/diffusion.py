@@ -54,8 +54,13 @@ def make_scheduler(
         # First-order DPM-Solver++ is DDIM (Lu et al., section 4); unlike diffusers' DDIMScheduler it takes
         # any number of steps, also one that does not divide T. The cosine schedule's last levels hold
         # no signal at all, so lambda is clipped, as diffusers advises.
+        # Thresholding with a maximum of one clips the predicted x0 to [-1, 1].
         return DPMSolverMultistepScheduler(
-            **common, solver_order=1 if sampler == "ddim" else 2, lambda_min_clipped=-5.1
+            **common,
+            solver_order=1 if sampler == "ddim" else 2,
+            lambda_min_clipped=-5.1,
+            thresholding=clip,
+            sample_max_value=1.0,
         )
     raise InputError("sampler", f"{sampler!r} is not one of {', '.join(SAMPLERS)}")
 
