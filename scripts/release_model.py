@@ -1,6 +1,6 @@
 """Put a trained model and its selector into the package, with measured scores in its card.
 
-    python scripts/release_model.py NAME RUN SELECTOR_RUN METRICS_JSON
+Run it as ``python scripts/release_model.py NAME RUN SELECTOR_RUN METRICS_JSON``.
 
 METRICS_JSON is what `pix2spec evaluate` wrote for the model's predictions of galaxies that it never saw.
 """

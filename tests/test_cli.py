@@ -5,10 +5,10 @@ import sys
 import time
 
 import pytest
-from tiny import tiny_pair, write_tiny_dataset
 
 from pix2spec.cli import main
 from pix2spec.config import preset_names
+from tiny import tiny_pair, write_tiny_dataset
 
 
 def run(monkeypatch, capsys, *arguments):
@@ -30,11 +30,21 @@ def cli(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["demo"], ["data"], ["data", "simulate"], ["data", "import"], ["data", "check"], ["train"], ["generate"],
-     ["evaluate"], ["info"]],
-)  # fmt: skip
+    [
+        "",
+        "demo",
+        "data",
+        "data simulate",
+        "data import",
+        "data check",
+        "train",
+        "generate",
+        "evaluate",
+        "info",
+    ],
+)
 def test_every_command_explains_itself(cli, command):
-    code, out, err = cli(*command, "--help")
+    code, out, err = cli(*command.split(), "--help")
     assert code == 0 and "Usage" in out and not err
 
 

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from tiny import GRID, tiny_pair, write_tiny_dataset
 
 import pix2spec
 from pix2spec.catalogue import read_catalogue
@@ -13,6 +12,7 @@ from pix2spec.generate import Settings
 from pix2spec.photometry import filter_matrix
 from pix2spec.produce import generate_catalogue
 from pix2spec.survey import SDSS
+from tiny import GRID, tiny_pair, write_tiny_dataset
 
 
 @pytest.fixture(scope="module")

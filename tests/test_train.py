@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import GRID, tiny_pair, tiny_preset, write_tiny_dataset
 
 from pix2spec import train as train_module
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.errors import InputError
 from pix2spec.train import Batches, train
+from tiny import GRID, tiny_pair, tiny_preset, write_tiny_dataset
 
 
 def losses(run):
@@ -102,7 +102,7 @@ def test_data_without_images_or_too_few_are_refused(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_data, tmp_path):
-    with pytest.raises(InputError, match="smaller train.lr"):
+    with pytest.raises(InputError, match=r"smaller train\.lr"):
         train(tiny_preset("paper-concat-small", "train.lr=1e30"), tiny_data, tmp_path / "run")
 
 

@@ -253,13 +253,17 @@ def _json_able(value):
 
 def print_report(result: dict, console=None) -> None:
     """Print what `evaluate` returned as a table."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     console = console or Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 146)  # in a file, nothing needs to wrap
     counts, methods = result["counts"], result["methods"]
-    table = Table(title=f"{counts['scored']} {result['data']} galaxies", title_justify="left")
-    table.add_column("method")
+    title = f"{counts['scored']} {result['data']} galaxies"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("method", no_wrap=True)
     shown = [name for name in METRICS if any(name in values for values in methods.values())]
     for name in shown:
         table.add_column(METRICS[name], justify="right")

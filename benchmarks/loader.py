@@ -1,0 +1,58 @@
+"""Pairs per second that a dataset delivers, against those that a training step uses, in one process.
+
+Run it as ``python benchmarks/loader.py [PRESET]``.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pix2spec.config import load_preset
+from pix2spec.data.dataset import Dataset
+from pix2spec.data.simulate import simulate_dataset
+from pix2spec.models.trainable import build_model
+from pix2spec.train import COLUMNS
+
+
+def main(name="paper-concat-small", n=1024, rounds=20):
+    preset = load_preset(name)
+    size = min(preset.train.batch_size, 32)
+    with tempfile.TemporaryDirectory() as folder:
+        simulate_dataset(Path(folder) / "data", n, progress=False)
+        data = Dataset(Path(folder) / "data")
+        rng = np.random.default_rng(0)
+        start = time.perf_counter()
+        for _ in range(rounds):
+            batch = data.batch(rng.integers(0, n, size), COLUMNS)
+        reading = rounds * size / (time.perf_counter() - start)
+
+        model = build_model(preset, data.info.grid, data.info.survey)
+        draws = torch.Generator().manual_seed(0)
+        start = time.perf_counter()
+        for _ in range(rounds):
+            inputs = model.prepare(batch, data.info.image_kind, draws, train=True)
+        preparing = rounds * size / (time.perf_counter() - start)
+
+        optimizer = torch.optim.Adam(model.parameters())
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            model(**inputs).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            times.append(time.perf_counter() - start)
+        training = size / np.median(times)
+    print(f"{name}, batch {size}, {torch.get_num_threads()} threads")
+    print(f"reading   {reading:8.0f} pairs/s")
+    print(f"preparing {preparing:8.0f} pairs/s (scaling and augmentation)")
+    print(f"training  {training:8.0f} pairs/s")
+    both = 1 / (1 / reading + 1 / preparing)
+    print(f"ratio to training: reading {reading / training:.0f}, reading and preparing {both / training:.0f}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
