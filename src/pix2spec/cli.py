@@ -317,6 +317,7 @@ def info(
         )
         return
     from pix2spec.describe import describe
+    from pix2spec.models.storage import as_bullets
 
     facts = describe(name)
     if as_json:
@@ -334,8 +335,8 @@ def info(
     _print(f"  grid: {grid['size']} pixels, log10 lambda {grid['start']} to {last:.4f} (vacuum, Angstrom)")
     _print(f"  images: {facts['preset']['data']['image']}, bands {' '.join(facts['bands'])}, "
            f"{facts['pixel_scale']}\"/pixel")  # fmt: skip
-    for key, value in facts.get("record", {}).items():
-        _print(f"  {key.replace('_', ' ')}: {value}")
+    for line in as_bullets(facts.get("record", {}), "  "):
+        _print(line)
     if "selector" in facts:
         _print(
             f"  selector: {facts['selector']['name']}, "

@@ -16,7 +16,15 @@ from pix2spec.grid import SpectralGrid
 from pix2spec.models.trainable import build_model
 from pix2spec.survey import Survey
 
-__all__ = ["load_into", "load_model", "model_id", "read_config", "save_model", "write_atomically"]
+__all__ = [
+    "as_bullets",
+    "load_into",
+    "load_model",
+    "model_id",
+    "read_config",
+    "save_model",
+    "write_atomically",
+]
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -139,8 +147,7 @@ def _card(config: dict) -> str:
     lines = [f"# {preset['name']}", "", preset["about"], ""]
     lines += [f"Made by pix2spec {pix2spec.__version__}. Load it with `pix2spec.load(FOLDER)`.", ""]
     lines += ["## Training record", ""]
-    for key, value in record.items():
-        lines.append(f"- {key.replace('_', ' ')}: {value}")
+    lines += as_bullets(record)
     grid = config["grid"]
     lines += [
         "",
@@ -152,3 +159,15 @@ def _card(config: dict) -> str:
         f"{grid['start']} in steps of {grid['step']} (vacuum, observed frame)",
     ]
     return "\n".join(lines) + "\n"
+
+
+def as_bullets(values: dict, indent: str = "") -> list[str]:
+    """Markdown list of a nested dictionary."""
+    lines = []
+    for key, value in values.items():
+        label = f"{indent}- {str(key).replace('_', ' ')}:"
+        if isinstance(value, dict):
+            lines += [label, *as_bullets(value, indent + "  ")]
+        else:
+            lines.append(f"{label} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    return lines
