@@ -121,7 +121,7 @@ def test_a_bad_object_is_listed_and_the_rest_completes(cli, tmp_path, tiny_run):
         (["train", "paper-xatn", "d", "--out", "x"], "did you mean 'paper-xattn'"),
         (["train", "paper-xattn", "d", "--out", "x", "--set", "train.lrr=1"], "did you mean 'lr'"),
         (["train", "paper-xattn-small", "d", "--out", "x"], "no Parquet shards"),
-        (["data", "check", "d"], "no Parquet shards"),
+        (["data", "check", "d"], "d: no such file or folder"),
         (["evaluate", "d", "--truth", "d"], "d"),
         (["info", "nothing"], "no such model"),
     ],
