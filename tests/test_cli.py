@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from pix2spec.cli import main
@@ -115,7 +116,7 @@ def test_a_bad_object_is_listed_and_the_rest_completes(cli, tmp_path, tiny_run):
     ("arguments", "message"),
     [
         (["generate", "nowhere", "--out", "x"], "nowhere: no such file or folder"),
-        (["generate", "there.npz", "--out", "x"], "there.npz"),
+        (["generate", ".", "--out", "x", "--model", "nomodel"], "no such model"),
         (["generate", "nowhere", "--out", "x", "--select", "bets"], "single, best, mean:M"),
         (["generate", "nowhere", "--out", "x", "--sampler", "euler"], "ddpm, ddim, dpm"),
         (["train", "paper-xatn", "d", "--out", "x"], "did you mean 'paper-xattn'"),
@@ -143,3 +144,28 @@ def test_data_commands(cli, tmp_path):
     (tmp_path / "broken.fits").write_text("<html>")
     code, out, err = cli("data", "import", tmp_path / "real", tmp_path / "broken.fits")
     assert code == 3 and "broken.fits" in err and "0 pairs" in out
+
+
+def test_cutouts_as_a_file_and_as_a_folder(cli, tmp_path):
+    """One FITS file; a folder of pictures of which one is a web page in disguise."""
+    from astropy.io import fits
+    from PIL import Image
+
+    from pix2spec.catalogue import read_catalogue
+    from pix2spec.normalise import lupton_rgb
+
+    image = tiny_pair(0).image
+    fits.writeto(tmp_path / "cut.fits", image)
+    code, out, err = cli("generate", tmp_path / "cut.fits", "--out", tmp_path / "one", "-n", 2, "--steps", 2)
+    assert code == 0, err
+    assert read_catalogue(tmp_path / "one").ids == ["cut"]
+    folder = tmp_path / "cuts"
+    folder.mkdir()
+    Image.fromarray(lupton_rgb(image)[::-1].transpose(1, 2, 0).astype(np.uint8)).save(folder / "a.png")
+    (folder / "b.jpg").write_text("<html>404</html>")
+    code, out, err = cli("generate", folder, "--out", tmp_path / "many", "-n", 2, "--steps", 2)
+    assert code == 3 and "1 ensembles" in out and "b.jpg: it holds html, not an image" in err
+    assert sorted(read_catalogue(tmp_path / "many").ids) == sorted(["a", str(folder / "b.jpg")])
+    fits.writeto(tmp_path / "two.fits", image[:2])
+    code, out, err = cli("generate", tmp_path / "two.fits", "--out", tmp_path / "two")
+    assert code == 2 and "two.fits" in err and "band" in err

@@ -1,5 +1,6 @@
 """Generation of whole catalogues, and the demo: `pix2spec.generate` with files at both ends."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ from pix2spec.generate import Generator, Settings
 __all__ = ["Summary", "demo", "generate_catalogue", "open_source"]
 
 DEMO_SEED = 20221116  # of the demo's galaxies; training data have small seeds
-IMAGE_SUFFIXES = (".fits", ".fits.gz", ".fit", ".jpg", ".jpeg", ".png")
 
 
 @dataclass
@@ -68,6 +68,12 @@ def open_source(source: str | Path, work: str | Path, tables=(), any_pixel_scale
         return Dataset(source), []
     from pix2spec.data.importer import import_data
 
+    if (Path(work).parent / "catalog.parquet").exists():
+        raise InputError(
+            Path(work).parent, "it already holds a catalogue", "choose another --out, or delete it"
+        )
+    if Path(work).exists():  # left by a run that failed later on
+        shutil.rmtree(work)
     report = import_data(Path(work), [], images=source, tables=list(tables), any_pixel_scale=any_pixel_scale)
     if report.n_written == 0:
         reasons = "; ".join(f"{where}: {why}" for where, why in report.failures[:3])

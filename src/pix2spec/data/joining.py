@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pix2spec.data.readers.files import sniff
 from pix2spec.data.readers.images import BAND_LETTERS, ImageBundle, image_kind, read_cutout
 from pix2spec.data.readers.tables import photometry_from_table, read_table, redshift
 from pix2spec.data.schema import Pair
@@ -20,6 +21,7 @@ __all__ = ["Catalogue", "Cutouts", "ImportReport", "Source", "group_ids"]
 SAME_OBJECT = 2.0  # arcsec: spectra closer than this are repeats of one object
 SAME_ROW = 1.0  # arcsec: a catalogue row or a picture this close belongs to the object
 PICTURES = (".jpg", ".jpeg", ".png")
+IMAGE_ENDINGS = (*PICTURES, ".fits", ".fit", ".fits.gz", ".fits.fz")
 
 
 @dataclass
@@ -195,19 +197,22 @@ class Cutouts:
         self.pictures: list[_Picture] = []
         self.found: dict[int, int] = {}
         if path is not None:
-            if Path(path).is_dir():
-                self.pictures = list(self._folder(Path(path)))
+            path = Path(path)
+            if path.is_dir():
+                self.pictures = list(self._files(sorted(path.rglob("*")), path))
+            elif path.name.lower().endswith(IMAGE_ENDINGS):
+                self.pictures = list(self._files([path], path))
             else:
                 bundle = ImageBundle(path, survey, size, any_bands)
                 self.pictures = [self._bundled(bundle, i) for i in range(len(bundle))]
         self.kind = self._one_kind()
 
-    def _folder(self, folder: Path) -> Iterator[_Picture]:
+    def _files(self, paths: list[Path], source: Path) -> Iterator[_Picture]:
         files = defaultdict(list)
-        endings = (*PICTURES, ".fits", ".fit", ".fits.gz", ".fits.fz")
-        for path in sorted(folder.rglob("*")):
+        for path in paths:
             name = path.name.lower()
-            ending = next((e for e in sorted(endings, key=len, reverse=True) if name.endswith(e)), None)
+            longest_first = sorted(IMAGE_ENDINGS, key=len, reverse=True)
+            ending = next((e for e in longest_first if name.endswith(e)), None)
             if ending is None or not path.is_file():
                 continue
             stem, kind = path.name[: -len(ending)], "composite" if ending in PICTURES else "linear"
@@ -216,10 +221,12 @@ class Cutouts:
                 stem = stem[:-2]  # one file a band
             files[stem, kind].append(path)
         if not files:
-            raise InputError(folder, "the folder holds no images (FITS, JPEG, PNG)")
+            raise InputError(source, "the folder holds no images (FITS, JPEG, PNG)")
         for (stem, _), paths in files.items():
             try:
-                kind = image_kind(paths[0])
+                kind, content = image_kind(paths[0]), sniff(paths[0])
+                if content not in ("fits", "gzip", "jpeg", "png"):
+                    raise InputError(paths[0], f"it holds {content}, not an image", "download it again")
             except InputError as error:
                 self.report.fail(error)
                 continue
