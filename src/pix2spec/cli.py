@@ -313,10 +313,12 @@ def info(
     """
     if name is None:
         from pix2spec.config import load_preset, preset_names
+        from pix2spec.generate import shipped_models
 
-        presets = {preset: load_preset(preset).about for preset in preset_names()}
+        listed = {name: load_preset(name).about for name in preset_names()}
+        listed |= {name: f"model in {folder}" for name, folder in shipped_models().items()}
         _print(
-            json.dumps(presets, indent=2) if as_json else "\n".join(f"{k:26}{v}" for k, v in presets.items())
+            json.dumps(listed, indent=2) if as_json else "\n".join(f"{k:26}{v}" for k, v in listed.items())
         )
         return
     from pix2spec.describe import describe

@@ -23,7 +23,7 @@ from pix2spec.normalise import minmax, robust
 from pix2spec.photometry import filter_matrix, fit_amplitude
 from pix2spec.select import parse_selection, select
 
-__all__ = ["Generator", "Settings", "find_model", "load"]
+__all__ = ["Generator", "Settings", "find_model", "load", "shipped_models"]
 
 DEFAULT_MODEL = "demo"
 
@@ -108,15 +108,20 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
     return Generator(denoiser, network, ids, config, device)
 
 
+def shipped_models() -> dict[str, Path]:
+    """Names and folders of the models that come with the package."""
+    weights = Path(str(resources.files("pix2spec") / "weights"))
+    return {p.name: p for p in sorted(weights.iterdir()) if (p / "config.json").is_file()}
+
+
 def find_model(model: str | Path) -> Path:
     """Folder of a model, given as a path or as the name of one that ships with the package."""
-    shipped = resources.files("pix2spec") / "weights"
+    shipped = shipped_models()
     if Path(model).is_dir():
         return Path(model)
-    if (shipped / str(model) / "config.json").is_file():
-        return Path(str(shipped / str(model)))
-    names = sorted(p.name for p in shipped.iterdir() if (p / "config.json").is_file())
-    raise InputError(model, "no such model", f"give a run folder, or one of: {', '.join(names)}")
+    if str(model) in shipped:
+        return shipped[str(model)]
+    raise InputError(model, "no such model", f"give a run folder, or one of: {', '.join(shipped)}")
 
 
 @dataclass

@@ -188,10 +188,10 @@ def demo(out: str | Path, n_galaxies: int = 6, seed: int = 0, progress: bool = T
     from pix2spec.generate import load
 
     out = Path(out)
-    if (out / "catalog.parquet").exists():
-        raise InputError(out, "it already holds a catalogue", "choose another --out, or delete it")
     galaxies = out / "galaxies"
-    if not any(galaxies.glob("*.parquet")):
+    if any(galaxies.glob("*.parquet")):  # an earlier demo, which this one replaces
+        (out / "catalog.parquet").unlink(missing_ok=True)
+    else:
         simulate_dataset(galaxies, n_galaxies, seed=DEMO_SEED, progress=progress)
     return generate_catalogue(
         load(),
