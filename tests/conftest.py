@@ -1,6 +1,10 @@
 import pytest
+from hypothesis import settings
 
 from tiny import tiny_preset, write_tiny_dataset
+
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session", autouse=True)

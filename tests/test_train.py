@@ -62,6 +62,12 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_exactly(tiny_data, tmp_path
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+def test_losses_do_not_depend_on_the_number_of_workers(tiny_data, tmp_path):
+    alone = train(tiny_preset(), tiny_data, tmp_path / "alone")
+    helped = train(tiny_preset("paper-concat-small", "train.workers=2"), tiny_data, tmp_path / "helped")
+    assert losses(alone) == losses(helped)
+
+
 def test_training_learns(tiny_data, tmp_path):
     # An untrained network's error is about one: that of the noise itself.
     preset = tiny_preset("paper-concat-small", "train.steps=50", "train.lr=1e-2", "train.ema=0.9")
