@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -66,6 +68,30 @@ def test_losses_do_not_depend_on_the_number_of_workers(tiny_data, tmp_path):
     alone = train(tiny_preset(), tiny_data, tmp_path / "alone")
     helped = train(tiny_preset("paper-concat-small", "train.workers=2"), tiny_data, tmp_path / "helped")
     assert losses(alone) == losses(helped)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_finishes_its_step_and_goes_on_exactly(tiny_data, tmp_path, monkeypatch, number):
+    whole = train(tiny_preset(), tiny_data, tmp_path / "whole")
+    real = train_module.torch.optim.Adam.step
+
+    def step_then_interrupt(self, *args, **kwargs):
+        real(self, *args, **kwargs)
+        if self.state[self.param_groups[0]["params"][0]]["step"] == 2:
+            os.kill(os.getpid(), number)  # weights have moved, the step is not yet counted
+
+    monkeypatch.setattr(train_module.torch.optim.Adam, "step", step_then_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_preset(), tiny_data, tmp_path / "cut")
+    monkeypatch.undo()
+    assert max(step for step, _ in losses(tmp_path / "cut")) == 2
+    assert losses(train(tiny_preset(), tiny_data, tmp_path / "cut", resume=True)) == losses(whole)
+
+
+def test_a_damaged_checkpoint_is_named(tiny_data, tmp_path):
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"garbage")
+    with pytest.raises(InputError, match="damaged checkpoint"):
+        train(tiny_preset(), tiny_data, tmp_path, resume=True)
 
 
 def test_training_learns(tiny_data, tmp_path):

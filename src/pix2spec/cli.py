@@ -129,7 +129,7 @@ def data_import(
     ] = None,
     table: Annotated[
         list[Path] | None,
-        typer.Option(help="CSV, FITS, VOTable or Parquet with ugriz photometry. May be repeated."),
+        typer.Option(metavar="FILE", help="CSV, FITS, VOTable or Parquet with ugriz photometry. Repeatable."),
     ] = None,
     any_pixel_scale: Annotated[
         bool, typer.Option("--any-pixel-scale", help="Accept cutouts of another pixel scale.")
@@ -211,7 +211,7 @@ def generate(
     ] = None,
     table: Annotated[
         list[Path] | None,
-        typer.Option(help="Photometry of the cutouts, which fixes the amplitude. Repeatable."),
+        typer.Option(metavar="FILE", help="Photometry of the cutouts, to fix the amplitude. Repeatable."),
     ] = None,
     n: Annotated[int, typer.Option("-n", help="Candidates an object.")] = 25,
     select: Annotated[

@@ -14,8 +14,11 @@ A run folder holds::
 import json
 import math
 import shlex
+import signal
 import sys
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +26,11 @@ import torch
 import yaml
 from accelerate import Accelerator
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 import pix2spec
+from pix2spec.checkpoint import load_checkpoint, save_checkpoint
 from pix2spec.config import Preset
 from pix2spec.data.dataset import Dataset
 from pix2spec.errors import InputError
@@ -148,44 +151,41 @@ def train(
     per_epoch = len(train_index) // settings.batch_size
     began = time.monotonic() - seconds
 
-    with _progress_bar(progress and accelerator.is_main_process) as bar:
+    with _progress_bar(progress and accelerator.is_main_process) as bar, _stop_after_the_step() as stop:
         task = bar.add_task("training", total=settings.steps, completed=step, loss="", rate="")
         first, first_time = step, time.monotonic()
-        try:
-            for batch in loader:
-                optimizer.param_groups[0]["lr"] = settings.lr * settings.lr_decay ** (step // per_epoch)
-                draws = _generator(settings.seed, step, accelerator.process_index)
-                inputs = model.prepare(batch, train_set.info.image_kind, draws, train=True)
-                model.train()
-                loss = forward(**_to(inputs, accelerator.device))
-                accelerator.backward(loss)
-                optimizer.step()
-                optimizer.zero_grad()
-                average.update_parameters(model)
-                step += 1
+        for batch in loader:
+            optimizer.param_groups[0]["lr"] = settings.lr * settings.lr_decay ** (step // per_epoch)
+            draws = _generator(settings.seed, step, accelerator.process_index)
+            inputs = model.prepare(batch, train_set.info.image_kind, draws, train=True)
+            model.train()
+            loss = forward(**_to(inputs, accelerator.device))
+            accelerator.backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+            average.update_parameters(model)
+            step += 1
 
-                value = accelerator.reduce(loss.detach(), "mean").item()
-                if not math.isfinite(value):
-                    raise InputError(
-                        out, f"the loss is {value} at step {step}",
-                        "resume from the checkpoint with a smaller train.lr",
-                    )  # fmt: skip
-                rate = (step - first) / (time.monotonic() - first_time)
-                bar.update(task, completed=step, loss=f"loss {value:.4f}", rate=f"{rate:.2f} steps/s")
-                if log:
-                    log.write(step, train=value)
-                if log and (step % settings.validate_every == 0 or step == settings.steps):
-                    refresh_statistics(average.module, train_set, train_index, settings.batch_size)
-                    val_loss = validation_loss(average.module, val_set, val_index, settings.validation_size)
-                    log.write(step, val=val_loss)
-                    bar.console.print(f"step {step}: validation loss {val_loss:.4f}")
-                if log and (step % settings.checkpoint_every == 0 or step == settings.steps):
-                    save_checkpoint(out, model, average, optimizer, step, time.monotonic() - began)
-        except KeyboardInterrupt:
+            value = accelerator.reduce(loss.detach(), "mean").item()
+            if not math.isfinite(value):
+                raise InputError(
+                    out, f"the loss is {value} at step {step}",
+                    "resume from the checkpoint with a smaller train.lr",
+                )  # fmt: skip
+            rate = (step - first) / (time.monotonic() - first_time)
+            bar.update(task, completed=step, loss=f"loss {value:.4f}", rate=f"{rate:.2f} steps/s")
             if log:
+                log.write(step, train=value)
+            if log and (step % settings.validate_every == 0 or step == settings.steps):
+                refresh_statistics(average.module, train_set, train_index, settings.batch_size)
+                val_loss = validation_loss(average.module, val_set, val_index, settings.validation_size)
+                log.write(step, val=val_loss)
+                bar.console.print(f"step {step}: validation loss {val_loss:.4f}")
+            if log and (step % settings.checkpoint_every == 0 or step == settings.steps or stop):
                 save_checkpoint(out, model, average, optimizer, step, time.monotonic() - began)
+            if stop:
                 bar.console.print(f"stopped at step {step}; go on with --resume")
-            raise
+                raise KeyboardInterrupt
 
     if log:
         record = {
@@ -249,6 +249,23 @@ def refresh_statistics(
         norm.momentum = momentum
 
 
+@contextmanager
+def _stop_after_the_step():
+    """Let Ctrl-C and SIGTERM end a run after the step at hand, so that its checkpoint is whole."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked  # only the main thread may handle signals
+        return
+    before = {
+        s: signal.signal(s, lambda number, _: asked.append(number)) for s in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _to(inputs: dict, device) -> dict:
     return {name: tensor.to(device) for name, tensor in inputs.items()}
 
@@ -292,45 +309,6 @@ class _Log:
 
     def close(self) -> None:
         self.board.close()
-
-
-# ------------------------------------------------------------------------------ checkpoints
-
-
-def save_checkpoint(out: Path, model, average, optimizer, step: int, seconds: float) -> None:
-    """All that a run needs to go on, in one safetensors file (no pickle)."""
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
-    for number, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"adam.{number}.{k}": v for k, v in state.items()}
-    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    metadata = {"step": str(step), "seconds": str(seconds)}
-    write_atomically(out / "checkpoint.safetensors", lambda p: save_file(tensors, p, metadata))
-
-
-def load_checkpoint(path: Path, model, average, optimizer) -> tuple[int, float]:
-    """Restore what `save_checkpoint` wrote; returns the step and the seconds trained so far."""
-    from safetensors import safe_open
-
-    tensors = load_file(path)
-    with safe_open(path, "pt") as stream:
-        metadata = stream.metadata()
-
-    def part(prefix):
-        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-    try:
-        model.load_state_dict(part("model."))
-        average.load_state_dict(part("average."))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise InputError(path, f"checkpoint of another architecture: {reason}", "use another --out") from None
-    adam = optimizer.state_dict()
-    for key, value in part("adam.").items():
-        number, name = key.split(".")
-        adam["state"].setdefault(int(number), {})[name] = value
-    optimizer.load_state_dict(adam)
-    return int(metadata["step"]), float(metadata["seconds"])
 
 
 def _start_or_resume(out: Path, preset, model, average, optimizer, resume: bool) -> tuple[int, float]:
