@@ -6,7 +6,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from pix2spec.errors import InputError
-from pix2spec.models.storage import write_atomically
+from pix2spec.files import write_atomically
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 

@@ -1,13 +1,13 @@
 """The product of a generation: candidate spectra of one object, the chosen one, and its uncertainty."""
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from pix2spec.errors import InputError
+from pix2spec.files import write_atomically
 from pix2spec.grid import SpectralGrid
 
 __all__ = ["PHYSICAL", "QUANTILES", "RELATIVE", "Ensemble"]
@@ -267,17 +267,7 @@ class Ensemble:
         if candidates:
             units.append(fits.ImageHDU(self.candidates, name="CANDIDATES"))
             units.append(fits.BinTableHDU.from_columns(self._score_columns(), name="SCORES"))
-        path = Path(path)
-        temporary = path.with_name(path.name + ".partial")
-        try:
-            with open(temporary, "wb") as stream:
-                fits.HDUList(units).writeto(stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_atomically(Path(path), lambda temporary: fits.HDUList(units).writeto(temporary, overwrite=True))
 
     def _score_columns(self):
         from astropy.io import fits

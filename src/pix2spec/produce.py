@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -12,6 +11,7 @@ from pix2spec.data.dataset import Dataset
 from pix2spec.data.schema import Pair
 from pix2spec.ensemble import Ensemble
 from pix2spec.errors import InputError
+from pix2spec.files import track
 from pix2spec.generate import Generator, Settings
 
 __all__ = ["Summary", "demo", "generate_catalogue", "open_source"]
@@ -28,19 +28,6 @@ class Summary:
     n_failed: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)  # the first hundred
     files: list[Path] = field(default_factory=list)
-
-
-@contextmanager
-def _progress(show: bool):
-    import sys
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not (show and sys.stderr.isatty())) as bar:
-        yield bar
 
 
 def open_source(source: str | Path, work: str | Path, tables=(), any_pixel_scale: bool = False):
@@ -123,12 +110,12 @@ def generate_catalogue(
     provenance = generator.provenance(settings)
     writer = CatalogueWriter(out, generator.grid, provenance, keep_candidates, generator.survey)
     summary, shown = Summary(writer.path), []
-    with writer, _progress(progress) as bar:
+    with writer:
         for object_id, reason in failures:
             _fail(writer, summary, object_id, reason)
-        task = bar.add_task("generating", total=total)
         batch = 16 if generator.device != "cpu" else 1
-        for result in generator.run(pairs, dataset.info.image_kind or "linear", settings, batch):
+        results = generator.run(pairs, dataset.info.image_kind or "linear", settings, batch)
+        for result in track(results, "generating", progress, total):
             if isinstance(result, Ensemble):
                 writer.add(result)
                 if fits:
@@ -138,7 +125,6 @@ def generate_catalogue(
             else:
                 pair, reason = result
                 _fail(writer, summary, pair.object_id, reason)
-            bar.advance(task)
     summary.n_ok, summary.n_failed = writer.n_ok, writer.n_failed
     if shown:
         summary.files.insert(0, _draw(shown, dataset, out / "spectra.png"))

@@ -34,7 +34,8 @@ from pix2spec.checkpoint import load_checkpoint, save_checkpoint
 from pix2spec.config import Preset
 from pix2spec.data.dataset import Dataset
 from pix2spec.errors import InputError
-from pix2spec.models.storage import save_model, write_atomically
+from pix2spec.files import write_atomically
+from pix2spec.models.storage import save_model
 from pix2spec.models.trainable import build_model
 
 __all__ = ["train"]

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from pix2spec.data.schema import DatasetInfo, Pair
 from pix2spec.errors import InputError
+from pix2spec.files import write_atomically
 
 __all__ = ["Dataset", "split_of", "write_dataset", "write_table_atomically"]
 
@@ -39,18 +40,11 @@ def write_table_atomically(table: pa.Table, path: Path) -> None:
     OSError
         For example when the disk is full; it names `path`, and nothing is left behind.
     """
-    temporary = path.with_name(path.name + ".partial")
     try:
-        pq.write_table(table, temporary, compression="zstd")
-        with open(temporary, "rb+") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # Arrow's own does not say which file
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise OSError(error.errno or errno.EIO, f"cannot write a shard: {reason}", str(path)) from error
-        raise
+        write_atomically(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+    except OSError as error:  # Arrow's own does not say which file
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(error.errno or errno.EIO, f"cannot write a shard: {reason}", str(path)) from error
 
 
 def _to_table(pairs: list[Pair], info: DatasetInfo) -> pa.Table:

@@ -14,6 +14,7 @@ from pix2spec.data.readers.spectra import SpectraBundle, read_spectrum, read_spe
 from pix2spec.data.readers.tables import ERROR_FLOOR, ERROR_FRACTION
 from pix2spec.data.schema import DatasetInfo, Pair
 from pix2spec.errors import InputError
+from pix2spec.files import track
 from pix2spec.grid import SpectralGrid
 from pix2spec.survey import SDSS, Survey
 
@@ -86,7 +87,7 @@ def import_data(
         headers = _spectrum_headers(spectra, grid, report)
     else:
         headers = cutouts.sources() if images is not None else catalogue.sources()
-    sources = list(_track(headers, "reading headers", progress))
+    sources = list(track(headers, "reading headers", progress))
     for source, group in zip(sources, group_ids([source.facts for source in sources])):
         source.facts.group_id = group
     info = DatasetInfo(
@@ -98,7 +99,7 @@ def import_data(
     )
     pairs = _pairs(sources, cutouts, catalogue, report)
     try:
-        write_dataset(out, _track(pairs, "importing", progress, len(sources)), info)
+        write_dataset(out, track(pairs, "importing", progress, len(sources)), info)
     except BaseException:
         with suppress(OSError):  # a full disk must not hide the first error
             report.save()
@@ -125,17 +126,6 @@ def _provenance(spectra, images, tables) -> dict:
         "photometry_errors": f"{ERROR_FRACTION:.0%} of the flux and {ERROR_FLOOR} nanomaggies in quadrature "
         "where the source gives no error; with the pipeline's own error added for CALIBFLUX",
     }
-
-
-def _track(items, what: str, progress: bool, total: int | None = None) -> Iterator:
-    """Progress bar on the terminal's error stream; nothing where there is no terminal."""
-    if not (progress and sys.stderr.isatty()):
-        yield from items
-        return
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(items, what, total, console=Console(stderr=True), transient=True)
 
 
 def _spectrum_headers(paths, grid: SpectralGrid, report: ImportReport) -> Iterator[Source]:

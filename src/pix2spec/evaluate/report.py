@@ -1,7 +1,6 @@
 """The report: a generated catalogue against observed spectra, beside simple baselines."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from pix2spec.ensemble import PHYSICAL, Ensemble
 from pix2spec.errors import InputError
 from pix2spec.evaluate import metrics, scoring
 from pix2spec.evaluate.baselines import MeanSpectrum, NearestNeighbours, feature_source
+from pix2spec.files import track, write_atomically
 
 __all__ = ["METHODS", "evaluate", "print_report"]
 
@@ -118,13 +118,8 @@ class _Report:
 
     def run(self, progress: bool) -> None:
         """Go through the catalogue once, a batch at a time."""
-        from rich.progress import track
-
         waiting = []
-        ensembles = track(
-            self.catalogue, "scoring", total=len(self.catalogue), disable=not progress, transient=True
-        )
-        for ensemble in ensembles:
+        for ensemble in track(self.catalogue, "scoring", progress, len(self.catalogue)):
             if ensemble.object_id in self.position:
                 waiting.append(ensemble)
             if len(waiting) == BATCH:
@@ -222,9 +217,8 @@ class _Report:
         names = dict.fromkeys(name for row in self.rows for name in row)
         table = pa.table({name: [row.get(name) for row in self.rows] for name in names})
         write_table_atomically(table, out / "metrics.parquet")
-        temporary = out / "metrics.json.partial"
-        temporary.write_text(json.dumps(_json_able(result), indent=1) + "\n")
-        os.replace(temporary, out / "metrics.json")
+        text = json.dumps(_json_able(result), indent=1) + "\n"
+        write_atomically(out / "metrics.json", lambda temporary: temporary.write_text(text))
         figure_evaluation(self.examples, self.catalogue.grid, self.profiles, result, out / "evaluation.png")
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from safetensors.torch import load_file, save_file
 import pix2spec
 from pix2spec.config import validate_preset
 from pix2spec.errors import InputError
+from pix2spec.files import write_atomically
 from pix2spec.grid import SpectralGrid
 from pix2spec.models.trainable import build_model
 from pix2spec.survey import Survey
@@ -23,23 +23,10 @@ __all__ = [
     "model_id",
     "read_config",
     "save_model",
-    "write_atomically",
 ]
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-
-
-def write_atomically(path: Path, write) -> None:
-    """Call ``write(temporary_path)`` and rename: a reader never meets half a file."""
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        write(temporary)
-        temporary.chmod(0o644)  # safetensors writes for the owner alone
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def save_model(folder: str | Path, model: torch.nn.Module, record: dict) -> None:

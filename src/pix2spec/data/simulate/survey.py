@@ -1,6 +1,5 @@
 """The simulated survey: pairs of cutout and spectrum of galaxies whose truth is known."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +15,7 @@ from pix2spec.data.simulate.noise import SpectrumNoise, add_image_noise, measure
 from pix2spec.data.simulate.populations import AGN_TYPES, GALAXY_TYPES, MAX_REDSHIFT, draw_galaxies
 from pix2spec.data.simulate.spectra import SpectrumModel, dn4000
 from pix2spec.errors import InputError
+from pix2spec.files import track
 from pix2spec.grid import SpectralGrid
 from pix2spec.normalise import lupton_rgb
 
@@ -182,9 +182,6 @@ def simulate_dataset(
     InputError
         If `out` already holds a dataset or `n` is not positive.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     if n < 1:
         raise InputError("n", f"{n} galaxies cannot be simulated", "ask for at least one")
     survey = SimulatedSurvey(seed, grid)
@@ -207,7 +204,5 @@ def simulate_dataset(
                 pair.image = np.rint(lupton_rgb(pair.image))
             yield pair
 
-    console = Console(stderr=True)
-    silent = not (progress and sys.stderr.isatty())
-    write_dataset(out, track(pairs(), "Simulating", total=n, console=console, disable=silent), info)
+    write_dataset(out, track(pairs(), "simulating", progress, n), info)
     return info

@@ -1,0 +1,39 @@
+"""Files that appear whole or not at all, and progress bars for the long work that makes them."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+__all__ = ["track", "write_atomically"]
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call ``write(temporary_path)`` and rename: a reader never meets half a file.
+
+    Whatever goes wrong (a full disk, a kill), `path` is the old file or the new one, and no temporary
+    file is left behind by an error.
+    """
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        write(temporary)
+        temporary.chmod(0o644)  # safetensors writes for the owner alone
+        with open(temporary, "rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def track(items: Iterable, what: str, show: bool = True, total: int | None = None) -> Iterator:
+    """Pass `items` on under a progress bar on the terminal's error stream; silent without a terminal."""
+    if not (show and sys.stderr.isatty()):
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield from bar.track(items, total=total, description=what)
