@@ -20,6 +20,8 @@ def test_presets_are_valid_and_survive_their_own_dump(name):
         ("denoiser.widht=8", "did you mean 'width'"),
         ("trian.lr=1e-3", "did you mean 'train'"),
         ("train.lr=-1", "greater than 0"),
+        ("diffusion.timestep=3", r"unknown key 'diffusion\.timestep' \(did you mean 'timesteps'"),
+        ("diffusion.timesteps=0", r"diffusion\.timesteps: "),
         ("train.steps=many", "train.steps"),
         ("denoiser.width=12", "multiple of 8"),
         ("encoder.arch=vit", "encoder.arch"),

@@ -7,7 +7,7 @@ import pytest
 
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.simulate import GALAXY_TYPES, LINES, SimulatedSurvey, simulate_dataset
-from pix2spec.data.simulate.images import AXIS, MIXTURES, PIXEL, aperture_weights, coordinates, render
+from pix2spec.data.simulate.images import AXIS, MIXTURES, PIXEL, coordinates, fibre_weights, render
 from pix2spec.data.simulate.lines import agn_lines, star_forming_lines
 from pix2spec.data.simulate.populations import draw_galaxies, luminosity_distance
 from pix2spec.data.simulate.spectra import SpectrumModel, dn4000, load_templates
@@ -244,7 +244,7 @@ def test_position_angle_turns_the_major_axis():
 
 def test_the_fibre_sees_what_the_image_shows(survey, batch):
     fibre = synthetic_photometry(batch["true_flux"], survey.grid.wave, SDSS.filters[1:4], min_coverage=0.9)
-    aperture = (batch["image"] * aperture_weights()).sum((2, 3))
+    aperture = (batch["image"] * fibre_weights()).sum((2, 3))
     bright = fibre[:, 1] > 10 ** (0.4 * (22.5 - 18))
     difference = np.abs(2.5 * np.log10(aperture / fibre))[bright]
     assert bright.sum() > 100

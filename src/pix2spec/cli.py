@@ -246,14 +246,11 @@ def generate(
     """
     from dataclasses import replace
 
-    from pix2spec.errors import InputError
     from pix2spec.generate import Settings, load
     from pix2spec.produce import generate_catalogue, open_source
 
     # What the user typed is checked before anything slow happens.
     settings = Settings(n=n, select=select or "all", sampler=sampler, steps=steps, seed=seed)
-    if not source.exists():
-        raise InputError(source, "no such file or folder")
     generator = load(model, selector)
     dataset, failures = open_source(source, out / "input", table or (), any_pixel_scale)
     if select is None and generator.selector is not None:

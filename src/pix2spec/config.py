@@ -138,9 +138,8 @@ def validate_preset(values: dict, where="preset") -> Preset:
         return TypeAdapter(Preset).validate_python(values)
     except ValidationError as error:
         problem = error.errors()[0]
-        path = tuple(
-            p for p in problem["loc"] if p not in ("diffusion", "contrastive") or p != problem["loc"][0]
-        )
+        # pydantic puts the task first; a section may have the same name.
+        path = problem["loc"][1:] if problem["loc"][:1] == (values.get("task"),) else problem["loc"]
         key = ".".join(str(p) for p in path) or "preset"
         if problem["type"] == "extra_forbidden":
             mend = _nearest(str(path[-1]), _known_keys(path[:-1], values.get("task", "")))

@@ -1,11 +1,19 @@
-"""Files that appear whole or not at all, and progress bars for the long work that makes them."""
+"""Files that appear whole or not at all, what made them, and progress bars for the long work."""
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["track", "write_atomically"]
+__all__ = ["made_by", "track", "write_atomically"]
+
+
+def made_by() -> dict[str, str]:
+    """Version and command line, which every output records."""
+    import pix2spec
+
+    return {"version": pix2spec.__version__, "command": shlex.join(["pix2spec", *sys.argv[1:]])}
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

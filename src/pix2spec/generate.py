@@ -1,8 +1,6 @@
 """From photometry to ensembles of spectra: one galaxy in three lines, a catalogue in one call."""
 
 import hashlib
-import shlex
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib import resources
@@ -11,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import pix2spec
 from pix2spec.data.augment import scale_image, view
 from pix2spec.data.schema import Pair
 from pix2spec.diffusion import SAMPLERS, sample
 from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
 from pix2spec.errors import InputError
+from pix2spec.files import made_by
 from pix2spec.models.storage import load_model, model_id
 from pix2spec.models.trainable import ContrastiveModel, PixelDiffusion
 from pix2spec.normalise import minmax, robust
-from pix2spec.photometry import filter_matrix, fit_amplitude
+from pix2spec.photometry import aperture_weights, filter_matrix, fit_amplitude
 from pix2spec.select import parse_selection, select
 
 __all__ = ["Generator", "Settings", "find_model", "load", "shipped_models"]
@@ -199,12 +197,14 @@ class Generator:
 
     def provenance(self, settings: Settings) -> dict:
         """What brings a result back: model and its hash, version, command, settings."""
-        return self.ids | {
-            "version": pix2spec.__version__,
-            "command": shlex.join(["pix2spec", *sys.argv[1:]]),
-            "normalisation": self.model.preset.data.spectrum,
-            **asdict(settings),
-        }
+        return (
+            self.ids
+            | made_by()
+            | {
+                "normalisation": self.model.preset.data.spectrum,
+                **asdict(settings),
+            }
+        )
 
     def check(self, pair: Pair) -> None:
         """Raise `InputError` if the image of a pair cannot be used."""
@@ -292,8 +292,9 @@ class Generator:
         if image_kind != "linear":
             return None, None, []
         fluxes = np.full(len(self.survey.photometry_bands), np.nan)
+        fibre = aperture_weights(pair.image.shape[1:], self.survey.pixel_scale, self.survey.fibre_diameter)
         for band, plane in zip(self.survey.image_bands, pair.image):
-            fluxes[self.survey.photometry_bands.index(band)] = _aperture_flux(plane, self.survey)
+            fluxes[self.survey.photometry_bands.index(band)] = (plane * fibre).sum()
         ivar = np.where(
             fluxes > 0, 1 / np.square(0.05 * fluxes), 0.0
         )  # as good as one aperture in one seeing
@@ -333,10 +334,3 @@ def _generator(seed: int, object_id: str, candidate: int) -> torch.Generator:
     """Random numbers of one candidate: a pure function of (seed, object id, candidate)."""
     key = hashlib.blake2b(f"{seed}\0{object_id}\0{candidate}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)
-
-
-def _aperture_flux(plane: np.ndarray, survey) -> float:
-    """Flux in the fibre aperture about the centre of an image, pixels on its rim weighted."""
-    y, x = (np.indices(plane.shape) - (np.array(plane.shape) - 1)[:, None, None] / 2) * survey.pixel_scale
-    radius = survey.fibre_diameter / 2
-    return float((plane * np.clip((radius - np.hypot(x, y)) / survey.pixel_scale + 0.5, 0, 1)).sum())

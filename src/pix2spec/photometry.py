@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["filter_matrix", "fit_amplitude", "synthetic_photometry"]
+__all__ = ["aperture_weights", "filter_matrix", "fit_amplitude", "synthetic_photometry"]
 
 NANOMAGGY = 3.631e-29  # erg/s/cm2/Hz: the AB zero point times 1e-9
 C_ANGSTROM = 2.99792458e18  # speed of light in Angstrom/s
@@ -107,3 +107,14 @@ def fit_amplitude(
         offset = np.zeros_like(scale)
     bad = ~(np.isfinite(scale) & (scale > 0))
     return np.where(bad, np.nan, offset)[:, None], np.where(bad, np.nan, scale)[:, None]
+
+
+def aperture_weights(shape: tuple[int, int], pixel_scale: float, diameter: float) -> np.ndarray:
+    """Share of each pixel (y, x), float32, inside a circle of `diameter` about the image's centre.
+
+    Pixels on the rim count in proportion to their distance from it, to first order. `pixel_scale` and
+    `diameter` are in arcsec.
+    """
+    y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
+    radius = np.hypot(y[:, None], x) * pixel_scale
+    return np.clip((diameter / 2 - radius) / pixel_scale + 0.5, 0, 1).astype(np.float32)

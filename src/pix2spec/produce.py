@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from pix2spec.catalogue import CatalogueWriter
+from pix2spec.catalogue import FILE_NAME, CatalogueWriter
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.schema import Pair
 from pix2spec.ensemble import Ensemble
@@ -55,7 +55,7 @@ def open_source(source: str | Path, work: str | Path, tables=(), any_pixel_scale
         return Dataset(source), []
     from pix2spec.data.importer import import_data
 
-    if (Path(work).parent / "catalog.parquet").exists():
+    if (Path(work).parent / FILE_NAME).exists():
         raise InputError(
             Path(work).parent, "it already holds a catalogue", "choose another --out, or delete it"
         )
@@ -176,7 +176,7 @@ def demo(out: str | Path, n_galaxies: int = 6, seed: int = 0, progress: bool = T
     out = Path(out)
     galaxies = out / "galaxies"
     if any(galaxies.glob("*.parquet")):  # an earlier demo, which this one replaces
-        (out / "catalog.parquet").unlink(missing_ok=True)
+        (out / FILE_NAME).unlink(missing_ok=True)
     else:
         simulate_dataset(galaxies, n_galaxies, seed=DEMO_SEED, progress=progress)
     return generate_catalogue(

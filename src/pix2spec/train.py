@@ -13,7 +13,6 @@ A run folder holds::
 
 import json
 import math
-import shlex
 import signal
 import sys
 import threading
@@ -29,12 +28,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-import pix2spec
 from pix2spec.checkpoint import load_checkpoint, save_checkpoint
 from pix2spec.config import Preset
 from pix2spec.data.dataset import Dataset
 from pix2spec.errors import InputError
-from pix2spec.files import write_atomically
+from pix2spec.files import made_by, write_atomically
 from pix2spec.models.storage import save_model
 from pix2spec.models.trainable import build_model
 
@@ -198,8 +196,7 @@ def train(
             "hours": round((time.monotonic() - began) / 3600, 3),
             "device": str(accelerator.device),
             "validation_loss": log.last["val"],
-            "version": pix2spec.__version__,
-            "command": shlex.join(["pix2spec", *sys.argv[1:]]),
+            **made_by(),
         }
         save_model(out, average.module, record)
         log.close()

@@ -18,7 +18,6 @@ from pix2spec.files import write_atomically
 __all__ = ["Dataset", "split_of", "write_dataset", "write_table_atomically"]
 
 SCALARS = ("ra", "dec", "z", "z_err")
-TEXTS = ("object_id", "group_id", "spec_class")
 VECTORS = ("image", "photometry", "photometry_ivar", "flux", "ivar", "mask")
 
 

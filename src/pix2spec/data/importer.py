@@ -1,6 +1,5 @@
 """Other people's files to a dataset: spectra, cutouts and catalogues, joined object by object."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -8,13 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from pix2spec.data.dataset import write_dataset
-from pix2spec.data.joining import Catalogue, Cutouts, ImportReport, Source, group_ids
+from pix2spec.data.joining import Cutouts, ImportReport, PhotometryTables, Source, group_ids
 from pix2spec.data.readers.files import sniff
 from pix2spec.data.readers.spectra import SpectraBundle, read_spectrum, read_spectrum_header
 from pix2spec.data.readers.tables import ERROR_FLOOR, ERROR_FRACTION
 from pix2spec.data.schema import DatasetInfo, Pair
 from pix2spec.errors import InputError
-from pix2spec.files import track
+from pix2spec.files import made_by, track
 from pix2spec.grid import SpectralGrid
 from pix2spec.survey import SDSS, Survey
 
@@ -80,7 +79,7 @@ def import_data(
         raise InputError(out, "it already holds a dataset", "choose another folder, or delete this one")
     report = ImportReport(out / "import-report.csv")
     cutouts = Cutouts(images, survey, image_size, any_pixel_scale, any_bands, report)
-    catalogue = Catalogue(tables or [], survey, report)
+    catalogue = PhotometryTables(tables or [], survey, report)
     out.mkdir(parents=True, exist_ok=True)
     # The first pass reads headers only: what repeats what must be known before the first row is written.
     if spectra:
@@ -111,15 +110,8 @@ def import_data(
 
 
 def _provenance(spectra, images, tables) -> dict:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        release = version("pix2spec")
-    except PackageNotFoundError:
-        release = "unknown"
     return {
-        "version": release,
-        "command": " ".join(sys.argv),
+        **made_by(),
         "spectra": [str(p) for p in spectra],
         "images": str(images) if images is not None else "",
         "tables": [str(p) for p in tables or []],
@@ -163,7 +155,9 @@ def _expand(paths, report: ImportReport) -> Iterator[Path]:
                 yield file
 
 
-def _pairs(sources, cutouts: "Cutouts", catalogue: "Catalogue", report: ImportReport) -> Iterator[Pair]:
+def _pairs(
+    sources, cutouts: "Cutouts", catalogue: "PhotometryTables", report: ImportReport
+) -> Iterator[Pair]:
     """Read, join and yield the pairs one by one."""
     written = {}
     catalogue.match([source.facts for source in sources])

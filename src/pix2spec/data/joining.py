@@ -16,7 +16,7 @@ from pix2spec.data.schema import Pair
 from pix2spec.errors import InputError
 from pix2spec.survey import Survey
 
-__all__ = ["Catalogue", "Cutouts", "ImportReport", "Source", "group_ids"]
+__all__ = ["Cutouts", "ImportReport", "PhotometryTables", "Source", "group_ids"]
 
 SAME_OBJECT = 2.0  # arcsec: spectra closer than this are repeats of one object
 SAME_ROW = 1.0  # arcsec: a catalogue row or a picture this close belongs to the object
@@ -110,7 +110,7 @@ def group_ids(pairs: list[Pair]) -> list[str]:
     return [min(names[label])[1] for label in labels]
 
 
-class Catalogue:
+class PhotometryTables:
     """Photometry of catalogue rows, joined to pairs by object id, photometric id or position."""
 
     def __init__(self, paths, survey: Survey, report: ImportReport):

@@ -6,6 +6,7 @@ from pix2spec.data.dataset import Dataset
 from pix2spec.errors import InputError
 from pix2spec.evaluate.metrics import to_minmax
 from pix2spec.normalise import fill_missing, robust
+from pix2spec.photometry import aperture_weights
 
 __all__ = ["MeanSpectrum", "NearestNeighbours", "feature_source", "image_features", "photometry_features"]
 
@@ -46,10 +47,8 @@ def image_features(image: np.ndarray, kind: str, pixel_scale: float) -> np.ndarr
     if kind == "composite":  # its sky is not zero
         border = np.concatenate([image[..., 0, :], image[..., -1, :], image[..., 0], image[..., -1]], -1)
         image = image - np.median(border, -1)[..., None, None]
-    y, x = (np.arange(n) - (n - 1) / 2 for n in image.shape[-2:])
-    radius = np.hypot(y[:, None], x) * pixel_scale
-    inside = np.clip((np.array(RADII)[:, None, None] - radius) / pixel_scale + 0.5, 0, 1)
-    apertures = np.einsum("nbyx,ayx->nba", image, inside.astype(np.float32))
+    inside = np.stack([aperture_weights(image.shape[-2:], pixel_scale, 2 * r) for r in RADII])
+    apertures = np.einsum("nbyx,ayx->nba", image, inside)
     brightness = np.arcsinh(apertures / (2 * SOFTENING[kind]))
     middle = brightness[:, image.shape[1] // 2]
     return np.hstack([np.diff(brightness[..., 0], axis=1), middle[:, :1], np.diff(middle, axis=1)])

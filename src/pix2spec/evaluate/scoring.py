@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pix2spec.evaluate import metrics
+from pix2spec.select import select
 
 __all__ = ["LEVELS", "Profile", "expected", "score_ensemble", "score_point", "selections"]
 
@@ -18,12 +19,12 @@ def selections(n: int, scores: np.ndarray | None) -> dict[str, np.ndarray]:
     """
     chosen = {"single": np.array([0])}
     if scores is not None and n > 1:
-        order = np.argsort(-np.asarray(scores), kind="stable")
+        scores = np.asarray(scores)
         if n > 5:
-            chosen["best_of_5"] = order[order < 5][:1]
-        chosen["best"] = order[:1]
+            chosen["best_of_5"] = select("best", 5, scores[:5])
+        chosen["best"] = select("best", n, scores)
         if n > 5:
-            chosen["mean_best_5"] = order[:5]
+            chosen["mean_best_5"] = select("mean:5", n, scores)
     if n > 1:
         chosen["mean_all"] = np.arange(n)
     return chosen

@@ -8,9 +8,10 @@ import numpy as np
 
 from pix2spec.data.simulate.populations import GREEN, LATE, STARBURST, Galaxies
 from pix2spec.data.simulate.spectra import Components
+from pix2spec.photometry import aperture_weights
 from pix2spec.survey import SDSS
 
-__all__ = ["aperture_weights", "draw_images", "render"]
+__all__ = ["draw_images", "fibre_weights", "render"]
 
 SIZE = 64  # pixels
 PIXEL = SDSS.pixel_scale
@@ -53,11 +54,9 @@ def coordinates(x0, y0):
     return x.ravel() - x0[:, None].astype(np.float32), y.ravel() - y0[:, None].astype(np.float32)
 
 
-def aperture_weights(diameter: float = SDSS.fibre_diameter) -> np.ndarray:
-    """Share of each pixel (SIZE, SIZE) inside a circle of `diameter` arcsec at the image's centre."""
-    x, y = coordinates(np.zeros(1), np.zeros(1))
-    inside = np.clip((diameter / 2 - np.hypot(x, y)) / PIXEL + 0.5, 0, 1)
-    return inside.reshape(SIZE, SIZE)
+def fibre_weights() -> np.ndarray:
+    """Share of each pixel (SIZE, SIZE) that the fibre sees."""
+    return aperture_weights((SIZE, SIZE), PIXEL, SDSS.fibre_diameter)
 
 
 def render(profile: str, radius, axis_ratio, angle, x, y) -> np.ndarray:
@@ -171,7 +170,7 @@ def draw_images(rng, galaxies: Galaxies, components: Components):
     x, y = coordinates(x0, y0)
     bulge = render("de Vaucouleurs", g.bulge_radius, g.bulge_axis_ratio, g.angle, x, y)
     disc = render("exponential", g.disc_radius, g.disc_axis_ratio, g.angle, x, y)
-    aperture = aperture_weights().ravel()
+    aperture = fibre_weights().ravel()
     arms = spiral_arms(rng, g, x, y)
     image = np.empty((n, len(SDSS.image_bands), SIZE * SIZE), np.float32)
     for i, band in enumerate(SDSS.image_bands):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pix2spec.data.simulate.images import aperture_weights
+from pix2spec.data.simulate.images import fibre_weights
 from pix2spec.grid import SpectralGrid
 from pix2spec.survey import SDSS
 
@@ -55,7 +55,7 @@ def measure_photometry(rng, bands: np.ndarray):
     -------
     flux, ivar : arrays (n, 5), float32
     """
-    sky = SKY_NOISE**2 * (aperture_weights() ** 2).sum()
+    sky = SKY_NOISE**2 * (fibre_weights() ** 2).sum()
     variance = sky + bands / ELECTRONS + (PHOTOMETRIC_CALIBRATION * bands) ** 2
     flux = bands + np.sqrt(variance) * rng.standard_normal(bands.shape)
     return flux.astype(np.float32), (1 / variance).astype(np.float32)

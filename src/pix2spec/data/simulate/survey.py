@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-import pix2spec
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo, Pair
 from pix2spec.data.simulate.images import draw_images
@@ -15,7 +14,7 @@ from pix2spec.data.simulate.noise import SpectrumNoise, add_image_noise, measure
 from pix2spec.data.simulate.populations import AGN_TYPES, GALAXY_TYPES, MAX_REDSHIFT, draw_galaxies
 from pix2spec.data.simulate.spectra import SpectrumModel, dn4000
 from pix2spec.errors import InputError
-from pix2spec.files import track
+from pix2spec.files import made_by, track
 from pix2spec.grid import SpectralGrid
 from pix2spec.normalise import lupton_rgb
 
@@ -191,7 +190,7 @@ def simulate_dataset(
         truth=survey.truth,
         provenance={
             "source": "pix2spec.data.simulate",
-            "version": pix2spec.__version__,
+            **made_by(),
             "seed": seed,
             "n": n,
             "lines": list(LINES),
