@@ -15,7 +15,8 @@ from pix2spec.config import load_preset
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.simulate import simulate_dataset
 from pix2spec.models.trainable import build_model
-from pix2spec.train import COLUMNS
+
+COLUMNS = ("image", "flux", "ivar")
 
 
 def main(name="paper-concat-small", n=1024, rounds=20):

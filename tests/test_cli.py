@@ -118,7 +118,7 @@ def test_a_bad_object_is_listed_and_the_rest_completes(cli, tmp_path, tiny_run):
         (["generate", "nowhere", "--out", "x"], "nowhere: no such file or folder"),
         (["generate", ".", "--out", "x", "--model", "nomodel"], "no such model"),
         (["generate", "nowhere", "--out", "x", "--select", "bets"], "single, best, mean:M"),
-        (["generate", "nowhere", "--out", "x", "--sampler", "euler"], "ddpm, ddim, dpm"),
+        (["generate", "nowhere", "--out", "x", "--sampler", "rk4"], "ddim, ddpm, dpm"),
         (["train", "paper-xatn", "d", "--out", "x"], "did you mean 'paper-xattn'"),
         (["train", "paper-xattn", "d", "--out", "x", "--set", "train.lrr=1"], "did you mean 'lr'"),
         (["train", "paper-xattn-small", "d", "--out", "x"], "no Parquet shards"),

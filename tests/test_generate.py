@@ -124,7 +124,9 @@ def test_unusable_images_are_named(model, how, message):
     [
         ({"n": 0}, "at least one"),
         ({"steps": 0}, "at least one"),
-        ({"sampler": "euler"}, "ddpm, ddim"),
+        ({"sampler": "rk4"}, "ddim, ddpm"),
+        ({"noise": "some"}, "observed or none"),
+        ({"use": ("parallax",)}, "image, photometry, redshift"),
         ({"select": "mean:30"}, "of 25"),
     ],
 )

@@ -35,13 +35,14 @@ def catalogue_schema(grid: SpectralGrid, derived: list[str], metadata: dict) -> 
     columns += [pa.field("n_candidates", pa.int32()), pa.field("flags", pa.list_(pa.string()))]
     columns += [pa.field(n, pa.float64()) for n in derived]
     columns += [pa.field(n, pa.list_(f32, grid.size)) for n in VECTORS]
-    columns += [pa.field("scores", pa.list_(f32)), pa.field("selected", pa.list_(pa.int32()))]
+    columns += [pa.field(n, pa.list_(f32)) for n in ("scores", "redshifts")]
+    columns += [pa.field("selected", pa.list_(pa.int32()))]
     columns += [pa.field("candidates", pa.list_(f32))]
     return pa.schema(columns, metadata={"pix2spec": json.dumps(metadata, default=str)})
 
 
 class _Derived:
-    """Synthetic magnitudes and colours, with intervals, in the bands that the grid covers."""
+    """Synthetic magnitudes and colours in the bands that the grid covers, and redshift, with intervals."""
 
     def __init__(self, grid: SpectralGrid, survey: Survey):
         weights = filter_matrix(grid.wave, survey.filters, min_coverage=0.99)
@@ -51,7 +52,7 @@ class _Derived:
         self.magnitudes = [f"mag_{band}" for band in bands]
         self.colours = [f"{blue}_{red}" for blue, red in pairwise(bands)]
         quantities = self.magnitudes + self.colours
-        self.names = [name + end for name in quantities for end in ("", "_lo", "_hi")]
+        self.names = [name + end for name in [*quantities, "z_model"] for end in ("", "_lo", "_hi")]
 
     def __call__(self, ensemble: Ensemble) -> dict:
         """Median and 16 to 84 % interval over the candidates.
@@ -67,7 +68,9 @@ class _Derived:
         if not ensemble.has_zero_point:
             colour = np.full_like(colour, np.nan)
         values = {}
-        for name, column in zip(self.magnitudes + self.colours, np.hstack([magnitude, colour]).T):
+        z = np.full(len(colour), np.nan) if ensemble.redshifts is None else ensemble.redshifts
+        quantities = [*self.magnitudes, *self.colours, "z_model"]
+        for name, column in zip(quantities, np.column_stack([magnitude, colour, z]).T):
             known = column[np.isfinite(column)]
             interval = np.quantile(known, INTERVAL) if 2 * len(known) > len(column) else [np.nan] * 3
             values |= dict(zip((name, name + "_lo", name + "_hi"), interval))
@@ -137,7 +140,7 @@ class CatalogueWriter:
         row |= {"ra": ra, "dec": dec, "z": np.nan, "n_candidates": 0}
         row |= {name: np.nan for name in self._derive.names}
         row |= {name: np.full(self.grid.size, np.nan, np.float32) for name in VECTORS}
-        row |= {name: [] for name in ("flags", "scores", "selected", "candidates")}
+        row |= {name: [] for name in ("flags", "scores", "redshifts", "selected", "candidates")}
         self.n_failed += 1
         self._append(row)
 

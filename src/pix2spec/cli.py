@@ -171,8 +171,19 @@ def data_check(path: Annotated[Path, typer.Argument(help="Dataset folder.")]) ->
 @app.command()
 def train(
     preset: Annotated[str, typer.Argument(help="Name (see `pix2spec info`) or YAML file of a preset.")],
-    data: Annotated[Path, typer.Argument(help="Dataset folder with images and spectra.")],
+    data: Annotated[
+        Path | None, typer.Argument(help="Dataset folder with images and spectra; or use --simulate.")
+    ] = None,
+    *,
     out: Annotated[Path, typer.Option(help="Run folder: checkpoints, losses and the trained model.")],
+    simulate: Annotated[
+        int | None,
+        typer.Option(min=1000, help="Train the default model on so many simulated galaxies instead."),
+    ] = None,
+    data_seed: Annotated[int, typer.Option(help="Of the simulated galaxies.")] = 101,
+    init: Annotated[
+        str | None, typer.Option(help="Start from this model (run folder or shipped name) to fine-tune it.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")] = False,
     set_: Annotated[
         list[str] | None,
@@ -181,17 +192,26 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Train a diffusion model, or the contrastive network that ranks its candidates.
+    """Train the default model, a model of the paper, or the contrastive network that ranks its candidates.
 
-    Example: `pix2spec train paper-concat-small data/ --out runs/concat`
+    For example
+
+    `pix2spec train default --simulate 300000 --out runs/default`
+
+    `pix2spec train paper-concat-small data/ --out runs/concat`
 
     Stop it with Ctrl-C and go on with `--resume`; a resumed run gives the same losses as an
     uninterrupted one. Losses: `tensorboard --logdir runs`.
     """
     from pix2spec.config import load_preset
+    from pix2spec.errors import InputError
+    from pix2spec.prepare import Simulation
     from pix2spec.train import train as run
 
-    run(load_preset(preset, set_ or []), data, out, resume=resume)
+    if (data is None) == (simulate is None):
+        raise InputError("train", "it needs a dataset or --simulate N, one of the two")
+    source = data if simulate is None else Simulation(simulate, data_seed)
+    run(load_preset(preset, set_ or []), source, out, resume=resume, init=init)
     _print(f"Trained model in {out}. Try `pix2spec generate DATA --model {out} --out predictions`.")
 
 
@@ -207,21 +227,33 @@ def generate(
     model: Annotated[str, typer.Option(help="Run folder, or the name of a shipped model.")] = "demo",
     selector: Annotated[
         Path | None,
-        typer.Option(help="Run folder of a contrastive network; by default the model's own."),
+        typer.Option(help="Run folder of a contrastive network for a model over pixels."),
     ] = None,
     table: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Photometry of the cutouts, to fix the amplitude. Repeatable."),
+        typer.Option(metavar="FILE", help="ugriz photometry of the cutouts. Repeatable."),
     ] = None,
     n: Annotated[int, typer.Option("-n", help="Candidates an object.")] = 25,
     select: Annotated[
         str | None,
-        typer.Option(help="single | best | mean:M | all. Default: best, or all without a selector."),
+        typer.Option(help="single | best | mean:M | all. Default: all; best for models over pixels."),
     ] = None,
-    sampler: Annotated[str, typer.Option(help="ddpm (the paper's) | ddim | dpm++")] = "dpm++",
+    noise: Annotated[
+        str, typer.Option(help="observed: as the survey would record them | none: noise-free.")
+    ] = "observed",
+    use: Annotated[
+        str, typer.Option(help="What the model may know: any of image,photometry,redshift.")
+    ] = "image,photometry",
+    guidance: Annotated[float, typer.Option(help="Classifier-free guidance scale; 1 is none.")] = 1.0,
+    sampler: Annotated[
+        str, typer.Option(help="dpm++ | euler | heun; for models over pixels dpm++ | ddim | ddpm.")
+    ] = "dpm++",
     steps: Annotated[
         int | None,
-        typer.Option(help="Network evaluations a candidate. Default: 25, or all timesteps for ddpm."),
+        typer.Option(help="Network evaluations a candidate. Default: 16; over pixels 25, all for ddpm."),
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Objects a pass: more for throughput, 1 for latency.")
     ] = None,
     seed: Annotated[
         int, typer.Option(help="Candidate k of an object depends on (seed, object, k) alone.")
@@ -250,13 +282,25 @@ def generate(
     from pix2spec.produce import generate_catalogue, open_source
 
     # What the user typed is checked before anything slow happens.
-    settings = Settings(n=n, select=select or "all", sampler=sampler, steps=steps, seed=seed)
+    tokens = tuple(word.strip() for word in use.split(","))
+    settings = Settings(
+        n=n, select=select or "all", sampler=sampler, steps=steps, seed=seed, noise=noise, use=tokens,
+        guidance=guidance,
+    )  # fmt: skip
     generator = load(model, selector)
+    settings = replace(settings, select=select or generator.default_select)
     dataset, failures = open_source(source, out / "input", table or (), any_pixel_scale)
-    if select is None and generator.selector is not None:
-        settings = replace(settings, select="best")
     summary = generate_catalogue(
-        generator, dataset, out, settings, failures, limit, candidates, fits=fits, figures=figures
+        generator,
+        dataset,
+        out,
+        settings,
+        failures,
+        limit,
+        candidates,
+        fits=fits,
+        figures=figures,
+        batch=batch,
     )
     _report_failures(summary.failures, summary.n_failed)
     _print(f"{summary.n_ok} ensembles of {n} candidates in {summary.catalogue}")
@@ -310,7 +354,7 @@ def info(
     """
     if name is None:
         from pix2spec.config import load_preset, preset_names
-        from pix2spec.generate import shipped_models
+        from pix2spec.models.storage import shipped_models
 
         listed = {name: load_preset(name).about for name in preset_names()}
         listed |= {name: f"model in {folder}" for name, folder in shipped_models().items()}
@@ -335,8 +379,8 @@ def info(
     grid = facts["grid"]
     last = grid["start"] + grid["step"] * (grid["size"] - 1)
     _print(f"  grid: {grid['size']} pixels, log10 lambda {grid['start']} to {last:.4f} (vacuum, Angstrom)")
-    _print(f"  images: {facts['preset']['data']['image']}, bands {' '.join(facts['bands'])}, "
-           f"{facts['pixel_scale']}\"/pixel")  # fmt: skip
+    kind = facts["preset"].get("data", {}).get("image", "linear or composite")
+    _print(f'  images: {kind}, bands {" ".join(facts["bands"])}, {facts["pixel_scale"]}"/pixel')
     for line in as_bullets(facts.get("record", {}), "  "):
         _print(line)
     if "selector" in facts:

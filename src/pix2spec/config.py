@@ -10,7 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, T
 
 from pix2spec.errors import InputError
 
-__all__ = ["ContrastivePreset", "DiffusionPreset", "Preset", "load_preset", "preset_names", "validate_preset"]
+__all__ = [
+    "ContrastivePreset",
+    "DiffusionPreset",
+    "FactorisedPreset",
+    "Preset",
+    "load_preset",
+    "preset_names",
+    "validate_preset",
+]
 
 
 class Section(BaseModel):
@@ -60,6 +68,53 @@ class ContrastiveSection(Section):
     temperature: PositiveFloat = 0.05
 
 
+class BasisSection(Section):
+    """Redshift and rest-frame coefficients; see `pix2spec.models.basis`."""
+
+    components: PositiveInt = 11
+    z_max: PositiveFloat = 0.45
+    spectra: PositiveInt = 6144  # that the basis is fitted to
+    iterations: PositiveInt = 12
+    refine: float = Field(3.0, ge=0)  # of a basis that is there already: it weighs like so many spectra
+
+
+class DropSection(Section):
+    """How often training hides each token, and how often it shows a composite instead of a cutout."""
+
+    image: float = Field(0.2, ge=0, le=1)
+    photometry: float = Field(0.2, ge=0, le=1)
+    redshift: float = Field(0.75, ge=0, le=1)
+    all: float = Field(0.03, ge=0, le=1)
+    composite: float = Field(0.1, ge=0, le=1)
+
+
+class ConditionSection(Section):
+    """Image network and tokens; see `pix2spec.models.conditions`."""
+
+    image_size: PositiveInt = 64
+    channels: tuple[PositiveInt, ...] = (32, 64, 128)
+    blocks: PositiveInt = 2
+    width: PositiveInt = 256
+    drop: DropSection = DropSection()
+
+
+class FlowSection(Section):
+    """The flow over latent vectors; see `pix2spec.models.flow`."""
+
+    width: PositiveInt = 256
+    depth: PositiveInt = 6
+    draws: PositiveInt = 4  # noise levels an object and step: the image network runs once for all
+
+
+class RankerSection(Section):
+    """The contrastive network of the factorised model; see `pix2spec.models.factorised`."""
+
+    channels: tuple[PositiveInt, ...] = (16, 32, 64, 96)
+    latent: PositiveInt = 64
+    temperature: PositiveFloat = 0.1
+    batch: PositiveInt = 128
+
+
 class TrainSection(Section):
     """The training loop; see `pix2spec.train`."""
 
@@ -67,6 +122,7 @@ class TrainSection(Section):
     batch_size: PositiveInt
     lr: PositiveFloat = 1e-4
     lr_decay: float = Field(1.0, gt=0, le=1)  # factor an epoch
+    lr_schedule: Literal["epochs", "cosine"] = "epochs"  # cosine: a short warm-up, then down to zero
     weight_decay: float = Field(0.0, ge=0)  # as Adam's L2 term
     ema: float = Field(0.99, ge=0, lt=1)
     seed: int = 0
@@ -102,7 +158,22 @@ class ContrastivePreset(Section):
     train: TrainSection
 
 
-Preset = Annotated[DiffusionPreset | ContrastivePreset, Field(discriminator="task")]
+class FactorisedPreset(Section):
+    """Redshift x rest-frame spectrum x noise, given any photometry."""
+
+    task: Literal["factorised"]
+    name: str
+    about: str
+    hold_out_test: bool = True  # false: a final model, which learns from the test split too
+    basis: BasisSection = BasisSection()
+    condition: ConditionSection = ConditionSection()
+    flow: FlowSection = FlowSection()
+    ranker: RankerSection = RankerSection()
+    train: TrainSection
+
+
+Preset = Annotated[DiffusionPreset | ContrastivePreset | FactorisedPreset, Field(discriminator="task")]
+PRESETS = {"diffusion": DiffusionPreset, "contrastive": ContrastivePreset, "factorised": FactorisedPreset}
 
 
 def preset_names() -> list[str]:
@@ -117,7 +188,7 @@ def _nearest(word: str, known) -> str:
 
 
 def _known_keys(path: tuple, task: str) -> list[str]:
-    model = DiffusionPreset if task == "diffusion" else ContrastivePreset
+    model = PRESETS.get(task, ContrastivePreset)
     for key in path:
         field = model.model_fields.get(str(key))
         if field is None or not isinstance(field.annotation, type):

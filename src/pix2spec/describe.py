@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from pix2spec.config import load_preset, preset_names
 from pix2spec.data.schema import DEFAULT_GRID
-from pix2spec.models.storage import load_model, model_id
+from pix2spec.models.conditions import image_token, photometry_token, redshift_token
+from pix2spec.models.factorised import FactorisedModel
+from pix2spec.models.storage import find_model, load_model, model_id
 from pix2spec.models.trainable import PixelDiffusion, build_model
 from pix2spec.survey import SDSS
 
@@ -27,8 +30,6 @@ def describe(name: str | Path) -> dict:
         ``parameters`` and ``forward_gflop`` by part (one object; for a denoiser one candidate and one
         step), ``grid``, ``bands``, ``preset``, and for models ``id``, ``record`` and ``selector``.
     """
-    from pix2spec.generate import find_model
-
     if str(name) in preset_names() or str(name).endswith((".yaml", ".yml")):
         preset = load_preset(name)
         facts = {"kind": "preset"}
@@ -60,6 +61,8 @@ def describe(name: str | Path) -> dict:
 
 def _parts(model) -> dict:
     """Each network of a model, with inputs for one object."""
+    if isinstance(model, FactorisedModel):
+        return _factorised_parts(model)
     crop, bands = model.preset.data.crop, len(model.survey.image_bands)
     image, x = torch.zeros(1, bands, crop, crop), torch.zeros(1, 1, model.grid.size)
     if not isinstance(model, PixelDiffusion):
@@ -72,6 +75,19 @@ def _parts(model) -> dict:
         context = model.encode(image)
     inputs = (x, torch.zeros(1, dtype=torch.long), context)
     return {"condition encoder": (model.encoder, (image,)), "denoiser": (model.denoiser, inputs)}
+
+
+def _factorised_parts(model: FactorisedModel) -> dict:
+    size, bands = model.preset.condition.image_size, len(model.survey.image_bands)
+    image = image_token(np.ones((1, bands, size, size), np.float32), "linear")
+    fluxes = np.ones((1, len(model.survey.photometry_bands)), np.float32)
+    tokens = image | photometry_token(fluxes, fluxes) | redshift_token(np.zeros(1), np.zeros(1))
+    condition, x = torch.zeros(1, model.condition.width), torch.zeros(1, model.dimension)
+    return {
+        "condition network": (model.condition, (tokens,)),
+        "flow": (model.flow, (x, torch.zeros(1), condition)),
+        "ranker": (model.ranker, (condition, torch.zeros(1, model.grid.size))),
+    }
 
 
 @torch.no_grad()

@@ -7,16 +7,22 @@ which network, or which family of model, they serve.
 from collections.abc import Callable, Sequence
 
 import torch
-from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers import (
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
+)
 from diffusers.utils.torch_utils import randn_tensor
 
 from pix2spec.errors import InputError
 
-__all__ = ["SAMPLERS", "make_scheduler", "sample", "training_loss"]
+__all__ = ["FLOW_SAMPLERS", "SAMPLERS", "make_scheduler", "sample", "sample_flow", "training_loss"]
 
 Denoiser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 SAMPLERS = ("ddpm", "ddim", "dpm++")
+FLOW_SAMPLERS = ("euler", "heun", "dpm++")
 
 
 def make_scheduler(
@@ -127,4 +133,42 @@ def sample(
     for t in scheduler.timesteps:
         output = denoiser(scheduler.scale_model_input(x, t), t.expand(shape[0]))
         x = scheduler.step(output, t, x, **({"generator": generators} if noisy else {})).prev_sample
+    return x
+
+
+@torch.no_grad()
+def sample_flow(
+    velocity: Denoiser,
+    shape: tuple[int, ...],
+    sampler: str,
+    evaluations: int,
+    generators: Sequence[torch.Generator],
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
+    """Draw ``shape[0]`` samples of a rectified flow with a given number of network evaluations.
+
+    Parameters
+    ----------
+    velocity : callable
+        ``(x, sigma (B,)) -> noise - data``; see `pix2spec.models.flow`.
+    shape : tuple
+        (B, D).
+    sampler : {"euler", "heun", "dpm++"}
+        Of diffusers; Heun's second-order method takes two evaluations a step.
+    generators : sequence of torch.Generator, length B
+        One a sample, on the CPU: sample k depends on generator k alone, whatever the batch.
+    """
+    if sampler == "dpm++":
+        scheduler = DPMSolverMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=1.0, final_sigmas_type="zero"
+        )
+    elif sampler == "heun":
+        scheduler, evaluations = FlowMatchHeunDiscreteScheduler(), (evaluations + 1) // 2
+    else:
+        scheduler = FlowMatchEulerDiscreteScheduler()
+    scheduler.set_timesteps(evaluations, device=device)
+    x = torch.stack([torch.randn(shape[1:], generator=g) for g in generators]).to(device)
+    for t in scheduler.timesteps:
+        sigma = (t / scheduler.config.num_train_timesteps).float().expand(shape[0])
+        x = scheduler.step(velocity(x, sigma), t, x).prev_sample
     return x

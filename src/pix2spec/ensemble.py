@@ -29,7 +29,7 @@ class Ensemble:
     grid : SpectralGrid
         Wavelengths of the L pixels.
     candidates : array (n, L), float32
-        Candidate spectra, each as a survey would observe it.
+        Candidate spectra: as a survey would observe them, or noise-free if so asked.
     selected : array (m,), int
         The candidates that `flux` averages.
     scores : array (n,), float32, optional
@@ -46,6 +46,8 @@ class Ensemble:
         Warnings about the quality of the input or the result.
     provenance : dict
         Model id and hash, version, seed, command: whatever brings the result back.
+    redshifts : array (n,), float32, optional
+        Redshift of each candidate, from models that know it.
     """
 
     object_id: str
@@ -64,6 +66,7 @@ class Ensemble:
     dec: float = np.nan
     flags: list[str] = field(default_factory=list)
     provenance: dict = field(default_factory=dict)
+    redshifts: np.ndarray | None = None
 
     def __post_init__(self):
         self.candidates = np.asarray(self.candidates, np.float32)
@@ -74,10 +77,13 @@ class Ensemble:
         n = len(self.candidates)
         if not len(self.selected) or self.selected.min() < 0 or self.selected.max() >= n:
             raise InputError(self.object_id, f"selected must name some of the {n} candidates")
-        if self.scores is not None:
-            self.scores = np.asarray(self.scores, np.float32)
-            if self.scores.shape != (n,):
-                raise InputError(self.object_id, f"scores of shape {self.scores.shape}, not ({n},)")
+        for name in ("scores", "redshifts"):
+            if getattr(self, name) is not None:
+                setattr(self, name, np.asarray(getattr(self, name), np.float32))
+                if getattr(self, name).shape != (n,):
+                    raise InputError(
+                        self.object_id, f"{name} of shape {getattr(self, name).shape}, not ({n},)"
+                    )
         if self.unit not in (PHYSICAL, RELATIVE):
             raise InputError(self.object_id, f"unit {self.unit!r} is neither {PHYSICAL!r} nor {RELATIVE!r}")
 
@@ -158,7 +164,9 @@ class Ensemble:
         row |= {"unit": self.unit, "select": self.select, "n_candidates": len(self)}
         row |= {"flags": list(self.flags), "flux": self.flux, "selected": self.selected}
         row |= dict(zip(QUANTILE_NAMES, self.quantiles()))
-        row["scores"] = np.empty(0, np.float32) if self.scores is None else self.scores
+        for name in ("scores", "redshifts"):
+            values = getattr(self, name)
+            row[name] = np.empty(0, np.float32) if values is None else values
         row["candidates"] = self.candidates.ravel() if keep_candidates else np.empty(0, np.float32)
         return row
 
@@ -169,13 +177,13 @@ class Ensemble:
         Where the catalogue did not keep its candidates, the chosen spectrum stands in as the only one.
         """
         kept = row["candidates"] is not None and len(row["candidates"]) > 0
-        scores = np.asarray([] if row["scores"] is None else row["scores"], np.float32)
+        columns = {k: np.asarray([] if row.get(k) is None else row[k]) for k in ("scores", "redshifts")}
         return cls(
             object_id=row["object_id"],
             grid=grid,
             candidates=np.reshape(row["candidates"] if kept else row["flux"], (-1, grid.size)),
             selected=row["selected"] if kept else [0],
-            scores=scores if kept and len(scores) else None,
+            **{k: values if kept and len(values) else None for k, values in columns.items()},
             unit=row["unit"],
             select=row["select"],
             flags=list(row["flags"]),

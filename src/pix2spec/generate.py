@@ -1,27 +1,28 @@
 """From photometry to ensembles of spectra: one galaxy in three lines, a catalogue in one call."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
-from pix2spec.data.augment import scale_image, view
 from pix2spec.data.schema import Pair
-from pix2spec.diffusion import SAMPLERS, sample
-from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
+from pix2spec.diffusion import FLOW_SAMPLERS, SAMPLERS
+from pix2spec.ensemble import Ensemble
 from pix2spec.errors import InputError
 from pix2spec.files import made_by
-from pix2spec.models.storage import load_model, model_id
-from pix2spec.models.trainable import ContrastiveModel, PixelDiffusion
-from pix2spec.normalise import minmax, robust
-from pix2spec.photometry import aperture_weights, filter_matrix, fit_amplitude
-from pix2spec.select import parse_selection, select
+from pix2spec.models.conditions import TOKENS
+from pix2spec.models.factorised import FactorisedModel
+from pix2spec.models.storage import find_model, load_model, model_id
+from pix2spec.models.trainable import ContrastiveModel
+from pix2spec.photometry import aperture_weights, filter_matrix
+from pix2spec.select import parse_selection
 
-__all__ = ["Generator", "Settings", "find_model", "load", "shipped_models"]
+__all__ = ["Generator", "Settings", "candidate_generator", "check_image", "fibre_photometry", "load"]
 
 DEFAULT_MODEL = "demo"
 
@@ -37,24 +38,42 @@ class Settings:
     select : str
         ``single``, ``best``, ``mean:M`` or ``all``; see `pix2spec.select`.
     sampler : str
-        ``ddpm`` (the paper's), ``ddim`` or ``dpm++``.
+        ``dpm++`` or, for models over pixels, ``ddpm`` (the paper's) and ``ddim``; for factorised models,
+        ``euler`` and ``heun``.
     steps : int, optional
-        Network evaluations a candidate; by default all timesteps for ``ddpm``, 25 for the others.
+        Network evaluations a candidate; by default all timesteps for ``ddpm``, 25 for the other samplers
+        of pixels, 16 for factorised models.
     seed : int
         Candidate k of object i depends on (seed, object id, k) alone.
+    noise : str
+        ``observed``: candidates as the survey would record them; ``none``: noise-free. Models over pixels
+        know observed spectra only.
+    use : tuple of str
+        What the model may know of an object: any of ``image``, ``photometry`` and ``redshift``. Models
+        over pixels see the image alone.
+    guidance : float
+        Classifier-free guidance scale of factorised models; 1 is none.
     """
 
     n: int = 25
-    select: str = "best"
+    select: str = "all"
     sampler: str = "dpm++"
     steps: int | None = None
     seed: int = 0
+    noise: str = "observed"
+    use: tuple[str, ...] = ("image", "photometry")
+    guidance: float = 1.0
 
     def __post_init__(self):
         if self.n < 1:
             raise InputError("-n", f"{self.n} candidates", "draw at least one")
-        if self.sampler not in SAMPLERS:
-            raise InputError("--sampler", f"{self.sampler!r} is unknown", f"one of {', '.join(SAMPLERS)}")
+        known = sorted({*SAMPLERS, *FLOW_SAMPLERS})
+        if self.sampler not in known:
+            raise InputError("--sampler", f"{self.sampler!r} is unknown", f"one of {', '.join(known)}")
+        if self.noise not in ("observed", "none"):
+            raise InputError("--noise", f"{self.noise!r} is unknown", "observed or none")
+        if not self.use or set(self.use) - set(TOKENS):
+            raise InputError("--use", f"{','.join(self.use)!r}", f"some of {', '.join(TOKENS)}")
         if self.steps is not None and self.steps < 1:
             raise InputError("--steps", f"{self.steps} steps", "take at least one")
         _, m = parse_selection(self.select)
@@ -69,10 +88,10 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
     ----------
     model : str or path
         A run folder of `pix2spec train`, or the name of a model that ships with the package
-        (``"demo"``).
+        (``"default"``, ``"default-sdss"``).
     selector : path, optional
-        Run folder of a contrastive network. By default the ``selector`` folder inside the model's, if
-        there is one.
+        Run folder of a contrastive network that ranks the candidates of a model over pixels. By default
+        the ``selector`` folder inside the model's, if there is one. Factorised models have their own.
     device : str, optional
         A torch device; a GPU where there is one.
 
@@ -85,59 +104,66 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
     InputError
         If a folder holds no model, a damaged one, or one of another kind.
     """
+    from pix2spec.generate_factorised import FactorisedGenerator
+    from pix2spec.generate_pixels import PixelGenerator
+
     folder = find_model(model)
-    denoiser, config = load_model(folder)
-    if not isinstance(denoiser, PixelDiffusion):
+    network, config = load_model(folder)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    ids = {"model": model_id(folder)}
+    if isinstance(network, ContrastiveModel):
         raise InputError(
             folder, "a contrastive network ranks spectra, it does not make them", "use --selector"
         )
+    if isinstance(network, FactorisedModel):
+        if selector:
+            raise InputError(
+                selector, "this model has a contrastive network of its own", "leave out --selector"
+            )
+        return FactorisedGenerator(network, ids, config, device)
     chosen = Path(selector) if selector else folder / "selector"
-    network, selector_id = None, None
+    ranker = None
     if selector or chosen.is_dir():
-        network, selector_config = load_model(chosen)
-        if not isinstance(network, ContrastiveModel):
+        ranker, selector_config = load_model(chosen)
+        if not isinstance(ranker, ContrastiveModel):
             raise InputError(chosen, "not a contrastive network", "train one with paper-contrastive-small")
         for what in ("grid", "survey"):
             if selector_config[what] != config[what]:
                 raise InputError(chosen, f"its {what} is not the model's", "train both on one dataset")
-        selector_id = model_id(chosen)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    ids = {"model": model_id(folder)} | ({"selector": selector_id} if selector_id else {})
-    return Generator(denoiser, network, ids, config, device)
-
-
-def shipped_models() -> dict[str, Path]:
-    """Names and folders of the models that come with the package."""
-    weights = Path(str(resources.files("pix2spec") / "weights"))
-    return {p.name: p for p in sorted(weights.iterdir()) if (p / "config.json").is_file()}
-
-
-def find_model(model: str | Path) -> Path:
-    """Folder of a model, given as a path or as the name of one that ships with the package."""
-    shipped = shipped_models()
-    if Path(model).is_dir():
-        return Path(model)
-    if str(model) in shipped:
-        return shipped[str(model)]
-    raise InputError(model, "no such model", f"give a run folder, or one of: {', '.join(shipped)}")
+        ids["selector"] = model_id(chosen)
+    return PixelGenerator(network, ids, config, device, ranker)
 
 
 @dataclass
-class Generator:
+class Generator(ABC):
     """A trained model that turns photometry into ensembles of spectra; made by `load`."""
 
-    model: PixelDiffusion
-    selector: ContrastiveModel | None
+    model: nn.Module
     ids: dict
     config: dict = field(repr=False)
     device: str = "cpu"
 
     def __post_init__(self):
         self.model.to(self.device).eval()
-        if self.selector is not None:
-            self.selector.to(self.device).eval()
         self.grid, self.survey = self.model.grid, self.model.survey
         self.weights = filter_matrix(self.grid.wave, self.survey.filters, min_coverage=0.99)
+
+    @property
+    @abstractmethod
+    def default_select(self) -> str:
+        """Selection rule where the user names none."""
+
+    @property
+    @abstractmethod
+    def default_batch(self) -> int:
+        """Objects that share a pass through the networks in a catalogue."""
+
+    @abstractmethod
+    def check(self, pair: Pair, settings: Settings) -> None:
+        """Raise `InputError` if nothing can be generated for a pair."""
+
+    @abstractmethod
+    def _ensembles(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]: ...
 
     def generate(self, source, image_kind: str | None = None, **settings) -> Ensemble:
         """Generate an ensemble of spectra for one galaxy.
@@ -146,11 +172,11 @@ class Generator:
         ----------
         source : path, array or Pair
             A cutout (FITS, JPEG, PNG); an image (band, y, x), in nanomaggies unless `image_kind` is
-            ``"composite"``; or a `Pair`, whose photometry fixes the amplitude.
+            ``"composite"``; or a `Pair` with image, photometry, or both.
         image_kind : str, optional
             ``"linear"`` or ``"composite"``, for arrays and pairs.
         **settings
-            See `Settings`: n, select, sampler, steps, seed. Without a selector, `select` is ``all``.
+            See `Settings`: n, select, sampler, steps, seed, noise, use, guidance.
 
         Returns
         -------
@@ -161,8 +187,7 @@ class Generator:
         InputError
             If the input cannot be used, with the reason.
         """
-        if self.selector is None:
-            settings.setdefault("select", "all")
+        settings.setdefault("select", self.default_select)
         pair, kind = self._as_pair(source, image_kind)
         return self.generate_batch([pair], kind, Settings(**settings))[0]
 
@@ -176,85 +201,30 @@ class Generator:
             return Pair(Path(source).stem, ra=info["ra"], dec=info["dec"], image=image), kind
         return Pair("galaxy", image=np.asarray(source, np.float32)), image_kind or "linear"
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def generate_batch(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:
         """Ensembles of several galaxies; all candidates run through the network together.
 
         Raises
         ------
         InputError
-            For the first pair whose image cannot be used; `check` tells beforehand.
+            For the first pair that cannot be used; `check` tells beforehand.
         """
         for pair in pairs:
-            self.check(pair)
-        images = np.stack([p.image for p in pairs])
-        x = self._candidates(images, image_kind, [p.object_id for p in pairs], settings)
-        scores = self._scores(images, image_kind, x)
-        return [
-            self._ensemble(p, image_kind, x[i], None if scores is None else scores[i], settings)
-            for i, p in enumerate(pairs)
-        ]
+            self.check(pair, settings)
+        return self._ensembles(pairs, image_kind, settings)
 
     def provenance(self, settings: Settings) -> dict:
         """What brings a result back: model and its hash, version, command, settings."""
-        return (
-            self.ids
-            | made_by()
-            | {
-                "normalisation": self.model.preset.data.spectrum,
-                **asdict(settings),
-            }
-        )
+        normalisation = getattr(self.model.preset, "data", None)
+        scale = normalisation.spectrum if normalisation else "flux"
+        return self.ids | made_by() | {"normalisation": scale, **asdict(settings)}
 
-    def check(self, pair: Pair) -> None:
-        """Raise `InputError` if the image of a pair cannot be used."""
-        bands = len(self.survey.image_bands)
-        if pair.image is None or not np.isfinite(pair.image).any():
-            raise InputError(pair.object_id, "it has no image, and this model needs one")
-        if pair.image.ndim != 3 or len(pair.image) != bands:
-            wanted = f"{bands} bands ({', '.join(self.survey.image_bands)}), then y, x"
-            raise InputError(pair.object_id, f"image of shape {pair.image.shape}", f"it must have {wanted}")
-        if not np.isfinite(pair.image).all():
-            raise InputError(pair.object_id, "its image has NaN or inf pixels", "fill or cut them out")
-        if not pair.image.any():
-            raise InputError(pair.object_id, "its image is zero everywhere")
-
-    def _candidates(self, images, image_kind, object_ids, settings) -> np.ndarray:
-        """Scaled candidates (objects, n, L); the condition is encoded once an object."""
-        data, n = self.model.preset.data, settings.n
-        image = view(scale_image(images, image_kind, data.image), data.resize, data.crop, None)
-        context = self.model.encode(image.to(self.device)).repeat_interleave(n, dim=0)
-        sampler = settings.sampler
-        steps = settings.steps or (self.model.preset.diffusion.timesteps if sampler == "ddpm" else 25)
-        x = sample(
-            lambda x, t: self.model.denoiser(x, t, context),
-            (len(context), 1, self.grid.size),
-            self.model.make_scheduler(sampler),
-            steps,
-            [_generator(settings.seed, object_id, k) for object_id in object_ids for k in range(n)],
-            self.device,
-        )
-        return x[:, 0].unflatten(0, (-1, n)).cpu().numpy()
-
-    def _scores(self, images, image_kind, x) -> np.ndarray | None:
-        """Cosine similarity (objects, n) of each candidate with its image."""
-        if self.selector is None:
-            return None
-        data = self.selector.preset.data
-        image = view(scale_image(images, image_kind, data.image), data.resize, data.crop, None)
-        scaled = minmax(x)[0] if data.spectrum == "minmax" else robust(x, np.ones_like(x))[0]
-        candidates = torch.from_numpy(scaled.astype(np.float32))
-        return self.selector.pair.scores(image.to(self.device), candidates.to(self.device)).cpu().numpy()
-
-    def _ensemble(self, pair: Pair, image_kind, x, scores, settings) -> Ensemble:
-        candidates, unit, flags = self._in_flux(pair, image_kind, x)
+    def _ensemble(self, pair: Pair, image_kind: str, settings: Settings, **values) -> Ensemble:
+        """An ensemble with the input's facts and the provenance."""
         return Ensemble(
             object_id=pair.object_id,
             grid=self.grid,
-            candidates=candidates,
-            selected=select(settings.select, settings.n, scores),
-            scores=scores,
-            unit=unit,
             select=settings.select,
             image=pair.image,
             image_kind=image_kind,
@@ -263,50 +233,17 @@ class Generator:
             z=pair.z,
             ra=pair.ra,
             dec=pair.dec,
-            flags=flags,
             provenance=self.provenance(settings),
+            **values,
         )
 
-    def _in_flux(self, pair: Pair, image_kind: str, x: np.ndarray) -> tuple[np.ndarray, str, list[str]]:
-        """Candidates in physical flux where photometry fixes their amplitude, and how it was fixed."""
-        fluxes, ivar, flags = self._fibre_photometry(pair, image_kind)
-        if fluxes is None:
-            return x, RELATIVE, ["relative-flux"]
-        is_minmax = self.model.preset.data.spectrum == "minmax"
-        offset, scale = fit_amplitude(x, self.weights, fluxes, ivar, fit_offset=is_minmax)
-        failed = ~np.isfinite(scale[:, 0])
-        if is_minmax and failed.any():
-            # The colours disagree so much that the fit wants a negative scale: let -1 be zero flux.
-            _, one = fit_amplitude(x[failed] + 1, self.weights, fluxes, ivar, fit_offset=False)
-            offset[failed], scale[failed] = one, one
-            flags = [*flags, "amplitude-from-one-parameter"]
-        if not np.isfinite(scale).all():
-            return x, RELATIVE, ["relative-flux"]
-        return offset + scale * x, PHYSICAL, flags
-
-    def _fibre_photometry(self, pair: Pair, image_kind: str):
-        """Band fluxes in the spectrum's aperture: the catalogue's, else the linear image's own."""
-        usable = np.isfinite(self.weights).all(0)
-        if pair.photometry is not None and (np.nan_to_num(pair.photometry_ivar)[usable] > 0).sum() >= 2:
-            return pair.photometry, np.nan_to_num(pair.photometry_ivar), ["amplitude-from-photometry"]
-        if image_kind != "linear":
-            return None, None, []
-        fluxes = np.full(len(self.survey.photometry_bands), np.nan)
-        fibre = aperture_weights(pair.image.shape[1:], self.survey.pixel_scale, self.survey.fibre_diameter)
-        for band, plane in zip(self.survey.image_bands, pair.image):
-            fluxes[self.survey.photometry_bands.index(band)] = (plane * fibre).sum()
-        ivar = np.where(
-            fluxes > 0, 1 / np.square(0.05 * fluxes), 0.0
-        )  # as good as one aperture in one seeing
-        return fluxes, np.nan_to_num(ivar), ["amplitude-from-image"]
-
     def run(
-        self, pairs: Iterable[Pair], image_kind: str, settings: Settings, batch: int = 1
+        self, pairs: Iterable[Pair], image_kind: str, settings: Settings, batch: int | None = None
     ) -> Iterator[Ensemble | tuple[Pair, str]]:
         """Ensembles of many galaxies, in order; a pair that cannot be used comes back with the reason.
 
-        `batch` objects share a pass through the network. One (the default) keeps each result bitwise
-        independent of its neighbours; a GPU likes more, which changes results by rounding alone.
+        `batch` objects share a pass through the network, by default `default_batch`: results depend on
+        it by rounding alone.
         """
         waiting: list[Pair] = []
 
@@ -314,7 +251,7 @@ class Generator:
             good, reasons = [], {}
             for pair in waiting:
                 try:
-                    self.check(pair)
+                    self.check(pair, settings)
                     good.append(pair)
                 except InputError as error:
                     reasons[id(pair)] = str(error)
@@ -325,12 +262,52 @@ class Generator:
 
         for pair in pairs:
             waiting.append(pair)
-            if len(waiting) == batch:
+            if len(waiting) == (batch or self.default_batch):
                 yield from flush()
         yield from flush()
 
 
-def _generator(seed: int, object_id: str, candidate: int) -> torch.Generator:
+def check_image(pair: Pair, bands: tuple[str, ...]) -> None:
+    """Raise `InputError` if the image of a pair cannot be used."""
+    if pair.image is None or not np.isfinite(pair.image).any():
+        raise InputError(pair.object_id, "it has no image, and this model needs one")
+    if pair.image.ndim != 3 or len(pair.image) != len(bands):
+        wanted = f"{len(bands)} bands ({', '.join(bands)}), then y, x"
+        raise InputError(pair.object_id, f"image of shape {pair.image.shape}", f"it must have {wanted}")
+    if not np.isfinite(pair.image).all():
+        raise InputError(pair.object_id, "its image has NaN or inf pixels", "fill or cut them out")
+    if not pair.image.any():
+        raise InputError(pair.object_id, "its image is zero everywhere")
+
+
+def fibre_photometry(pair: Pair, image_kind: str, survey, usable: np.ndarray):
+    """Band fluxes in the spectrum's aperture: the catalogue's, else the linear image's own.
+
+    Parameters
+    ----------
+    usable : array (bands,), bool
+        Bands that matter, of which there must be two with an error.
+
+    Returns
+    -------
+    flux, ivar : array (bands,) or None
+        In nanomaggies.
+    flags : list of str
+        Where they come from.
+    """
+    if pair.photometry is not None and (np.nan_to_num(pair.photometry_ivar)[usable] > 0).sum() >= 2:
+        return pair.photometry, np.nan_to_num(pair.photometry_ivar), ["amplitude-from-photometry"]
+    if image_kind != "linear" or pair.image is None:
+        return None, None, []
+    fluxes = np.full(len(survey.photometry_bands), np.nan)
+    fibre = aperture_weights(pair.image.shape[1:], survey.pixel_scale, survey.fibre_diameter)
+    for band, plane in zip(survey.image_bands, pair.image):
+        fluxes[survey.photometry_bands.index(band)] = (plane * fibre).sum()
+    ivar = np.where(fluxes > 0, 1 / np.square(0.05 * fluxes), 0.0)  # as good as one aperture in one seeing
+    return fluxes, np.nan_to_num(ivar), ["amplitude-from-image"]
+
+
+def candidate_generator(seed: int, object_id: str, candidate: int) -> torch.Generator:
     """Random numbers of one candidate: a pure function of (seed, object id, candidate)."""
     key = hashlib.blake2b(f"{seed}\0{object_id}\0{candidate}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["asinh_image", "fill_missing", "lupton_rgb", "minmax", "robust"]
+__all__ = ["asinh_image", "fill_missing", "from_lupton_rgb", "lupton_rgb", "minmax", "robust"]
 
 
 def fill_missing(flux: np.ndarray, ivar: np.ndarray) -> np.ndarray:
@@ -53,6 +53,9 @@ def robust(flux: np.ndarray, ivar: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     return np.nan_to_num(flux / scale), np.zeros_like(scale), scale
 
 
+COLOUR_BALANCE = np.array([1.4, 1.0, 0.82], np.float32)[:, None, None]  # of g, r, i in composites
+
+
 def asinh_image(image: np.ndarray, softening: float = 0.05) -> np.ndarray:
     """Compress a linear image in nanomaggies per pixel: ``arcsinh(image / softening)``.
 
@@ -81,8 +84,19 @@ def lupton_rgb(image: np.ndarray, stretch: float = 3.5, q: float = 6.0) -> np.nd
     array (..., 3, y, x), float32
         0 to 255, channels still in the order g, r, i (shown as blue, green, red).
     """
-    scaled = np.maximum(image, 0) * np.array([1.4, 1.0, 0.82], np.float32)[:, None, None]
+    scaled = np.maximum(image, 0) * COLOUR_BALANCE
     mean = np.maximum(scaled.mean(-3, keepdims=True), 1e-4)
     colour = scaled * (np.arcsinh(q * stretch * mean) / (q * mean))
     brightest = np.maximum(colour.max(-3, keepdims=True), 1)
     return np.minimum(255 * colour / brightest, 255).astype(np.float32)
+
+
+def from_lupton_rgb(colour: np.ndarray, stretch: float = 3.5, q: float = 6.0) -> np.ndarray:
+    """Linear image in nanomaggies per pixel of a composite (..., 3, y, x): the inverse of `lupton_rgb`.
+
+    Pixels whose brightest channel was clipped at 255 come out too faint, negative ones as zero.
+    """
+    colour = np.asarray(colour, np.float32)
+    intensity = np.maximum(colour.mean(-3, keepdims=True) / 255, 1e-6)
+    mean = np.sinh(np.minimum(q * intensity, 20)) / (q * stretch)
+    return (colour / 255 * (mean / intensity) / COLOUR_BALANCE).astype(np.float32)

@@ -78,6 +78,7 @@ def generate_catalogue(
     keep_candidates: bool = True,
     fits: bool = False,
     figures: int = 0,
+    batch: int | None = None,
     progress: bool = True,
 ) -> Summary:
     """Generate an ensemble for every pair of a dataset and write ``catalog.parquet``.
@@ -100,6 +101,8 @@ def generate_catalogue(
         Also one FITS file an object, in ``OUT/spectra``.
     figures : int
         Draw the first so many objects in ``OUT/spectra.png``.
+    batch : int, optional
+        Objects that share a pass through the networks; the model's own default.
     """
     for what in ("grid", "survey"):
         if getattr(dataset.info, what) != getattr(generator, what):
@@ -113,7 +116,6 @@ def generate_catalogue(
     with writer:
         for object_id, reason in failures:
             _fail(writer, summary, object_id, reason)
-        batch = 16 if generator.device != "cpu" else 1
         results = generator.run(pairs, dataset.info.image_kind or "linear", settings, batch)
         for result in track(results, "generating", progress, total):
             if isinstance(result, Ensemble):
@@ -179,11 +181,12 @@ def demo(out: str | Path, n_galaxies: int = 6, seed: int = 0, progress: bool = T
         (out / FILE_NAME).unlink(missing_ok=True)
     else:
         simulate_dataset(galaxies, n_galaxies, seed=DEMO_SEED, progress=progress)
+    generator = load()
     return generate_catalogue(
-        load(),
+        generator,
         Dataset(galaxies),
         out,
-        Settings(n=25, select="best", seed=seed),
+        Settings(n=25, select=generator.default_select, seed=seed),
         fits=True,
         figures=n_galaxies,
         progress=progress,

@@ -33,12 +33,11 @@ from pix2spec.config import Preset
 from pix2spec.data.dataset import Dataset
 from pix2spec.errors import InputError
 from pix2spec.files import made_by, write_atomically
-from pix2spec.models.storage import save_model
+from pix2spec.models.storage import find_model, load_model, model_id, save_model
 from pix2spec.models.trainable import build_model
+from pix2spec.prepare import Prepared, Simulation, load_foundation, prepare
 
 __all__ = ["train"]
-
-COLUMNS = ("image", "flux", "ivar")
 
 
 class Batches:
@@ -68,18 +67,30 @@ class Batches:
 class Rows(torch.utils.data.Dataset):
     """A dataset that is asked for whole batches of indices."""
 
-    def __init__(self, dataset: Dataset, index: np.ndarray):
-        self.dataset, self.index = dataset, index
+    def __init__(self, dataset: Dataset, index: np.ndarray, columns: tuple[str, ...]):
+        self.dataset, self.index, self.columns = dataset, index, columns
 
     def __getitem__(self, chosen):
-        return self.dataset.batch(self.index[chosen], COLUMNS)
+        return self.dataset.batch(self.index[chosen], self.columns)
 
 
-def _complete(dataset: Dataset, what: str) -> np.ndarray:
-    """Positions of the pairs that have both an image and a spectrum."""
+def _open(preset: Preset, data, out: Path, init, progress: bool):
+    """Train and validation sets; those of the factorised model are prepared first."""
+    if preset.task == "factorised":
+        return prepare(preset, data, out / "prepared", init, progress)
+    if isinstance(data, Simulation):
+        mend = "make them with `pix2spec data simulate`"
+        raise InputError("--simulate", f"{preset.name} learns from pairs on disk", mend)
+    return Dataset(data, "train"), Dataset(data, "val")
+
+
+def _complete(dataset: Dataset | Prepared, columns: tuple[str, ...], what: str) -> np.ndarray:
+    """Positions of the pairs that have all that the model learns from."""
+    if isinstance(dataset, Prepared):
+        return np.arange(len(dataset))
     if dataset.info.image_kind is None:
         raise InputError(dataset.path, "it has no images, this model learns from images")
-    index = dataset.having(*COLUMNS)
+    index = dataset.having(*columns)
     if len(index) == 0:
         raise InputError(dataset.path, f"no {what} pair has both an image and a spectrum")
     return index
@@ -96,7 +107,12 @@ def _generator(*key: int) -> torch.Generator:
 
 
 def train(
-    preset: Preset, data: str | Path, out: str | Path, resume: bool = False, progress: bool = True
+    preset: Preset,
+    data: str | Path | Simulation,
+    out: str | Path,
+    resume: bool = False,
+    progress: bool = True,
+    init: str | Path | None = None,
 ) -> Path:
     """Train what `preset` describes on the train split of `data`; validate on its val split.
 
@@ -104,14 +120,17 @@ def train(
     ----------
     preset : Preset
         From `pix2spec.config.load_preset`.
-    data : path
-        A dataset folder with images and spectra.
+    data : path or Simulation
+        A dataset folder with images and spectra; the factorised model also takes a simulated survey.
     out : path
         Run folder.
     resume : bool
         Continue from the checkpoint in `out`. The preset must be the same, but for `train.steps`.
     progress : bool
         Show a progress bar (only ever on a terminal).
+    init : path, optional
+        Start from the weights of this model, of the same architecture, instead of random ones. A
+        factorised model's basis is refined on the data, and its noise model fitted anew.
 
     Returns
     -------
@@ -124,17 +143,25 @@ def train(
         If the data lack images, `out` holds another run, or the loss is no longer finite.
     """
     settings, out = preset.train, Path(out)
+    data = Path(data) if isinstance(data, str) else data
     has_gpu = torch.cuda.is_available()  # half precision is hundreds of times slower on most CPUs
     accelerator = Accelerator(mixed_precision=settings.precision if has_gpu else "no", cpu=not has_gpu)
-    train_set, val_set = Dataset(data, "train"), Dataset(data, "val")
-    train_index, val_index = _complete(train_set, "training"), _complete(val_set, "validation")
+    start = load_model(find_model(init))[0] if init else None
+    _check_run(out, resume)
+    train_set, val_set = _open(preset, data, out, start, progress)
 
     # Model, optimiser, average. Initial weights follow from the seed.
     torch.manual_seed(settings.seed)
     model = build_model(preset, train_set.info.grid, train_set.info.survey)
+    if start is not None:
+        model.load_state_dict(start.state_dict())
+    if isinstance(train_set, Prepared):
+        load_foundation(model, train_set.path)
+    train_index = _complete(train_set, model.columns, "training")
+    val_index = _complete(val_set, model.columns, "validation")
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    step, seconds = _start_or_resume(out, preset, model, average, optimizer, resume)
+    step, seconds = _start_or_resume(out, preset, model, average, optimizer)
     forward, optimizer = accelerator.prepare(model, optimizer)
     average.to(accelerator.device)
 
@@ -143,8 +170,8 @@ def train(
         accelerator.process_index, accelerator.num_processes,
     )  # fmt: skip
     loader = DataLoader(
-        Rows(train_set, train_index), sampler=batches, batch_size=None, num_workers=settings.workers,
-        collate_fn=_as_it_is,
+        Rows(train_set, train_index, model.columns), sampler=batches, batch_size=None,
+        num_workers=settings.workers, collate_fn=_as_it_is,
     )  # fmt: skip
     log = _Log(out, step) if accelerator.is_main_process else None
     per_epoch = len(train_index) // settings.batch_size
@@ -154,7 +181,7 @@ def train(
         task = bar.add_task("training", total=settings.steps, completed=step, loss="", rate="")
         first, first_time = step, time.monotonic()
         for batch in loader:
-            optimizer.param_groups[0]["lr"] = settings.lr * settings.lr_decay ** (step // per_epoch)
+            optimizer.param_groups[0]["lr"] = learning_rate(settings, step, per_epoch)
             draws = _generator(settings.seed, step, accelerator.process_index)
             inputs = model.prepare(batch, train_set.info.image_kind, draws, train=True)
             model.train()
@@ -188,7 +215,8 @@ def train(
 
     if log:
         record = {
-            "trained_on": f"{len(train_index)} pairs of {Path(data).name}",
+            "trained_on": f"{len(train_index)} pairs of {getattr(data, 'name', data)}",
+            **({"started_from": model_id(find_model(init))} if init else {}),
             "images": train_set.info.image_kind,
             "data": train_set.info.provenance,
             "steps": step,
@@ -203,6 +231,13 @@ def train(
     return out
 
 
+def learning_rate(settings, step: int, per_epoch: int) -> float:
+    """Learning rate of a step: a factor each epoch, or a warm-up of 300 steps and half a cosine."""
+    if settings.lr_schedule == "epochs":
+        return settings.lr * settings.lr_decay ** (step // per_epoch)
+    return settings.lr * min(1, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+
+
 @torch.no_grad()
 def validation_loss(model, val_set: Dataset, index: np.ndarray, size: int, batch_size: int = 64) -> float:
     """Loss on the first `size` validation pairs, always with the same noise and timesteps."""
@@ -210,10 +245,10 @@ def validation_loss(model, val_set: Dataset, index: np.ndarray, size: int, batch
     model.eval()
     total, count = 0.0, 0
     for start in range(0, min(size, len(index)), batch_size):
-        batch = val_set.batch(index[start : min(start + batch_size, size)], COLUMNS)
+        batch = val_set.batch(index[start : min(start + batch_size, size)], model.columns)
         draws = _generator(0, start)
         inputs = model.prepare(batch, val_set.info.image_kind, draws, train=False)
-        n = len(batch["flux"])
+        n = len(batch["z"]) if "z" in batch else len(batch["flux"])
         total += model(**_to(inputs, device)).item() * n
         count += n
     return total / count
@@ -241,7 +276,8 @@ def refresh_statistics(
         if len(chosen) < 2:
             break
         draws = _generator(1, number)
-        inputs = model.prepare(train_set.batch(chosen, COLUMNS), train_set.info.image_kind, draws, train=True)
+        rows = train_set.batch(chosen, model.columns)
+        inputs = model.prepare(rows, train_set.info.image_kind, draws, train=True)
         model(**_to(inputs, device))
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
@@ -309,12 +345,15 @@ class _Log:
         self.board.close()
 
 
-def _start_or_resume(out: Path, preset, model, average, optimizer, resume: bool) -> tuple[int, float]:
+def _check_run(out: Path, resume: bool) -> None:
+    if (out / "preset.yaml").exists() and not resume:
+        raise InputError(out, "it already holds a run", "continue it with --resume, or use another --out")
+
+
+def _start_or_resume(out: Path, preset, model, average, optimizer) -> tuple[int, float]:
     checkpoint, recorded = out / "checkpoint.safetensors", out / "preset.yaml"
     values = preset.model_dump(mode="json")
     if recorded.exists():
-        if not resume:
-            raise InputError(out, "it already holds a run", "continue it with --resume, or use another --out")
         before = yaml.safe_load(recorded.read_text())
         _compare(before, values, out)
     out.mkdir(parents=True, exist_ok=True)

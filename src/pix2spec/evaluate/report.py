@@ -278,6 +278,8 @@ def _cell(value: dict | None, name: str) -> str:
 
 def _remarks(result: dict):
     counts, expected = result["counts"], result["expected_coverage"]
+    if result["provenance"].get("noise") == "none":
+        yield "The candidates are noise-free: their intervals leave out the noise of the observed spectra."
     if result["data"] == "simulated":
         yield "The spectra are simulated; scores on real ones differ."
     left_out = {

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from importlib import resources
 from pathlib import Path
 
 import torch
@@ -18,14 +19,20 @@ from pix2spec.survey import Survey
 
 __all__ = [
     "as_bullets",
+    "find_model",
     "load_into",
     "load_model",
     "model_id",
     "read_config",
     "save_model",
+    "shipped_models",
 ]
 
 FORMAT = 1
+FACTORISED_DATA = {
+    "image": "linear or composite, with ugriz fluxes and a redshift in any combination",
+    "spectrum": "physical flux",
+}
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
 
@@ -135,14 +142,14 @@ def _card(config: dict) -> str:
     lines += [f"Made by pix2spec {pix2spec.__version__}. Load it with `pix2spec.load(FOLDER)`.", ""]
     lines += ["## Training record", ""]
     lines += as_bullets(record)
-    grid = config["grid"]
+    grid, data = config["grid"], preset.get("data", FACTORISED_DATA)
     lines += [
         "",
         "## Input and output",
         "",
-        f"- image: {preset['data']['image']}, bands {', '.join(config['survey']['image_bands'])}, "
+        f"- image: {data['image']}, bands {', '.join(config['survey']['image_bands'])}, "
         f'{config["survey"]["pixel_scale"]}"/pixel',
-        f"- spectrum: {preset['data']['spectrum']} scaling, {grid['size']} pixels from log10 lambda "
+        f"- spectrum: {data['spectrum']}, {grid['size']} pixels from log10 lambda "
         f"{grid['start']} in steps of {grid['step']} (vacuum, observed frame)",
     ]
     return "\n".join(lines) + "\n"
@@ -158,3 +165,19 @@ def as_bullets(values: dict, indent: str = "") -> list[str]:
         else:
             lines.append(f"{label} {', '.join(map(str, value)) if isinstance(value, list) else value}")
     return lines
+
+
+def shipped_models() -> dict[str, Path]:
+    """Names and folders of the models that come with the package."""
+    weights = Path(str(resources.files("pix2spec") / "weights"))
+    return {p.name: p for p in sorted(weights.iterdir()) if (p / "config.json").is_file()}
+
+
+def find_model(model: str | Path) -> Path:
+    """Folder of a model, given as a path or as the name of one that ships with the package."""
+    shipped = shipped_models()
+    if Path(model).is_dir():
+        return Path(model)
+    if str(model) in shipped:
+        return shipped[str(model)]
+    raise InputError(model, "no such model", f"give a run folder, or one of: {', '.join(shipped)}")

@@ -9,6 +9,7 @@ from pix2spec.diffusion import make_scheduler, training_loss
 from pix2spec.grid import SpectralGrid
 from pix2spec.models.contrastive import ContrastivePair
 from pix2spec.models.encoders import ConditionEncoder
+from pix2spec.models.factorised import FactorisedModel
 from pix2spec.models.unet import UNet1D
 from pix2spec.survey import Survey
 
@@ -23,6 +24,8 @@ def _views(batch: dict, image_kind: str, data, generator) -> torch.Tensor:
 
 class PixelDiffusion(nn.Module):
     """The paper's conditional diffusion model: condition encoder, U-Net, noise schedule."""
+
+    columns = ("image", "flux", "ivar")
 
     def __init__(self, preset: DiffusionPreset, grid: SpectralGrid, survey: Survey):
         super().__init__()
@@ -58,6 +61,8 @@ class PixelDiffusion(nn.Module):
 class ContrastiveModel(nn.Module):
     """The contrastive pair, trained to recognise which spectrum belongs to which image."""
 
+    columns = ("image", "flux", "ivar")
+
     def __init__(self, preset: ContrastivePreset, grid: SpectralGrid, survey: Survey):
         super().__init__()
         self.preset, self.grid, self.survey = preset, grid, survey
@@ -77,7 +82,9 @@ class ContrastiveModel(nn.Module):
         return self.pair(image, x)
 
 
-def build_model(preset: Preset, grid: SpectralGrid, survey: Survey) -> PixelDiffusion | ContrastiveModel:
+KINDS = {"diffusion": PixelDiffusion, "contrastive": ContrastiveModel, "factorised": FactorisedModel}
+
+
+def build_model(preset: Preset, grid: SpectralGrid, survey: Survey):
     """The network that a preset describes, with random weights."""
-    kind = PixelDiffusion if preset.task == "diffusion" else ContrastiveModel
-    return kind(preset, grid, survey)
+    return KINDS[preset.task](preset, grid, survey)

@@ -1,0 +1,219 @@
+"""The default model on galaxies that it never saw, and what it is compared with, in one table.
+
+Run it as ``python benchmarks/default_model.py [--model default] [--n 2048] [--train SIM_TRAIN]``. Galaxies
+are simulated with a seed that training never used. With ``--train``, a folder of simulated pairs, the
+nearest neighbours, the mean spectrum and an MLP to principal components are scored on the same galaxies.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from pix2spec.data.schema import Pair
+from pix2spec.data.simulate import SimulatedSurvey
+from pix2spec.evaluate import scoring
+from pix2spec.evaluate.calibration import interval_coverage, pit, pit_test, tarp
+from pix2spec.evaluate.realism import two_sample_accuracy
+from pix2spec.evaluate.science import dn4000, equivalent_width
+from pix2spec.files import track
+from pix2spec.generate import Settings, load
+from pix2spec.normalise import fill_missing
+
+TEST_SEED, REALISM_SEED = 2, 3
+BATCH = 32
+QUANTITIES = ("z", "dn4000", "ew_halpha", "ew_oiii")
+
+
+def pairs_of(batch: dict) -> list[Pair]:
+    names = ("object_id", "z", "z_err", "image", "photometry", "photometry_ivar", "flux", "ivar")
+    return [Pair(**{k: batch[k][i] for k in names}) for i in range(len(batch["z"]))]
+
+
+def measure(flux, z, grid) -> np.ndarray:
+    """Redshift, Dn4000, Halpha and [O III] equivalent widths: (..., 4)."""
+    lines = [equivalent_width(flux, z, grid, line)[0] for line in ("H_alpha", "[O_III] 5007")]
+    return np.stack([z, dn4000(flux, z, grid), *lines], -1)
+
+
+def score(generator, survey, n: int, settings: dict) -> tuple[dict, np.ndarray, np.ndarray]:
+    """Pixel scores by object, and the derived quantities of candidates (n, m, 4) and truths (n, 4)."""
+    rows, candidates, truths = [], [], []
+    for start in track(range(0, n, BATCH), "scoring", True, -(-n // BATCH)):
+        batch = survey.sample(min(BATCH, n - start), start)
+        pairs = pairs_of(batch)
+        clean = generator.generate_batch(pairs, "linear", Settings(noise="none", **settings))
+        noisy = generator.generate_batch(pairs, "linear", Settings(noise="observed", **settings))
+        for i, (quiet, observed) in enumerate(zip(clean, noisy)):
+            chosen = {"single": np.array([0]), "mean": np.arange(len(observed))}
+            chosen["best"] = np.array([observed.scores.argmax()])
+            values = scoring.score_ensemble(
+                observed.candidates, batch["flux"][i], batch["ivar"][i], chosen, "mean", True, physical=True
+            )
+            truth = batch["true_flux"][i]
+            error = (quiet.candidates.mean(0) - truth) / np.median(truth)
+            rows.append(values | {"clean_mse": float((error**2).mean())})
+            candidates.append(measure(quiet.candidates, quiet.redshifts, generator.grid))
+        truths.append(measure(batch["true_flux"], batch["z"], generator.grid))
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return columns, np.stack(candidates), np.concatenate(truths)
+
+
+def science(candidates: np.ndarray, truths: np.ndarray) -> dict:
+    """Redshift scatter, calibration and rank correlations of derived quantities."""
+    from scipy.stats import spearmanr
+
+    dz = (np.median(candidates[..., 0], 1) - truths[:, 0]) / (1 + truths[:, 0])
+    result = {
+        "z sigma_NMAD": 1.4826 * np.median(np.abs(dz - np.median(dz))),
+        "z outliers > 0.05, %": 100 * np.mean(np.abs(dz) > 0.05),
+        "z bias": np.median(dz),
+    }
+    for k, name in enumerate(QUANTITIES):
+        known = np.isfinite(truths[:, k]) & np.isfinite(candidates[..., k]).all(1)
+        samples, truth = candidates[known, :, k], truths[known, k]
+        for level in (0.68, 0.9):
+            value, error = interval_coverage(samples, truth, level)
+            result[f"{name} coverage {100 * level:.0f} %"] = (100 * value, 100 * error)
+        result[f"{name} bias p"] = pit_test(pit(samples, truth)).bias_p
+        result[f"{name} Spearman"] = spearmanr(np.median(samples, 1), truth).statistic
+        if name.startswith("ew"):
+            strong = (truth > 1) & (np.median(samples, 1) > 0)
+            ratio = np.log10(np.median(samples, 1)[strong] / truth[strong])
+            result[f"{name} log scatter, dex"] = 1.4826 * np.median(np.abs(ratio - np.median(ratio)))
+    known = np.isfinite(candidates).all((1, 2)) & np.isfinite(truths).all(1)
+    test = tarp(candidates[known], truths[known])
+    result |= {"TARP width p": test.ks_p, "TARP bias p": test.bias_p}
+    return result
+
+
+def realism(generator, n: int, settings: dict) -> tuple[float, float]:
+    """Classifier two-sample test: one observed candidate a galaxy against its observed spectrum."""
+    survey, real, fake = SimulatedSurvey(REALISM_SEED), [], []
+    for start in track(range(0, n, 64), "realism", True, -(-n // 64)):
+        batch = survey.sample(min(64, n - start), start)
+        made = generator.generate_batch(pairs_of(batch), "linear", Settings(n=1, **settings))
+        made = np.stack([e.candidates[0] for e in made])
+        real.append(fill_missing(batch["flux"], batch["ivar"]))
+        fake.append(fill_missing(made, batch["ivar"]))
+    return two_sample_accuracy(np.concatenate(real), np.concatenate(fake), seed=0, groups=None)
+
+
+def floors(train: Path, survey, n: int) -> dict:
+    """Scores of look-alikes, of the mean spectrum and of an MLP, on the same galaxies."""
+    from sklearn.decomposition import PCA
+    from sklearn.neural_network import MLPRegressor
+    from sklearn.preprocessing import StandardScaler
+
+    from pix2spec.data.dataset import Dataset
+    from pix2spec.evaluate.baselines import (
+        MeanSpectrum,
+        NearestNeighbours,
+        image_features,
+        photometry_features,
+        training_spectra,
+    )  # fmt: skip
+
+    data = Dataset(train)
+    neighbours, mean = NearestNeighbours(source="photometry").fit(data), MeanSpectrum().fit(data)
+
+    def features(batch):
+        image = image_features(batch["image"], "linear", data.info.survey.pixel_scale)
+        return np.hstack([image, photometry_features(batch["photometry"], batch["photometry_ivar"])])
+
+    columns = ["image", "photometry", "photometry_ivar"]
+    parts = [(features(b), x) for b, x in training_spectra(data, columns, 20000)]
+    inputs, spectra = (np.concatenate(column) for column in zip(*parts))
+    scaler, pca = StandardScaler().fit(inputs), PCA(24, random_state=0).fit(spectra)
+    target = StandardScaler().fit(pca.transform(spectra))
+    mlp = MLPRegressor((256, 256), early_stopping=True, random_state=0, max_iter=60)
+    mlp.fit(scaler.transform(inputs), target.transform(pca.transform(spectra)))
+    rows: dict[str, list] = {"25 neighbours": [], "mean spectrum": [], "MLP": []}
+    ews = []
+    for start in track(range(0, n, 64), "floors", True, -(-n // 64)):
+        batch = survey.sample(min(64, n - start), start)
+        found = neighbours.predict(batch)
+        predicted = pca.inverse_transform(
+            target.inverse_transform(mlp.predict(scaler.transform(features(batch))))
+        )
+        for i in range(len(batch["z"])):
+            flux, ivar = batch["flux"][i], batch["ivar"][i]
+            rows["25 neighbours"].append(
+                scoring.score_ensemble(found[i], flux, ivar, {"mean": np.arange(25)}, "mean")
+            )
+            for name, spectrum in (("mean spectrum", mean.spectrum), ("MLP", predicted[i])):
+                rows[name].append(
+                    scoring.score_ensemble(spectrum[None], flux, ivar, {"mean": np.array([0])}, "mean")
+                )
+        # Neighbours have their own redshifts, which only their catalogue knows.
+        ews.append(neighbour_widths(neighbours, data, batch))
+    scores = {k: {m: summary(np.array([r[m] for r in v])) for m in v[0]} for k, v in rows.items()}
+    return scores, np.concatenate(ews)
+
+
+def neighbour_widths(neighbours, data, batch) -> np.ndarray:
+    """Halpha and [O III] equivalent widths (n, 25, 2) of the neighbours' noise-free spectra."""
+    if not hasattr(neighbours, "widths"):
+        index, grid = np.arange(len(data)), data.info.grid
+        if len(index) > neighbours.limit:
+            index = np.sort(np.random.default_rng(0).choice(index, neighbours.limit, replace=False))
+        parts = []
+        for rows in np.array_split(index, max(1, len(index) // 1024)):
+            some = data.batch(rows, ["true_flux", "z"])
+            parts.append(measure(some["true_flux"], some["z"], grid)[:, 2:])
+        neighbours.widths = np.concatenate(parts)
+    return neighbours.widths[neighbours.neighbours(batch)]
+
+
+def summary(values: np.ndarray) -> tuple[float, float]:
+    values = values[np.isfinite(values)]
+    return float(values.mean()), float(values.std() / np.sqrt(len(values)))
+
+
+def show(title: str, values: dict) -> None:
+    print(f"\n{title}")
+    for name, value in values.items():
+        text = f"{value[0]:.4g} ± {value[1]:.2g}" if isinstance(value, tuple) else f"{value:.4g}"
+        print(f"  {name:34}{text}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--n", type=int, default=2048, help="test galaxies")
+    parser.add_argument("--samples", type=int, default=64, help="candidates a galaxy")
+    parser.add_argument("--realism", type=int, default=6144, help="galaxies of the two-sample test; 0: none")
+    parser.add_argument("--use", default="image,photometry")
+    parser.add_argument("--sampler", default="dpm++")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--train", type=Path, help="simulated pairs for the floors")
+    parser.add_argument("--out", type=Path, help="JSON file for the numbers")
+    args = parser.parse_args()
+    generator = load(args.model)
+    settings = {"use": tuple(args.use.split(",")), "sampler": args.sampler, "steps": args.steps}
+    survey = SimulatedSurvey(TEST_SEED)
+    columns, candidates, truths = score(generator, survey, args.n, {"n": args.samples, **settings})
+    results = {"pixels": {name: summary(values) for name, values in columns.items()}}
+    ratio = results["pixels"]["single.minmax_mse"][0] / results["pixels"]["mean.minmax_mse"][0]
+    results["pixels"]["min-max MSE, single / mean"] = ratio
+    results["science"] = science(candidates, truths)
+    if args.realism:
+        results["realism"] = {"two-sample accuracy": realism(generator, args.realism, settings)}
+    if args.train:
+        from scipy.stats import spearmanr
+
+        scores, widths = floors(args.train, survey, args.n)
+        results |= scores
+        for k, name in enumerate(QUANTITIES[2:]):
+            ranks = spearmanr(np.nanmedian(widths[..., k], 1), truths[:, 2 + k], nan_policy="omit")
+            results["25 neighbours"][f"{name} Spearman"] = ranks.statistic
+    print(f"\n{args.n} simulated galaxies of seed {TEST_SEED}, {args.samples} samples, using {args.use}")
+    for title, values in results.items():
+        show(title, values)
+    if args.out:
+        args.out.write_text(json.dumps(results, indent=1, default=float))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Quality of the default model against network evaluations, for three samplers.
+
+Run it as ``python benchmarks/samplers.py [N]``; draws ``docs/samplers.png`` and prints the table.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from default_model import score
+
+from pix2spec.data.simulate import SimulatedSurvey
+from pix2spec.diffusion import FLOW_SAMPLERS
+from pix2spec.evaluate.calibration import interval_coverage
+from pix2spec.generate import load
+
+EVALUATIONS = (2, 4, 6, 8, 12, 16, 24, 48)
+TEST_SEED = 2
+
+
+def main(n: int = 384) -> None:
+    import matplotlib.pyplot as plt
+
+    generator, survey = load("default"), SimulatedSurvey(TEST_SEED)
+    measures = ("CRPS, median-scaled", "clean MSE of the mean", "68 % coverage of redshift")
+    results = {}
+    print(f"{'sampler':8}{'evaluations':>12}" + "".join(f"{m:>28}" for m in measures))
+    for sampler in FLOW_SAMPLERS:
+        for steps in EVALUATIONS:
+            settings = {"n": 32, "sampler": sampler, "steps": steps}
+            columns, candidates, truths = score(generator, survey, n, settings)
+            values = (
+                columns["mean.crps_median"].mean(),
+                columns["clean_mse"].mean(),
+                interval_coverage(candidates[..., 0], truths[:, 0], 0.68)[0],
+            )
+            results[sampler, steps] = values
+            print(f"{sampler:8}{steps:12}" + "".join(f"{v:28.4f}" for v in values), flush=True)
+    figure, axes = plt.subplots(1, len(measures), figsize=(12, 3.4), layout="constrained")
+    for k, (ax, name) in enumerate(zip(axes, measures)):
+        for sampler in FLOW_SAMPLERS:
+            ax.plot(EVALUATIONS, [results[sampler, s][k] for s in EVALUATIONS], "o-", label=sampler)
+        ax.set(xscale="log", xlabel="network evaluations", title=name)
+        ax.set_xticks(EVALUATIONS, [str(s) for s in EVALUATIONS])
+        ax.minorticks_off()
+    axes[2].axhline(0.68, color="0.5", lw=1, ls="--")
+    axes[0].set_yscale("log")
+    axes[1].set_yscale("log")
+    axes[0].legend()
+    figure.savefig(Path(__file__).parents[1] / "docs" / "samplers.png", dpi=110)
+
+
+if __name__ == "__main__":
+    np.seterr(all="ignore")
+    main(*map(int, sys.argv[1:]))

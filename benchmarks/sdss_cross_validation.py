@@ -1,0 +1,121 @@
+"""Real SDSS: ugriz fluxes to spectra, five-fold cross-validation over objects, against 25 neighbours.
+
+Run it as ``python benchmarks/sdss_cross_validation.py REAL --out FOLDER``, where REAL is a dataset of real
+spectra with photometry (``pix2spec data import REAL sdss_galaxies.npz``). Each fold's model starts from the
+default model and sees the other four folds; repeat spectra of one object are in one fold.
+"""
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from pix2spec.config import load_preset
+from pix2spec.data.dataset import Dataset, write_dataset
+from pix2spec.data.schema import DatasetInfo
+from pix2spec.evaluate import scoring
+from pix2spec.evaluate.baselines import NearestNeighbours
+from pix2spec.files import track
+from pix2spec.generate import Settings, load
+from pix2spec.prepare import floor_errors
+from pix2spec.train import train
+
+FOLDS = 5
+LINES = ("H_beta", "[O_III]", "[N_II]", "H_alpha", "[S_II] 6716", "[S_II] 6730")
+REACH = 6.0  # Angstrom about a line that its residual is looked for in
+
+
+def fold_of(group: str) -> int:
+    return int.from_bytes(hashlib.blake2b(group.encode(), digest_size=4).digest(), "little") % FOLDS
+
+
+def usable(pair) -> bool:
+    fluxes = pair.photometry is not None and (np.nan_to_num(pair.photometry_ivar) > 0).all()
+    return fluxes and pair.flux is not None and 0.0005 < pair.z < 0.14
+
+
+def basis_misfit(model, pairs) -> dict:
+    """chi2 per pixel of held-out spectra at the basis's best fit, and the stacked residual at lines."""
+    basis = model.basis
+    flux, raw = np.stack([p.flux for p in pairs]), np.stack([p.ivar for p in pairs])
+    ivar, z = floor_errors(flux, raw, 0.005), np.array([p.z for p in pairs])
+    residual, weight, chi2 = basis.residual(np.where(ivar > 0, flux, 0), ivar, z, basis.grid)
+    return {"chi2": chi2, "residual": (residual * weight).sum(0), "weight": weight.sum(0)}
+
+
+def run_fold(fold: int, pairs, init: str, folder: Path, overrides) -> tuple[dict, list[dict]]:
+    learn = [p for p in pairs if fold_of(p.group_id) != fold]
+    held_out = [p for p in pairs if fold_of(p.group_id) == fold]
+    data = folder / f"fold-{fold}"
+    if not data.exists():
+        write_dataset(data, learn, DatasetInfo(image_kind=None))
+    preset = load_preset("default-sdss", overrides)
+    run = train(preset, data, folder / f"run-{fold}", resume=True, init=init)
+    generator, neighbours = load(run), NearestNeighbours(source="photometry").fit(Dataset(data))
+    rows = []
+    for start in track(range(0, len(held_out), 32), f"fold {fold}", True, -(-len(held_out) // 32)):
+        some = held_out[start : start + 32]
+        batch = {
+            "photometry": np.stack([p.photometry for p in some]),
+            "photometry_ivar": np.stack([p.photometry_ivar for p in some]),
+            "group_id": np.array([p.group_id for p in some], object),
+        }
+        ensembles = generator.generate_batch(some, "linear", Settings(n=64, use=("photometry",)))
+        for pair, ensemble, found in zip(some, ensembles, neighbours.predict(batch)):
+            row = {"object_id": pair.object_id, "fold": fold}
+            for name, members in (("model", ensemble.candidates), ("25 neighbours", found)):
+                values = scoring.score_ensemble(
+                    members, pair.flux, pair.ivar, {"mean": np.arange(len(members))}, "mean",
+                    physical=name == "model",
+                )  # fmt: skip
+                row |= {f"{name} {k}": v for k, v in values.items()}
+            dz = (np.median(ensemble.redshifts) - pair.z) / (1 + pair.z)
+            rows.append(row | {"dz": float(dz)})
+    return basis_misfit(generator.model, held_out), rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--init", default="default")
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    args = parser.parse_args()
+    pairs = [p for p in Dataset(args.data) if usable(p)]
+    args.out.mkdir(parents=True, exist_ok=True)
+    fits, rows = [], []
+    for fold in range(FOLDS):
+        fit, scored = run_fold(fold, pairs, args.init, args.out, args.overrides)
+        fits.append(fit)
+        rows += scored
+    (args.out / "scores.json").write_text(json.dumps(rows))
+    print(f"{len(rows)} real galaxies, {FOLDS} folds")
+    for name in rows[0]:
+        values = np.array([r[name] for r in rows if not isinstance(r[name], str)], float)
+        if len(values) and name != "fold":
+            values = values[np.isfinite(values)]
+            print(f"  {name:40}{values.mean():.4f} ± {values.std() / np.sqrt(len(values)):.4f}")
+    ours, theirs = ([r[f"{k} mean.crps_median"] for r in rows] for k in ("model", "25 neighbours"))
+    print(f"  CRPS below 25 neighbours by {100 * (1 - np.nanmean(ours) / np.nanmean(theirs)):.1f} %")
+    dz = np.array([r["dz"] for r in rows])
+    print(f"  redshift sigma_NMAD {1.4826 * np.median(np.abs(dz - np.median(dz))):.4f}")
+    print(f"  basis, held out: chi2/pixel {np.median(np.concatenate([f['chi2'] for f in fits])):.3f}")
+    show_lines(load(args.init).model.basis, fits)
+
+
+def show_lines(basis, fits) -> None:
+    """Largest stacked residual of held-out spectra near lines, in standard deviations."""
+    from pix2spec.models.emission import LINE_GROUPS
+
+    weight = sum(f["weight"] for f in fits)
+    sigma = sum(f["residual"] for f in fits) / np.sqrt(np.maximum(weight, 1e-9))
+    wave = 10 ** basis.loglam.numpy()
+    for name in LINES:
+        near = np.abs(wave - LINE_GROUPS[name][0][0]) < REACH
+        print(f"  stacked residual at {name:14}{np.abs(sigma[near]).max():.1f} sigma")
+
+
+if __name__ == "__main__":
+    main()

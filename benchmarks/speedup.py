@@ -1,0 +1,71 @@
+"""The default model against the paper's, one galaxy to 25 candidates with selection, in one process.
+
+Run it as ``python benchmarks/speedup.py [STEPS]``. The paper's model (``paper-xattn``, 250 DDPM steps, random
+weights: time does not depend on them) is timed over 5 steps and scaled; selection is its contrastive network.
+The last line is the ratio of times for single galaxies.
+"""
+
+import sys
+import time
+
+import numpy as np
+import torch
+
+from pix2spec.config import load_preset
+from pix2spec.data.schema import DEFAULT_GRID
+from pix2spec.data.simulate import SimulatedSurvey
+from pix2spec.generate import Settings, load
+from pix2spec.generate_pixels import PixelGenerator
+from pix2spec.models.trainable import build_model
+from pix2spec.survey import SDSS
+
+THREADS, CANDIDATES, DDPM_STEPS = 2, 25, 250
+
+
+def seconds(action, repeats: int) -> float:
+    action()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def paper_seconds(pair, steps: int) -> float:
+    """One galaxy of the paper's model: encoder and selection once, denoiser `DDPM_STEPS` times."""
+    networks = [build_model(load_preset(n), DEFAULT_GRID, SDSS) for n in ("paper-xattn", "paper-contrastive")]
+    generator = PixelGenerator(networks[0], {}, {}, "cpu", networks[1].eval())
+
+    def run(n):
+        settings = Settings(n=CANDIDATES, select="best", sampler="ddpm", steps=n)
+        start = time.perf_counter()
+        generator.generate_batch([pair], "linear", settings)
+        return time.perf_counter() - start
+
+    run(1)
+    once, more = run(1), run(1 + steps)
+    a_step = (more - once) / steps
+    return once + (DDPM_STEPS - 1) * a_step
+
+
+def main(steps: int = 5) -> None:
+    torch.set_num_threads(THREADS)
+    batch = SimulatedSurvey(2).sample(128)
+    from default_model import pairs_of
+
+    pairs = pairs_of(batch)
+    generator = load("default", device="cpu")
+    best = Settings(n=CANDIDATES, select="best")
+    alone = seconds(lambda: generator.generate_batch(pairs[:1], "linear", best), 20)
+    together = seconds(lambda: generator.generate_batch(pairs, "linear", best), 3) / len(pairs)
+    paper = paper_seconds(pairs[0], steps)
+    print(f"paper-xattn, {DDPM_STEPS} DDPM steps, {CANDIDATES} candidates: {paper:.0f} s a galaxy")
+    print(f"default, alone: {1e3 * alone:.1f} ms a galaxy")
+    print(f"default, {len(pairs)} in a batch: {1e3 * together:.2f} ms a galaxy")
+    print(f"speedup in a batch: {paper / together:.0f}")
+    print(f"speedup: {paper / alone:.0f}")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

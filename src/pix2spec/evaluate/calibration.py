@@ -1,0 +1,147 @@
+"""Are ensembles as wide as their errors? Tests of calibration for measured quantities.
+
+`samples` hold n draws for each of N objects, `truth` what was observed. Objects with a value that is not
+finite are left out.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pix2spec.evaluate.metrics import pixel_coverage
+
+__all__ = ["PitTest", "Tarp", "interval_coverage", "pit", "pit_test", "tarp"]
+
+
+def interval_coverage(samples: np.ndarray, truth: np.ndarray, level: float) -> tuple[float, float]:
+    """Fraction of objects whose truth lies in the central interval of `level`, and its standard error.
+
+    The interval is that of `pix2spec.evaluate.metrics.pixel_coverage`: calibrated samples reach
+    `pix2spec.evaluate.metrics.expected_coverage`, whatever their number.
+
+    Parameters
+    ----------
+    samples : array (N, n)
+    truth : array (N,)
+    level : float
+        Between 0 and 1.
+    """
+    samples, truth = np.asarray(samples), np.asarray(truth)
+    inside, good = pixel_coverage(samples.T, truth, np.ones(len(truth)), level)
+    inside = inside[good]
+    if not len(inside):
+        return np.nan, np.nan
+    return float(inside.mean()), float(inside.std() / np.sqrt(len(inside)))
+
+
+def _finite_objects(samples, truth) -> np.ndarray:
+    samples, truth = (np.asarray(a).reshape(len(a), -1) for a in (samples, truth))
+    return np.isfinite(samples).all(1) & np.isfinite(truth).all(1)
+
+
+def _generator(seed: int):
+    return np.random.default_rng([seed, 2302])  # not the stream that simulations draw from the same seed
+
+
+def _random_rank(below, equal, n: int, rng) -> np.ndarray:
+    """Position in (0, 1) among n draws: uniform if exchangeable with them, ties broken at random."""
+    return (below + rng.uniform(size=len(below)) * (equal + 1)) / (n + 1)
+
+
+def pit(samples: np.ndarray, truth: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Probability integral transform: randomised ranks of the truth among its samples.
+
+    They are uniform in (0, 1) for calibrated samples, of any number (Gneiting, Balabdaoui & Raftery
+    2007, JRSS B 69:243).
+
+    Parameters
+    ----------
+    samples : array (N, n)
+    truth : array (N,)
+    seed : int
+        Of the random part of the ranks, which is at most 1 / (n + 1) without ties.
+
+    Returns
+    -------
+    array (N,)
+        NaN for objects that have a value which is not finite.
+    """
+    samples, truth = np.asarray(samples), np.asarray(truth)
+    below, equal = (samples < truth[:, None]).sum(1), (samples == truth[:, None]).sum(1)
+    rank = _random_rank(below, equal, samples.shape[1], _generator(seed))
+    return np.where(_finite_objects(samples, truth), rank, np.nan)
+
+
+class PitTest(NamedTuple):
+    """p-values of calibration: small ones speak against it."""
+
+    bias_p: float  # that the mean rank is 0.5
+    ks_p: float  # that ranks are uniform
+
+
+def pit_test(ranks: np.ndarray) -> PitTest:
+    """Test the ranks (N,) of `pit`: a two-sided z-test of their mean, and Kolmogorov-Smirnov."""
+    from scipy.stats import kstest, norm
+
+    ranks = np.asarray(ranks)[np.isfinite(ranks)]
+    if not len(ranks):
+        return PitTest(np.nan, np.nan)
+    score = (ranks.mean() - 0.5) * np.sqrt(12 * len(ranks))
+    return PitTest(float(2 * norm.sf(abs(score))), float(kstest(ranks, "uniform").pvalue))
+
+
+class Tarp(NamedTuple):
+    """Result of `tarp`: `coverage` equals `levels` (both (K,)) if the samples are calibrated."""
+
+    levels: np.ndarray
+    coverage: np.ndarray
+    ks_p: float  # that credibilities are uniform: samples too narrow or too wide
+    bias_p: float  # that they do not depend on where the reference point lies: a common shift
+
+
+def tarp(samples: np.ndarray, truth: np.ndarray, seed: int = 0, levels: np.ndarray | None = None) -> Tarp:
+    """Tests of accuracy with random points (Lemos et al. 2023, arXiv:2302.03026).
+
+    For each object a reference point is drawn. The ball around it that reaches the truth holds a fraction
+    of the samples, the truth's credibility. It is uniform if the samples are drawn like the truth, in all
+    D dimensions at once; samples that are too narrow or too wide show best. Samples that are shifted all
+    alike hardly change the distribution of credibilities, for reference points lie on all sides, but
+    raise them on one side and lower them on the other; `bias_p` is a chi2 test of that.
+
+    Parameters
+    ----------
+    samples : array (N, n, D)
+    truth : array (N, D)
+    seed : int
+        Of the reference points: normally distributed, in coordinates that are standardised by the truths'
+        means and standard deviations.
+    levels : array (K,), optional
+        Credibilities to report the coverage at; 0, 0.05 ... 1 by default.
+    """
+    from scipy.stats import chi2, kstest
+
+    samples, truth = np.asarray(samples, float), np.asarray(truth, float)
+    keep = _finite_objects(samples, truth)
+    samples, truth = samples[keep], truth[keep]
+    levels = np.linspace(0, 1, 21) if levels is None else np.asarray(levels)
+    if not len(truth):
+        return Tarp(levels, np.full(len(levels), np.nan), np.nan, np.nan)
+    scale = truth.std(0)
+    scale = np.where(scale > 0, scale, 1)
+    middle = truth.mean(0)
+    samples, truth = (samples - middle) / scale, (truth - middle) / scale
+    rng = _generator(seed)
+    reference = rng.normal(size=truth.shape)
+    truth_distance = ((truth - reference) ** 2).sum(-1)[:, None]
+    distance = ((samples - reference[:, None]) ** 2).sum(-1)
+    below, equal = (distance < truth_distance).sum(1), (distance == truth_distance).sum(1)
+    credibility = _random_rank(below, equal, samples.shape[1], rng)
+    coverage = (credibility[:, None] <= levels).mean(0)
+
+    # The mean of samples and truth together tells nothing of which of them is the truth.
+    direction = reference - (samples.sum(1) + truth) / (samples.shape[1] + 1)
+    direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-12)
+    score = (credibility - 0.5) @ direction
+    bias = score @ np.linalg.pinv(direction.T @ direction / 12) @ score
+    bias_p = chi2.sf(bias, np.linalg.matrix_rank(direction))
+    return Tarp(levels, coverage, float(kstest(credibility, "uniform").pvalue), float(bias_p))

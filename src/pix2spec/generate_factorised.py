@@ -1,0 +1,186 @@
+"""Generation with the default model: a flow over latent vectors, decoded to spectra."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pix2spec.data.schema import Pair
+from pix2spec.diffusion import FLOW_SAMPLERS, sample_flow
+from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
+from pix2spec.errors import InputError
+from pix2spec.generate import Generator, Settings, candidate_generator, check_image, fibre_photometry
+from pix2spec.models.conditions import image_token, photometry_token, redshift_token
+from pix2spec.select import select
+
+__all__ = ["FactorisedGenerator"]
+
+EVALUATIONS = 16  # of the network a candidate
+
+
+@dataclass
+class FactorisedGenerator(Generator):
+    """The default model: any of image, photometry and redshift to spectra in physical flux."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.flow = self.model.flow
+        self.autocast = torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda"))
+        if self.device.startswith("cuda"):
+            self.flow = torch.compile(self.flow, dynamic=True)
+
+    @property
+    def default_select(self) -> str:
+        """The whole ensemble: choosing narrows it."""
+        return "all"
+
+    @property
+    def default_batch(self) -> int:
+        """Enough objects to keep matrix products large; memory stays below 1 GB."""
+        return 32 if self.device == "cpu" else 256
+
+    def check(self, pair: Pair, settings: Settings) -> None:
+        """Raise `InputError` unless something that the settings allow to use is known of the pair."""
+        if settings.sampler not in FLOW_SAMPLERS:
+            known = ", ".join(FLOW_SAMPLERS)
+            raise InputError(
+                "--sampler", f"{settings.sampler!r} is for models over pixels", f"one of {known}"
+            )
+        if "redshift" in settings.use and pair.z > self.model.basis.z_max:
+            reach = f"beyond the model's {self.model.basis.z_max}"
+            raise InputError(pair.object_id, f"its redshift {pair.z:.3f} is {reach}")
+        if self._has_photometry(pair, settings) or ("redshift" in settings.use and np.isfinite(pair.z)):
+            return
+        if "image" in settings.use:
+            check_image(pair, self.survey.image_bands)
+            return
+        raise InputError(pair.object_id, f"it has none of: {', '.join(settings.use)}", "see --use")
+
+    @staticmethod
+    def _has_photometry(pair: Pair, settings: Settings) -> bool:
+        known = "photometry" in settings.use and pair.photometry is not None
+        return known and bool((np.nan_to_num(pair.photometry_ivar) * np.isfinite(pair.photometry) > 0).any())
+
+    def _ensembles(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:
+        n, originals = settings.n, pairs
+        pairs, flags = zip(*(self._restrict(pair, settings) for pair in pairs))
+        generators = [candidate_generator(settings.seed, p.object_id, k) for p in pairs for k in range(n)]
+        with self.autocast:
+            condition = self.model.condition(self._tokens(pairs, image_kind))
+            latents = self._latents(condition, settings, generators)
+        latents, condition = latents.float(), condition.float()
+        known = torch.tensor([p.z if p.z_err < 1e-3 else np.nan for p in pairs]).repeat_interleave(n)
+        amplitudes = [self._amplitude(pair, image_kind) for pair in pairs]
+        r = torch.tensor([a for a, _, _ in amplitudes], device=self.device).repeat_interleave(n).log10()
+        latents[:, 1] = torch.where(torch.isfinite(r), r, latents[:, 1])
+        spectra, z = self.model.spectra(latents, known.to(self.device))
+        observed = spectra + self.model.noise.sample(spectra, generators)[0]
+        scores = self.model.ranker.scores(condition, observed.unflatten(0, (-1, n))).cpu().numpy()
+        candidates = (spectra if settings.noise == "none" else observed).unflatten(0, (-1, n)).cpu().numpy()
+        z = z.unflatten(0, (-1, n)).cpu().numpy()
+        return [
+            self._ensemble(
+                pair,
+                image_kind,
+                settings,
+                candidates=candidates[i],
+                redshifts=z[i],
+                selected=select(settings.select, n, scores[i]),
+                scores=scores[i],
+                unit=amplitudes[i][1],
+                flags=flags[i] + amplitudes[i][2],
+            )
+            for i, pair in enumerate(originals)
+        ]
+
+    def _restrict(self, pair: Pair, settings: Settings) -> tuple[Pair, list[str]]:
+        """The pair without what the settings forbid to use or cannot be used, and flags that say so."""
+        image, flags = pair.image, []
+        if "image" in settings.use and image is not None:
+            try:
+                check_image(pair, self.survey.image_bands)
+            except InputError:
+                image, flags = None, ["image-unusable"]
+        has_photometry = self._has_photometry(pair, settings)
+        known_z = "redshift" in settings.use and np.isfinite(pair.z)
+        seen = Pair(
+            pair.object_id,
+            ra=pair.ra,
+            dec=pair.dec,
+            z=pair.z if known_z else np.nan,
+            z_err=np.nan_to_num(pair.z_err) if known_z else np.nan,
+            image=image if "image" in settings.use else None,
+            photometry=pair.photometry if has_photometry else None,
+            photometry_ivar=pair.photometry_ivar if has_photometry else None,
+        )
+        return seen, flags
+
+    def _tokens(self, pairs: list[Pair], image_kind: str) -> dict:
+        size, bands = self.model.preset.condition.image_size, len(self.survey.image_bands)
+        images = np.full((len(pairs), bands, size, size), np.nan, np.float32)
+        fluxes = np.zeros((len(pairs), len(self.survey.photometry_bands)), np.float32)
+        ivar = np.zeros_like(fluxes)
+        for i, pair in enumerate(pairs):
+            if pair.image is not None:
+                images[i] = centre(pair.image, size)
+            if pair.photometry is not None:
+                fluxes[i], ivar[i] = pair.photometry, np.nan_to_num(pair.photometry_ivar)
+        tokens = (
+            image_token(images, image_kind)
+            | photometry_token(fluxes, ivar)
+            | redshift_token(np.array([p.z for p in pairs]), np.array([p.z_err for p in pairs]))
+        )
+        return {name: tensor.to(self.device) for name, tensor in tokens.items()}
+
+    def _latents(self, condition, settings: Settings, generators) -> torch.Tensor:
+        """Latent vectors (objects * n, D) that the flow draws given conditions (objects, C)."""
+        repeated = condition.repeat_interleave(settings.n, dim=0)
+        velocity = self.flow
+        if settings.guidance != 1:
+            nothing = self.model.condition.nothing(len(repeated))
+
+            def velocity(x, sigma, c):
+                free = self.flow(x, sigma, nothing)
+                return free + settings.guidance * (self.flow(x, sigma, c) - free)
+
+        shape = (len(repeated), self.model.dimension)
+        x = sample_flow(
+            lambda x, sigma: velocity(x, sigma, repeated),
+            shape,
+            settings.sampler,
+            settings.steps or EVALUATIONS,
+            generators,
+            self.device,
+        )
+        return self.model.normal.inverse(x.float())
+
+    def _amplitude(self, pair: Pair, image_kind: str) -> tuple[float, str, list[str]]:
+        """The r flux in nanomaggies that spectra must have, NaN if unknown, their unit, and flags."""
+        r = self.survey.photometry_bands.index("r")
+        usable = np.arange(len(self.survey.photometry_bands)) == r
+        if pair.photometry is not None and np.nan_to_num(pair.photometry_ivar)[r] > 0:
+            flux, origin = pair.photometry[r], "amplitude-from-photometry"
+        else:
+            fluxes, _, _ = fibre_photometry(replace_photometry(pair), image_kind, self.survey, usable)
+            flux, origin = (np.nan if fluxes is None else fluxes[r]), "amplitude-from-image"
+        if not flux > 0:
+            return np.nan, RELATIVE, ["relative-flux"]
+        return float(flux), PHYSICAL, [origin]
+
+
+def replace_photometry(pair: Pair) -> Pair:
+    """The pair with its image alone."""
+    return Pair(pair.object_id, image=pair.image)
+
+
+def centre(image: np.ndarray, size: int) -> np.ndarray:
+    """Middle `size` x `size` pixels of an image (band, y, x); a smaller one is surrounded by zeros."""
+    out = np.zeros((len(image), size, size), np.float32)
+    spans = []
+    for length in image.shape[1:]:
+        margin = (length - size) // 2
+        low, high = max(margin, 0), min(margin + size, length)
+        spans.append((slice(low, high), slice(low - margin, high - margin)))
+    (from_y, to_y), (from_x, to_x) = spans
+    out[:, to_y, to_x] = image[:, from_y, from_x]
+    return out

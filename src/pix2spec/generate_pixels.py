@@ -1,0 +1,117 @@
+"""Generation with the paper's models: diffusion over the pixels of spectra, given an image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pix2spec.data.augment import scale_image, view
+from pix2spec.data.schema import Pair
+from pix2spec.diffusion import SAMPLERS, sample
+from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
+from pix2spec.errors import InputError
+from pix2spec.generate import Generator, Settings, candidate_generator, check_image, fibre_photometry
+from pix2spec.models.trainable import ContrastiveModel
+from pix2spec.normalise import minmax, robust
+from pix2spec.photometry import fit_amplitude
+from pix2spec.select import select
+
+__all__ = ["PixelGenerator"]
+
+
+@dataclass
+class PixelGenerator(Generator):
+    """The paper's conditional diffusion model and, to choose among its candidates, a contrastive network."""
+
+    selector: ContrastiveModel | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.selector is not None:
+            self.selector.to(self.device).eval()
+
+    @property
+    def default_select(self) -> str:
+        """The paper's choice if there is a contrastive network."""
+        return "all" if self.selector is None else "best"
+
+    @property
+    def default_batch(self) -> int:
+        """One on a CPU, which keeps each result bitwise independent of its neighbours."""
+        return 1 if self.device == "cpu" else 16
+
+    def check(self, pair: Pair, settings: Settings) -> None:
+        """Raise `InputError` if the image of a pair cannot be used, or the settings ask for too much."""
+        if settings.noise != "observed":
+            raise InputError("--noise", "models over pixels know observed spectra only", "leave it out")
+        if settings.sampler not in SAMPLERS:
+            known = ", ".join(SAMPLERS)
+            raise InputError("--sampler", f"{settings.sampler!r} is for factorised models", f"one of {known}")
+        check_image(pair, self.survey.image_bands)
+
+    def _ensembles(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:
+        images = np.stack([p.image for p in pairs])
+        x = self._candidates(images, image_kind, [p.object_id for p in pairs], settings)
+        scores = self._scores(images, image_kind, x)
+        ensembles = []
+        for i, pair in enumerate(pairs):
+            candidates, unit, flags = self._in_flux(pair, image_kind, x[i])
+            ranks = None if scores is None else scores[i]
+            ensembles.append(
+                self._ensemble(
+                    pair,
+                    image_kind,
+                    settings,
+                    candidates=candidates,
+                    selected=select(settings.select, settings.n, ranks),
+                    scores=ranks,
+                    unit=unit,
+                    flags=flags,
+                )
+            )
+        return ensembles
+
+    def _candidates(self, images, image_kind, object_ids, settings) -> np.ndarray:
+        """Scaled candidates (objects, n, L); the condition is encoded once an object."""
+        data, n = self.model.preset.data, settings.n
+        image = view(scale_image(images, image_kind, data.image), data.resize, data.crop, None)
+        context = self.model.encode(image.to(self.device)).repeat_interleave(n, dim=0)
+        sampler = settings.sampler
+        steps = settings.steps or (self.model.preset.diffusion.timesteps if sampler == "ddpm" else 25)
+        x = sample(
+            lambda x, t: self.model.denoiser(x, t, context),
+            (len(context), 1, self.grid.size),
+            self.model.make_scheduler(sampler),
+            steps,
+            [candidate_generator(settings.seed, object_id, k) for object_id in object_ids for k in range(n)],
+            self.device,
+        )
+        return x[:, 0].unflatten(0, (-1, n)).cpu().numpy()
+
+    def _scores(self, images, image_kind, x) -> np.ndarray | None:
+        """Cosine similarity (objects, n) of each candidate with its image."""
+        if self.selector is None:
+            return None
+        data = self.selector.preset.data
+        image = view(scale_image(images, image_kind, data.image), data.resize, data.crop, None)
+        scaled = minmax(x)[0] if data.spectrum == "minmax" else robust(x, np.ones_like(x))[0]
+        candidates = torch.from_numpy(scaled.astype(np.float32))
+        return self.selector.pair.scores(image.to(self.device), candidates.to(self.device)).cpu().numpy()
+
+    def _in_flux(self, pair: Pair, image_kind: str, x: np.ndarray) -> tuple[np.ndarray, str, list[str]]:
+        """Candidates in physical flux where photometry fixes their amplitude, and how it was fixed."""
+        usable = np.isfinite(self.weights).all(0)
+        fluxes, ivar, flags = fibre_photometry(pair, image_kind, self.survey, usable)
+        if fluxes is None:
+            return x, RELATIVE, ["relative-flux"]
+        is_minmax = self.model.preset.data.spectrum == "minmax"
+        offset, scale = fit_amplitude(x, self.weights, fluxes, ivar, fit_offset=is_minmax)
+        failed = ~np.isfinite(scale[:, 0])
+        if is_minmax and failed.any():
+            # The colours disagree so much that the fit wants a negative scale: let -1 be zero flux.
+            _, one = fit_amplitude(x[failed] + 1, self.weights, fluxes, ivar, fit_offset=False)
+            offset[failed], scale[failed] = one, one
+            flags = [*flags, "amplitude-from-one-parameter"]
+        if not np.isfinite(scale).all():
+            return x, RELATIVE, ["relative-flux"]
+        return offset + scale * x, PHYSICAL, flags

@@ -1,0 +1,119 @@
+"""The conditional flow over latent vectors: rectified-flow network, and the latents' own scale."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+__all__ = ["FlowNetwork", "NormalScores", "flow_loss", "logit_normal"]
+
+
+class NormalScores(nn.Module):
+    """Monotone maps that give each latent a standard normal distribution.
+
+    Piecewise linear between the quantiles of the training set, and beyond them with the slope of the
+    outermost tenth. Redshifts, coefficients and line fluxes differ in scale and have heavy tails; after
+    the map the flow has only their dependences to learn.
+    """
+
+    REACH = 3.5  # standard deviations
+
+    def __init__(self, dimension: int, knots: int = 141):
+        super().__init__()
+        self.register_buffer("knots", torch.zeros(dimension, knots))
+        self.register_buffer("scores", torch.linspace(-self.REACH, self.REACH, knots), persistent=False)
+
+    def fit(self, values: torch.Tensor) -> "NormalScores":
+        """Learn from vectors (n, D)."""
+        levels = torch.special.ndtr(self.scores.double())
+        knots = torch.quantile(values.double()[:200_000], levels, dim=0).T
+        least = 1e-5 * (knots[:, -1:] - knots[:, :1]).clamp(min=1e-6)
+        rising = torch.cat([torch.zeros_like(least), (knots.diff(dim=1)).clamp(min=least)], dim=1).cumsum(1)
+        self.knots = (knots[:, :1] + rising).float()
+        return self
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Normal scores (n, D) of vectors (n, D)."""
+        return self._map(values, self.knots, self.scores.expand_as(self.knots))
+
+    def inverse(self, scores: torch.Tensor) -> torch.Tensor:
+        """Vectors (n, D) of normal scores (n, D)."""
+        return self._map(scores, self.scores.expand_as(self.knots), self.knots)
+
+    @staticmethod
+    def _map(x, xs, ys):
+        n = xs.shape[1]
+        high = torch.searchsorted(xs.contiguous(), x.T.contiguous()).clamp(1, n - 1)
+        x0, x1 = xs.gather(1, high - 1), xs.gather(1, high)
+        y0, y1 = ys.gather(1, high - 1), ys.gather(1, high)
+        inside = y0 + (x.T - x0) * (y1 - y0) / (x1 - x0)
+        tail = n // 10
+        low_slope = (ys[:, tail] - ys[:, 0]) / (xs[:, tail] - xs[:, 0])
+        high_slope = (ys[:, -1] - ys[:, -1 - tail]) / (xs[:, -1] - xs[:, -1 - tail])
+        below = ys[:, :1] + (x.T - xs[:, :1]) * low_slope[:, None]
+        above = ys[:, -1:] + (x.T - xs[:, -1:]) * high_slope[:, None]
+        return torch.where(x.T < xs[:, :1], below, torch.where(x.T > xs[:, -1:], above, inside)).T
+
+
+class ResidualBlock(nn.Module):
+    """A layer norm, shifted and scaled by the condition, and two linear maps (as in DiT)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulation = nn.Linear(width, 3 * width)
+        self.layers = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        gain, shift, gate = self.modulation(c).chunk(3, dim=-1)
+        return x + (1 + gate) * self.layers(self.norm(x) * (1 + gain) + shift)
+
+
+class FlowNetwork(nn.Module):
+    """Velocity of the flow from latents to noise: ``(x, sigma, condition) -> noise - latents``.
+
+    Parameters
+    ----------
+    dimension : int
+        Length D of the latent vectors.
+    condition : int
+        Length of the condition vectors.
+    width, depth : int
+        Of the residual network.
+    """
+
+    def __init__(self, dimension: int, condition: int, width: int = 320, depth: int = 5):
+        super().__init__()
+        self.inlet = nn.Linear(dimension, width)
+        self.register_buffer("frequencies", torch.exp(torch.linspace(0, 6, 32)), persistent=False)
+        self.time = nn.Linear(64, width)
+        self.condition = nn.Linear(condition, width)
+        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(depth))
+        self.outlet = nn.Linear(width, dimension)
+        nn.init.zeros_(self.outlet.weight)
+
+    def forward(self, x: torch.Tensor, sigma: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Velocities (B, D) at x (B, D), noise levels sigma (B,) in [0, 1], conditions (B, C)."""
+        angle = sigma[:, None] * self.frequencies
+        c = F.silu(self.condition(condition) + self.time(torch.cat([angle.sin(), angle.cos()], dim=1)))
+        h = self.inlet(x)
+        for block in self.blocks:
+            h = block(h, c)
+        return self.outlet(h)
+
+
+def flow_loss(network, x0, condition, sigma, noise) -> torch.Tensor:
+    """Rectified-flow matching (Liu et al. 2022, arXiv:2209.03003): straight paths from data to noise.
+
+    ``x = (1 - sigma) x0 + sigma noise``, whose velocity in sigma is ``noise - x0``. All (B, ...); sigma (B,).
+    """
+    x = (1 - sigma[:, None]) * x0 + sigma[:, None] * noise
+    return (network(x, sigma, condition) - (noise - x0)).square().mean()
+
+
+def logit_normal(n: int, generator: torch.Generator) -> torch.Tensor:
+    """Noise levels that favour the middle (Esser et al. 2024, arXiv:2403.03206)."""
+    return torch.sigmoid(torch.randn(n, generator=generator) * math.sqrt(1.5))

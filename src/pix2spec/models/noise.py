@@ -1,0 +1,355 @@
+"""The noise of a survey's spectra, learnt from them: what turns noise-free spectra into observed ones."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pix2spec.errors import InputError
+
+__all__ = ["NoiseModel"]
+
+MOST = 4000  # spectra that a fit looks at: more would change nothing that can be seen
+PER_FACTOR = 20  # spectra that it takes to learn one factor
+ROUNDS = 16  # of the fit of patterns; the law takes half as many
+SPIKE = 6.0  # sigma
+WIDTH = 5  # pixels of a spike
+MOST_SPIKES = 3  # per spectrum; more of them are a bad clean spectrum, not cosmic rays
+FAINTEST = 1e-2  # median flux, 1e-17 erg/s/cm2/A, below which the brightness says nothing
+
+
+class NoiseModel(nn.Module):
+    """Inverse variance and noise of a survey's spectra as functions of wavelength and flux.
+
+    Noise is the sum of white Gaussian noise, of patterns that do not depend on the galaxy (residuals of
+    the sky) and patterns that are proportional to its flux (calibration, telluric absorption), and of
+    spikes (cosmic rays). Everything is in 1e-17 erg/s/cm2/A, and every attribute below is a buffer.
+
+    Parameters
+    ----------
+    size : int
+        Pixels of a spectrum, L.
+    factors : int
+        Patterns; half of them, or one more, are additive and the others relative.
+    bank : int
+        Observed sets of conditions and amplitudes of the patterns, from which samples draw.
+    spikes : int
+        Observed spikes, from which samples draw.
+
+    Attributes
+    ----------
+    law : Tensor (4, L)
+        Variance for a unit of `regressors`.
+    white : Tensor (L,)
+        True variance of white noise over that of the law's first two terms.
+    patterns : Tensor (factors, L)
+        Additive ones first. Relative ones are fractions of the flux.
+    bank : Tensor (bank, 3 + factors)
+        Logarithm of the median flux, ascending; logarithm of the conditions, less its trend with
+        brightness; relative level of white noise; and amplitudes of the patterns. Rows are drawn whole,
+        so that heavy tails and correlations stay.
+    trend : Tensor (2,)
+        Intercept and slope of the logarithm of the conditions over that of the median flux.
+    memory : Tensor ()
+        Share of the next pixel's white noise in a pixel's, as resampling leaves it.
+    snippets : Tensor (spikes, 5)
+        Noise around spikes, in units of the white noise.
+    rate : Tensor ()
+        Mean number of spikes in a spectrum.
+    """
+
+    def __init__(self, size: int, factors: int = 12, bank: int = 1024, spikes: int = 512):
+        super().__init__()
+        self.additive = (factors + 1) // 2
+        self.register_buffer("law", torch.ones(4, size))
+        self.register_buffer("white", torch.ones(size))
+        self.register_buffer("patterns", torch.zeros(factors, size))
+        self.register_buffer("bank", torch.zeros(bank, 3 + factors))
+        self.register_buffer("trend", torch.zeros(2))
+        self.register_buffer("memory", torch.zeros(()))
+        self.register_buffer("snippets", torch.zeros(spikes, WIDTH))
+        self.register_buffer("rate", torch.zeros(()))
+
+    def variance(self, clean: Tensor, conditions: Tensor) -> Tensor:
+        """Variance (B, L) that the survey would state.
+
+        Parameters
+        ----------
+        clean : Tensor (B, L)
+            Noise-free flux.
+        conditions : Tensor (B,)
+            Logarithm of the random variance relative to a typical exposure's.
+        """
+        terms = regressors(clean, conditions)
+        return sum(coefficient * term for coefficient, term in zip(self.law, terms))
+
+    def sample(self, clean: Tensor, generators: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
+        """Noise to add to noise-free spectra, and its inverse variance; both (B, L).
+
+        Each row depends on its own clean spectrum and generator alone, not on the batch: even matrix
+        products over rows would round differently, hence the loop.
+
+        Parameters
+        ----------
+        clean : Tensor (B, L)
+            Noise-free flux.
+        generators : sequence of torch.Generator
+            One for each row, on the CPU.
+        """
+        rows = [self._sample(row, generator) for row, generator in zip(clean, generators, strict=True)]
+        noise, ivar = (torch.stack(tensors) for tensors in zip(*rows))
+        return noise, ivar
+
+    def _sample(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        bright = brightness(clean)
+        # Some residuals grow with brightness in their own way: draw among the quarter that is nearest.
+        among = max(1, len(self.bank) // 4)
+        first = int(torch.searchsorted(self.bank[:, 0].contiguous(), bright)) - among // 2
+        first = min(max(first, 0), len(self.bank) - among)
+        row = self.bank[first + torch.randint(among, (), generator=generator)]
+        conditions = row[1:2] + self.trend[0] + self.trend[1] * bright
+        terms = regressors(clean[None], conditions)
+        z = torch.randn(len(clean) + 1, generator=generator).to(clean.device)
+        z = (z[:-1] + self.memory * z[1:]) / (1 + self.memory**2).sqrt()
+        for _ in range(int(torch.poisson(self.rate.cpu(), generator=generator))):
+            start = int(torch.randint(len(clean) - WIDTH + 1, (), generator=generator))
+            spike = torch.randint(len(self.snippets), (), generator=generator)
+            z[start : start + WIDTH] = self.snippets[spike]  # it has its own white noise
+        shapes = row[3:, None] * self.patterns
+        noise = z * (row[2] * self.white * self._random(terms)[0]).sqrt()
+        noise = noise + shapes[: self.additive].sum(0) + clean * shapes[self.additive :].sum(0)
+        return noise, 1 / self.variance(clean[None], conditions)[0]
+
+    def _random(self, terms) -> Tensor:
+        """The part of the variance that scales with conditions: the photons'."""
+        return self.law[0] * terms[0] + self.law[1] * terms[1]
+
+    @classmethod
+    def fit(
+        cls,
+        flux: np.ndarray,
+        ivar: np.ndarray,
+        clean: np.ndarray,
+        factors: int = 12,
+        bank: int = 1024,
+        spikes: int = 512,
+        seed: int = 0,
+    ) -> "NoiseModel":
+        """Learn the noise of spectra whose noise-free flux is known, or well estimated.
+
+        Parameters
+        ----------
+        flux, ivar, clean : arrays (n, L)
+            Observed flux, its inverse variance (0 where missing), and noise-free flux.
+        factors, bank, spikes : int
+            See the class.
+        seed : int
+            Of which spectra enter, if there are many, and of the draws that fill the bank.
+        """
+        model = cls(flux.shape[1], factors, bank, spikes)
+        rng = torch.Generator().manual_seed(seed)
+        chosen = np.flatnonzero(((ivar > 0) & np.isfinite(flux) & np.isfinite(clean)).any(1))
+        if not len(chosen):
+            raise InputError("ivar", "no spectrum has a valid pixel")
+        chosen = chosen[torch.randperm(len(chosen), generator=rng)[:MOST].sort().values.numpy()]
+        flux, ivar, clean = (torch.as_tensor(np.asarray(a[chosen], np.float32)) for a in (flux, ivar, clean))
+        good = (ivar > 0) & flux.isfinite() & clean.isfinite()
+        bright = brightness(clean.where(good, torch.nan))
+        clean = clean.where(good, 0)
+        conditions = model._fit_law((1 / ivar).where(good, 0), clean, good)
+        level, amplitudes = model._fit_patterns((flux - clean).where(good, 0), clean, good, conditions, rng)
+
+        centred = bright - bright.mean()
+        slope = (centred * conditions).mean() / centred.square().mean().clamp(min=1e-6)
+        model.trend.copy_(torch.stack([conditions.mean() - slope * bright.mean(), slope]))
+        rest = conditions - model.trend[0] - model.trend[1] * bright
+        rows = _some(len(rest), bank, rng)
+        rows = rows[bright[rows].argsort()]
+        model.bank.copy_(torch.cat([bright[:, None], rest[:, None], level, amplitudes], 1)[rows])
+        return model
+
+    def _fit_law(self, variance: Tensor, clean: Tensor, good: Tensor) -> Tensor:
+        """Fit `law` to variances; returns the spectra's conditions (n,), whose median is 0."""
+        some = slice(0, MOST // 2)  # the law has four numbers a pixel: half the spectra are plenty
+        typical = variance[some].where(good[some], torch.nan).nanmedian(0).values
+        typical = typical.where(typical.isfinite(), typical.nanmedian())
+        self.law.copy_(typical * torch.tensor([1.0, 0.1, 0, 0])[:, None])
+        conditions = variance.new_zeros(len(variance))
+        for turn in range(ROUNDS // 2):
+            terms = torch.stack(torch.broadcast_tensors(*regressors(clean[some], conditions[some])), -1)
+            guess = (terms * self.law.T).sum(-1) if turn else variance[some].where(good[some], 1)
+            # Relative errors count; those beyond some 10 % ever less: pixels get lost in some exposures.
+            error = (variance[some] / guess - 1).where(good[some], 0)
+            weight = good[some] / (guess**2 * (1 + (error / 0.1) ** 2))
+            x = (terms * weight.sqrt()[..., None]).transpose(0, 1)
+            y = (variance[some] * weight.sqrt()).T[..., None]
+            normal, product = x.mT @ x, (x.mT @ y)[..., 0]
+            # Without conditions, the terms that do not scale with them would take their part at once.
+            free = slice(4 if turn else 2)
+            self.law[free] = _nonnegative(normal[:, free, free], product[:, free], self.law.T[:, free]).T
+            self.law[0].clamp_(min=1e-2 * typical)  # no spectrum is free of noise, whatever its flux
+            conditions = self._conditions(variance, clean, good)
+        return conditions
+
+    def _conditions(self, variance: Tensor, clean: Tensor, good: Tensor) -> Tensor:
+        skip = slice(None, None, _stride(clean))
+        law, clean = self.law[:, skip], clean[:, skip]
+        one, linear, constant, square = regressors(clean, clean.new_zeros(len(clean)))
+        stated = variance[:, skip]
+        photons = torch.maximum(stated - law[2] * constant - law[3] * square, 0.1 * stated)
+        ratio = photons / (law[0] * one + law[1] * linear)
+        conditions = ratio.where(good[:, skip], torch.nan).nanmedian(1).values.log().nan_to_num()
+        return conditions - conditions.median()
+
+    def _fit_patterns(self, residual, clean, good, conditions, rng) -> tuple[Tensor, Tensor]:
+        """Fit all but `law` and `trend`; returns levels of white noise (n, 1) and amplitudes (n, factors).
+
+        Maximum likelihood by expectation maximisation, as in factor analysis: unlike principal components
+        it knows the white noise of every pixel and does not mistake it for amplitudes.
+        """
+        base = self._random(regressors(clean, conditions))
+        self._start_patterns((residual / base.sqrt()).clamp(-SPIKE, SPIKE), clean, base, rng)
+        left, level = residual, residual.new_ones(len(residual), 1)
+        for turn in range(ROUNDS):
+            if turn % 8 == 0:  # what patterns explain is no spike
+                sigma = (base * level * self.white).sqrt()
+                used = good & ~_widen(left.abs() > SPIKE * sigma)
+            weights = [used / (base * level * self.white)]
+            weights += [weights[0] * clean, weights[0] * clean**2]
+            mean, covariance = self._amplitudes(residual, weights)
+            weights = [weight.T for weight in weights]
+            normal = self._outer(weights, covariance.float() + mean[:, :, None] * mean[:, None])
+            # A thousandth of the data as a prior: patterns are zero where no spectrum is valid.
+            normal += torch.diag_embed(1e-3 * normal.diagonal(0, 1, 2).mean(0))
+            product = self._inner(weights, residual.T, mean)
+            self.patterns.copy_(torch.linalg.solve(normal, product).T)
+            chi2 = (weights[0] * residual.T**2).sum(1) - (self.patterns.T * product).sum(1)
+            count = used.sum(0)
+            average = (chi2 / count.clamp(min=1)).median()
+            # A few spectra's worth of the typical pixel steady the others.
+            self.white *= ((chi2 + 10 * average) / (count + 10)).clamp(min=1e-3)
+            left = residual - self._patterned(mean, clean)
+            # Squares are clipped at 3 sigma, as ends of emission lines and the like are no white noise.
+            square = (weights[0].T * left**2).clamp(max=9).sum(1, keepdim=True)
+            pixels = used.sum(1, keepdim=True)
+            level = (level * square / pixels.clamp(min=1)).where(pixels > pixels.max() / 10, level)
+            level = (level / level.median()).clamp(0.25, 4)
+        scaled = left / (base * level * self.white).sqrt()
+        self._collect_spikes(scaled, good, rng)
+        self._fit_memory(scaled.where(used, 0))
+        # Draws from the posterior, not its means: these have the variance that amplitudes really have.
+        mean, covariance = self._amplitudes(residual, [weight.T for weight in weights])
+        draws = torch.randn(*mean.shape, 1, generator=rng)
+        return level, mean + (torch.linalg.cholesky(covariance).float() @ draws)[..., 0]
+
+    def _start_patterns(self, scaled, clean, base, rng) -> None:
+        """Principal components of faint spectra's residuals, and of bright ones'."""
+        used = min(len(self.patterns), len(clean) // PER_FACTOR)  # the others stay zero
+        order = clean.median(1).values.argsort()
+        faint, bright = order[: len(order) // 2], order[len(order) // 2 :]
+        add, rel = (self.patterns[part] for part in self._parts())
+        sigma = base.mean(0).sqrt()
+        if start := min(len(add), (used + 1) // 2):
+            add[:start] = _components(scaled[faint], start, rng) * sigma
+        if start := min(len(rel), used // 2):
+            rel[:start] = _components(scaled[bright], start, rng) * sigma / clean[bright].mean()
+
+    def _collect_spikes(self, scaled: Tensor, good: Tensor, rng) -> None:
+        size, edge = scaled.shape[1], WIDTH // 2
+        height = scaled.abs() * good
+        peak = (height > SPIKE) & (height >= F.max_pool1d(height, WIDTH, 1, edge))
+        peak &= ~_widen(~good)
+        peak[:, :edge] = peak[:, size - edge :] = False
+        peak &= peak.sum(1, keepdim=True) <= MOST_SPIKES
+        row, column = peak.nonzero(as_tuple=True)
+        if len(row) and len(self.snippets):
+            self.rate.fill_(len(row) / len(scaled))
+            some = _some(len(row), len(self.snippets), rng)
+            self.snippets.copy_(scaled[row[some, None], column[some, None] + torch.arange(-edge, edge + 1)])
+
+    def _fit_memory(self, scaled: Tensor) -> None:
+        """From the correlation of neighbours; what next but one have in common is no resampling."""
+        one, two = ((scaled[:, lag:] * scaled[:, :-lag]).sum(1) for lag in (1, 2))
+        rho = ((one - two) / scaled.square().sum(1)).nanmedian().clamp(-0.45, 0.45)
+        self.memory.copy_(2 * rho / (1 + (1 - 4 * rho**2).sqrt()))
+
+    def _parts(self) -> tuple[slice, slice]:
+        return slice(0, self.additive), slice(self.additive, None)
+
+    def _patterned(self, amplitudes: Tensor, clean: Tensor) -> Tensor:
+        """Noise (n, L) that the patterns make."""
+        add, rel = (amplitudes[:, part] @ self.patterns[part] for part in self._parts())
+        return add + clean * rel
+
+    def _amplitudes(self, residual: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Posterior mean (n, K) and covariance (n, K, K) of amplitudes that are N(0, 1) a priori."""
+        shapes = self.patterns.T
+        precision = self._outer(weights, shapes[:, :, None] * shapes[:, None])
+        # Bright spectra determine some amplitudes 1e6 times as well as others: too much for 32 bits.
+        precision = (precision + precision.mT).double() / 2 + torch.eye(len(self.patterns))
+        covariance = torch.linalg.inv(precision)
+        product = self._inner(weights, residual, shapes).double()
+        return (covariance @ product[..., None])[..., 0].float(), covariance
+
+    def _inner(self, weights, residual, values) -> Tensor:
+        """Sum over pixels or spectra m of weight (r, m) x residual (r, m) x values (m, K): (r, K).
+
+        A relative pattern comes with a factor of the clean flux: `weights` hold its powers 0, 1, 2.
+        """
+        return torch.cat(
+            [(weights[p] * residual) @ values[:, part] for p, part in enumerate(self._parts())], 1
+        )
+
+    def _outer(self, weights, values) -> Tensor:
+        """Like `_inner`, of values (m, K, K): (r, K, K)."""
+        rows = []
+        for p, part in enumerate(self._parts()):
+            blocks = [(weights[p + q], values[:, part, other]) for q, other in enumerate(self._parts())]
+            rows.append(torch.cat([(w @ v.flatten(1)).unflatten(1, v.shape[1:]) for w, v in blocks], 2))
+        return torch.cat(rows, 1)
+
+
+def regressors(clean: Tensor, conditions: Tensor) -> tuple[Tensor, ...]:
+    """What the variance is a sum of: photons of sky and source, read-out, and calibration errors."""
+    scale = conditions.exp()[:, None].expand_as(clean)
+    return scale, scale * clean.clamp(min=0), torch.ones_like(clean), clean**2
+
+
+def brightness(clean: Tensor) -> Tensor:
+    """Logarithm of the median flux over pixels that are not NaN."""
+    return clean.nanmedian(-1).values.clamp(min=FAINTEST).log()
+
+
+def _nonnegative(normal: Tensor, product: Tensor, start: Tensor) -> Tensor:
+    """Least squares (L, k) with coefficients >= 0 of normal equations (L, k, k), by coordinate descent."""
+    x = start.clone()
+    for _ in range(100):
+        for k in range(x.shape[1]):
+            own = normal[:, k, k]
+            step = (product[:, k] - (normal[:, k] * x).sum(1)) / own.clamp(min=1e-30)
+            x[:, k] = (x[:, k] + step.where(own > 0, 0)).clamp(min=0)
+    return x
+
+
+def _components(x: Tensor, k: int, rng) -> Tensor:
+    """The first k principal components (k, L) of (n, L), of the variance that they have, roughly."""
+    basis = torch.randn(x.shape[1], k, generator=rng)
+    for _ in range(6):
+        basis = torch.linalg.qr(x.T @ (x @ basis)).Q
+    return ((x @ basis).square().mean(0).sqrt() * basis).T
+
+
+def _stride(spectra: Tensor) -> int:
+    """Which pixels enter a median over a spectrum: it needs no more than a thousand."""
+    return max(1, spectra.shape[1] // 900)
+
+
+def _widen(mask: Tensor) -> Tensor:
+    return F.max_pool1d(mask.float(), WIDTH, 1, WIDTH // 2) > 0
+
+
+def _some(have: int, want: int, rng) -> Tensor:
+    """`want` of the numbers 0 to have - 1, each as often as any other, give or take one."""
+    return torch.cat([torch.randperm(have, generator=rng) for _ in range(-(-want // have))])[:want]
