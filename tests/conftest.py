@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import settings
 
-from tiny import tiny_preset, write_tiny_dataset
+from tiny import tiny_factorised_preset, tiny_preset, write_tiny_dataset, write_tiny_survey
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
@@ -36,3 +36,18 @@ def tiny_selector(tiny_data, tmp_path_factory):
     return train(
         tiny_preset("paper-contrastive-small"), tiny_data, tmp_path_factory.mktemp("runs") / "select"
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_survey(tmp_path_factory):
+    """Dataset of simulated galaxies, with noise-free spectra."""
+    return write_tiny_survey(tmp_path_factory.mktemp("tiny") / "survey")
+
+
+@pytest.fixture(scope="session")
+def tiny_factorised_run(tiny_survey, tmp_path_factory):
+    """Run folder of a factorised model that trained for six steps."""
+    from pix2spec.train import train
+
+    out = tmp_path_factory.mktemp("runs") / "factorised"
+    return train(tiny_factorised_preset(), tiny_survey, out, progress=False)

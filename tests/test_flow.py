@@ -194,6 +194,15 @@ def test_a_latent_that_is_always_the_same_stays_finite(value):
     assert (back - value).abs().max() < 1e-3 * max(1, abs(value))
 
 
+def test_values_beyond_a_crowded_end_keep_scores_in_reach():
+    # Shows a weakness of NormalScores._map: where few values end in a crowd, the slope beyond is steep.
+    values = torch.cat([torch.linspace(-2, 2, 95), torch.tensor([3.0, 3.0001])])[:, None]
+    normal = NormalScores(1).fit(values)
+    score = normal(torch.tensor([[4.0]]))
+    assert 3.5 < score.item() < 10
+    assert normal.inverse(score).item() == pytest.approx(4, abs=1e-3)
+
+
 def test_scores_depend_on_their_own_latent_alone(normal):
     values = skewed(50, seed=4)
     changed = values.clone()

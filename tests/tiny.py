@@ -5,6 +5,7 @@ import numpy as np
 from pix2spec.config import load_preset
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.grid import SpectralGrid
 
 GRID = SpectralGrid(3.59, 1.8e-3, 200)
@@ -16,6 +17,30 @@ TINY = (
     "train.validate_every=4",
     "train.checkpoint_every=3",
 )
+
+TINY_FACTORISED = (
+    "basis.components=6",
+    "basis.iterations=5",
+    "basis.spectra=256",
+    "condition.channels=[8,8,8]",
+    "condition.blocks=1",
+    "condition.width=32",
+    "flow.width=32",
+    "flow.depth=2",
+    "flow.draws=2",
+    "ranker.channels=[4,4,4,8]",
+    "ranker.latent=8",
+    "ranker.batch=16",
+    "train.steps=6",
+    "train.batch_size=16",
+    "train.validation_size=16",
+    "train.validate_every=4",
+    "train.checkpoint_every=3",
+)
+
+
+def tiny_factorised_preset(*overrides):
+    return load_preset("default", (*TINY_FACTORISED, *overrides))
 
 
 def tiny_preset(name="paper-concat-small", *overrides):
@@ -47,4 +72,18 @@ def tiny_pair(i: int, grid=GRID, with_photometry=True) -> Pair:
 
 def write_tiny_dataset(path, n=200, grid=GRID, **kwargs):
     write_dataset(path, (tiny_pair(i, grid, **kwargs) for i in range(n)), DatasetInfo(grid=grid))
+    return path
+
+
+def write_tiny_survey(path, n=320, seed=5, grid=None, truth=True, change=lambda pair: pair):
+    """Simulated galaxies, with or without noise-free spectra; `change` may spoil some."""
+    survey = SimulatedSurvey(seed, *([grid] if grid else []))
+
+    def pairs():
+        for pair in survey.pairs(n):
+            pair.truth = {"true_flux": pair.truth["true_flux"]} if truth else {}
+            yield change(pair)
+
+    columns = {"true_flux": survey.grid.size} if truth else {}
+    write_dataset(path, pairs(), DatasetInfo(grid=survey.grid, truth=columns))
     return path

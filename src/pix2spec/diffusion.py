@@ -6,6 +6,7 @@ which network, or which family of model, they serve.
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from diffusers import (
     DDPMScheduler,
@@ -166,7 +167,9 @@ def sample_flow(
         scheduler, evaluations = FlowMatchHeunDiscreteScheduler(), (evaluations + 1) // 2
     else:
         scheduler = FlowMatchEulerDiscreteScheduler()
-    scheduler.set_timesteps(evaluations, device=device)
+    # Left to itself, diffusers spends Euler's last step between sigma = 0.001 and 0.
+    levels = {"sigmas": np.linspace(1, 1 / evaluations, evaluations)} if sampler == "euler" else {}
+    scheduler.set_timesteps(evaluations, device=device, **levels)
     x = torch.stack([torch.randn(shape[1:], generator=g) for g in generators]).to(device)
     for t in scheduler.timesteps:
         sigma = (t / scheduler.config.num_train_timesteps).float().expand(shape[0])

@@ -303,7 +303,9 @@ def fibre_photometry(pair: Pair, image_kind: str, survey, usable: np.ndarray):
     fibre = aperture_weights(pair.image.shape[1:], survey.pixel_scale, survey.fibre_diameter)
     for band, plane in zip(survey.image_bands, pair.image):
         fluxes[survey.photometry_bands.index(band)] = (plane * fibre).sum()
-    ivar = np.where(fluxes > 0, 1 / np.square(0.05 * fluxes), 0.0)  # as good as one aperture in one seeing
+    bright = fluxes > 0
+    error = 0.05 * np.where(bright, fluxes, 1)  # as good as one aperture in one seeing
+    ivar = np.where(bright, 1 / np.square(error), 0.0)
     return fluxes, np.nan_to_num(ivar), ["amplitude-from-image"]
 
 

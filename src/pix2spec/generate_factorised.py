@@ -10,7 +10,7 @@ from pix2spec.diffusion import FLOW_SAMPLERS, sample_flow
 from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
 from pix2spec.errors import InputError
 from pix2spec.generate import Generator, Settings, candidate_generator, check_image, fibre_photometry
-from pix2spec.models.conditions import image_token, photometry_token, redshift_token
+from pix2spec.models.conditions import centre, image_token, photometry_token, redshift_token
 from pix2spec.select import select
 
 __all__ = ["FactorisedGenerator"]
@@ -46,8 +46,10 @@ class FactorisedGenerator(Generator):
             raise InputError(
                 "--sampler", f"{settings.sampler!r} is for models over pixels", f"one of {known}"
             )
-        if "redshift" in settings.use and pair.z > self.model.basis.z_max:
-            reach = f"beyond the model's {self.model.basis.z_max}"
+        if "redshift" in settings.use and not (
+            np.isnan(pair.z) or -0.001 <= pair.z <= self.model.basis.z_max
+        ):
+            reach = f"beyond the model's range, 0 to {self.model.basis.z_max}"
             raise InputError(pair.object_id, f"its redshift {pair.z:.3f} is {reach}")
         if self._has_photometry(pair, settings) or ("redshift" in settings.use and np.isfinite(pair.z)):
             return
@@ -158,7 +160,8 @@ class FactorisedGenerator(Generator):
         """The r flux in nanomaggies that spectra must have, NaN if unknown, their unit, and flags."""
         r = self.survey.photometry_bands.index("r")
         usable = np.arange(len(self.survey.photometry_bands)) == r
-        if pair.photometry is not None and np.nan_to_num(pair.photometry_ivar)[r] > 0:
+        known = pair.photometry is not None and np.isfinite(pair.photometry[r])
+        if known and np.nan_to_num(pair.photometry_ivar)[r] > 0:
             flux, origin = pair.photometry[r], "amplitude-from-photometry"
         else:
             fluxes, _, _ = fibre_photometry(replace_photometry(pair), image_kind, self.survey, usable)
@@ -171,16 +174,3 @@ class FactorisedGenerator(Generator):
 def replace_photometry(pair: Pair) -> Pair:
     """The pair with its image alone."""
     return Pair(pair.object_id, image=pair.image)
-
-
-def centre(image: np.ndarray, size: int) -> np.ndarray:
-    """Middle `size` x `size` pixels of an image (band, y, x); a smaller one is surrounded by zeros."""
-    out = np.zeros((len(image), size, size), np.float32)
-    spans = []
-    for length in image.shape[1:]:
-        margin = (length - size) // 2
-        low, high = max(margin, 0), min(margin + size, length)
-        spans.append((slice(low, high), slice(low - margin, high - margin)))
-    (from_y, to_y), (from_x, to_x) = spans
-    out[:, to_y, to_x] = image[:, from_y, from_x]
-    return out

@@ -27,7 +27,9 @@ from pix2spec.data.simulate.survey import BLOCK, SimulatedSurvey
 from pix2spec.errors import InputError
 from pix2spec.files import track, write_atomically
 from pix2spec.grid import SpectralGrid
+from pix2spec.models.conditions import centre
 from pix2spec.models.factorised import FactorisedModel
+from pix2spec.survey import Survey
 
 __all__ = ["Prepared", "Simulation", "prepare"]
 
@@ -65,7 +67,11 @@ class Prepared:
         facts = json.loads((folder / "info.json").read_text())
         self.path, self.provenance = folder, facts
         self.info = DatasetInfo(
-            image_kind=facts["image_kind"], provenance=facts["data"], grid=SpectralGrid(**facts["grid"])
+            grid=SpectralGrid(**facts["grid"]),
+            survey=Survey.from_dict(facts["survey"]),
+            image_kind=facts["image_kind"],
+            image_size=facts["image_size"],
+            provenance=facts["data"],
         )
         with np.load(folder / "columns.npz", allow_pickle=False) as stored:
             chosen = np.isin(stored["split"], splits)
@@ -103,6 +109,7 @@ def prepare(
         model = _foundation(preset, source, init, progress)
         facts = _write(model, source, out, progress)
         facts |= {"data": source.info.provenance, "grid": model.grid.as_dict()}
+        facts |= {"survey": model.survey.as_dict(), "image_size": preset.condition.image_size}
         facts |= {"image_kind": source.info.image_kind or "linear", "name": str(data)}
         save_file(_foundation_state(model), out / "foundation.safetensors")
         write_atomically(out / "info.json", lambda p: p.write_text(json.dumps(facts, indent=2)))
@@ -115,9 +122,10 @@ def prepare(
 
 def load_foundation(model: FactorisedModel, folder: Path) -> None:
     """Give `model` the basis, noise model and latent scale of a prepared training set."""
-    missing, unexpected = model.load_state_dict(load_file(folder / "foundation.safetensors"), strict=False)
-    if unexpected or any(name.startswith(FOUNDATION) for name in missing):
+    stored, own = load_file(folder / "foundation.safetensors"), _foundation_state(model)
+    if {k: v.shape for k, v in stored.items()} != {k: v.shape for k, v in own.items()}:
         raise InputError(folder, "it was prepared for another preset", "use another --out")
+    model.load_state_dict(stored, strict=False)
 
 
 def _foundation_state(model) -> dict:
@@ -128,7 +136,7 @@ def _foundation(preset, source, init, progress: bool) -> FactorisedModel:
     """A model whose basis, noise model and latent scale fit some of the source's spectra."""
     info, size = source.info, preset.basis.spectra
     model = FactorisedModel(preset, info.grid, info.survey)
-    flux, ivar, clean, z, grid = _sample(source, size, preset.basis.z_max)
+    flux, ivar, clean, z, grid = _sample(source, size, preset.basis.z_max, progress)
     if init is not None:
         model.load_state_dict(init.state_dict())
     spectra = (flux, floor_errors(flux, ivar)) if clean is None else (clean, None)
@@ -163,14 +171,14 @@ def _usable(batch: dict, z_max: float) -> np.ndarray:
     return in_reach & (seen.mean(1) > 0.5)
 
 
-def _sample(source, size: int, z_max: float):
+def _sample(source, size: int, z_max: float, progress: bool = True):
     """Up to `size` spectra to fit to: flux, ivar, noise-free flux or None, redshift, grid."""
     if isinstance(source, Simulation):
         survey = SimulatedSurvey(source.seed, source.grid)
         kept = ("flux", "ivar", "true_flux", "z")
         blocks = survey.blocks(min(size, source.n), 0)
         total = -(-min(size, source.n) // BLOCK)
-        parts = [{k: b[k] for k in kept} for b in track(blocks, "simulating", True, total)]
+        parts = [{k: b[k] for k in kept} for b in track(blocks, "simulating", progress, total)]
         batch = {k: np.concatenate([p[k] for p in parts]) for k in kept}
         grid = source.grid
     else:
@@ -199,10 +207,12 @@ def _write(model: FactorisedModel, source, out: Path, progress: bool) -> dict:
     n = source.n if isinstance(source, Simulation) else len(source)
     images, columns, written = None, [], 0
     if source.info.image_kind:
-        images = np.lib.format.open_memmap(
-            out / "image.npy", mode="w+", dtype=np.float16, shape=(n, *source.info.image_shape)
-        )
+        size = model.preset.condition.image_size
+        shape = (n, len(source.info.survey.image_bands), size, size)
+        images = np.lib.format.open_memmap(out / "image.npy", mode="w+", dtype=np.float16, shape=shape)
     for part in track(_parts(model, source), "preparing", progress, -(-n // CHUNK)):
+        if part is None:
+            continue
         image = part.pop("image")
         if images is not None:
             images[written : written + len(image)] = image
@@ -272,10 +282,18 @@ def _simulated_part(start: int) -> dict:
     return _encode(_worker["model"], batch, source.grid)
 
 
+def _cutouts(model: FactorisedModel, image: np.ndarray) -> np.ndarray:
+    """Images (n, band, y, x) of the size that the model sees, zero where there are none."""
+    image = centre(np.nan_to_num(image), model.preset.condition.image_size)
+    return image.astype(np.float16)
+
+
 @torch.no_grad()
-def _encode(model: FactorisedModel, batch: dict, grid: SpectralGrid) -> dict:
-    """Columns of the usable pairs of a batch."""
+def _encode(model: FactorisedModel, batch: dict, grid: SpectralGrid) -> dict | None:
+    """Columns of the usable pairs of a batch; None if there are none."""
     keep = _usable(batch, model.basis.z_max)
+    if not keep.any():
+        return None
     batch = {k: v[keep] for k, v in batch.items()}
     z = batch["z"].astype(float)
     if "true_flux" in batch:
@@ -290,5 +308,5 @@ def _encode(model: FactorisedModel, batch: dict, grid: SpectralGrid) -> dict:
         "photometry": batch["photometry"],
         "photometry_ivar": batch["photometry_ivar"],
         "split": np.array([split_of(str(g)) for g in batch["group_id"]]),
-        "image": np.nan_to_num(batch["image"]).astype(np.float16) if "image" in batch else z,
+        "image": _cutouts(model, batch["image"]) if "image" in batch else z,
     }

@@ -188,7 +188,7 @@ class RestFrameBasis(nn.Module):
             (scale * unit[:, None]).numpy(),
             values.float().numpy(),
             width.float().numpy(),
-            chi2[torch.arange(n), best].numpy(),
+            chi2[torch.arange(n), best].numpy() * (CLEAN if clean else 1),
         )
 
     def residual(self, flux, ivar, z, grid: SpectralGrid):
@@ -310,8 +310,10 @@ class RestFrameBasis(nn.Module):
         second = h[:, :, None] * h[:, None, :] + (covariance[:, :k, :k] / scale[..., None] ** 2).float()
         gram = (weight.T @ second.flatten(1)).double().unflatten(1, (k, k))
         right = ((residual * weight).T @ h).double()
-        ridge = (refine + 1e-3) * torch.eye(k, dtype=torch.float64)
-        solved = torch.linalg.solve(gram + ridge, (right + (refine + 1e-3) * pull.T)[..., None])[..., 0]
+        if not refine:  # pixels that few spectra reach must not run away
+            pull = torch.cat([self.mean[None].double(), torch.zeros_like(pull[1:])])
+        ridge = (refine or 0.3) * torch.diag(second.double().mean(0).diagonal())  # like so many spectra
+        solved = torch.linalg.solve(gram + ridge, (right + pull.T @ ridge)[..., None])[..., 0]
         self.mean, self.components = solved[:, 0].float(), solved[:, 1:].T.float().contiguous()
         if not refine:
             self._orthogonalise(h[:, 1:])
@@ -352,13 +354,13 @@ def normalise(x, weight, window, clean: bool, return_unit: bool = False):
     return (x, weight, unit) if return_unit else (x, weight)
 
 
-def fourier_shift(flux: torch.Tensor, shift: torch.Tensor, edge: int = 64) -> torch.Tensor:
+def fourier_shift(flux: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     """Resample spectra (n, L) so that pixel i shows what was at i - shift, |shift| < 1."""
-    padded = torch.nn.functional.pad(flux[:, None].double(), (edge, edge), mode="reflect")[:, 0]
+    padded = torch.cat([flux, flux.flip(1)], 1).double()  # periodic without a jump, which would ring
     frequency = torch.fft.rfftfreq(padded.shape[1], dtype=torch.float64)
     phase = torch.exp(-2j * torch.pi * shift[:, None] * frequency)
     moved = torch.fft.irfft(torch.fft.rfft(padded) * phase, n=padded.shape[1])
-    return moved[:, edge:-edge].float()
+    return moved[:, : flux.shape[1]].float()
 
 
 def cubic_weights(u: torch.Tensor) -> torch.Tensor:

@@ -14,11 +14,24 @@ from pix2spec.normalise import from_lupton_rgb, lupton_rgb
 from pix2spec.photometry import aperture_weights
 from pix2spec.survey import Survey
 
-__all__ = ["ConditionNetwork", "drop_tokens", "image_token", "photometry_token", "redshift_token"]
+__all__ = ["ConditionNetwork", "centre", "drop_tokens", "image_token", "photometry_token", "redshift_token"]
 
 RADII = (0.8, 1.5, 2.4, 4.0, 6.5, 10.0)  # arcsec; the second is SDSS's fibre
 SOFTENING = 0.3  # nanomaggies: near the noise of an aperture sum
 TOKENS = ("image", "photometry", "redshift")
+
+
+def centre(image: np.ndarray, size: int) -> np.ndarray:
+    """Middle `size` x `size` pixels of images (..., y, x); smaller ones are surrounded by zeros."""
+    out = np.zeros((*image.shape[:-2], size, size), np.float32)
+    spans = []
+    for length in image.shape[-2:]:
+        margin = (length - size) // 2
+        low, high = max(margin, 0), min(margin + size, length)
+        spans.append((slice(low, high), slice(low - margin, high - margin)))
+    (from_y, to_y), (from_x, to_x) = spans
+    out[..., to_y, to_x] = image[..., from_y, from_x]
+    return out
 
 
 def image_token(image: np.ndarray, kind: str) -> dict[str, torch.Tensor]:

@@ -13,8 +13,9 @@ class NormalScores(nn.Module):
     """Monotone maps that give each latent a standard normal distribution.
 
     Piecewise linear between the quantiles of the training set, and beyond them with the slope of the
-    outermost tenth. Redshifts, coefficients and line fluxes differ in scale and have heavy tails; after
-    the map the flow has only their dependences to learn.
+    outermost tenth, or of the whole where that spreads values more. Redshifts, coefficients and line
+    fluxes differ in scale and have heavy tails; after the map the flow has only their dependences to
+    learn.
     """
 
     REACH = 3.5  # standard deviations
@@ -28,21 +29,22 @@ class NormalScores(nn.Module):
         """Learn from vectors (n, D)."""
         levels = torch.special.ndtr(self.scores.double())
         knots = torch.quantile(values.double()[:200_000], levels, dim=0).T
-        least = 1e-5 * (knots[:, -1:] - knots[:, :1]).clamp(min=1e-6)
+        # Knots of values that repeat stay apart, in float32 too.
+        least = 1e-5 * (knots[:, -1:] - knots[:, :1]) + 1e-6 * (knots.abs().amax(1, keepdim=True) + 1e-3)
         rising = torch.cat([torch.zeros_like(least), (knots.diff(dim=1)).clamp(min=least)], dim=1).cumsum(1)
         self.knots = (knots[:, :1] + rising).float()
         return self
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Normal scores (n, D) of vectors (n, D)."""
-        return self._map(values, self.knots, self.scores.expand_as(self.knots))
+        return self._map(values, self.knots, self.scores.expand_as(self.knots), torch.minimum)
 
     def inverse(self, scores: torch.Tensor) -> torch.Tensor:
         """Vectors (n, D) of normal scores (n, D)."""
-        return self._map(scores, self.scores.expand_as(self.knots), self.knots)
+        return self._map(scores, self.scores.expand_as(self.knots), self.knots, torch.maximum)
 
     @staticmethod
-    def _map(x, xs, ys):
+    def _map(x, xs, ys, gentler):
         n = xs.shape[1]
         high = torch.searchsorted(xs.contiguous(), x.T.contiguous()).clamp(1, n - 1)
         x0, x1 = xs.gather(1, high - 1), xs.gather(1, high)
@@ -51,6 +53,8 @@ class NormalScores(nn.Module):
         tail = n // 10
         low_slope = (ys[:, tail] - ys[:, 0]) / (xs[:, tail] - xs[:, 0])
         high_slope = (ys[:, -1] - ys[:, -1 - tail]) / (xs[:, -1] - xs[:, -1 - tail])
+        mean_slope = (ys[:, -1] - ys[:, 0]) / (xs[:, -1] - xs[:, 0])  # few values may end in a crowd
+        low_slope, high_slope = gentler(low_slope, mean_slope), gentler(high_slope, mean_slope)
         below = ys[:, :1] + (x.T - xs[:, :1]) * low_slope[:, None]
         above = ys[:, -1:] + (x.T - xs[:, -1:]) * high_slope[:, None]
         return torch.where(x.T < xs[:, :1], below, torch.where(x.T > xs[:, -1:], above, inside)).T

@@ -126,8 +126,9 @@ def load_model(folder: str | Path):
 
 def _without_download(preset: dict) -> dict:
     """The trained weights replace pretrained ones: loading must not fetch those again."""
-    encoder = {**preset.get("encoder", {}), "pretrained": False}
-    return {**preset, "encoder": encoder}
+    if "encoder" not in preset:
+        return preset
+    return {**preset, "encoder": {**preset["encoder"], "pretrained": False}}
 
 
 def model_id(folder: str | Path) -> str:
