@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from pix2spec.data.schema import Pair
 from pix2spec.data.simulate import SimulatedSurvey
@@ -18,7 +19,7 @@ from pix2spec.evaluate.calibration import interval_coverage, pit, pit_test, tarp
 from pix2spec.evaluate.realism import two_sample_accuracy
 from pix2spec.evaluate.science import dn4000, equivalent_width
 from pix2spec.files import track
-from pix2spec.generate import Settings, load
+from pix2spec.generate import Settings, candidate_generator, load
 from pix2spec.normalise import fill_missing
 
 TEST_SEED, REALISM_SEED = 2, 3
@@ -44,12 +45,12 @@ def score(generator, survey, n: int, settings: dict) -> tuple[dict, np.ndarray, 
         batch = survey.sample(min(BATCH, n - start), start)
         pairs = pairs_of(batch)
         clean = generator.generate_batch(pairs, "linear", Settings(noise="none", **settings))
-        noisy = generator.generate_batch(pairs, "linear", Settings(noise="observed", **settings))
-        for i, (quiet, observed) in enumerate(zip(clean, noisy)):
+        for i, quiet in enumerate(clean):
+            observed = quiet.candidates + noise_of(generator, quiet)
             chosen = {"single": np.array([0]), "mean": np.arange(len(observed))}
-            chosen["best"] = np.array([observed.scores.argmax()])
+            chosen["best"] = np.array([quiet.scores.argmax()])
             values = scoring.score_ensemble(
-                observed.candidates, batch["flux"][i], batch["ivar"][i], chosen, "mean", True, physical=True
+                observed, batch["flux"][i], batch["ivar"][i], chosen, "mean", True, physical=True
             )
             truth = batch["true_flux"][i]
             error = (quiet.candidates.mean(0) - truth) / np.median(truth)
@@ -58,6 +59,12 @@ def score(generator, survey, n: int, settings: dict) -> tuple[dict, np.ndarray, 
         truths.append(measure(batch["true_flux"], batch["z"], generator.grid))
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return columns, np.stack(candidates), np.concatenate(truths)
+
+
+def noise_of(generator, ensemble) -> np.ndarray:
+    """What `--noise observed` adds, without a second pass through the flow."""
+    draws = [candidate_generator(1, ensemble.object_id, k) for k in range(len(ensemble))]
+    return generator.model.noise.sample(torch.from_numpy(ensemble.candidates), draws)[0].numpy()
 
 
 def science(candidates: np.ndarray, truths: np.ndarray) -> dict:
@@ -102,6 +109,7 @@ def realism(generator, n: int, settings: dict) -> tuple[float, float]:
 
 def floors(train: Path, survey, n: int) -> dict:
     """Scores of look-alikes, of the mean spectrum and of an MLP, on the same galaxies."""
+    from scipy.stats import spearmanr
     from sklearn.decomposition import PCA
     from sklearn.neural_network import MLPRegressor
     from sklearn.preprocessing import StandardScaler
@@ -127,10 +135,10 @@ def floors(train: Path, survey, n: int) -> dict:
     inputs, spectra = (np.concatenate(column) for column in zip(*parts))
     scaler, pca = StandardScaler().fit(inputs), PCA(24, random_state=0).fit(spectra)
     target = StandardScaler().fit(pca.transform(spectra))
-    mlp = MLPRegressor((256, 256), early_stopping=True, random_state=0, max_iter=60)
+    mlp = MLPRegressor(hidden_layer_sizes=(256, 256), early_stopping=True, random_state=0, max_iter=60)
     mlp.fit(scaler.transform(inputs), target.transform(pca.transform(spectra)))
     rows: dict[str, list] = {"25 neighbours": [], "mean spectrum": [], "MLP": []}
-    ews = []
+    guesses, truths = [], []
     for start in track(range(0, n, 64), "floors", True, -(-n // 64)):
         batch = survey.sample(min(64, n - start), start)
         found = neighbours.predict(batch)
@@ -146,10 +154,14 @@ def floors(train: Path, survey, n: int) -> dict:
                 rows[name].append(
                     scoring.score_ensemble(spectrum[None], flux, ivar, {"mean": np.array([0])}, "mean")
                 )
-        # Neighbours have their own redshifts, which only their catalogue knows.
-        ews.append(neighbour_widths(neighbours, data, batch))
+        guesses.append(np.nanmedian(neighbour_widths(neighbours, data, batch), 1))
+        truths.append(measure(batch["true_flux"], batch["z"], survey.grid)[:, 2:])
     scores = {k: {m: summary(np.array([r[m] for r in v])) for m in v[0]} for k, v in rows.items()}
-    return scores, np.concatenate(ews)
+    guesses, truths = np.concatenate(guesses), np.concatenate(truths)
+    for k, name in enumerate(QUANTITIES[2:]):
+        ranks = spearmanr(guesses[:, k], truths[:, k], nan_policy="omit")
+        scores["25 neighbours"][f"{name} Spearman"] = ranks.statistic
+    return scores
 
 
 def neighbour_widths(neighbours, data, batch) -> np.ndarray:
@@ -188,31 +200,30 @@ def main() -> None:
     parser.add_argument("--sampler", default="dpm++")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--train", type=Path, help="simulated pairs for the floors")
+    parser.add_argument("--floors-only", action="store_true", help="score the floors alone")
     parser.add_argument("--out", type=Path, help="JSON file for the numbers")
     args = parser.parse_args()
     generator = load(args.model)
     settings = {"use": tuple(args.use.split(",")), "sampler": args.sampler, "steps": args.steps}
-    survey = SimulatedSurvey(TEST_SEED)
-    columns, candidates, truths = score(generator, survey, args.n, {"n": args.samples, **settings})
-    results = {"pixels": {name: summary(values) for name, values in columns.items()}}
-    ratio = results["pixels"]["single.minmax_mse"][0] / results["pixels"]["mean.minmax_mse"][0]
-    results["pixels"]["min-max MSE, single / mean"] = ratio
-    results["science"] = science(candidates, truths)
-    if args.realism:
-        results["realism"] = {"two-sample accuracy": realism(generator, args.realism, settings)}
-    if args.train:
-        from scipy.stats import spearmanr
+    survey, results = SimulatedSurvey(TEST_SEED), {}
+    print(f"{args.n} simulated galaxies of seed {TEST_SEED}, {args.samples} samples, using {args.use}")
 
-        scores, widths = floors(args.train, survey, args.n)
-        results |= scores
-        for k, name in enumerate(QUANTITIES[2:]):
-            ranks = spearmanr(np.nanmedian(widths[..., k], 1), truths[:, 2 + k], nan_policy="omit")
-            results["25 neighbours"][f"{name} Spearman"] = ranks.statistic
-    print(f"\n{args.n} simulated galaxies of seed {TEST_SEED}, {args.samples} samples, using {args.use}")
-    for title, values in results.items():
-        show(title, values)
-    if args.out:
-        args.out.write_text(json.dumps(results, indent=1, default=float))
+    def keep(**parts):
+        results.update(parts)
+        for title, values in parts.items():
+            show(title, values)
+        if args.out:
+            args.out.write_text(json.dumps(results, indent=1, default=float))
+
+    if not args.floors_only:
+        columns, candidates, truths = score(generator, survey, args.n, {"n": args.samples, **settings})
+        pixels = {name: summary(values) for name, values in columns.items()}
+        pixels["min-max MSE, single / mean"] = pixels["single.minmax_mse"][0] / pixels["mean.minmax_mse"][0]
+        keep(pixels=pixels, science=science(candidates, truths))
+        if args.realism:
+            keep(realism={"two-sample accuracy": realism(generator, args.realism, settings)})
+    if args.train:
+        keep(**floors(args.train, survey, args.n))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,12 @@ LIMITS = {
 }
 
 
+EVALUATED = {
+    "default": "benchmarks/default_model.py, 2,048 simulated galaxies of seed 2, 64 samples each",
+    "default-sdss": "benchmarks/sdss_cross_validation.py, five folds, 64 samples each",
+}
+
+
 def tidy(record: dict) -> dict:
     """Leave the folders of this machine out of a training record."""
     words = (Path(word).name if word.startswith("/") else word for word in record["command"].split())
@@ -54,6 +60,7 @@ def _text(value) -> str:
 def main(name: str, run: str, measured: str) -> None:
     model, config = load_model(run)
     record = tidy(config["record"]) | {
+        "evaluated_by": EVALUATED[name],
         "scores": scores(json.loads(Path(measured).read_text())),
         "limits": LIMITS[name],
     }

@@ -85,10 +85,10 @@ def demo(
     _print(f"  figure     {out / 'spectra.png'}")
     _print(f"  catalogue  {summary.catalogue}")
     _print(f"  FITS       {out / 'spectra'}/*.fits")
-    _print("These galaxies are simulated, and the shipped model is small: its scores are in its card,")
-    _print("`pix2spec info demo`. Try next:")
+    _print("These galaxies are simulated. Scores and limits of the model: `pix2spec info default`. Try next:")
     _print(f"  pix2spec evaluate {out} --truth {galaxies}")
-    _print(f"  pix2spec generate {galaxies} --out mean-of-5 --select mean:5 --figures 6")
+    _print(f"  pix2spec generate {galaxies} --out noise-free --noise none --figures 6")
+    _print(f"  pix2spec generate {galaxies} --out with-redshift --use image,photometry,redshift --figures 6")
     _print("  pix2spec generate YOUR-CUTOUT.fits --out mine --figures 1")
 
 
@@ -224,7 +224,7 @@ def generate(
         Path, typer.Argument(metavar="INPUT", help="Dataset, cutout (FITS, JPEG, PNG) or folder of cutouts.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for catalog.parquet.")],
-    model: Annotated[str, typer.Option(help="Run folder, or the name of a shipped model.")] = "demo",
+    model: Annotated[str, typer.Option(help="Run folder, or the name of a shipped model.")] = "default",
     selector: Annotated[
         Path | None,
         typer.Option(help="Run folder of a contrastive network for a model over pixels."),

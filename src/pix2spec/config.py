@@ -95,6 +95,7 @@ class ConditionSection(Section):
     channels: tuple[PositiveInt, ...] = (32, 64, 128)
     blocks: PositiveInt = 2
     width: PositiveInt = 256
+    jitter: float = Field(0.0, ge=0)  # relative noise on fluxes in training, heavy-tailed as real errors are
     drop: DropSection = DropSection()
 
 

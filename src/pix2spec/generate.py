@@ -24,7 +24,7 @@ from pix2spec.select import parse_selection
 
 __all__ = ["Generator", "Settings", "candidate_generator", "check_image", "fibre_photometry", "load"]
 
-DEFAULT_MODEL = "demo"
+DEFAULT_MODEL = "default"
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,12 @@ class Ranker(nn.Module):
         return F.cosine_similarity(self.query(condition)[:, None], keys, dim=-1)
 
 
+def student(shape: tuple[int, ...], generator: torch.Generator) -> np.ndarray:
+    """Student's t with two degrees of freedom, within +-10."""
+    normal, uniform = torch.randn(shape, generator=generator), torch.rand(shape, generator=generator)
+    return (normal / (-torch.log(uniform.clamp(min=1e-6))).sqrt()).clamp(-10, 10).numpy()
+
+
 class FactorisedModel(nn.Module):
     """Condition network, flow, basis, noise model and ranker of one preset."""
 
@@ -83,7 +89,7 @@ class FactorisedModel(nn.Module):
         self.noise = NoiseModel(grid.size)
         self.dimension = 3 + self.basis.n_components + self.basis.n_lines
         self.normal = NormalScores(self.dimension)
-        self.condition = ConditionNetwork(survey, **preset.condition.model_dump(exclude={"drop"}))
+        self.condition = ConditionNetwork(survey, **preset.condition.model_dump(exclude={"drop", "jitter"}))
         self.flow = FlowNetwork(self.dimension, self.condition.width, preset.flow.width, preset.flow.depth)
         self.ranker = Ranker(self.condition.width, **preset.ranker.model_dump(exclude={"batch"}))
         r = survey.photometry_bands.index("r")
@@ -145,9 +151,14 @@ class FactorisedModel(nn.Module):
         which = torch.randint(0, latents.shape[1], (n,), generator=generator)
         x0 = self.normal(latents[torch.arange(n), which])
         z, error = self._redshifts(torch.from_numpy(batch["z"]), generator)
+        photometry = batch["photometry"]
+        if train and self.preset.condition.jitter:
+            photometry = photometry * (
+                1 + self.preset.condition.jitter * student(photometry.shape, generator)
+            )
         tokens = (
             image_token(batch["image"].astype(np.float32), image_kind)
-            | photometry_token(batch["photometry"], batch["photometry_ivar"])
+            | photometry_token(photometry, batch["photometry_ivar"])
             | redshift_token(z.numpy(), error.numpy())
         )
         if train:

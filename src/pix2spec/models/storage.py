@@ -163,6 +163,8 @@ def as_bullets(values: dict, indent: str = "") -> list[str]:
         label = f"{indent}- {str(key).replace('_', ' ')}:"
         if isinstance(value, dict):
             lines += [label, *as_bullets(value, indent + "  ")]
+        elif isinstance(value, list) and any(" " in str(item) for item in value):  # sentences
+            lines += [label, *(f"{indent}  - {item}" for item in value)]
         else:
             lines.append(f"{label} {', '.join(map(str, value)) if isinstance(value, list) else value}")
     return lines
