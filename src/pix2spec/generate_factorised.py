@@ -154,7 +154,9 @@ class FactorisedGenerator(Generator):
             generators,
             self.device,
         )
-        return self.model.normal.inverse(x.float())
+        # No candidate beyond what training saw: photometry with errors of its own asks for such.
+        reach = self.model.normal.REACH
+        return self.model.normal.inverse(x.float().clamp(-reach, reach))
 
     def _amplitude(self, pair: Pair, image_kind: str) -> tuple[float, str, list[str]]:
         """The r flux in nanomaggies that spectra must have, NaN if unknown, their unit, and flags."""

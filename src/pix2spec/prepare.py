@@ -101,7 +101,7 @@ def prepare(
     Parameters
     ----------
     init : FactorisedModel, optional
-        Start from this model's basis (refined on the spectra) and keep its scale of the latents.
+        Start from this model's basis, and refine it on the spectra.
     """
     if not (out / "info.json").exists():
         out.mkdir(parents=True, exist_ok=True)
@@ -146,8 +146,7 @@ def _foundation(preset, source, init, progress: bool) -> FactorisedModel:
     )  # fmt: skip
     fits = model.basis.encode(*spectra, z, grid, samples=1 if clean is not None else POSTERIOR_SAMPLES)
     latents = model.vector(z, fits)
-    if init is None:
-        model.normal.fit(torch.from_numpy(latents).flatten(0, 1))
+    model.normal.fit(torch.from_numpy(latents).flatten(0, 1))
     if clean is None:  # the best guess: the mean of the posterior
         guess = [model.spectra(torch.from_numpy(latents[:, k]))[0] for k in range(latents.shape[1])]
         clean = torch.stack(guess).mean(0).numpy()

@@ -130,7 +130,7 @@ def train(
         Show a progress bar (only ever on a terminal).
     init : path, optional
         Start from the weights of this model, of the same architecture, instead of random ones. A
-        factorised model's basis is refined on the data, and its noise model fitted anew.
+        factorised model's basis is refined on the data, its noise model and scale of latents fitted anew.
 
     Returns
     -------
