@@ -16,15 +16,13 @@ from pix2spec.generate import load
 
 EVALUATIONS = (2, 4, 6, 8, 12, 16, 24, 48)
 TEST_SEED = 2
+MEASURES = ("CRPS, median-scaled", "clean MSE of the mean", "68 % coverage of redshift")
 
 
 def main(n: int = 384) -> None:
-    import matplotlib.pyplot as plt
-
     generator, survey = load("default"), SimulatedSurvey(TEST_SEED)
-    measures = ("CRPS, median-scaled", "clean MSE of the mean", "68 % coverage of redshift")
     results = {}
-    print(f"{'sampler':8}{'evaluations':>12}" + "".join(f"{m:>28}" for m in measures))
+    print(f"{'sampler':8}{'evaluations':>12}" + "".join(f"{m:>28}" for m in MEASURES))
     for sampler in FLOW_SAMPLERS:
         for steps in EVALUATIONS:
             settings = {"n": 32, "sampler": sampler, "steps": steps}
@@ -36,16 +34,20 @@ def main(n: int = 384) -> None:
             )
             results[sampler, steps] = values
             print(f"{sampler:8}{steps:12}" + "".join(f"{v:28.4f}" for v in values), flush=True)
-    figure, axes = plt.subplots(1, len(measures), figsize=(12, 3.4), layout="constrained")
-    for k, (ax, name) in enumerate(zip(axes, measures)):
+    draw(results)
+
+
+def draw(results: dict) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(MEASURES), figsize=(12, 3.4), layout="constrained")
+    for k, (ax, name) in enumerate(zip(axes, MEASURES)):
         for sampler in FLOW_SAMPLERS:
             ax.plot(EVALUATIONS, [results[sampler, s][k] for s in EVALUATIONS], "o-", label=sampler)
         ax.set(xscale="log", xlabel="network evaluations", title=name)
         ax.set_xticks(EVALUATIONS, [str(s) for s in EVALUATIONS])
         ax.minorticks_off()
     axes[2].axhline(0.68, color="0.5", lw=1, ls="--")
-    axes[0].set_yscale("log")
-    axes[1].set_yscale("log")
     axes[0].legend()
     figure.savefig(Path(__file__).parents[1] / "docs" / "samplers.png", dpi=110)
 

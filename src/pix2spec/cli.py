@@ -357,7 +357,7 @@ def info(
         from pix2spec.models.storage import shipped_models
 
         listed = {name: load_preset(name).about for name in preset_names()}
-        listed |= {name: f"model in {folder}" for name, folder in shipped_models().items()}
+        listed |= {name: f"{listed.get(name, '')} Trained." for name in shipped_models()}
         _print(
             json.dumps(listed, indent=2) if as_json else "\n".join(f"{k:26}{v}" for k, v in listed.items())
         )

@@ -9,7 +9,7 @@ from pix2spec.config import load_preset, preset_names
 from pix2spec.data.schema import DEFAULT_GRID
 from pix2spec.models.conditions import image_token, photometry_token, redshift_token
 from pix2spec.models.factorised import FactorisedModel
-from pix2spec.models.storage import find_model, load_model, model_id
+from pix2spec.models.storage import find_model, load_model, model_id, shipped_models
 from pix2spec.models.trainable import PixelDiffusion, build_model
 from pix2spec.survey import SDSS
 
@@ -30,7 +30,8 @@ def describe(name: str | Path) -> dict:
         ``parameters`` and ``forward_gflop`` by part (one object; for a denoiser one candidate and one
         step), ``grid``, ``bands``, ``preset``, and for models ``id``, ``record`` and ``selector``.
     """
-    if str(name) in preset_names() or str(name).endswith((".yaml", ".yml")):
+    is_preset = str(name) in preset_names() and str(name) not in shipped_models()
+    if is_preset or str(name).endswith((".yaml", ".yml")):
         preset = load_preset(name)
         facts = {"kind": "preset"}
         grid, survey = DEFAULT_GRID, SDSS

@@ -159,6 +159,10 @@ class Generator(ABC):
         """Objects that share a pass through the networks in a catalogue."""
 
     @abstractmethod
+    def check_settings(self, settings: Settings) -> None:
+        """Raise `InputError` if this kind of model cannot follow the settings."""
+
+    @abstractmethod
     def check(self, pair: Pair, settings: Settings) -> None:
         """Raise `InputError` if nothing can be generated for a pair."""
 
@@ -210,6 +214,7 @@ class Generator(ABC):
         InputError
             For the first pair that cannot be used; `check` tells beforehand.
         """
+        self.check_settings(settings)
         for pair in pairs:
             self.check(pair, settings)
         return self._ensembles(pairs, image_kind, settings)

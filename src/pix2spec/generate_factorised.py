@@ -39,13 +39,16 @@ class FactorisedGenerator(Generator):
         """Enough objects to keep matrix products large; memory stays below 1 GB."""
         return 32 if self.device == "cpu" else 256
 
-    def check(self, pair: Pair, settings: Settings) -> None:
-        """Raise `InputError` unless something that the settings allow to use is known of the pair."""
+    def check_settings(self, settings: Settings) -> None:
+        """Raise `InputError` for the sampler of another family."""
         if settings.sampler not in FLOW_SAMPLERS:
             known = ", ".join(FLOW_SAMPLERS)
             raise InputError(
                 "--sampler", f"{settings.sampler!r} is for models over pixels", f"one of {known}"
             )
+
+    def check(self, pair: Pair, settings: Settings) -> None:
+        """Raise `InputError` unless something that the settings allow to use is known of the pair."""
         if "redshift" in settings.use and not (
             np.isnan(pair.z) or -0.001 <= pair.z <= self.model.basis.z_max
         ):

@@ -40,13 +40,16 @@ class PixelGenerator(Generator):
         """One on a CPU, which keeps each result bitwise independent of its neighbours."""
         return 1 if self.device == "cpu" else 16
 
-    def check(self, pair: Pair, settings: Settings) -> None:
-        """Raise `InputError` if the image of a pair cannot be used, or the settings ask for too much."""
+    def check_settings(self, settings: Settings) -> None:
+        """Raise `InputError` for noise-free spectra or another family's sampler."""
         if settings.noise != "observed":
             raise InputError("--noise", "models over pixels know observed spectra only", "leave it out")
         if settings.sampler not in SAMPLERS:
             known = ", ".join(SAMPLERS)
             raise InputError("--sampler", f"{settings.sampler!r} is for factorised models", f"one of {known}")
+
+    def check(self, pair: Pair, settings: Settings) -> None:
+        """Raise `InputError` if the image of a pair cannot be used."""
         check_image(pair, self.survey.image_bands)
 
     def _ensembles(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:

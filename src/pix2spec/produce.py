@@ -107,6 +107,7 @@ def generate_catalogue(
     for what in ("grid", "survey"):
         if getattr(dataset.info, what) != getattr(generator, what):
             raise InputError(dataset.path, f"its {what} is not the one that the model was trained on")
+    generator.check_settings(settings)
     out = Path(out)
     pairs = islice(iter(dataset), limit)
     total = min(len(dataset), limit or len(dataset))
