@@ -24,7 +24,7 @@ LIMITS = {
     ],
     "default-sdss": [
         "it saw 1,000 real SDSS galaxies, bright and nearby: median z 0.027, 95 % below 0.047, r < 18",
-        "fluxes alone were fine-tuned: no real linear cutout was there to learn from",
+        "fluxes were fine-tuned: of images there were 38 colour pictures, and no linear cutout",
         "AGN are a few per cent of the real spectra; quasars and stars are unknown",
         "for galaxies beyond z = 0.1 use the model 'default'",
     ],
@@ -37,10 +37,15 @@ EVALUATED = {
 }
 
 
-def tidy(record: dict) -> dict:
+def tidy(value):
     """Leave the folders of this machine out of a training record."""
-    words = (Path(word).name if word.startswith("/") else word for word in record["command"].split())
-    return record | {"command": " ".join(words)}
+    if isinstance(value, dict):
+        return {key: tidy(item) for key, item in value.items() if item not in ([], None)}
+    if isinstance(value, list):
+        return [tidy(item) for item in value]
+    if isinstance(value, str):
+        return " ".join(Path(word).name if word.startswith("/") else word for word in value.split(" "))
+    return value
 
 
 def scores(measured: dict | list) -> dict:

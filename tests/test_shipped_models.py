@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+import pix2spec
+from pix2spec.data.schema import Pair
+from pix2spec.data.simulate import SimulatedSurvey
+from pix2spec.models.storage import read_config, shipped_models
+from pix2spec.photometry import filter_matrix
+from pix2spec.survey import SDSS
+
+
+@pytest.fixture(scope="module")
+def galaxies():
+    batch = SimulatedSurvey(seed=77).sample(48)
+    names = ("object_id", "z", "image", "photometry", "photometry_ivar", "flux", "ivar")
+    return [Pair(**{k: batch[k][i] for k in names}) for i in range(48)], batch
+
+
+@pytest.mark.parametrize("name", ["default", "default-sdss"])
+def test_shipped_models_say_what_they_saw_and_where_they_fail(name):
+    record = read_config(shipped_models()[name])["record"]
+    assert record["trained_on"] and record["scores"] and len(record["limits"]) >= 3
+
+
+def test_weights_stay_small():
+    files = [f for folder in shipped_models().values() for f in folder.rglob("*") if f.is_file()]
+    assert sum(f.stat().st_size for f in files) < 40e6
+
+
+def test_the_default_model_knows_redshift_and_flux(galaxies):
+    pairs, batch = galaxies
+    model = pix2spec.load(device="cpu")
+    settings = pix2spec.generate.Settings(n=16, noise="none")
+    ensembles = model.generate_batch(pairs, "linear", settings)
+    guess = np.array([np.median(e.redshifts) for e in ensembles])
+    dz = (guess - batch["z"]) / (1 + batch["z"])
+    assert np.median(np.abs(dz)) < 0.02  # the spread of the redshifts themselves is 0.08
+    weights = filter_matrix(model.grid.wave, SDSS.filters)[:, 2]
+    synthetic = np.stack([e.candidates @ weights for e in ensembles])
+    observed = batch["photometry"][:, 2:3] * np.ones(16)
+    np.testing.assert_allclose(synthetic, observed, rtol=1e-3)
+    clean = np.stack([e.candidates.mean(0) for e in ensembles])
+    scale = np.median(batch["true_flux"], 1, keepdims=True)
+    assert (((clean - batch["true_flux"]) / scale) ** 2).mean() < 0.03
+
+
+def test_candidates_with_a_given_redshift_have_it(galaxies):
+    pairs, batch = galaxies
+    known = Pair("known", z=float(batch["z"][0]), z_err=0.0, photometry=pairs[0].photometry,
+                 photometry_ivar=pairs[0].photometry_ivar)  # fmt: skip
+    ensemble = pix2spec.load(device="cpu").generate(known, n=8, use=("photometry", "redshift"))
+    np.testing.assert_allclose(ensemble.redshifts, batch["z"][0], atol=1e-4)
+
+
+def test_the_real_model_takes_fluxes_alone(galaxies):
+    pairs, _ = galaxies
+    ensemble = pix2spec.load("default-sdss", device="cpu").generate(pairs[0], n=8, use=("photometry",))
+    assert ensemble.unit == pix2spec.ensemble.PHYSICAL and np.isfinite(ensemble.candidates).all()
+    assert np.median(ensemble.redshifts) < 0.1  # it knows nearby galaxies
