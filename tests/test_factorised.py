@@ -493,7 +493,8 @@ def test_processes_simulate_the_same(tmp_path):
         expected = SimulatedSurvey(5, Simulation.grid).sample(160)
         keep = expected["z"] < 0.45
         np.testing.assert_array_equal(columns["z"], expected["z"][keep])
-        np.testing.assert_array_equal(columns["photometry"], expected["photometry"][keep])
+        # One thread or two: sums round differently.
+        np.testing.assert_allclose(columns["photometry"], expected["photometry"][keep], rtol=1e-5)
 
 
 def test_fine_tuning_starts_from_a_model_and_needs_no_truth(tiny_factorised_run, tmp_path):
