@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from pix2spec import train as train_module
@@ -157,3 +158,13 @@ def test_batches_are_a_function_of_seed_and_step_and_cover_each_epoch_once():
     assert all(np.array_equal(a, b) for a, b in zip(whole[7:], later))
     halves = [list(Batches(100, 10, 0, 0, 20, rank, 2)) for rank in (0, 1)]
     assert all(set(a) | set(b) == set(w) for a, b, w in zip(*halves, whole))
+
+
+def test_a_run_of_an_older_version_resumes(tiny_data, tmp_path):
+    preset = tiny_preset("paper-concat-small", "train.steps=3")
+    run = train(preset, tiny_data, tmp_path / "run", progress=False)
+    recorded = yaml.safe_load((run / "preset.yaml").read_text())
+    del recorded["train"]["lr_schedule"]  # a key that it did not know
+    (run / "preset.yaml").write_text(yaml.safe_dump(recorded))
+    longer = tiny_preset("paper-concat-small", "train.steps=4")
+    assert train(longer, tiny_data, run, resume=True, progress=False) == run

@@ -29,7 +29,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from pix2spec.checkpoint import load_checkpoint, save_checkpoint
-from pix2spec.config import Preset
+from pix2spec.config import Preset, validate_preset
 from pix2spec.data.dataset import Dataset
 from pix2spec.errors import InputError
 from pix2spec.files import made_by, write_atomically
@@ -354,8 +354,9 @@ def _start_or_resume(out: Path, preset, model, average, optimizer) -> tuple[int,
     checkpoint, recorded = out / "checkpoint.safetensors", out / "preset.yaml"
     values = preset.model_dump(mode="json")
     if recorded.exists():
-        before = yaml.safe_load(recorded.read_text())
-        _compare(before, values, out)
+        # Keys that an older version did not have take their defaults.
+        before = validate_preset(yaml.safe_load(recorded.read_text()), where=recorded)
+        _compare(before.model_dump(mode="json"), values, out)
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(recorded, lambda p: p.write_text(yaml.safe_dump(values, sort_keys=False)))
     if checkpoint.exists():
