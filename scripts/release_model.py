@@ -18,8 +18,8 @@ LIMITS = {
     "default": [
         "it saw simulated galaxies only: their populations, not the sky's, are its prior",
         "redshifts below 0.45; beyond, it answers with a redshift below",
-        "nearby galaxies (z < 0.05) are 0.1 to 0.2 mag too blue there",
-        "1 % of the simulated galaxies are Seyfert 1; other quasars, and stars, are unknown",
+        "nearby early types (z < 0.05) are 0.1 mag too blue in u-g there",
+        "0.4 % of the simulated galaxies are Seyfert 1; other quasars, and stars, are unknown",
         "pictures (JPEG) are taken to have the stretch of SDSS SkyServer",
     ],
     "default-sdss": [

@@ -169,13 +169,8 @@ class FactorisedGenerator(Generator):
         if known and np.nan_to_num(pair.photometry_ivar)[r] > 0:
             flux, origin = pair.photometry[r], "amplitude-from-photometry"
         else:
-            fluxes, _, _ = fibre_photometry(replace_photometry(pair), image_kind, self.survey, usable)
+            fluxes, _, _ = fibre_photometry(Pair("", image=pair.image), image_kind, self.survey, usable)
             flux, origin = (np.nan if fluxes is None else fluxes[r]), "amplitude-from-image"
         if not flux > 0:
             return np.nan, RELATIVE, ["relative-flux"]
         return float(flux), PHYSICAL, [origin]
-
-
-def replace_photometry(pair: Pair) -> Pair:
-    """The pair with its image alone."""
-    return Pair(pair.object_id, image=pair.image)

@@ -65,7 +65,7 @@ class Prepared:
 
     def __init__(self, folder: Path, *splits: str):
         facts = json.loads((folder / "info.json").read_text())
-        self.path, self.provenance = folder, facts
+        self.path = folder
         self.info = DatasetInfo(
             grid=SpectralGrid(**facts["grid"]),
             survey=Survey.from_dict(facts["survey"]),
@@ -163,6 +163,11 @@ def floor_errors(flux: np.ndarray, ivar: np.ndarray, level: float = 0.01) -> np.
     return np.where(good, 1 / (1 / np.where(good, ivar, 1) + error**2), 0).astype(np.float32)
 
 
+def without_holes(batch: dict) -> np.ndarray:
+    """Fluxes (n, L) of a batch, zero where they are missing."""
+    return np.where(batch["ivar"] > 0, np.nan_to_num(batch["flux"]), 0)
+
+
 def _usable(batch: dict, z_max: float) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         in_reach = (batch["z"] > -0.001) & (batch["z"] < z_max)
@@ -193,7 +198,7 @@ def _sample(source, size: int, z_max: float, progress: bool = True):
         raise InputError(
             str(getattr(source, "path", source)), f"only {keep.sum()} spectra have a redshift below {z_max}"
         )
-    flux = np.where(batch["ivar"] > 0, np.nan_to_num(batch["flux"]), 0)[keep]
+    flux = without_holes(batch)[keep]
     clean = batch["true_flux"][keep] if "true_flux" in batch else None
     return flux, batch["ivar"][keep], clean, batch["z"][keep].astype(float), grid
 
@@ -298,7 +303,7 @@ def _encode(model: FactorisedModel, batch: dict, grid: SpectralGrid) -> dict | N
     if "true_flux" in batch:
         fits = model.basis.encode(batch["true_flux"], None, z, grid)
     else:
-        flux = np.where(batch["ivar"] > 0, np.nan_to_num(batch["flux"]), 0)
+        flux = without_holes(batch)
         ivar = floor_errors(flux, batch["ivar"])
         fits = model.basis.encode(flux, ivar, z, grid, POSTERIOR_SAMPLES, seed=len(z))
     return {
