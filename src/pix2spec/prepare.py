@@ -240,7 +240,7 @@ def _parts(model: FactorisedModel, source) -> Iterator[dict]:
             clean = ["true_flux"] if "true_flux" in source.info.truth else []
             columns = [c for c in COLUMNS if c != "image" or source.info.image_kind]
             batch = source.batch(np.arange(start, min(start + CHUNK, len(source))), [*columns, *clean])
-            yield _encode(model, batch, source.info.grid)
+            yield _encode(model, batch, source.info.grid, start)
         return
     starts = range(0, source.n, CHUNK)
     with (
@@ -283,7 +283,7 @@ def _start_worker(model, source) -> None:
 def _simulated_part(start: int) -> dict:
     source = _worker["source"]
     batch = _worker["survey"].sample(min(CHUNK, source.n - start), start)
-    return _encode(_worker["model"], batch, source.grid)
+    return _encode(_worker["model"], batch, source.grid, start)
 
 
 def _cutouts(model: FactorisedModel, image: np.ndarray) -> np.ndarray:
@@ -293,8 +293,8 @@ def _cutouts(model: FactorisedModel, image: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def _encode(model: FactorisedModel, batch: dict, grid: SpectralGrid) -> dict | None:
-    """Columns of the usable pairs of a batch; None if there are none."""
+def _encode(model: FactorisedModel, batch: dict, grid: SpectralGrid, seed: int) -> dict | None:
+    """Columns of the usable pairs of a batch; None if there are none. `seed` is of posterior draws."""
     keep = _usable(batch, model.basis.z_max)
     if not keep.any():
         return None
@@ -305,9 +305,9 @@ def _encode(model: FactorisedModel, batch: dict, grid: SpectralGrid) -> dict | N
     else:
         flux = without_holes(batch)
         ivar = floor_errors(flux, batch["ivar"])
-        fits = model.basis.encode(flux, ivar, z, grid, POSTERIOR_SAMPLES, seed=len(z))
+        fits = model.basis.encode(flux, ivar, z, grid, POSTERIOR_SAMPLES, seed)
     return {
-        "latents": model.vector(z, fits),
+        "latents": model.vector(z, fits, seed),
         "z": z,
         "photometry": batch["photometry"],
         "photometry_ivar": batch["photometry_ivar"],

@@ -32,6 +32,7 @@ from pix2spec.survey import Survey
 __all__ = ["FactorisedModel"]
 
 LINE_SOFTENING = 0.2  # Angstrom; weaker lines are not seen
+REDSHIFT_WEIGHT = 5.0  # of the redshift in the loss: a shift moves every line, other latents a few pixels
 REDSHIFT_ERRORS = (1e-4, 0.1)  # of redshifts given in training, log-uniform
 
 
@@ -95,6 +96,9 @@ class FactorisedModel(nn.Module):
         r = survey.photometry_bands.index("r")
         weights = filter_matrix(grid.wave, survey.filters)[:, r]
         self.register_buffer("r_weights", torch.from_numpy(weights).float(), persistent=False)
+        latent_weights = torch.ones(self.dimension)
+        latent_weights[0] = REDSHIFT_WEIGHT
+        self.register_buffer("latent_weights", latent_weights / latent_weights.mean(), persistent=False)
 
     # ------------------------------------------------------------------------------------- latents
 
@@ -186,5 +190,5 @@ class FactorisedModel(nn.Module):
         """Training loss: flow matching, and the contrastive one, which does not shape the condition."""
         condition = self.condition(tokens)
         repeated = condition.repeat(len(x0) // len(condition), 1)
-        loss = flow_loss(self.flow, x0, repeated, sigma, noise)
+        loss = flow_loss(self.flow, x0, repeated, sigma, noise, self.latent_weights)
         return loss + 0.02 * self.ranker(condition[: len(observed)].detach(), observed)

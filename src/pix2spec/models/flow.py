@@ -109,13 +109,14 @@ class FlowNetwork(nn.Module):
         return self.outlet(h)
 
 
-def flow_loss(network, x0, condition, sigma, noise) -> torch.Tensor:
+def flow_loss(network, x0, condition, sigma, noise, weights=1.0) -> torch.Tensor:
     """Rectified-flow matching (Liu et al. 2022, arXiv:2209.03003): straight paths from data to noise.
 
-    ``x = (1 - sigma) x0 + sigma noise``, whose velocity in sigma is ``noise - x0``. All (B, ...); sigma (B,).
+    ``x = (1 - sigma) x0 + sigma noise``, whose velocity in sigma is ``noise - x0``. All (B, D); sigma (B,).
+    `weights` (D,) say how much each dimension counts; the best velocity does not depend on them.
     """
     x = (1 - sigma[:, None]) * x0 + sigma[:, None] * noise
-    return (network(x, sigma, condition) - (noise - x0)).square().mean()
+    return (weights * (network(x, sigma, condition) - (noise - x0)).square()).mean()
 
 
 def logit_normal(n: int, generator: torch.Generator) -> torch.Tensor:
