@@ -1,3 +1,7 @@
+import os
+from pathlib import Path
+
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -5,6 +9,19 @@ from tiny import tiny_factorised_preset, tiny_preset, write_tiny_dataset, write_
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
+
+
+SHARED = Path(os.environ.get("PIX2SPEC_SHARED", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def sdss_galaxies():
+    """1,055 real spectra on the default grid, with what SDSS measured on them."""
+    path = SHARED / "sdss_galaxies.npz"
+    if not path.exists():
+        pytest.skip(f"real SDSS spectra are not here ({path})")
+    with np.load(path, allow_pickle=False) as data:
+        return {name: data[name] for name in data.files}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,7 +1,5 @@
 """The 4000 A break and equivalent widths against lines that were put there, and against SDSS's own."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -12,7 +10,6 @@ from pix2spec.evaluate.science import FEATURES, dn4000, equivalent_width
 from pix2spec.grid import SpectralGrid
 
 GRID = SpectralGrid()
-REAL = Path("/work/shared/data/sdss_galaxies.npz")
 EW = {  # Angstrom, of every line near a feature
     "H_alpha": 20.0,
     "[N_II] 6583": 9.0,
@@ -159,9 +156,8 @@ def test_simulated_galaxies_keep_their_order(simulated, line, lowest, absorption
     assert -absorption < np.median((ew - expected)[some]) < 0.1
 
 
-@pytest.mark.skipif(not REAL.exists(), reason=f"real SDSS spectra are not here ({REAL})")
-def test_real_galaxies_against_the_sdss_pipeline():
-    data = np.load(REAL, allow_pickle=False)
+def test_real_galaxies_against_the_sdss_pipeline(sdss_galaxies):
+    data = sdss_galaxies
     names = list(data["line_names"])
     for line, rank in (("H_alpha", 0.98), ("[N_II] 6583", 0.98), ("[O_III] 5007", 0.97)):
         theirs = data["line_ew"][:, names.index(line)]
