@@ -15,6 +15,7 @@ import torch
 from pix2spec.data.schema import Pair
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.evaluate import scoring
+from pix2spec.evaluate.baselines import LIMIT, mean_spectrum, nearest_neighbours
 from pix2spec.evaluate.calibration import interval_coverage, pit, pit_test, tarp
 from pix2spec.evaluate.realism import two_sample_accuracy
 from pix2spec.evaluate.science import dn4000, equivalent_width
@@ -54,11 +55,24 @@ def score(generator, survey, n: int, settings: dict) -> tuple[dict, np.ndarray, 
             )
             truth = batch["true_flux"][i]
             error = (quiet.candidates.mean(0) - truth) / np.median(truth)
-            rows.append(values | {"clean_mse": float((error**2).mean())})
+            moved = at_redshifts(truth, batch["z"][i], quiet.redshifts, generator.grid)
+            smeared = (moved.mean(0) - truth) / np.median(truth)
+            values |= {"clean_mse": (error**2).mean(), "clean_mse, all but z known": (smeared**2).mean()}
+            rows.append(values)
             candidates.append(measure(quiet.candidates, quiet.redshifts, generator.grid))
         truths.append(measure(batch["true_flux"], batch["z"], generator.grid))
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return columns, np.stack(candidates), np.concatenate(truths)
+
+
+def at_redshifts(truth: np.ndarray, z: float, redshifts: np.ndarray, grid) -> np.ndarray:
+    """The true spectrum as it would be at each candidate's redshift: (m, L).
+
+    Its mean is the best that a model can say of which only the redshift is uncertain.
+    """
+    pixels = np.arange(grid.size)
+    shifts = np.log10((1 + redshifts) / (1 + z)) / grid.step
+    return np.stack([np.interp(pixels - shift, pixels, truth) for shift in shifts])
 
 
 def noise_of(generator, ensemble) -> np.ndarray:
@@ -110,47 +124,26 @@ def realism(generator, n: int, settings: dict) -> tuple[float, float]:
 def floors(train: Path, survey, n: int) -> dict:
     """Scores of look-alikes, of the mean spectrum and of an MLP, on the same galaxies."""
     from scipy.stats import spearmanr
-    from sklearn.decomposition import PCA
-    from sklearn.neural_network import MLPRegressor
-    from sklearn.preprocessing import StandardScaler
 
+    from pix2spec.config import load_preset
     from pix2spec.data.dataset import Dataset
-    from pix2spec.evaluate.baselines import (
-        MeanSpectrum,
-        NearestNeighbours,
-        image_features,
-        photometry_features,
-        training_spectra,
-    )  # fmt: skip
+    from pix2spec.fit import fit_model
 
     data = Dataset(train)
-    neighbours, mean = NearestNeighbours(source="photometry").fit(data), MeanSpectrum().fit(data)
-
-    def features(batch):
-        image = image_features(batch["image"], "linear", data.info.survey.pixel_scale)
-        return np.hstack([image, photometry_features(batch["photometry"], batch["photometry_ivar"])])
-
-    columns = ["image", "photometry", "photometry_ivar"]
-    parts = [(features(b), x) for b, x in training_spectra(data, columns, 20000)]
-    inputs, spectra = (np.concatenate(column) for column in zip(*parts))
-    scaler, pca = StandardScaler().fit(inputs), PCA(24, random_state=0).fit(spectra)
-    target = StandardScaler().fit(pca.transform(spectra))
-    mlp = MLPRegressor(hidden_layer_sizes=(256, 256), early_stopping=True, random_state=0, max_iter=60)
-    mlp.fit(scaler.transform(inputs), target.transform(pca.transform(spectra)))
+    neighbours, mean = nearest_neighbours(data, "photometry"), mean_spectrum(data).spectrum.numpy()
+    mlp, _ = fit_model(load_preset("pca-mlp"), data)
     rows: dict[str, list] = {"25 neighbours": [], "mean spectrum": [], "MLP": []}
     guesses, truths = [], []
     for start in track(range(0, n, 64), "floors", True, -(-n // 64)):
         batch = survey.sample(min(64, n - start), start)
-        found = neighbours.predict(batch)
-        predicted = pca.inverse_transform(
-            target.inverse_transform(mlp.predict(scaler.transform(features(batch))))
-        )
+        found, _ = neighbours.predict(batch)
+        predicted, _ = mlp.predict(batch, "linear")
         for i in range(len(batch["z"])):
             flux, ivar = batch["flux"][i], batch["ivar"][i]
             rows["25 neighbours"].append(
                 scoring.score_ensemble(found[i], flux, ivar, {"mean": np.arange(25)}, "mean")
             )
-            for name, spectrum in (("mean spectrum", mean.spectrum), ("MLP", predicted[i])):
+            for name, spectrum in (("mean spectrum", mean), ("MLP", predicted[i, 0])):
                 rows[name].append(
                     scoring.score_ensemble(spectrum[None], flux, ivar, {"mean": np.array([0])}, "mean")
                 )
@@ -168,14 +161,14 @@ def neighbour_widths(neighbours, data, batch) -> np.ndarray:
     """Halpha and [O III] equivalent widths (n, 25, 2) of the neighbours' noise-free spectra."""
     if not hasattr(neighbours, "widths"):
         index, grid = np.arange(len(data)), data.info.grid
-        if len(index) > neighbours.limit:
-            index = np.sort(np.random.default_rng(0).choice(index, neighbours.limit, replace=False))
+        if len(index) > LIMIT:  # as the neighbours were chosen
+            index = np.sort(np.random.default_rng(0).choice(index, LIMIT, replace=False))
         parts = []
         for rows in np.array_split(index, max(1, len(index) // 1024)):
             some = data.batch(rows, ["true_flux", "z"])
             parts.append(measure(some["true_flux"], some["z"], grid)[:, 2:])
         neighbours.widths = np.concatenate(parts)
-    return neighbours.widths[neighbours.neighbours(batch)]
+    return neighbours.widths[neighbours.neighbours(batch)[0]]
 
 
 def summary(values: np.ndarray) -> tuple[float, float]:

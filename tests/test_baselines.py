@@ -6,15 +6,11 @@ import pytest
 from pix2spec.data.dataset import Dataset, write_dataset
 from pix2spec.data.schema import DatasetInfo, Pair
 from pix2spec.errors import InputError
-from pix2spec.evaluate.baselines import (
-    MeanSpectrum,
-    NearestNeighbours,
-    feature_source,
-    image_features,
-    photometry_features,
-)
+from pix2spec.evaluate.baselines import feature_source, mean_spectrum, nearest_neighbours
 from pix2spec.evaluate.metrics import to_minmax
 from pix2spec.grid import SpectralGrid
+from pix2spec.models.fitted.features import ApertureFeatures, image_features, photometry_features
+from pix2spec.survey import SDSS
 
 GRID = SpectralGrid(3.6, 1e-3, 200)
 SIZE = 32
@@ -50,12 +46,13 @@ def dataset(path, *args, **kwargs):
 def test_neighbours_share_the_colour(tmp_path, source):
     train = dataset(tmp_path / "train", 400)
     test = dataset(tmp_path / "test", 30, seed=1, prefix="t")
-    model = NearestNeighbours(k=5, source=source).fit(train)
+    model = nearest_neighbours(train, source, k=5)
     batch = test.batch(np.arange(30))
-    prediction = model.predict(batch)
+    prediction, scores = model.predict(batch, "linear")
+    assert (np.diff(scores) <= 0).all() and (scores < 0).all()
     assert prediction.shape == (30, 5, GRID.size)
     train_colour = train.batch(np.arange(400), ["z"])["z"]
-    found = train_colour[model.neighbours(batch)]
+    found = train_colour[model.neighbours(batch, "linear")[0]]
     assert np.abs(found - batch["z"][:, None]).mean() < 0.1
     np.testing.assert_allclose(np.median(prediction, -1), 1, atol=0.03)
     assert np.abs(prediction).max() < 3  # the filler of invalid pixels never comes through
@@ -63,33 +60,37 @@ def test_neighbours_share_the_colour(tmp_path, source):
 
 def test_object_itself_is_never_its_neighbour(tmp_path):
     train = dataset(tmp_path, 40)
-    model = NearestNeighbours(k=25).fit(train)
+    model = nearest_neighbours(train)
     batch = train.batch(np.arange(40))
-    found = model.neighbours(batch)
+    found, distance = model.neighbours(batch)
+    assert np.isfinite(distance).all()
     assert not (found == np.arange(40)[:, None]).any()
     assert all(len(set(row)) == 25 for row in found)
 
 
 def test_small_training_set_gives_what_it_has(tmp_path):
     train = dataset(tmp_path, 3)
-    assert NearestNeighbours(k=25).fit(train).predict(train.batch([0])).shape == (1, 3, GRID.size)
+    spectra, scores = nearest_neighbours(train).predict(train.batch([0]))
+    assert spectra.shape == (1, 3, GRID.size)
+    assert np.isfinite(scores).tolist() == [[True, True, False]]  # the last is the object itself
 
 
 def test_mean_spectrum(tmp_path):
     train = dataset(tmp_path, 300)
-    model = MeanSpectrum().fit(train)
+    model = mean_spectrum(train)
     batch = train.batch(np.arange(4))
-    assert model.predict(batch).shape == (4, GRID.size)
+    spectra, scores = model.predict(batch)
+    assert spectra.shape == (4, 1, GRID.size) and scores is None
     assert np.median(model.spectrum) == pytest.approx(1, abs=0.02)
-    everything = NearestNeighbours().fit(train).spectra
-    np.testing.assert_allclose(model.spectrum, everything.mean(0), rtol=1e-5)
+    everything = nearest_neighbours(train).spectra.float().numpy()
+    np.testing.assert_allclose(model.spectrum, everything.mean(0), rtol=1e-4)
     expected = to_minmax(everything, np.ones_like(everything)).mean(0)
-    np.testing.assert_allclose(model.predict(batch, "minmax")[0], expected, atol=1e-5)
+    np.testing.assert_allclose(model.minmax_spectrum, expected, atol=1e-3)
 
 
 def test_limit_bounds_what_is_held(tmp_path):
     train = dataset(tmp_path, 50)
-    assert len(NearestNeighbours(limit=20).fit(train).spectra) == 20
+    assert len(nearest_neighbours(train, limit=20).spectra) == 20
 
 
 def test_source_follows_the_data(tmp_path):
@@ -97,7 +98,7 @@ def test_source_follows_the_data(tmp_path):
     only_image = dataset(tmp_path / "b", 5, photometry=False)
     assert feature_source(both) == "photometry"
     assert feature_source(both, only_image) == "image"
-    assert NearestNeighbours().fit(only_image).source == "image"
+    assert nearest_neighbours(only_image).preset.features == "image"
 
 
 def test_missing_band_counts_as_average():
@@ -107,9 +108,9 @@ def test_missing_band_counts_as_average():
     features = photometry_features(flux, ivar)
     assert features.shape == (2, 5)
     np.testing.assert_array_equal(np.isnan(features), [[False] * 5, [True] + [False] * 4])
-    model = NearestNeighbours()
-    model.mean, model.deviation = np.arange(5.0), np.ones(5)
-    assert model._standardise(features)[1, 0] == 0
+    scaled = ApertureFeatures(("photometry",), None, SDSS)
+    scaled.fit(features)
+    assert scaled(features)[1, 0] == 0
 
 
 def test_composite_features_ignore_a_grey_sky():
@@ -123,6 +124,6 @@ def test_composite_features_ignore_a_grey_sky():
 def test_pairs_without_spectra_are_refused(tmp_path):
     blind = [Pair("a", photometry=np.ones(5), photometry_ivar=np.ones(5))]
     write_dataset(tmp_path, blind, DatasetInfo(grid=GRID, image_size=SIZE))
-    for model in (MeanSpectrum(), NearestNeighbours()):
+    for baseline in (mean_spectrum, nearest_neighbours):
         with pytest.raises(InputError, match="spectrum"):
-            model.fit(Dataset(tmp_path))
+            baseline(Dataset(tmp_path))

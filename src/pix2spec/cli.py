@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pix2spec.cli_reproduce import reproduce_app
+
 app = typer.Typer(
     name="pix2spec",
     no_args_is_help=True,
@@ -19,6 +21,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Make and check datasets.")
 app.add_typer(data_app, name="data")
+app.add_typer(reproduce_app, name="reproduce")
 
 
 def _print(text: str = "") -> None:
@@ -192,7 +195,8 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Train the default model, a model of the paper, or the contrastive network that ranks its candidates.
+    """Train the default model, a model of the paper, or the contrastive network that ranks its candidates;
+    or fit a simple method, such as ULISSE.
 
     For example
 
@@ -303,7 +307,7 @@ def generate(
         batch=batch,
     )
     _report_failures(summary.failures, summary.n_failed)
-    _print(f"{summary.n_ok} ensembles of {n} candidates in {summary.catalogue}")
+    _print(f"{summary.n_ok} ensembles of {summary.n_candidates} candidates in {summary.catalogue}")
     for path in summary.files[:1]:
         _print(
             f"  also {path}" + (f" and {len(summary.files) - 1} more files" if len(summary.files) > 1 else "")

@@ -14,7 +14,11 @@ __all__ = [
     "ContrastivePreset",
     "DiffusionPreset",
     "FactorisedPreset",
+    "MeanPreset",
+    "NeighboursPreset",
     "Preset",
+    "RegressorPreset",
+    "WuPeekPreset",
     "load_preset",
     "preset_names",
     "validate_preset",
@@ -42,6 +46,15 @@ class ImageNetwork(Section):
     arch: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
     channels: tuple[PositiveInt, ...] | None = None
     pretrained: bool = False
+
+
+class EncoderSection(ImageNetwork):
+    """What a diffusion model is conditioned on: an image, or band fluxes in its place.
+
+    For ``photometry``, `channels` are the widths of the layers; see `pix2spec.models.encoders`.
+    """
+
+    arch: Literal["resnet18", "resnet34", "resnet50", "photometry"] = "resnet18"
 
 
 class DenoiserSection(Section):
@@ -116,6 +129,34 @@ class RankerSection(Section):
     batch: PositiveInt = 128
 
 
+class AutoencoderSection(Section):
+    """The autoencoder of Portillo et al. (2020); see `pix2spec.models.infovae`."""
+
+    hidden: tuple[PositiveInt, PositiveInt] = (3040, 608)
+    latent: PositiveInt = 6
+    alpha: float = 0.0  # of the InfoVAE
+    lam: PositiveFloat = 1.0e4  # likewise: the weight of the MMD term
+    softening: float = Field(0.02, ge=0)  # least error of a pixel, in units of the scaled spectra
+
+
+class HybridSection(Section):
+    """The image network of Wu & Peek (2020); see `pix2spec.models.wupeek.HybridNetwork`."""
+
+    stem: tuple[PositiveInt, ...] = (32, 32, 64)
+    channels: tuple[PositiveInt, ...] = (64, 128, 256, 512)
+    groups: PositiveInt = 64
+    reduction: PositiveInt = 8
+
+
+class PretrainedSection(Section):
+    """The network of ULISSE and its weights; see `pix2spec.models.fitted.pretrained`."""
+
+    arch: str = "efficientnet_b0"  # a name of timm
+    weights: str | None = None  # "hub", "package" or a file; null: the first of hub and package at hand
+    size: PositiveInt | None = None  # pixels that pictures are resized to; null: as the network wants
+    sha256: str | None = None  # of the weights; `train` notes it, and later runs check it
+
+
 class TrainSection(Section):
     """The training loop; see `pix2spec.train`."""
 
@@ -141,7 +182,7 @@ class DiffusionPreset(Section):
     name: str
     about: str
     data: DataSection = DataSection()
-    encoder: ImageNetwork = ImageNetwork()
+    encoder: EncoderSection = EncoderSection()
     denoiser: DenoiserSection
     diffusion: DiffusionSection = DiffusionSection()
     train: TrainSection
@@ -173,8 +214,75 @@ class FactorisedPreset(Section):
     train: TrainSection
 
 
-Preset = Annotated[DiffusionPreset | ContrastivePreset | FactorisedPreset, Field(discriminator="task")]
-PRESETS = {"diffusion": DiffusionPreset, "contrastive": ContrastivePreset, "factorised": FactorisedPreset}
+class WuPeekPreset(Section):
+    """The autoencoder of spectra and the image network that predicts its codes (Wu & Peek 2020)."""
+
+    task: Literal["wu-peek"]
+    name: str
+    about: str
+    data: DataSection = DataSection()
+    autoencoder: AutoencoderSection = AutoencoderSection()
+    network: HybridSection = HybridSection()
+    train: TrainSection
+
+
+ImageKind = Literal["linear", "composite"]
+
+
+class MeanPreset(Section):
+    """The mean training spectrum."""
+
+    task: Literal["mean"]
+    name: str
+    about: str
+    limit: PositiveInt = 500_000  # training pairs at most
+
+
+class NeighboursPreset(Section):
+    """The spectra of look-alikes; see `pix2spec.models.fitted.neighbours`."""
+
+    task: Literal["neighbours"]
+    name: str
+    about: str
+    features: Literal["image", "photometry", "network"]
+    image: ImageKind | None = None  # what apertures are measured on; null: what the training set has
+    network: PretrainedSection = PretrainedSection()  # of features: network
+    metric: Literal["euclidean", "cosine"] = "euclidean"
+    components: PositiveInt | None = None  # principal components of the features; null: all features
+    k: PositiveInt = 25  # neighbours at most
+    limit: PositiveInt = 500_000  # training pairs at most; each takes 7 kB of memory
+
+
+class RegressorPreset(Section):
+    """Principal components of spectra, by regression; see `pix2spec.models.fitted.regressor`."""
+
+    task: Literal["regressor"]
+    name: str
+    about: str
+    features: tuple[Literal["image", "photometry"], ...] = Field(("image", "photometry"), min_length=1)
+    image: ImageKind | None = None  # what apertures are measured on; null: what the training set has
+    components: PositiveInt = 24
+    hidden: tuple[PositiveInt, ...] = ()  # widths of an MLP's layers; none: ridge regression
+    degree: Literal[1, 2] = 1  # of the polynomial in the features
+    penalty: float = Field(1e-4, ge=0)  # on squared weights
+    seed: int = 0
+    limit: PositiveInt = 20_000  # training pairs at most; each takes 29 kB of memory while fitting
+
+
+Preset = Annotated[
+    DiffusionPreset | ContrastivePreset | FactorisedPreset | WuPeekPreset
+    | MeanPreset | NeighboursPreset | RegressorPreset,
+    Field(discriminator="task"),
+]  # fmt: skip
+PRESETS = {
+    "diffusion": DiffusionPreset,
+    "contrastive": ContrastivePreset,
+    "factorised": FactorisedPreset,
+    "wu-peek": WuPeekPreset,
+    "mean": MeanPreset,
+    "neighbours": NeighboursPreset,
+    "regressor": RegressorPreset,
+}
 
 
 def preset_names() -> list[str]:

@@ -9,8 +9,10 @@ from pix2spec.config import load_preset, preset_names
 from pix2spec.data.schema import DEFAULT_GRID
 from pix2spec.models.conditions import image_token, photometry_token, redshift_token
 from pix2spec.models.factorised import FactorisedModel
+from pix2spec.models.fitted import FITTED
 from pix2spec.models.storage import find_model, load_model, model_id, shipped_models
 from pix2spec.models.trainable import PixelDiffusion, build_model
+from pix2spec.models.wupeek import WuPeekModel
 from pix2spec.survey import SDSS
 
 __all__ = ["describe", "parameter_count"]
@@ -56,7 +58,7 @@ def describe(name: str | Path) -> dict:
         "pixel_scale": survey.pixel_scale,
         "preset": preset.model_dump(mode="json"),
     }
-    facts["parameters"]["total"] = parameter_count(model)
+    facts["parameters"]["total"] = parameter_count(model) or sum(facts["parameters"].values())
     return facts
 
 
@@ -64,14 +66,24 @@ def _parts(model) -> dict:
     """Each network of a model, with inputs for one object."""
     if isinstance(model, FactorisedModel):
         return _factorised_parts(model)
+    if model.preset.task in FITTED:
+        return model.parts()
     crop, bands = model.preset.data.crop, len(model.survey.image_bands)
     image, x = torch.zeros(1, bands, crop, crop), torch.zeros(1, 1, model.grid.size)
+    if isinstance(model, WuPeekModel):
+        noise = torch.zeros(1, model.preset.autoencoder.latent)
+        return {
+            "autoencoder": (model.autoencoder, (x[:, 0], noise)),
+            "image network": (model.network, (image,)),
+        }
     if not isinstance(model, PixelDiffusion):
         pair = model.pair
         return {
             "image encoder": (pair.image_encoder, (image,)),
             "spectrum encoder": (pair.spectrum_encoder, (x,)),
         }
+    if "photometry" in model.conditions:
+        image = torch.zeros(1, 3 * len(model.survey.photometry_bands))
     with torch.no_grad():
         context = model.encode(image)
     inputs = (x, torch.zeros(1, dtype=torch.long), context)

@@ -17,8 +17,10 @@ from pix2spec.errors import InputError
 from pix2spec.files import made_by
 from pix2spec.models.conditions import TOKENS
 from pix2spec.models.factorised import FactorisedModel
+from pix2spec.models.fitted import FITTED
 from pix2spec.models.storage import find_model, load_model, model_id
 from pix2spec.models.trainable import ContrastiveModel
+from pix2spec.models.wupeek import WuPeekModel
 from pix2spec.photometry import aperture_weights, filter_matrix
 from pix2spec.select import parse_selection
 
@@ -105,7 +107,8 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
         If a folder holds no model, a damaged one, or one of another kind.
     """
     from pix2spec.generate_factorised import FactorisedGenerator
-    from pix2spec.generate_pixels import PixelGenerator
+    from pix2spec.generate_fitted import FittedGenerator
+    from pix2spec.generate_pixels import PixelGenerator, WuPeekGenerator
 
     folder = find_model(model)
     network, config = load_model(folder)
@@ -121,6 +124,15 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
                 selector, "this model has a contrastive network of its own", "leave out --selector"
             )
         return FactorisedGenerator(network, ids, config, device)
+    if network.preset.task in FITTED:
+        if selector:
+            raise InputError(selector, "there is nothing to rank by a network here", "leave out --selector")
+        return FittedGenerator(network, ids, config, device)
+    if isinstance(network, WuPeekModel):
+        if selector:
+            problem = "this model makes one spectrum an object, there is nothing to rank"
+            raise InputError(selector, problem, "leave out --selector")
+        return WuPeekGenerator(network, ids, config, device)
     chosen = Path(selector) if selector else folder / "selector"
     ranker = None
     if selector or chosen.is_dir():

@@ -1,4 +1,4 @@
-"""Generation with the paper's models: diffusion over the pixels of spectra, given an image."""
+"""Generation with the paper's models: diffusion over the pixels of spectra, given an image or fluxes."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,11 @@ from pix2spec.normalise import minmax, robust
 from pix2spec.photometry import fit_amplitude
 from pix2spec.select import select
 
-__all__ = ["PixelGenerator"]
+__all__ = ["PixelGenerator", "WuPeekGenerator"]
+
+
+def _has_photometry(pair: Pair) -> bool:
+    return pair.photometry is not None and bool((np.nan_to_num(pair.photometry_ivar) > 0).any())
 
 
 @dataclass
@@ -50,12 +54,14 @@ class PixelGenerator(Generator):
 
     def check(self, pair: Pair, settings: Settings) -> None:
         """Raise `InputError` if the image of a pair cannot be used."""
-        check_image(pair, self.survey.image_bands)
+        if self.model.columns[0] == "photometry" and not _has_photometry(pair):
+            raise InputError(pair.object_id, "it has no photometry, and this model needs it")
+        if self.model.columns[0] == "image" or self.selector is not None:
+            check_image(pair, self.survey.image_bands)
 
     def _ensembles(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:
-        images = np.stack([p.image for p in pairs])
-        x = self._candidates(images, image_kind, [p.object_id for p in pairs], settings)
-        scores = self._scores(images, image_kind, x)
+        x = self._candidates(pairs, image_kind, settings)
+        scores = self._scores(pairs, image_kind, x)
         ensembles = []
         for i, pair in enumerate(pairs):
             candidates, unit, flags = self._in_flux(pair, image_kind, x[i])
@@ -74,11 +80,12 @@ class PixelGenerator(Generator):
             )
         return ensembles
 
-    def _candidates(self, images, image_kind, object_ids, settings) -> np.ndarray:
+    def _candidates(self, pairs, image_kind, settings) -> np.ndarray:
         """Scaled candidates (objects, n, L); the condition is encoded once an object."""
-        data, n = self.model.preset.data, settings.n
-        image = view(scale_image(images, image_kind, data.image), data.resize, data.crop, None)
-        context = self.model.encode(image.to(self.device)).repeat_interleave(n, dim=0)
+        n, object_ids = settings.n, [pair.object_id for pair in pairs]
+        batch = {name: np.stack([getattr(p, name) for p in pairs]) for name in self.model.conditions}
+        known = self.model.known(batch, image_kind, None)
+        context = self.model.encode(known.to(self.device)).repeat_interleave(n, dim=0)
         sampler = settings.sampler
         steps = settings.steps or (self.model.preset.diffusion.timesteps if sampler == "ddpm" else 25)
         x = sample(
@@ -91,11 +98,11 @@ class PixelGenerator(Generator):
         )
         return x[:, 0].unflatten(0, (-1, n)).cpu().numpy()
 
-    def _scores(self, images, image_kind, x) -> np.ndarray | None:
+    def _scores(self, pairs, image_kind, x) -> np.ndarray | None:
         """Cosine similarity (objects, n) of each candidate with its image."""
         if self.selector is None:
             return None
-        data = self.selector.preset.data
+        data, images = self.selector.preset.data, np.stack([pair.image for pair in pairs])
         image = view(scale_image(images, image_kind, data.image), data.resize, data.crop, None)
         scaled = minmax(x)[0] if data.spectrum == "minmax" else robust(x, np.ones_like(x))[0]
         candidates = torch.from_numpy(scaled.astype(np.float32))
@@ -118,3 +125,34 @@ class PixelGenerator(Generator):
         if not np.isfinite(scale).all():
             return x, RELATIVE, ["relative-flux"]
         return offset + scale * x, PHYSICAL, flags
+
+
+class WuPeekGenerator(PixelGenerator):
+    """The method of Wu & Peek: one spectrum an object, whatever the number of candidates asked for."""
+
+    @property
+    def default_select(self) -> str:
+        """All rules choose the one spectrum that there is."""
+        return "single"
+
+    def _ensembles(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:
+        data = self.model.preset.data
+        images = np.stack([p.image for p in pairs])
+        image = view(scale_image(images, image_kind, data.image), data.resize, data.crop, None)
+        x = self.model.predict(image.to(self.device)).cpu().numpy()
+        ensembles = []
+        for pair, spectrum in zip(pairs, x):
+            candidates, unit, flags = self._in_flux(pair, image_kind, spectrum[None])
+            ensembles.append(
+                self._ensemble(
+                    pair,
+                    image_kind,
+                    settings,
+                    candidates=candidates,
+                    selected=np.array([0]),
+                    scores=None,
+                    unit=unit,
+                    flags=[*flags, "point-estimate"],
+                )
+            )
+        return ensembles

@@ -26,6 +26,7 @@ class Summary:
     catalogue: Path
     n_ok: int = 0
     n_failed: int = 0
+    n_candidates: int = 0  # of an object, at most
     failures: list[tuple[str, str]] = field(default_factory=list)  # the first hundred
     files: list[Path] = field(default_factory=list)
 
@@ -121,6 +122,7 @@ def generate_catalogue(
         for result in track(results, "generating", progress, total):
             if isinstance(result, Ensemble):
                 writer.add(result)
+                summary.n_candidates = max(summary.n_candidates, len(result))
                 if fits:
                     summary.files.append(_write_fits(result, out / "spectra"))
                 if len(shown) < figures:

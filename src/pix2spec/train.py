@@ -11,20 +11,14 @@ A run folder holds::
     metrics.jsonl  tensorboard/                  losses
 """
 
-import json
 import math
-import signal
-import sys
-import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
 from accelerate import Accelerator
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
@@ -33,9 +27,11 @@ from pix2spec.config import Preset, validate_preset
 from pix2spec.data.dataset import Dataset
 from pix2spec.errors import InputError
 from pix2spec.files import made_by, write_atomically
+from pix2spec.models.fitted import FITTED
 from pix2spec.models.storage import find_model, load_model, model_id, save_model
 from pix2spec.models.trainable import build_model
 from pix2spec.prepare import Prepared, Simulation, load_foundation, prepare
+from pix2spec.training_log import LossLog, progress_bar, stop_after_the_step
 
 __all__ = ["train"]
 
@@ -88,11 +84,12 @@ def _complete(dataset: Dataset | Prepared, columns: tuple[str, ...], what: str) 
     """Positions of the pairs that have all that the model learns from."""
     if isinstance(dataset, Prepared):
         return np.arange(len(dataset))
-    if dataset.info.image_kind is None:
+    if "image" in columns and dataset.info.image_kind is None:
         raise InputError(dataset.path, "it has no images, this model learns from images")
     index = dataset.having(*columns)
     if len(index) == 0:
-        raise InputError(dataset.path, f"no {what} pair has both an image and a spectrum")
+        seen = "an image" if "image" in columns else "photometry"
+        raise InputError(dataset.path, f"no {what} pair has both {seen} and a spectrum")
     return index
 
 
@@ -142,8 +139,10 @@ def train(
     InputError
         If the data lack images, `out` holds another run, or the loss is no longer finite.
     """
-    settings, out = preset.train, Path(out)
-    data = Path(data) if isinstance(data, str) else data
+    out, data = Path(out), Path(data) if isinstance(data, str) else data
+    if preset.task in FITTED:
+        return _fit(preset, data, out, resume, progress, init)
+    settings = preset.train
     has_gpu = torch.cuda.is_available()  # half precision is hundreds of times slower on most CPUs
     accelerator = Accelerator(mixed_precision=settings.precision if has_gpu else "no", cpu=not has_gpu)
     start = load_model(find_model(init))[0] if init else None
@@ -173,11 +172,11 @@ def train(
         Rows(train_set, train_index, model.columns), sampler=batches, batch_size=None,
         num_workers=settings.workers, collate_fn=_as_it_is,
     )  # fmt: skip
-    log = _Log(out, step) if accelerator.is_main_process else None
+    log = LossLog(out, step) if accelerator.is_main_process else None
     per_epoch = len(train_index) // settings.batch_size
     began = time.monotonic() - seconds
 
-    with _progress_bar(progress and accelerator.is_main_process) as bar, _stop_after_the_step() as stop:
+    with progress_bar(progress and accelerator.is_main_process) as bar, stop_after_the_step() as stop:
         task = bar.add_task("training", total=settings.steps, completed=step, loss="", rate="")
         first, first_time = step, time.monotonic()
         for batch in loader:
@@ -231,6 +230,18 @@ def train(
     return out
 
 
+def _fit(preset: Preset, data, out: Path, resume: bool, progress: bool, init) -> Path:
+    """Fit a method that needs no training loop, with the same run folder and the same refusals."""
+    from pix2spec.fit import fit
+
+    if init:
+        raise InputError("--init", f"{preset.name} is fitted, it starts from nothing", "leave it out")
+    _check_run(out, resume)
+    train_set, _ = _open(preset, data, out, None, progress)
+    _record_preset(out, preset)
+    return fit(preset, train_set, out, progress)
+
+
 def learning_rate(settings, step: int, per_epoch: int) -> float:
     """Learning rate of a step: a factor each epoch, or a warm-up of 300 steps and half a cosine."""
     if settings.lr_schedule == "epochs":
@@ -258,11 +269,12 @@ def validation_loss(model, val_set: Dataset, index: np.ndarray, size: int, batch
 def refresh_statistics(
     model, train_set: Dataset, index: np.ndarray, batch_size: int, batches: int = 8
 ) -> None:
-    """Measure the batch-norm statistics of averaged weights: those of the trained weights do not fit them.
+    """Measure the running statistics of averaged weights: those of the trained weights do not fit them.
 
+    They are those of batch normalisation and of network deconvolution.
     Izmailov et al. (2018, arXiv:1803.05407), section 3.2. A pure function of the weights and the data.
     """
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    norms = [m for m in model.modules() if hasattr(m, "reset_running_stats")]
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
@@ -283,66 +295,8 @@ def refresh_statistics(
         norm.momentum = momentum
 
 
-@contextmanager
-def _stop_after_the_step():
-    """Let Ctrl-C and SIGTERM end a run after the step at hand, so that its checkpoint is whole."""
-    asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield asked  # only the main thread may handle signals
-        return
-    before = {
-        s: signal.signal(s, lambda number, _: asked.append(number)) for s in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _to(inputs: dict, device) -> dict:
     return {name: tensor.to(device) for name, tensor in inputs.items()}
-
-
-def _progress_bar(show: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-        TextColumn("{task.fields[loss]}"), TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(), TimeRemainingColumn(), disable=not (show and sys.stderr.isatty()),
-        console=_console(),
-    )  # fmt: skip
-
-
-def _console():
-    from rich.console import Console
-
-    return Console(stderr=True)
-
-
-class _Log:
-    """Losses, as JSON lines and for TensorBoard."""
-
-    def __init__(self, out: Path, step: int):
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.path, self.last = out / "metrics.jsonl", {}
-        kept = []
-        if self.path.exists():  # a resumed run repeats the steps after its checkpoint
-            kept = [row for row in self.path.read_text().splitlines() if json.loads(row)["step"] <= step]
-        self.path.write_text("".join(row + "\n" for row in kept))
-        for row in kept:
-            self.last.update(json.loads(row))
-        self.board = SummaryWriter(str(out / "tensorboard"), purge_step=step)
-
-    def write(self, step: int, **values: float) -> None:
-        self.last.update(values)
-        with self.path.open("a") as stream:
-            stream.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            self.board.add_scalar(f"loss/{name}", value, step)
-
-    def close(self) -> None:
-        self.board.close()
 
 
 def _check_run(out: Path, resume: bool) -> None:
@@ -351,7 +305,16 @@ def _check_run(out: Path, resume: bool) -> None:
 
 
 def _start_or_resume(out: Path, preset, model, average, optimizer) -> tuple[int, float]:
-    checkpoint, recorded = out / "checkpoint.safetensors", out / "preset.yaml"
+    checkpoint = out / "checkpoint.safetensors"
+    _record_preset(out, preset)
+    if checkpoint.exists():
+        return load_checkpoint(checkpoint, model, average, optimizer)
+    return 0, 0.0
+
+
+def _record_preset(out: Path, preset: Preset) -> None:
+    """Write ``OUT/preset.yaml``; a run that is there already must have the same settings."""
+    recorded = out / "preset.yaml"
     values = preset.model_dump(mode="json")
     if recorded.exists():
         # Keys that an older version did not have take their defaults.
@@ -359,9 +322,6 @@ def _start_or_resume(out: Path, preset, model, average, optimizer) -> tuple[int,
         _compare(before.model_dump(mode="json"), values, out)
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(recorded, lambda p: p.write_text(yaml.safe_dump(values, sort_keys=False)))
-    if checkpoint.exists():
-        return load_checkpoint(checkpoint, model, average, optimizer)
-    return 0, 0.0
 
 
 def _compare(before: dict, now: dict, out: Path, path: str = "") -> None:

@@ -12,7 +12,7 @@ from pix2spec.data.schema import Pair
 from pix2spec.ensemble import PHYSICAL, Ensemble
 from pix2spec.errors import InputError
 from pix2spec.evaluate import metrics, scoring
-from pix2spec.evaluate.baselines import MeanSpectrum, NearestNeighbours, feature_source
+from pix2spec.evaluate.baselines import feature_source, mean_spectrum, nearest_neighbours
 from pix2spec.files import track, write_atomically
 
 __all__ = ["METHODS", "evaluate", "print_report"]
@@ -94,8 +94,8 @@ class _Report:
         self.rows, self.examples, self.sizes, self.without_spectrum = [], [], [], 0
         self.neighbours = self.mean = None
         if train is not None:
-            self.mean = MeanSpectrum().fit(train)
-            self.neighbours = NearestNeighbours(source=feature_source(train, truth)).fit(train)
+            self.mean = mean_spectrum(train)
+            self.neighbours = nearest_neighbours(train, feature_source(train, truth))
             self.columns += [c for c in self.neighbours.columns if c not in self.columns]
             self.profiles["neighbours"] = scoring.Profile(catalogue.grid.size)
 
@@ -136,7 +136,9 @@ class _Report:
         observed = good.any(1)
         self.without_spectrum += int((~observed).sum())
         ivar = np.where(good, batch["ivar"], 0)
-        look_alikes = self.neighbours.predict(batch) if self.neighbours else [None] * len(ensembles)
+        look_alikes = [None] * len(ensembles)
+        if self.neighbours:
+            look_alikes, _ = self.neighbours.predict(batch, self.truth.info.image_kind)
         for i in np.flatnonzero(observed):
             values = {"object_id": ensembles[i].object_id, "z": float(batch["z"][i])}
             values |= self._generated(ensembles[i], batch["flux"][i], ivar[i])
@@ -171,7 +173,7 @@ class _Report:
         chosen = {"neighbour": np.array([0]), "neighbours": np.arange(len(look_alikes))}
         profile = self.profiles["neighbours"]
         values = scoring.score_ensemble(look_alikes, flux, ivar, chosen, "neighbours", profile=profile)
-        mean = self.mean.minmax_spectrum, self.mean.spectrum
+        mean = self.mean.minmax_spectrum.numpy(), self.mean.spectrum.numpy()
         return values | scoring.score_point("mean_spectrum", *mean, flux, ivar)
 
     def _keep_example(self, ensemble: Ensemble) -> None:
@@ -199,7 +201,7 @@ class _Report:
             "predictions": str(self.catalogue.path),
             "truth": str(self.truth.path),
             "train": None if self.train is None else str(self.train.path),
-            "neighbours_from": self.neighbours.source if self.neighbours else None,
+            "neighbours_from": self.neighbours.preset.features if self.neighbours else None,
             "counts": counts,
             "unmatched_predictions": self.unmatched_predictions[:20],
             "unmatched_truth": self.unmatched_truth[:20],

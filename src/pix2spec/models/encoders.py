@@ -1,10 +1,10 @@
-"""Condition encoder tau_theta: image to tokens, a timm ResNet."""
+"""Condition encoder tau_theta: image to tokens, a timm ResNet; or band fluxes to one token."""
 
 import timm
 import torch
 from torch import nn
 
-__all__ = ["ConditionEncoder", "image_network"]
+__all__ = ["ConditionEncoder", "PhotometryEncoder", "image_network"]
 
 
 def image_network(arch: str, channels: tuple[int, ...] | None, bands: int, pretrained: bool, **kwargs):
@@ -37,3 +37,28 @@ class ConditionEncoder(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Tokens (B, T, C) of images (B, band, y, x)."""
         return self.network(image).flatten(2).transpose(1, 2)
+
+
+class PhotometryEncoder(nn.Module):
+    """Features (B, C_in) of band fluxes to one token (B, 1, C): does the paper's model need the image?
+
+    Parameters
+    ----------
+    features : int
+        Length of `pix2spec.models.conditions.photometry_token`'s columns.
+    channels : tuple of int
+        Widths of the layers; the last is the token's.
+    """
+
+    def __init__(self, features: int, channels: tuple[int, ...] | None = None):
+        super().__init__()
+        layers = []
+        for width in channels or (512, 512):
+            layers += [nn.Linear(features, width), nn.SiLU()]
+            features = width
+        self.layers = nn.Sequential(*layers[:-1])
+        self.width = features
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Tokens (B, 1, C) of features (B, C_in)."""
+        return self.layers(features)[:, None]

@@ -14,6 +14,8 @@ from pix2spec.config import validate_preset
 from pix2spec.errors import InputError
 from pix2spec.files import write_atomically
 from pix2spec.grid import SpectralGrid
+from pix2spec.models.fitted import FITTED
+from pix2spec.models.fitted.neighbours import NeighboursModel
 from pix2spec.models.trainable import build_model
 from pix2spec.survey import Survey
 
@@ -98,6 +100,8 @@ def load_into(model: torch.nn.Module, path: Path) -> None:
         ) from None
     except (SafetensorError, OSError) as error:
         raise InputError(path, f"damaged weights: {error}") from None
+    if isinstance(model, NeighboursModel):
+        model.make_room(weights)
     own = model.state_dict()
     wrong = sorted(set(own) ^ set(weights)) or sorted(n for n in own if own[n].shape != weights[n].shape)
     if wrong:
@@ -133,7 +137,8 @@ def _without_download(preset: dict) -> dict:
 
 def model_id(folder: str | Path) -> str:
     """Name and content hash of a model, ``"paper-xattn@1f2e3d4c5b6a"``, for provenance."""
-    digest = hashlib.sha256((Path(folder) / WEIGHTS).read_bytes()).hexdigest()
+    with open(Path(folder) / WEIGHTS, "rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return f"{read_config(folder)['preset']['name']}@{digest[:12]}"
 
 
@@ -143,7 +148,7 @@ def _card(config: dict) -> str:
     lines += [f"Made by pix2spec {pix2spec.__version__}. Load it with `pix2spec.load(FOLDER)`.", ""]
     lines += ["## Training record", ""]
     lines += as_bullets(record)
-    grid, data = config["grid"], preset.get("data", FACTORISED_DATA)
+    grid, data = config["grid"], _contract(preset)
     lines += [
         "",
         "## Input and output",
@@ -154,6 +159,20 @@ def _card(config: dict) -> str:
         f"{grid['start']} in steps of {grid['step']} (vacuum, observed frame)",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _contract(preset: dict) -> dict[str, str]:
+    """What a model of a preset takes and gives."""
+    if preset["task"] not in FITTED:
+        return preset.get("data", FACTORISED_DATA)
+    if preset["task"] == "mean":
+        return {"image": "not looked at", "spectrum": "median-scaled"}
+    seen = preset["features"]
+    kind = "composite" if seen == "network" else preset["image"]
+    return {
+        "image": "not looked at, the method sees fluxes" if seen == "photometry" else kind,
+        "spectrum": "median-scaled, in physical flux where photometry fixes the scale",
+    }
 
 
 def as_bullets(values: dict, indent: str = "") -> list[str]:

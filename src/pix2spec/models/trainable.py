@@ -7,10 +7,15 @@ from pix2spec.config import ContrastivePreset, DiffusionPreset, Preset
 from pix2spec.data.augment import scale_image, scale_spectra, view
 from pix2spec.diffusion import make_scheduler, training_loss
 from pix2spec.grid import SpectralGrid
+from pix2spec.models.conditions import photometry_token
 from pix2spec.models.contrastive import ContrastivePair
-from pix2spec.models.encoders import ConditionEncoder
+from pix2spec.models.encoders import ConditionEncoder, PhotometryEncoder
 from pix2spec.models.factorised import FactorisedModel
+from pix2spec.models.fitted.mean import MeanModel
+from pix2spec.models.fitted.neighbours import NeighboursModel
+from pix2spec.models.fitted.regressor import RegressorModel
 from pix2spec.models.unet import UNet1D
+from pix2spec.models.wupeek import WuPeekModel
 from pix2spec.survey import Survey
 
 __all__ = ["ContrastiveModel", "PixelDiffusion", "build_model"]
@@ -25,12 +30,16 @@ def _views(batch: dict, image_kind: str, data, generator) -> torch.Tensor:
 class PixelDiffusion(nn.Module):
     """The paper's conditional diffusion model: condition encoder, U-Net, noise schedule."""
 
-    columns = ("image", "flux", "ivar")
-
     def __init__(self, preset: DiffusionPreset, grid: SpectralGrid, survey: Survey):
         super().__init__()
         self.preset, self.grid, self.survey = preset, grid, survey
-        self.encoder = ConditionEncoder(**preset.encoder.model_dump(), bands=len(survey.image_bands))
+        if preset.encoder.arch == "photometry":
+            self.conditions = ("photometry", "photometry_ivar")
+            self.encoder = PhotometryEncoder(3 * len(survey.photometry_bands), preset.encoder.channels)
+        else:
+            self.conditions = ("image",)
+            self.encoder = ConditionEncoder(**preset.encoder.model_dump(), bands=len(survey.image_bands))
+        self.columns = (*self.conditions, "flux", "ivar")
         self.denoiser = UNet1D(grid.size, **preset.denoiser.model_dump(), context_width=self.encoder.width)
         self.scheduler = self.make_scheduler("ddpm")
 
@@ -45,17 +54,23 @@ class PixelDiffusion(nn.Module):
         x0, mask = scale_spectra(batch["flux"], batch["ivar"], data.spectrum)
         t = torch.randint(0, self.preset.diffusion.timesteps, (len(x0),), generator=generator)
         noise = torch.randn(x0.shape, generator=generator)
-        image = _views(batch, image_kind, data, generator if train else None)
-        return {"image": image, "x0": x0, "mask": mask, "t": t, "noise": noise}
+        known = self.known(batch, image_kind, generator if train else None)
+        return {"known": known, "x0": x0, "mask": mask, "t": t, "noise": noise}
 
-    def forward(self, image, x0, mask, t, noise) -> torch.Tensor:
+    def known(self, batch: dict, image_kind: str, generator: torch.Generator | None) -> torch.Tensor:
+        """What the encoder sees of a batch: views of images, augmented with a generator, or band fluxes."""
+        if "photometry" in self.conditions:
+            return photometry_token(batch["photometry"], batch["photometry_ivar"])["photometry"]
+        return _views(batch, image_kind, self.preset.data, generator)
+
+    def forward(self, known, x0, mask, t, noise) -> torch.Tensor:
         """Training loss (paper, Eq. 2)."""
-        context = self.encode(image)
+        context = self.encode(known)
         return training_loss(lambda x, t: self.denoiser(x, t, context), x0, mask, t, noise, self.scheduler)
 
-    def encode(self, image: torch.Tensor) -> torch.Tensor:
-        """The condition of images (B, band, y, x), once for all candidates and steps."""
-        return self.denoiser.condition(self.encoder(image))
+    def encode(self, known: torch.Tensor) -> torch.Tensor:
+        """The condition of what `known` gives, once for all candidates and steps."""
+        return self.denoiser.condition(self.encoder(known))
 
 
 class ContrastiveModel(nn.Module):
@@ -82,7 +97,15 @@ class ContrastiveModel(nn.Module):
         return self.pair(image, x)
 
 
-KINDS = {"diffusion": PixelDiffusion, "contrastive": ContrastiveModel, "factorised": FactorisedModel}
+KINDS = {
+    "diffusion": PixelDiffusion,
+    "contrastive": ContrastiveModel,
+    "factorised": FactorisedModel,
+    "wu-peek": WuPeekModel,
+    "mean": MeanModel,
+    "neighbours": NeighboursModel,
+    "regressor": RegressorModel,
+}
 
 
 def build_model(preset: Preset, grid: SpectralGrid, survey: Survey):

@@ -33,8 +33,8 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Conv1d(channels_in, channels, 1) if channels_in != channels else nn.Identity()
 
     def forward(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-        h = F.relu(self.norm1(self.conv1(x))) + self.time(time)[:, :, None]
-        return F.relu(self.norm2(self.conv2(h))) + self.skip(x)
+        h = F.relu(self.norm1(self.conv1(x)), inplace=True) + self.time(time)[:, :, None]
+        return F.relu(self.norm2(self.conv2(h)), inplace=True) + self.skip(x)
 
 
 class Attention(nn.Module):
@@ -161,6 +161,7 @@ class UNet1D(nn.Module):
         for grow, block in zip(self.grow, self.up):
             skip = skips.pop()
             x = grow(x)
-            x = F.pad(x, (0, skip.shape[-1] - x.shape[-1]))  # odd lengths lose a pixel on the way down
+            if lost := skip.shape[-1] - x.shape[-1]:  # odd lengths lose a pixel on the way down
+                x = F.pad(x, (0, lost))
             x = block(torch.cat([x, skip], dim=1), time)
         return self.out(x)
