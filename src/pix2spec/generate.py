@@ -12,7 +12,7 @@ from torch import nn
 
 from pix2spec.data.schema import Pair
 from pix2spec.diffusion import FLOW_SAMPLERS, SAMPLERS
-from pix2spec.ensemble import Ensemble
+from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
 from pix2spec.errors import InputError
 from pix2spec.files import made_by
 from pix2spec.models.conditions import TOKENS
@@ -21,7 +21,7 @@ from pix2spec.models.fitted import FITTED
 from pix2spec.models.storage import find_model, load_model, model_id
 from pix2spec.models.trainable import ContrastiveModel
 from pix2spec.models.wupeek import WuPeekModel
-from pix2spec.photometry import aperture_weights, filter_matrix
+from pix2spec.photometry import aperture_weights, filter_matrix, fit_amplitude
 from pix2spec.select import parse_selection
 
 __all__ = ["Generator", "Settings", "candidate_generator", "check_image", "fibre_photometry", "load"]
@@ -253,6 +253,26 @@ class Generator(ABC):
             provenance=self.provenance(settings),
             **values,
         )
+
+    def _in_flux(self, pair: Pair, image_kind: str, x: np.ndarray, has_zero_point: bool):
+        """Candidates x (n, L) in physical flux where photometry fixes their amplitude.
+
+        Without a zero point, an offset is fitted too. Returns candidates, unit, and flags that say how.
+        """
+        usable = np.isfinite(self.weights).all(0)
+        fluxes, ivar, flags = fibre_photometry(pair, image_kind, self.survey, usable)
+        if fluxes is None:
+            return x, RELATIVE, ["relative-flux"]
+        offset, scale = fit_amplitude(x, self.weights, fluxes, ivar, fit_offset=not has_zero_point)
+        failed = ~np.isfinite(scale[:, 0])
+        if not has_zero_point and failed.any():
+            # The colours disagree so much that the fit wants a negative scale: let -1 be zero flux.
+            _, one = fit_amplitude(x[failed] + 1, self.weights, fluxes, ivar, fit_offset=False)
+            offset[failed], scale[failed] = one, one
+            flags = [*flags, "amplitude-from-one-parameter"]
+        if not np.isfinite(scale).all():
+            return x, RELATIVE, ["relative-flux"]
+        return offset + scale * x, PHYSICAL, flags
 
     def run(
         self, pairs: Iterable[Pair], image_kind: str, settings: Settings, batch: int | None = None

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pix2spec.data.schema import Pair
-from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
+from pix2spec.ensemble import Ensemble
 from pix2spec.errors import InputError
-from pix2spec.generate import Generator, Settings, check_image, fibre_photometry
-from pix2spec.photometry import fit_amplitude
+from pix2spec.generate import Generator, Settings, check_image
 from pix2spec.select import parse_selection
 
 __all__ = ["FittedGenerator"]
@@ -60,7 +59,7 @@ class FittedGenerator(Generator):
             if scores is not None:
                 others = np.isfinite(scores[i])  # not the object itself
                 x, ranks = x[others], scores[i][others]
-            candidates, unit, flags = self._in_flux(pair, image_kind, x)
+            candidates, unit, flags = self._in_flux(pair, image_kind, x, has_zero_point=True)
             kept = parse_selection(settings.select)[1] or len(x)  # candidates come in order, best first
             ensembles.append(
                 self._ensemble(
@@ -85,14 +84,3 @@ class FittedGenerator(Generator):
             batch["photometry"] = np.stack([pair.photometry for pair in pairs])
             batch["photometry_ivar"] = np.nan_to_num(np.stack([pair.photometry_ivar for pair in pairs]))
         return batch
-
-    def _in_flux(self, pair: Pair, image_kind: str, x: np.ndarray) -> tuple[np.ndarray, str, list[str]]:
-        """Candidates in physical flux where photometry fixes their scale, and how it was fixed."""
-        usable = np.isfinite(self.weights).all(0)
-        fluxes, ivar, flags = fibre_photometry(pair, image_kind, self.survey, usable)
-        if fluxes is None:
-            return x, RELATIVE, ["relative-flux"]
-        _, scale = fit_amplitude(x, self.weights, fluxes, ivar, fit_offset=False)
-        if not np.isfinite(scale).all():
-            return x, RELATIVE, ["relative-flux"]
-        return scale * x, PHYSICAL, flags

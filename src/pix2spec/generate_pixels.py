@@ -8,12 +8,11 @@ import torch
 from pix2spec.data.augment import scale_image, view
 from pix2spec.data.schema import Pair
 from pix2spec.diffusion import SAMPLERS, sample
-from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
+from pix2spec.ensemble import Ensemble
 from pix2spec.errors import InputError
-from pix2spec.generate import Generator, Settings, candidate_generator, check_image, fibre_photometry
+from pix2spec.generate import Generator, Settings, candidate_generator, check_image
 from pix2spec.models.trainable import ContrastiveModel
 from pix2spec.normalise import minmax, robust
-from pix2spec.photometry import fit_amplitude
 from pix2spec.select import select
 
 __all__ = ["PixelGenerator", "WuPeekGenerator"]
@@ -33,6 +32,11 @@ class PixelGenerator(Generator):
         super().__post_init__()
         if self.selector is not None:
             self.selector.to(self.device).eval()
+
+    @property
+    def _has_zero_point(self) -> bool:
+        """Whether zero flux means no light on the scale that the model learned on."""
+        return self.model.preset.data.spectrum != "minmax"
 
     @property
     def default_select(self) -> str:
@@ -64,7 +68,7 @@ class PixelGenerator(Generator):
         scores = self._scores(pairs, image_kind, x)
         ensembles = []
         for i, pair in enumerate(pairs):
-            candidates, unit, flags = self._in_flux(pair, image_kind, x[i])
+            candidates, unit, flags = self._in_flux(pair, image_kind, x[i], self._has_zero_point)
             ranks = None if scores is None else scores[i]
             ensembles.append(
                 self._ensemble(
@@ -108,24 +112,6 @@ class PixelGenerator(Generator):
         candidates = torch.from_numpy(scaled.astype(np.float32))
         return self.selector.pair.scores(image.to(self.device), candidates.to(self.device)).cpu().numpy()
 
-    def _in_flux(self, pair: Pair, image_kind: str, x: np.ndarray) -> tuple[np.ndarray, str, list[str]]:
-        """Candidates in physical flux where photometry fixes their amplitude, and how it was fixed."""
-        usable = np.isfinite(self.weights).all(0)
-        fluxes, ivar, flags = fibre_photometry(pair, image_kind, self.survey, usable)
-        if fluxes is None:
-            return x, RELATIVE, ["relative-flux"]
-        is_minmax = self.model.preset.data.spectrum == "minmax"
-        offset, scale = fit_amplitude(x, self.weights, fluxes, ivar, fit_offset=is_minmax)
-        failed = ~np.isfinite(scale[:, 0])
-        if is_minmax and failed.any():
-            # The colours disagree so much that the fit wants a negative scale: let -1 be zero flux.
-            _, one = fit_amplitude(x[failed] + 1, self.weights, fluxes, ivar, fit_offset=False)
-            offset[failed], scale[failed] = one, one
-            flags = [*flags, "amplitude-from-one-parameter"]
-        if not np.isfinite(scale).all():
-            return x, RELATIVE, ["relative-flux"]
-        return offset + scale * x, PHYSICAL, flags
-
 
 class WuPeekGenerator(PixelGenerator):
     """The method of Wu & Peek: one spectrum an object, whatever the number of candidates asked for."""
@@ -142,7 +128,7 @@ class WuPeekGenerator(PixelGenerator):
         x = self.model.predict(image.to(self.device)).cpu().numpy()
         ensembles = []
         for pair, spectrum in zip(pairs, x):
-            candidates, unit, flags = self._in_flux(pair, image_kind, spectrum[None])
+            candidates, unit, flags = self._in_flux(pair, image_kind, spectrum[None], self._has_zero_point)
             ensembles.append(
                 self._ensemble(
                     pair,
