@@ -24,7 +24,15 @@ from pix2spec.models.wupeek import WuPeekModel
 from pix2spec.photometry import aperture_weights, filter_matrix, fit_amplitude
 from pix2spec.select import parse_selection
 
-__all__ = ["Generator", "Settings", "candidate_generator", "check_image", "fibre_photometry", "load"]
+__all__ = [
+    "Generator",
+    "Settings",
+    "candidate_generator",
+    "check_image",
+    "fibre_photometry",
+    "has_photometry",
+    "load",
+]
 
 DEFAULT_MODEL = "default"
 
@@ -315,6 +323,13 @@ def check_image(pair: Pair, bands: tuple[str, ...]) -> None:
         raise InputError(pair.object_id, "its image has NaN or inf pixels", "fill or cut them out")
     if not pair.image.any():
         raise InputError(pair.object_id, "its image is zero everywhere")
+
+
+def has_photometry(pair: Pair) -> bool:
+    """Whether a pair has a band flux with an error."""
+    if pair.photometry is None:
+        return False
+    return bool((np.isfinite(pair.photometry) & (np.nan_to_num(pair.photometry_ivar) > 0)).any())
 
 
 def fibre_photometry(pair: Pair, image_kind: str, survey, usable: np.ndarray):

@@ -9,7 +9,14 @@ from pix2spec.data.schema import Pair
 from pix2spec.diffusion import FLOW_SAMPLERS, sample_flow
 from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
 from pix2spec.errors import InputError
-from pix2spec.generate import Generator, Settings, candidate_generator, check_image, fibre_photometry
+from pix2spec.generate import (
+    Generator,
+    Settings,
+    candidate_generator,
+    check_image,
+    fibre_photometry,
+    has_photometry,
+)
 from pix2spec.models.conditions import centre, image_token, photometry_token, redshift_token
 from pix2spec.select import select
 
@@ -63,8 +70,7 @@ class FactorisedGenerator(Generator):
 
     @staticmethod
     def _has_photometry(pair: Pair, settings: Settings) -> bool:
-        known = "photometry" in settings.use and pair.photometry is not None
-        return known and bool((np.nan_to_num(pair.photometry_ivar) * np.isfinite(pair.photometry) > 0).any())
+        return "photometry" in settings.use and has_photometry(pair)
 
     def _ensembles(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:
         n, originals = settings.n, pairs

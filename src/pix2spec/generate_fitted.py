@@ -7,7 +7,7 @@ import numpy as np
 from pix2spec.data.schema import Pair
 from pix2spec.ensemble import Ensemble
 from pix2spec.errors import InputError
-from pix2spec.generate import Generator, Settings, check_image
+from pix2spec.generate import Generator, Settings, check_image, has_photometry
 from pix2spec.select import parse_selection
 
 __all__ = ["FittedGenerator"]
@@ -46,10 +46,8 @@ class FittedGenerator(Generator):
         """Raise `InputError` if what the method needs of a pair cannot be used."""
         if "image" in self.model.sees:
             check_image(pair, self.survey.image_bands)
-        if "photometry" in self.model.sees:
-            known = () if pair.photometry is None else np.isfinite(pair.photometry)
-            if not np.any(known) or not (np.nan_to_num(pair.photometry_ivar)[known] > 0).any():
-                raise InputError(pair.object_id, "it has no photometry, and this method needs it")
+        if "photometry" in self.model.sees and not has_photometry(pair):
+            raise InputError(pair.object_id, "it has no photometry, and this method needs it")
 
     def _ensembles(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:
         spectra, scores = self.model.predict(self._batch(pairs), image_kind, settings.n)

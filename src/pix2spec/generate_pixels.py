@@ -10,16 +10,12 @@ from pix2spec.data.schema import Pair
 from pix2spec.diffusion import SAMPLERS, sample
 from pix2spec.ensemble import Ensemble
 from pix2spec.errors import InputError
-from pix2spec.generate import Generator, Settings, candidate_generator, check_image
+from pix2spec.generate import Generator, Settings, candidate_generator, check_image, has_photometry
 from pix2spec.models.trainable import ContrastiveModel
 from pix2spec.normalise import minmax, robust
 from pix2spec.select import select
 
 __all__ = ["PixelGenerator", "WuPeekGenerator"]
-
-
-def _has_photometry(pair: Pair) -> bool:
-    return pair.photometry is not None and bool((np.nan_to_num(pair.photometry_ivar) > 0).any())
 
 
 @dataclass
@@ -58,7 +54,7 @@ class PixelGenerator(Generator):
 
     def check(self, pair: Pair, settings: Settings) -> None:
         """Raise `InputError` if the image of a pair cannot be used."""
-        if self.model.columns[0] == "photometry" and not _has_photometry(pair):
+        if self.model.columns[0] == "photometry" and not has_photometry(pair):
             raise InputError(pair.object_id, "it has no photometry, and this model needs it")
         if self.model.columns[0] == "image" or self.selector is not None:
             check_image(pair, self.survey.image_bands)
