@@ -59,6 +59,7 @@ def test_uncertainty_is_one_sigma():
         {"selected": [-1]},
         {"selected": []},
         {"scores": np.zeros(3)},
+        {"amplitude": np.ones(25)},
         {"unit": "Jy"},
     ],
 )
@@ -85,6 +86,20 @@ def test_zero_point_is_unknown_only_on_the_minmax_scale():
     assert make().has_zero_point
     assert make(unit=RELATIVE).has_zero_point
     assert not make(unit=RELATIVE, provenance={"normalisation": "minmax"}).has_zero_point
+
+
+def test_a_model_of_the_minmax_scale_keeps_its_own_numbers():
+    x = np.random.default_rng(1).uniform(-0.9, 0.7, (25, GRID.size)).astype(np.float32)
+    offset, scale = np.linspace(1, 3, 25)[:, None], np.linspace(2, 9, 25)[:, None]
+    spoken = {"normalisation": "minmax"}
+    ensemble = make(candidates=offset + scale * x, amplitude=np.hstack([offset, scale]), provenance=spoken)
+    np.testing.assert_allclose(ensemble.minmax, x, atol=1e-5)
+    back = Ensemble.from_row(ensemble.to_row(), GRID, spoken)
+    np.testing.assert_allclose(back.minmax, x, atol=1e-5)
+    relative = make(candidates=x, unit=RELATIVE, provenance=spoken)
+    np.testing.assert_array_equal(relative.minmax, x)
+    assert make(candidates=x, provenance=spoken).minmax is None  # in flux, and nobody knows how
+    assert make(amplitude=np.hstack([offset, scale])).minmax is None
 
 
 def test_spectrum_carries_uncertainty_mask_and_provenance():

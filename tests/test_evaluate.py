@@ -12,7 +12,8 @@ from pix2spec.data.schema import DatasetInfo, Pair
 from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
 from pix2spec.errors import InputError
 from pix2spec.evaluate import evaluate
-from pix2spec.evaluate.scoring import Profile, selections
+from pix2spec.evaluate.metrics import to_minmax
+from pix2spec.evaluate.scoring import Profile, score_ensemble, selections
 from pix2spec.grid import SpectralGrid
 
 GRID = SpectralGrid(3.6, 1e-3, 300)
@@ -169,6 +170,21 @@ def test_minmax_spectra_have_no_median_scale(tmp_path):
     methods = evaluate(tmp_path / "b", truth, progress=False, out=tmp_path / "report")["methods"]
     assert "crps_minmax" in methods["mean_all"] and "crps_median" not in methods["mean_all"]
     assert "scaled_mse" not in methods["single"]
+
+
+def test_a_model_of_the_minmax_scale_is_judged_on_its_own_numbers():
+    """A model that says the mean of what may be has no extrema at -1 and 1, and is not to be stretched."""
+    rng = np.random.default_rng(1)
+    truth, ivar = noisy(rng, 0), np.full(GRID.size, NOISE**-2)
+    ivar[:9], truth[:9] = 0, 1e6
+    said = 0.8 * to_minmax(truth, ivar)[None]
+    said[:, :9] = 50
+    flux = 7 + 3 * said
+    values = score_ensemble(flux, truth, ivar, {"single": [0]}, "single", False, True, minmax=said)
+    expected = 0.04 * np.nanmean(to_minmax(truth, ivar) ** 2)
+    assert values["single.minmax_mse"] == pytest.approx(expected, rel=1e-6)
+    stretched = score_ensemble(flux, truth, ivar, {"single": [0]}, "single", False, True)
+    assert stretched["single.minmax_mse"] == pytest.approx(0, abs=1e-9)
 
 
 def test_without_candidates_only_the_chosen_flux_is_scored(tmp_path):

@@ -95,6 +95,9 @@ def test_without_photometry_a_linear_image_gives_the_amplitude_and_a_composite_n
     pair.image = 255 * pair.image / pair.image.max()
     relative = model.generate(pair, image_kind="composite", n=2, steps=4)
     assert relative.unit == RELATIVE and relative.flags == ["relative-flux"]
+    physical = model.generate(pair, image_kind="linear", n=2, steps=4)
+    assert relative.amplitude is None and physical.amplitude.shape == (2, 2)
+    assert np.abs(physical.minmax).max() < 2  # the scale that the network spoke on
 
 
 def spoil(pair, how):

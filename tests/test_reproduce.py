@@ -7,7 +7,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pix2spec.data.dataset import Dataset
 from pix2spec.errors import InputError
+from pix2spec.evaluate.metrics import mean_squared_error, to_minmax
+from pix2spec.generate import load
 from pix2spec.reproduce import figure2, table1
 from pix2spec.reproduce.rows import ROWS, parse_rows
 from pix2spec.reproduce.work import ranks, read_scores
@@ -53,6 +56,11 @@ def run(survey, out, rows, **options):
     return table1(survey, out, rows=rows, **options)
 
 
+def minmax_mse_of(pair, spectrum):
+    good = (pair.ivar > 0) * pair.ivar
+    return mean_squared_error(spectrum, to_minmax(pair.flux, good), good)
+
+
 @pytest.fixture(scope="module")
 def comparison(survey, tmp_path_factory):
     """All rows but one whose network has to be fetched, and xattn; the shipped model knows another grid."""
@@ -76,6 +84,11 @@ def test_every_row_is_in_the_table(comparison):
     assert "crps_median" in lines["concat", "mean_all"].values
     assert "crps_median" not in single.values
     clean = lines["noise-free", "single"].values
+    mean = load(comparison.plan.out / "runs" / "mean-spectrum-seed0").model.minmax_spectrum.numpy()
+    truth = [
+        minmax_mse_of(pair, mean) for pair in Dataset(comparison.plan.test, "test") if pair.flux is not None
+    ]
+    assert lines["mean-spectrum", "single"].values["minmax_mse"][0] == pytest.approx(np.mean(truth), rel=1e-5)
     assert clean["affine_matched_mse"][0] < lines["neighbours-25", "mean_all"].values["affine_matched_mse"][0]
 
 

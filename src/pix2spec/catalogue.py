@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pix2spec.ensemble import PHYSICAL, QUANTILE_NAMES, Ensemble
+from pix2spec.ensemble import PER_CANDIDATE, PHYSICAL, QUANTILE_NAMES, Ensemble
 from pix2spec.errors import InputError
 from pix2spec.grid import SpectralGrid
 from pix2spec.photometry import filter_matrix
@@ -35,7 +35,7 @@ def catalogue_schema(grid: SpectralGrid, derived: list[str], metadata: dict) -> 
     columns += [pa.field("n_candidates", pa.int32()), pa.field("flags", pa.list_(pa.string()))]
     columns += [pa.field(n, pa.float64()) for n in derived]
     columns += [pa.field(n, pa.list_(f32, grid.size)) for n in VECTORS]
-    columns += [pa.field(n, pa.list_(f32)) for n in ("scores", "redshifts")]
+    columns += [pa.field(n, pa.list_(f32)) for n in PER_CANDIDATE]
     columns += [pa.field("selected", pa.list_(pa.int32()))]
     columns += [pa.field("candidates", pa.list_(f32))]
     return pa.schema(columns, metadata={"pix2spec": json.dumps(metadata, default=str)})
@@ -140,7 +140,7 @@ class CatalogueWriter:
         row |= {"ra": ra, "dec": dec, "z": np.nan, "n_candidates": 0}
         row |= {name: np.nan for name in self._derive.names}
         row |= {name: np.full(self.grid.size, np.nan, np.float32) for name in VECTORS}
-        row |= {name: [] for name in ("flags", "scores", "redshifts", "selected", "candidates")}
+        row |= {name: [] for name in ("flags", *PER_CANDIDATE, "selected", "candidates")}
         self.n_failed += 1
         self._append(row)
 

@@ -15,6 +15,7 @@ __all__ = ["PHYSICAL", "QUANTILES", "RELATIVE", "Ensemble"]
 PHYSICAL = "1e-17 erg/s/cm2/Angstrom"
 RELATIVE = "relative"
 QUANTILES = (0.05, 0.16, 0.5, 0.84, 0.95)
+PER_CANDIDATE = ("scores", "redshifts", "amplitude")
 QUANTILE_NAMES = tuple(f"q{round(100 * level):02d}" for level in QUANTILES)
 
 
@@ -48,6 +49,9 @@ class Ensemble:
         Model id and hash, version, seed, command: whatever brings the result back.
     redshifts : array (n,), float32, optional
         Redshift of each candidate, from models that know it.
+    amplitude : array (n, 2), float32, optional
+        Offset and scale that brought each candidate from the model's own scale into flux:
+        ``candidates = offset + scale * x``. None where the candidates are as the model made them.
     """
 
     object_id: str
@@ -67,6 +71,7 @@ class Ensemble:
     flags: list[str] = field(default_factory=list)
     provenance: dict = field(default_factory=dict)
     redshifts: np.ndarray | None = None
+    amplitude: np.ndarray | None = None
 
     def __post_init__(self):
         self.candidates = np.asarray(self.candidates, np.float32)
@@ -77,13 +82,12 @@ class Ensemble:
         n = len(self.candidates)
         if not len(self.selected) or self.selected.min() < 0 or self.selected.max() >= n:
             raise InputError(self.object_id, f"selected must name some of the {n} candidates")
-        for name in ("scores", "redshifts"):
+        for name, shape in (("scores", (n,)), ("redshifts", (n,)), ("amplitude", (n, 2))):
             if getattr(self, name) is not None:
-                setattr(self, name, np.asarray(getattr(self, name), np.float32))
-                if getattr(self, name).shape != (n,):
-                    raise InputError(
-                        self.object_id, f"{name} of shape {getattr(self, name).shape}, not ({n},)"
-                    )
+                values = np.asarray(getattr(self, name), np.float32)
+                setattr(self, name, values)
+                if values.shape != shape:
+                    raise InputError(self.object_id, f"{name} of shape {values.shape}, not {shape}")
         if self.unit not in (PHYSICAL, RELATIVE):
             raise InputError(self.object_id, f"unit {self.unit!r} is neither {PHYSICAL!r} nor {RELATIVE!r}")
 
@@ -103,6 +107,15 @@ class Ensemble:
     def has_zero_point(self) -> bool:
         """Whether zero means no light; not so for spectra that a model made on the scale [-1, 1]."""
         return self.unit == PHYSICAL or self.provenance.get("normalisation") != "minmax"
+
+    @property
+    def minmax(self) -> np.ndarray | None:
+        """Candidates (n, L) as a model made them that itself speaks the paper's scale [-1, 1]; else None."""
+        if self.provenance.get("normalisation") != "minmax":
+            return None
+        if self.amplitude is None:
+            return self.candidates if self.unit == RELATIVE else None
+        return (self.candidates - self.amplitude[:, :1]) / self.amplitude[:, 1:]
 
     def quantiles(self, levels=QUANTILES) -> np.ndarray:
         """Quantiles of the candidates at each wavelength.
@@ -164,9 +177,9 @@ class Ensemble:
         row |= {"unit": self.unit, "select": self.select, "n_candidates": len(self)}
         row |= {"flags": list(self.flags), "flux": self.flux, "selected": self.selected}
         row |= dict(zip(QUANTILE_NAMES, self.quantiles()))
-        for name in ("scores", "redshifts"):
+        for name in PER_CANDIDATE:
             values = getattr(self, name)
-            row[name] = np.empty(0, np.float32) if values is None else values
+            row[name] = np.empty(0, np.float32) if values is None else values.ravel()
         row["candidates"] = self.candidates.ravel() if keep_candidates else np.empty(0, np.float32)
         return row
 
@@ -177,7 +190,8 @@ class Ensemble:
         Where the catalogue did not keep its candidates, the chosen spectrum stands in as the only one.
         """
         kept = row["candidates"] is not None and len(row["candidates"]) > 0
-        columns = {k: np.asarray([] if row.get(k) is None else row[k]) for k in ("scores", "redshifts")}
+        columns = {k: np.asarray([] if row.get(k) is None else row[k]) for k in PER_CANDIDATE}
+        columns["amplitude"] = columns["amplitude"].reshape(-1, 2)
         return cls(
             object_id=row["object_id"],
             grid=grid,

@@ -262,15 +262,17 @@ class Generator(ABC):
             **values,
         )
 
-    def _in_flux(self, pair: Pair, image_kind: str, x: np.ndarray, has_zero_point: bool):
+    def _in_flux(self, pair: Pair, image_kind: str, x: np.ndarray, has_zero_point: bool) -> dict:
         """Candidates x (n, L) in physical flux where photometry fixes their amplitude.
 
-        Without a zero point, an offset is fitted too. Returns candidates, unit, and flags that say how.
+        Without a zero point, an offset is fitted too. Returns the candidates, unit, amplitude and flags of
+        an `Ensemble`.
         """
+        unknown = {"candidates": x, "unit": RELATIVE, "flags": ["relative-flux"]}
         usable = np.isfinite(self.weights).all(0)
         fluxes, ivar, flags = fibre_photometry(pair, image_kind, self.survey, usable)
         if fluxes is None:
-            return x, RELATIVE, ["relative-flux"]
+            return unknown
         offset, scale = fit_amplitude(x, self.weights, fluxes, ivar, fit_offset=not has_zero_point)
         failed = ~np.isfinite(scale[:, 0])
         if not has_zero_point and failed.any():
@@ -279,8 +281,9 @@ class Generator(ABC):
             offset[failed], scale[failed] = one, one
             flags = [*flags, "amplitude-from-one-parameter"]
         if not np.isfinite(scale).all():
-            return x, RELATIVE, ["relative-flux"]
-        return offset + scale * x, PHYSICAL, flags
+            return unknown
+        amplitude = np.hstack([offset, scale])
+        return {"candidates": offset + scale * x, "unit": PHYSICAL, "flags": flags, "amplitude": amplitude}
 
     def run(
         self, pairs: Iterable[Pair], image_kind: str, settings: Settings, batch: int | None = None

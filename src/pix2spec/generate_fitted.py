@@ -57,18 +57,18 @@ class FittedGenerator(Generator):
             if scores is not None:
                 others = np.isfinite(scores[i])  # not the object itself
                 x, ranks = x[others], scores[i][others]
-            candidates, unit, flags = self._in_flux(pair, image_kind, x, has_zero_point=True)
+            values = self._in_flux(pair, image_kind, x, has_zero_point=True)
+            if self.model.is_point:
+                values["flags"] = ["point-estimate", *values["flags"]]
             kept = parse_selection(settings.select)[1] or len(x)  # candidates come in order, best first
             ensembles.append(
                 self._ensemble(
                     pair,
                     image_kind,
                     settings,
-                    candidates=candidates,
                     selected=np.arange(min(kept, len(x))),
                     scores=ranks,
-                    unit=unit,
-                    flags=["point-estimate", *flags] if self.model.is_point else flags,
+                    **values,
                 )
             )
         return ensembles

@@ -64,18 +64,16 @@ class PixelGenerator(Generator):
         scores = self._scores(pairs, image_kind, x)
         ensembles = []
         for i, pair in enumerate(pairs):
-            candidates, unit, flags = self._in_flux(pair, image_kind, x[i], self._has_zero_point)
+            values = self._in_flux(pair, image_kind, x[i], self._has_zero_point)
             ranks = None if scores is None else scores[i]
             ensembles.append(
                 self._ensemble(
                     pair,
                     image_kind,
                     settings,
-                    candidates=candidates,
                     selected=select(settings.select, settings.n, ranks),
                     scores=ranks,
-                    unit=unit,
-                    flags=flags,
+                    **values,
                 )
             )
         return ensembles
@@ -124,17 +122,15 @@ class WuPeekGenerator(PixelGenerator):
         x = self.model.predict(image.to(self.device)).cpu().numpy()
         ensembles = []
         for pair, spectrum in zip(pairs, x):
-            candidates, unit, flags = self._in_flux(pair, image_kind, spectrum[None], self._has_zero_point)
+            values = self._in_flux(pair, image_kind, spectrum[None], self._has_zero_point)
+            values["flags"] = [*values["flags"], "point-estimate"]
             ensembles.append(
                 self._ensemble(
                     pair,
                     image_kind,
                     settings,
-                    candidates=candidates,
                     selected=np.array([0]),
-                    scores=None,
-                    unit=unit,
-                    flags=[*flags, "point-estimate"],
+                    **values,
                 )
             )
         return ensembles

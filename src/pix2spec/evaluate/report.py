@@ -166,6 +166,7 @@ class _Report:
             whole,
             zero_point=ensemble.has_zero_point,
             physical=ensemble.unit == PHYSICAL,
+            minmax=ensemble.minmax,
             profile=self.profiles["generated"],
         )
 

@@ -39,10 +39,12 @@ def score_ensemble(
     zero_point: bool = True,
     physical: bool = False,
     profile: "Profile | None" = None,
+    minmax: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Score the candidates of one object.
 
-    As in the paper, each candidate is scaled by itself and then averaged over those chosen.
+    Each candidate is scaled by its own extrema and then averaged over those chosen; but a model that was
+    trained on the paper's scale [-1, 1] is judged on what it says there, as in the paper.
 
     Parameters
     ----------
@@ -60,6 +62,8 @@ def score_ensemble(
         Whether amplitudes count: adds scores in flux.
     profile : Profile, optional
         Gathers errors and coverage by wavelength.
+    minmax : array (n, L), optional
+        The candidates on the scale [-1, 1], from models that speak it: see `pix2spec.Ensemble.minmax`.
 
     Returns
     -------
@@ -69,7 +73,7 @@ def score_ensemble(
     floor = metrics.noise_floor(ivar)
     good = ivar * np.isfinite(candidates).all(0) * np.isfinite(truth)
     true_minmax, true_median = metrics.to_minmax(truth, good), metrics.to_median(truth, good, floor)
-    minmax = metrics.to_minmax(candidates, good)
+    minmax = metrics.to_minmax(candidates, good) if minmax is None else np.where(good > 0, minmax, np.nan)
     median = _median_scaled(candidates, truth, good, floor, physical) if zero_point else None
     values = {}
     for method, index in chosen.items():

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from pix2spec.config import Preset
+from pix2spec.data.dataset import Dataset
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.models.trainable import build_model
 from pix2spec.reproduce.rows import sampling
@@ -15,6 +16,7 @@ __all__ = ["RATES", "generation_flops", "seconds_of", "training_flops"]
 # one core of a server CPU (small networks, measured).
 RATES = {"cuda": 2e13, "cpu": 5e10}
 SCORING = 0.03  # seconds an object: metrics of 25 candidates on one core, measured
+PICTURE = 0.15  # seconds of a core for ULISSE's features of one picture of 224 pixels, measured
 BATCH = 2
 _counted: dict[str, tuple[float, float]] = {}
 
@@ -88,6 +90,10 @@ def seconds_of(job: Job, info: DatasetInfo, objects: int, known: dict[str, tuple
         return 3600 * hours * undone, (an_object + SCORING) * left
     if job.row.preset is None:
         return 0.0, SCORING * left
+    if getattr(job.row.preset, "features", "") == "network":
+        a_picture = PICTURE * ((job.row.preset.network.size or 224) / 224) ** 2
+        a_picture *= RATES["cpu"] / rate
+        return a_picture * len(Dataset(job.plan.data)) * undone, (a_picture + SCORING) * left
     generation = 0.0
     if job.row.preset.task == "diffusion":
         settings = sampling(job.row.preset, job.plan.scale, job.seed)

@@ -36,7 +36,7 @@ PAPER = {
 # Name, label, preset at the paper's scale, preset at the small one. The order is the table's.
 _METHODS = (
     ("wu-peek", "Wu & Peek", "paper-wu-peek", "paper-wu-peek-small"),
-    ("ulisse", "ULISSE", "ulisse", "ulisse"),
+    ("ulisse", "ULISSE", "ulisse", "ulisse-small"),
     ("concat", "diffusion, concat", "paper-concat", "paper-concat-mini"),
     ("xattn", "diffusion, cross-attention", "paper-xattn", "paper-xattn-mini"),
     ("contrastive", "contrastive network", "paper-contrastive", "paper-contrastive-mini"),

@@ -206,18 +206,24 @@ def _scorer(job: Job, selector: Path | None, dataset: Dataset):
         **generator.provenance(settings),
     }
 
+    # The mean spectrum has one for each scale; to scale the other by its extrema would be unfair to it.
+    mean = generator.model.minmax_spectrum.numpy()[None] if generator.model.preset.task == "mean" else None
+
     def score(some: np.ndarray) -> list[dict]:
         pairs = [dataset[int(i)] for i in some]
         start = time.perf_counter()
         results = list(generator.run(pairs, kind, settings))
         seconds = (time.perf_counter() - start) / len(pairs)
-        return score_ensembles(results, pairs, seconds)
+        return score_ensembles(results, pairs, seconds, mean)
 
     return score, facts
 
 
-def score_ensembles(results, pairs, seconds: float) -> list[dict]:
-    """Rows of scores of what `pix2spec.generate.Generator.run` gave, as `pix2spec evaluate` has them."""
+def score_ensembles(results, pairs, seconds: float, minmax: np.ndarray | None = None) -> list[dict]:
+    """Rows of scores of what `pix2spec.generate.Generator.run` gave, as `pix2spec evaluate` has them.
+
+    `minmax` (1, L) stands for all spectra on the scale [-1, 1], if given.
+    """
     rows = []
     for result, pair in zip(results, pairs):
         row = {"object_id": pair.object_id, "z": float(pair.z), "generation_seconds": seconds}
@@ -232,6 +238,7 @@ def score_ensembles(results, pairs, seconds: float) -> list[dict]:
                 whole,
                 zero_point=result.has_zero_point,
                 physical=result.unit == PHYSICAL,
+                minmax=result.minmax if minmax is None else minmax,
             )
         rows.append(row | {"failure": None if isinstance(result, Ensemble) else result[1]})
     return rows
