@@ -17,6 +17,8 @@ from pix2spec.select import select
 
 __all__ = ["PixelGenerator", "WuPeekGenerator"]
 
+CPU_ROWS = 13  # candidates a pass: 25 leave the caches and take 1.2 to 1.8 times longer each
+
 
 @dataclass
 class PixelGenerator(Generator):
@@ -86,8 +88,14 @@ class PixelGenerator(Generator):
         context = self.model.encode(known.to(self.device)).repeat_interleave(n, dim=0)
         sampler = settings.sampler
         steps = settings.steps or (self.model.preset.diffusion.timesteps if sampler == "ddpm" else 25)
+        rows = CPU_ROWS if self.device == "cpu" else len(context)
+
+        def denoise(x, t):
+            parts = zip(*(values.split(rows) for values in (x, t, context)))
+            return torch.cat([self.model.denoiser(*part) for part in parts])
+
         x = sample(
-            lambda x, t: self.model.denoiser(x, t, context),
+            denoise,
             (len(context), 1, self.grid.size),
             self.model.make_scheduler(sampler),
             steps,
