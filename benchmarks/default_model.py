@@ -17,8 +17,9 @@ from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.evaluate import scoring
 from pix2spec.evaluate.baselines import LIMIT, mean_spectrum, nearest_neighbours
 from pix2spec.evaluate.calibration import interval_coverage, pit, pit_test, tarp
+from pix2spec.evaluate.emission_lines import equivalent_width
+from pix2spec.evaluate.indices import dn4000
 from pix2spec.evaluate.realism import two_sample_accuracy
-from pix2spec.evaluate.science import dn4000, equivalent_width
 from pix2spec.files import track
 from pix2spec.generate import Settings, candidate_generator, load
 from pix2spec.normalise import fill_missing

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from pix2spec.evaluate.calibration import interval_coverage, pit, pit_test, tarp
+from pix2spec.errors import InputError
+from pix2spec.evaluate.calibration import (
+    _generator,
+    calibration,
+    interval_coverage,
+    pit,
+    pit_test,
+    tarp,
+)
 from pix2spec.evaluate.metrics import expected_coverage
 
 SCATTER = np.linalg.cholesky([[0.25, 0.1, 0.0], [0.1, 0.09, 0.05], [0.0, 0.05, 0.64]]).T
@@ -108,3 +116,68 @@ def test_objects_without_values_are_left_out():
     assert np.isnan(interval_coverage(nothing, nothing[:, 0], 0.68)).all()
     assert np.isnan(pit_test(pit(nothing, nothing[:, 0]))).all()
     assert np.isnan(tarp(nothing[..., None], nothing[:, :1]).ks_p)
+
+
+def test_calibration_of_exact_samples_is_the_expected_one_before_and_after_a_blind_selection():
+    samples, truth = (a[..., 0] for a in problem(6, n=24, size=6000))
+    result = calibration(samples, truth, scores=np.random.default_rng(0).normal(size=samples.shape))
+    assert [(name, c.n) for name, c in result.items()] == [("all", 24), ("first", 5), ("best", 5)]
+    for c in result.values():
+        np.testing.assert_array_equal(c.expected, [expected_coverage(level, c.n) for level in (0.68, 0.9)])
+        assert (np.abs(c.coverage - c.expected) < 4 * c.error).all()
+        assert min(c.ks_p, c.bias_p) > 1e-3
+    exact = 2 * 0.994 * 0.5  # 68 % of a normal distribution of sigma 0.5; that of few samples is wider
+    assert exact < result["all"].width < 1.06 * exact
+    assert result["best"].width == pytest.approx(result["first"].width, rel=0.04)
+
+
+def test_selection_that_narrows_without_knowing_the_truth_is_found():
+    samples, truth = (a[..., 0] for a in problem(7, n=24, size=2000))
+    middle = -np.abs(samples - samples.mean(1, keepdims=True))  # a score that likes what is common
+    result = calibration(samples, truth, middle)
+    assert result["best"].width < 0.5 * result["first"].width
+    assert (result["best"].coverage < result["best"].expected - 10 * result["best"].error).all()
+    assert result["best"].ks_p < 1e-6 < result["first"].ks_p
+
+
+def test_a_score_that_knows_the_truth_narrows_and_still_covers():
+    samples, truth = (a[..., 0] for a in problem(8, n=24, size=2000))
+    result = calibration(samples, truth, -np.abs(samples - truth[:, None]))
+    assert result["best"].width < 0.5 * result["first"].width
+    assert (result["best"].coverage > result["best"].expected - 4 * result["best"].error).all()
+
+
+def test_intervals_a_fifth_too_narrow_are_found():
+    samples, truth = (a[..., 0] for a in problem(9, n=24, size=2000, width=0.8))
+    result = calibration(samples, truth)
+    assert list(result) == ["all"]
+    assert (result["all"].coverage < result["all"].expected - 4 * result["all"].error).all()
+    assert result["all"].ks_p < 1e-3
+
+
+def test_calibration_leaves_out_objects_without_values_and_refuses_unequal_shapes():
+    samples, truth = (a[..., 0] for a in problem(10, n=8, size=60))
+    scores = np.random.default_rng(1).normal(size=samples.shape)
+    kept = calibration(samples[3:], truth[3:], scores[3:])
+    samples[0, 1], truth[1], scores[2, 0] = np.nan, np.nan, np.nan
+    broken = calibration(samples, truth, scores)
+    for name in kept:
+        np.testing.assert_array_equal(np.hstack(broken[name]), np.hstack(kept[name]))
+    assert np.isnan(calibration(samples[:1], truth[:1])["all"].width)
+    with pytest.raises(InputError, match="do not agree"):
+        calibration(samples, truth[:-1])
+    with pytest.raises(InputError, match="no width"):
+        calibration(samples, truth, scores, best=1)
+
+
+@pytest.mark.parametrize("width", [1.0, 0.6])
+def test_tarp_agrees_with_sbi(width):
+    tarp_of = pytest.importorskip("sbi.diagnostics.tarp")
+    torch = pytest.importorskip("torch")
+    samples, truth = problem(12, n=200, size=2000, width=width)
+    references = truth.mean(0) + truth.std(0) * _generator(0).normal(size=truth.shape)  # tarp's own
+    tensors = ((a - truth.mean(0)) / truth.std(0) for a in (samples.swapaxes(0, 1), truth, references))
+    coverage, levels = tarp_of._run_tarp(*map(torch.from_numpy, tensors), num_bins=20)
+    ours = tarp(samples, truth, levels=levels.numpy()).coverage
+    np.testing.assert_allclose(ours, coverage.numpy(), atol=0.015)  # their ranks are steps of 1 / 200
+    assert (np.abs(ours - levels.numpy()).max() > 0.1) == (width < 1)

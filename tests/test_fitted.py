@@ -13,7 +13,7 @@ import pix2spec
 from pix2spec.catalogue import read_catalogue
 from pix2spec.config import load_preset, validate_preset
 from pix2spec.data.dataset import Dataset, write_dataset
-from pix2spec.data.schema import DatasetInfo
+from pix2spec.data.schema import DatasetInfo, Pair
 from pix2spec.describe import describe
 from pix2spec.ensemble import PHYSICAL, RELATIVE
 from pix2spec.errors import InputError
@@ -86,6 +86,30 @@ def test_what_is_stored_gives_what_was_fitted(runs, tiny_data, unseen):
     batch = unseen.batch(slice(None))
     stored = pix2spec.load(runs["pca-mlp"], device="cpu").model
     np.testing.assert_array_equal(stored.predict(batch, "linear")[0], model.predict(batch, "linear")[0])
+
+
+def test_mlp_learns_what_depends_on_the_input(tmp_path):
+    """Spectra that bend by the cosine of a colour: a curve that ridge regression cannot follow."""
+    rng = np.random.default_rng(0)
+    colour = rng.uniform(-1, 1, 1000).astype(np.float32)
+    shape = np.linspace(-1, 1, GRID.size)
+    flux = 10 * (1 + 0.5 * np.cos(3 * colour[:, None]) * shape) + rng.normal(0, 0.05, (1000, GRID.size))
+    bands = 10 ** (0.4 * np.outer(colour, [2, 1, 0, -1, -2])) * 10
+    pairs = [
+        Pair(
+            f"g{i}", flux=flux[i], ivar=np.full(GRID.size, 400), photometry=bands[i], photometry_ivar=bands[i]
+        )
+        for i in range(1000)
+    ]
+    write_dataset(tmp_path, pairs, DatasetInfo(grid=GRID))
+    dataset, error = Dataset(tmp_path), {}
+    for name in ("pca-ridge", "pca-mlp"):
+        preset = load_preset(name, ("components=2", "limit=900", "features=[photometry]"))
+        model, _ = fit_model(preset, dataset)
+        spectra, _ = model.predict(dataset.batch(np.arange(900, 1000), [*model.columns, "group_id"]), None, 1)
+        truth = flux[900:] / np.median(flux[900:], 1, keepdims=True)
+        error[name] = np.square(spectra[:, 0] - truth).mean()
+    assert error["pca-mlp"] < 0.2 * error["pca-ridge"]
 
 
 def test_ridge_beats_the_mean(runs, unseen):

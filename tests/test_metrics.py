@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.special import gammaln
 from scipy.stats import norm
 
 from pix2spec.evaluate import metrics
@@ -182,3 +183,48 @@ def test_median_scale_refuses_spectra_without_positive_median():
     scaled = metrics.to_median(flux, np.ones((2, 3)))
     assert np.isnan(scaled[0]).all()
     np.testing.assert_allclose(scaled[1], [0.5, 1, 2])
+
+
+def test_energy_score_equals_the_double_sum(rng):
+    members, truth, ivar = rng.normal(size=(2, 6, 11)), rng.normal(size=(2, 11)), np.ones((2, 11))
+    ivar[1, :4] = 0
+    for i, good in enumerate(ivar > 0):
+        x, y = members[i][:, good], truth[i][good]
+        pairs = np.linalg.norm(x[:, None] - x, axis=-1).sum() / (6 * 5)
+        direct = (np.linalg.norm(x - y, axis=-1).mean() - pairs / 2) / np.sqrt(good.sum())
+        assert metrics.energy_score(members, truth, ivar)[i] == pytest.approx(direct)
+
+
+@pytest.mark.parametrize("n", [1, 7])
+def test_energy_score_of_one_pixel_is_the_crps(n, rng):
+    members, truth, ivar = rng.normal(size=(50, n, 1)), rng.normal(size=(50, 1)), np.ones((50, 1))
+    score = metrics.energy_score(members, truth, ivar)
+    np.testing.assert_allclose(score, metrics.crps_ensemble(members, truth, ivar))
+
+
+@pytest.mark.parametrize("n", [2, 25])
+def test_energy_score_is_unbiased_whatever_the_number_of_members(n, rng):
+    # Of unit Gaussians in D dimensions, |X - y| and |X - X'| have the same mean sqrt(2) E[chi_D].
+    chi = np.sqrt(2) * np.exp(gammaln((L + 1) / 2) - gammaln(L / 2))
+    score = metrics.energy_score(rng.normal(size=(400, n, L)), rng.normal(size=(400, L)), np.ones((400, L)))
+    error = score.std() / np.sqrt(400)
+    assert abs(score.mean() - np.sqrt(2) * chi / 2 / np.sqrt(L)) < 4 * error
+    assert error < 0.005
+
+
+def test_energy_score_sees_lost_correlations_that_the_crps_does_not(rng):
+    # All pixels of a spectrum share one error: the exact ensemble against one with independent pixels.
+    common, truth = rng.normal(size=(2000, 20, 1)), rng.normal(size=(2000, 1)) + np.zeros(30)
+    together, apart = common + np.zeros(30), rng.normal(size=(2000, 20, 30))
+    for metric, sees in ((metrics.energy_score, True), (metrics.crps_ensemble, False)):
+        worse = metric(apart, truth, np.ones_like(truth)) - metric(together, truth, np.ones_like(truth))
+        assert (worse.mean() > 4 * worse.std() / np.sqrt(2000)) == sees
+
+
+def test_energy_score_skips_invalid_pixels_and_objects(rng):
+    members, truth, ivar = rng.normal(size=(3, 9, L)), rng.normal(size=(3, L)), np.ones((3, L))
+    ivar[:, 3], ivar[2] = 0, 0
+    before = metrics.energy_score(members, truth, ivar)
+    truth[:, 3], members[0, 2, 3] = 1e12, np.nan
+    np.testing.assert_allclose(metrics.energy_score(members, truth, ivar), before)
+    assert np.isfinite(before[:2]).all() and np.isnan(before[2])

@@ -2,6 +2,10 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -243,6 +247,57 @@ def test_two_processes_share_the_work(survey, tmp_path, comparison, monkeypatch)
     values = {line.selection: line.values for line in result.lines if line.row == "photometry"}
     assert set(values) == {"single", "mean_all"}
     assert {line.selection for line in result.lines if line.row == "own"} == {"single", "mean_all"}
+
+
+@pytest.mark.slow
+def test_real_processes_that_are_killed_leave_work_that_is_continued(survey, tmp_path, monkeypatch):
+    """SIGTERM, as a batch system sends it, then SIGKILL, as want of memory does; then the rest."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "table"
+    words = ["reproduce", "table1", survey, "--out", out, "--rows", "photometry,wu-peek", "--seeds", "1"]
+    words += [part for s in settings_of("photometry,wu-peek") for part in ("--set", s)]
+    words += [
+        "--set",
+        "photometry.train.validate_every=600",
+        "--set",
+        "photometry.train.steps=600",
+        "--set",
+        "photometry.train.checkpoint_every=20",
+    ]
+    command = [
+        sys.executable,
+        "-c",
+        "from pix2spec.cli import main; main()",
+        *map(str, words),
+        "--workers",
+        "2",
+    ]
+    checkpoint = out / "runs/photometry-seed0/checkpoint.safetensors"
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_for(
+            lambda before=before: checkpoint.exists() and checkpoint.stat().st_mtime_ns > before, process
+        )
+        process.send_signal(number)
+        _, printed = process.communicate(timeout=120)
+        assert process.returncode != 0 and "Traceback" not in printed, printed
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    log = (out / "runs/photometry-seed0/metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in log if "train" in line]
+    assert steps == sorted(set(steps)) and steps[-1] == 600
+    table = pq.read_table(out / "table1.parquet")
+    assert set(table["row"].to_pylist()) == {"photometry", "wu-peek"}
+
+
+def wait_for(condition, process, seconds=300):
+    for _ in range(seconds * 10):
+        if condition():
+            return
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.1)
+    raise TimeoutError
 
 
 @pytest.mark.parametrize("command", ["", "table1", "figure2"])

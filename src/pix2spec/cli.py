@@ -1,13 +1,17 @@
 """The command line: thin, no science in it. Heavy imports wait inside the commands."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pix2spec.cli_data import data_app
+from pix2spec.cli_output import print_failures, print_text
 from pix2spec.cli_reproduce import reproduce_app
+from pix2spec.errors import InputError
 
 app = typer.Typer(
     name="pix2spec",
@@ -19,21 +23,13 @@ app = typer.Typer(
     help="Generate a galaxy's optical spectrum from its survey photometry, with calibrated uncertainty.\n\n"
     "Start with `pix2spec demo`. Each command explains itself: `pix2spec generate --help`.",
 )
-data_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Make and check datasets.")
 app.add_typer(data_app, name="data")
 app.add_typer(reproduce_app, name="reproduce")
 
 
-def _print(text: str = "") -> None:
-    from rich.console import Console
-
-    Console(highlight=False, soft_wrap=True).print(text, markup=False)
-
-
 def main() -> None:
     """Run the command line; input at fault ends in one sentence instead of a traceback."""
-    from pix2spec.errors import InputError
-
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app(standalone_mode=True)
     except InputError as error:
@@ -47,12 +43,9 @@ def main() -> None:
         sys.exit(130)
 
 
-def _report_failures(failures, total: int) -> None:
-    for where, why in failures[:10]:
-        text = why if str(why).startswith(str(where)) else f"{where}: {why}"
-        print(f"  failed: {text}", file=sys.stderr)
-    if total > 10:
-        print(f"  ... and {total - 10} more, all listed in the output", file=sys.stderr)
+def _interrupt(*_) -> None:
+    """A batch system's SIGTERM ends a command as Ctrl-C does: temporary files go, checkpoints are whole."""
+    raise KeyboardInterrupt
 
 
 @app.callback(invoke_without_command=True)
@@ -84,88 +77,19 @@ def demo(
 
     summary = run(out, seed=seed)
     galaxies = out / "galaxies"
-    _print(f"Made 25 candidate spectra for each of {summary.n_ok} galaxies.")
-    _print(f"  figure     {out / 'spectra.png'}")
-    _print(f"  catalogue  {summary.catalogue}")
-    _print(f"  FITS       {out / 'spectra'}/*.fits")
-    _print("These galaxies are simulated. Scores and limits of the model: `pix2spec info default`. Try next:")
-    _print(f"  pix2spec evaluate {out} --truth {galaxies}")
-    _print(f"  pix2spec generate {galaxies} --out noise-free --noise none --figures 6")
-    _print(f"  pix2spec generate {galaxies} --out with-redshift --use image,photometry,redshift --figures 6")
-    _print("  pix2spec generate YOUR-CUTOUT.fits --out mine --figures 1")
-
-
-# ------------------------------------------------------------------------------------- data
-
-
-@data_app.command("simulate")
-def data_simulate(
-    out: Annotated[Path, typer.Argument(help="Folder of the new dataset.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="Number of galaxies.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Another seed, another sky.")] = 0,
-    composite: Annotated[
-        bool, typer.Option("--composite", help="Store 8-bit colour composites instead of linear fluxes.")
-    ] = False,
-) -> None:
-    """Simulate an SDSS-like survey: cutouts, fibre photometry and spectra whose truth is known.
-
-    Example: `pix2spec data simulate train -n 20000 --seed 1`
-    """
-    from pix2spec.data.simulate import simulate_dataset
-
-    simulate_dataset(out, n, seed=seed, composite=composite)
-    _print(f"Wrote {n} simulated pairs to {out}. Look at them with `pix2spec data check {out}`.")
-
-
-@data_app.command("import")
-def data_import(
-    out: Annotated[Path, typer.Argument(help="Folder of the new dataset.")],
-    spectra: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            help="SDSS spec files, folders of them, or npz bundles. None: images or tables alone."
-        ),
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(help="Folder of cutouts named by object id (0266-51602-0013.jpg, ...-g.fits), or npz."),
-    ] = None,
-    table: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="CSV, FITS, VOTable or Parquet with ugriz photometry. Repeatable."),
-    ] = None,
-    any_pixel_scale: Annotated[
-        bool, typer.Option("--any-pixel-scale", help="Accept cutouts of another pixel scale.")
-    ] = False,
-    any_bands: Annotated[
-        bool, typer.Option("--any-bands", help="Accept pictures of other bands than g, r, i.")
-    ] = False,
-) -> None:
-    """Turn real files into a dataset; what cannot be read is listed in OUT/import-report.csv.
-
-    Example: `pix2spec data import real spectra/ --images cutouts/ --table photometry.csv`
-    """
-    from pix2spec.data.importer import import_data
-
-    report = import_data(
-        out, list(spectra or []), images=images, tables=list(table or []),
-        any_pixel_scale=any_pixel_scale, any_bands=any_bands,
-    )  # fmt: skip
-    _report_failures(report.failures, len(report.failures))
-    _print(f"{report.summary}; report in {report.path}")
-    if report.failures:
-        raise typer.Exit(3)
-
-
-@data_app.command("check")
-def data_check(path: Annotated[Path, typer.Argument(help="Dataset folder.")]) -> None:
-    """Verify a dataset and show what is in it; exit code 1 if something is wrong."""
-    from pix2spec.data.check import check_dataset
-
-    report = check_dataset(path)
-    report.print()
-    if not report.ok:
-        raise typer.Exit(1)
+    print_text(f"Made 25 candidate spectra for each of {summary.n_ok} galaxies.")
+    print_text(f"  figure     {out / 'spectra.png'}")
+    print_text(f"  catalogue  {summary.catalogue}")
+    print_text(f"  FITS       {out / 'spectra'}/*.fits")
+    print_text(
+        "These galaxies are simulated. Scores and limits of the model: `pix2spec info default`. Try next:"
+    )
+    print_text(f"  pix2spec evaluate {out} --truth {galaxies}")
+    print_text(f"  pix2spec generate {galaxies} --out noise-free --noise none --figures 6")
+    print_text(
+        f"  pix2spec generate {galaxies} --out with-redshift --use image,photometry,redshift --figures 6"
+    )
+    print_text("  pix2spec generate YOUR-CUTOUT.fits --out mine --figures 1")
 
 
 # ---------------------------------------------------------------------------------- training
@@ -208,7 +132,6 @@ def train(
     uninterrupted one. Losses: `tensorboard --logdir runs`.
     """
     from pix2spec.config import load_preset
-    from pix2spec.errors import InputError
     from pix2spec.prepare import Simulation
     from pix2spec.train import train as run
 
@@ -216,7 +139,7 @@ def train(
         raise InputError("train", "it needs a dataset or --simulate N, one of the two")
     source = data if simulate is None else Simulation(simulate, data_seed)
     run(load_preset(preset, set_ or []), source, out, resume=resume, init=init)
-    _print(f"Trained model in {out}. Try `pix2spec generate DATA --model {out} --out predictions`.")
+    print_text(f"Trained model in {out}. Try `pix2spec generate DATA --model {out} --out predictions`.")
 
 
 # -------------------------------------------------------------------------------- generation
@@ -306,10 +229,10 @@ def generate(
         figures=figures,
         batch=batch,
     )
-    _report_failures(summary.failures, summary.n_failed)
-    _print(f"{summary.n_ok} ensembles of {summary.n_candidates} candidates in {summary.catalogue}")
+    print_failures(summary.failures, summary.n_failed)
+    print_text(f"{summary.n_ok} ensembles of {summary.n_candidates} candidates in {summary.catalogue}")
     for path in summary.files[:1]:
-        _print(
+        print_text(
             f"  also {path}" + (f" and {len(summary.files) - 1} more files" if len(summary.files) > 1 else "")
         )
     if summary.n_failed:
@@ -318,28 +241,57 @@ def generate(
 
 @app.command()
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(metavar="OUT", help="Folder that `generate` wrote.")],
+    predictions: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PREDICTIONS...",
+            help="Folder that `generate` wrote, folder of FITS spectra, Parquet or npz file.",
+        ),
+    ],
     truth: Annotated[Path, typer.Option(help="Dataset with the observed spectra of the same objects.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report. Default: PREDICTIONS/evaluation.")
+    ] = None,
     train: Annotated[
         Path | None,
-        typer.Option(help="Training dataset: adds the mean spectrum and 25 nearest neighbours."),
+        typer.Option(help="Training dataset: adds simple baselines, and the search for copied spectra."),
     ] = None,
-    report: Annotated[
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Several PREDICTIONS, side by side in one report.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Scores by pixel alone: seconds, not minutes.")
+    ] = False,
+    features: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder for metrics.json, metrics.parquet and the figure. Default: OUT/evaluation."
-        ),
+        typer.Option(help="Contrastive run whose codes are compared. Default: the shipped model's."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that measure spectra. Default: one a core.")
     ] = None,
 ) -> None:
-    """Score generated spectra against observed ones: the paper's MSE, CRPS, coverage.
+    """Judge generated spectra against observed ones: pixels, redshifts, lines, realism, calibration.
 
-    Example: `pix2spec evaluate predictions --truth data --train train`
+    For example
+
+    `pix2spec evaluate predictions --truth test --train train --out report`
+
+    `pix2spec evaluate --compare mine theirs.parquet --truth test --out report`
+
+    Open `report.html`: what was found stands first, in words. Predictions need not be ours: a folder of FITS
+    spectra named by object id, or a table with columns object_id and flux, will do.
     """
-    from pix2spec.evaluate import evaluate as run
+    from pix2spec.evaluate import compare as run
 
-    folder = report or (predictions if predictions.is_dir() else predictions.parent) / "evaluation"
-    run(predictions, truth, train, folder)
-    _print(f"Metrics and figure in {folder}")
+    if len(predictions) > 1 and not compare:
+        raise InputError(
+            "PREDICTIONS", f"{len(predictions)} sets of predictions", "--compare sets them side by side"
+        )
+    first = predictions[0]
+    if out is None:
+        out = (first if first.is_dir() else first.parent) / "evaluation"
+    run(predictions, truth, train, out, quick=quick, features=features, workers=workers)
+    print_text(f"Report: {out}/report.html; numbers: {out}/metrics.json and metrics.parquet")
 
 
 @app.command()
@@ -362,7 +314,7 @@ def info(
 
         listed = {name: load_preset(name).about for name in preset_names()}
         listed |= {name: f"{listed.get(name, '')} Trained." for name in shipped_models()}
-        _print(
+        print_text(
             json.dumps(listed, indent=2) if as_json else "\n".join(f"{k:26}{v}" for k, v in listed.items())
         )
         return
@@ -373,22 +325,24 @@ def info(
     if as_json:
         print(json.dumps(facts, indent=2))
         return
-    _print(f"{facts['name']} ({facts['kind']}): {facts['about']}")
+    print_text(f"{facts['name']} ({facts['kind']}): {facts['about']}")
     for part, count in facts["parameters"].items():
         cost = facts["forward_gflop"].get(part)
-        _print(
+        print_text(
             f"  {part:20}{count:>12,} parameters"
             + (f"{cost:>10.3f} GFLOP a pass" if cost is not None else "")
         )
     grid = facts["grid"]
     last = grid["start"] + grid["step"] * (grid["size"] - 1)
-    _print(f"  grid: {grid['size']} pixels, log10 lambda {grid['start']} to {last:.4f} (vacuum, Angstrom)")
+    print_text(
+        f"  grid: {grid['size']} pixels, log10 lambda {grid['start']} to {last:.4f} (vacuum, Angstrom)"
+    )
     kind = facts["preset"].get("data", {}).get("image", "linear or composite")
-    _print(f'  images: {kind}, bands {" ".join(facts["bands"])}, {facts["pixel_scale"]}"/pixel')
+    print_text(f'  images: {kind}, bands {" ".join(facts["bands"])}, {facts["pixel_scale"]}"/pixel')
     for line in as_bullets(facts.get("record", {}), "  "):
-        _print(line)
+        print_text(line)
     if "selector" in facts:
-        _print(
+        print_text(
             f"  selector: {facts['selector']['name']}, "
             f"{facts['selector']['parameters']['total']:,} parameters"
         )

@@ -8,9 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pix2spec.evaluate.metrics import pixel_coverage
+from pix2spec.errors import InputError
+from pix2spec.evaluate.metrics import expected_coverage, pixel_coverage
 
-__all__ = ["PitTest", "Tarp", "interval_coverage", "pit", "pit_test", "tarp"]
+__all__ = ["Calibration", "PitTest", "Tarp", "calibration", "interval_coverage", "pit", "pit_test", "tarp"]
+
+LEVELS = (0.68, 0.9)
 
 
 def interval_coverage(samples: np.ndarray, truth: np.ndarray, level: float) -> tuple[float, float]:
@@ -35,8 +38,8 @@ def interval_coverage(samples: np.ndarray, truth: np.ndarray, level: float) -> t
 
 
 def _finite_objects(samples, truth) -> np.ndarray:
-    samples, truth = (np.asarray(a).reshape(len(a), -1) for a in (samples, truth))
-    return np.isfinite(samples).all(1) & np.isfinite(truth).all(1)
+    samples, truth = (np.isfinite(a) for a in (samples, truth))
+    return samples.all(tuple(range(1, samples.ndim))) & truth.all(tuple(range(1, truth.ndim)))
 
 
 def _generator(seed: int):
@@ -145,3 +148,83 @@ def tarp(samples: np.ndarray, truth: np.ndarray, seed: int = 0, levels: np.ndarr
     bias = score @ np.linalg.pinv(direction.T @ direction / 12) @ score
     bias_p = chi2.sf(bias, np.linalg.matrix_rank(direction))
     return Tarp(levels, coverage, float(kstest(credibility, "uniform").pvalue), float(bias_p))
+
+
+class Calibration(NamedTuple):
+    """Calibration of n samples an object; (2,) arrays are for nominal levels of 68 and 90 %."""
+
+    n: int
+    coverage: np.ndarray  # (2,)
+    error: np.ndarray  # (2,), standard errors
+    expected: np.ndarray  # (2,), what n calibrated samples reach
+    bias_p: float  # see `PitTest`
+    ks_p: float
+    width: float  # median over objects of the 68 % interval's width
+
+
+def calibration(
+    samples: np.ndarray, truth: np.ndarray, scores: np.ndarray | None = None, best: int = 5, seed: int = 0
+) -> dict[str, Calibration]:
+    """Calibration and sharpness before and after selection by score.
+
+    Calibration alone is cheap, and so is a narrow interval: a good ensemble has the smallest width among
+    those that cover what they should (Gneiting, Balabdaoui & Raftery 2007, JRSS B 69:243).
+
+    Parameters
+    ----------
+    samples : array (N, n)
+        A quantity measured on n candidates of N objects.
+    truth : array (N,)
+        The same, observed.
+    scores : array (N, n), optional
+        Higher is better, as the contrastive network's. Objects with a score that is not finite are left
+        out of all results.
+    best : int
+        Candidates to keep.
+    seed : int
+        Of the random part of ranks, see `pit`.
+
+    Returns
+    -------
+    dict
+        ``"all"`` candidates; with scores and n > best, also the ``"best"`` ones, and the ``"first"`` ones:
+        as many, not selected, so that the difference of the two is what selection does.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not agree, or `best` is less than 2.
+    """
+    samples, truth = np.asarray(samples, float), np.asarray(truth, float)
+    if samples.ndim != 2 or len(samples) != len(truth) or np.shape(scores) not in ((), samples.shape):
+        what = f"samples {samples.shape}, truth {truth.shape} and scores {np.shape(scores)} do not agree"
+        raise InputError("calibration", what)
+    if best < 2:
+        raise InputError("calibration", f"the best {best} of the candidates have no width", "keep 2 or more")
+    keep = _finite_objects(samples, truth)
+    if scores is not None:
+        scores = np.asarray(scores)
+        keep &= np.isfinite(scores).all(1)
+    samples, truth = samples[keep], truth[keep]
+    chosen = {"all": samples}
+    if scores is not None and samples.shape[1] > best:
+        order = np.argsort(-scores[keep], axis=1, kind="stable")[:, :best]
+        chosen |= {"first": samples[:, :best], "best": np.take_along_axis(samples, order, 1)}
+    return {name: _calibration(values, truth, seed) for name, values in chosen.items()}
+
+
+def _calibration(samples: np.ndarray, truth: np.ndarray, seed: int) -> Calibration:
+    n = samples.shape[1]
+    if not len(truth):
+        nothing = np.full(len(LEVELS), np.nan)
+        return Calibration(n, nothing, nothing, nothing, np.nan, np.nan, np.nan)
+    covered = np.array([interval_coverage(samples, truth, level) for level in LEVELS])
+    # The plotting position k / (n + 1) makes these quantiles the ends of `pixel_coverage`'s interval.
+    low, high = np.quantile(samples, [(1 - LEVELS[0]) / 2, (1 + LEVELS[0]) / 2], axis=1, method="weibull")
+    return Calibration(
+        n,
+        *covered.T,
+        np.array([expected_coverage(level, n) for level in LEVELS]),
+        *pit_test(pit(samples, truth, seed)),
+        float(np.median(high - low)),
+    )

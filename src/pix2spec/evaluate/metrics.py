@@ -11,6 +11,7 @@ __all__ = [
     "chi2_per_pixel",
     "coverage",
     "crps_ensemble",
+    "energy_score",
     "expected_coverage",
     "mean_squared_error",
     "minmax_mse",
@@ -154,6 +155,33 @@ def crps_ensemble(ensemble: np.ndarray, truth: np.ndarray, ivar: np.ndarray) -> 
         spread = (np.sort(ensemble, axis=-2) * rank).sum(-2)  # sum over pairs i < j of |x_i - x_j|
         distance = distance - spread / (n * (n - 1))
     return _mean(distance, good)
+
+
+def energy_score(ensemble: np.ndarray, truth: np.ndarray, ivar: np.ndarray) -> np.ndarray:
+    """Energy score of whole spectra, in units of flux: (...,).
+
+    E||X - y|| - E||X - X'|| / 2 (Gneiting and Raftery 2007, JASA 102:359, Eq. 22), in the fair version as
+    in `crps_ensemble`. Unlike the CRPS of single pixels, it sees whether pixels vary together. Norms are
+    Euclidean over valid pixels, divided by the square root of their number; of a single pixel, it is the
+    CRPS.
+
+    Parameters
+    ----------
+    ensemble : array (..., n, L)
+        Members. A pixel that is not finite in one of them is left out.
+    truth, ivar : array (..., L)
+        Observation, and where it is valid.
+    """
+    n = ensemble.shape[-2]
+    good = _valid(truth, ivar=ivar) & np.isfinite(ensemble).all(-2)
+    error = _difference(ensemble, np.asarray(truth)[..., None, :], good[..., None, :]).astype(float)
+    gram = error @ error.swapaxes(-1, -2)  # ||x_i - x_j||^2 = g_ii + g_jj - 2 g_ij
+    square = np.diagonal(gram, axis1=-2, axis2=-1)
+    score = np.sqrt(square).mean(-1)
+    if n > 1:
+        apart = square[..., :, None] + square[..., None, :] - 2 * gram
+        score = score - np.sqrt(np.maximum(apart, 0)).sum((-1, -2)) / (2 * n * (n - 1))
+    return _divide(score, np.sqrt(good.sum(-1)))
 
 
 def coverage(ensemble: np.ndarray, truth: np.ndarray, ivar: np.ndarray, level: float) -> np.ndarray:

@@ -94,6 +94,7 @@ def score_ensemble(
         scales["flux"] = (candidates / scale, truth / scale)
     for scale, (members, observed) in scales.items():
         values[f"{whole}.crps_{scale}"] = metrics.crps_ensemble(members, observed, good)
+        values[f"{whole}.energy_{scale}"] = metrics.energy_score(members, observed, good)
         if len(candidates) > 1:
             for level in LEVELS:
                 covered = metrics.coverage(members, observed, good, level)

@@ -112,8 +112,7 @@ def _run_in_pool(tasks: list[Task], workers: int, show) -> None:
             for task in running.values():
                 task.failure = "its process died"
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            _stop(pool)
+            _stop(pool, running)  # first: a pool that is shut down no longer knows its processes
             raise
 
 
@@ -171,13 +170,14 @@ def _follow(parent: int) -> None:
     os._exit(1)
 
 
-def _stop(pool: ProcessPoolExecutor) -> None:
+def _stop(pool: ProcessPoolExecutor, running: dict) -> None:
     """Ask the processes to stop after the step at hand; training writes its checkpoint then."""
     processes = list((pool._processes or {}).values())
     for process in processes:
         process.terminate()
-    for process in processes:
-        process.join(60)
+    wait(running, timeout=60)
+    for process in processes:  # those that trained wait for more work
+        process.kill()
 
 
 @contextmanager

@@ -6,7 +6,15 @@ from scipy.stats import spearmanr
 
 from pix2spec.data.simulate.lines import LINES
 from pix2spec.data.simulate.survey import SimulatedSurvey
-from pix2spec.evaluate.science import FEATURES, dn4000, equivalent_width
+from pix2spec.evaluate.emission_lines import (
+    BPT_CLASSES,
+    FEATURES,
+    LineFit,
+    bpt_class,
+    equivalent_width,
+    fit_lines,
+)
+from pix2spec.evaluate.indices import dn4000
 from pix2spec.grid import SpectralGrid
 
 GRID = SpectralGrid()
@@ -50,6 +58,70 @@ def test_known_equivalent_widths_come_back(line, slope, sigma):
         ew, error = equivalent_width(spectra(z, sigma, slope, amount), z, GRID, line)
         np.testing.assert_allclose(ew, amount * EXPECTED[line], rtol=0.01)
         assert np.isnan(error).all()
+
+
+PIXEL = 299792.458 * np.log(10) * GRID.step  # km/s
+
+
+@pytest.mark.parametrize("line", FEATURES)
+def test_known_fluxes_and_widths_come_back(line):
+    z = np.full(3, 0.06)
+    for sigma in (1.3, 2.6):
+        fit = fit_lines(7 * spectra(z, sigma, slope=0.5), z, GRID)[line]
+        name = {"[O_II]": "[O_II] 3727", "[S_II]": "[S_II] 6716"}.get(line, line)
+        continuum = 7 * (1 + 0.5 * (LINES[name] / 6000 - 1))
+        np.testing.assert_allclose(fit.continuum, continuum, rtol=3e-3)
+        np.testing.assert_allclose(fit.flux, EXPECTED[line] * continuum * 1.06, rtol=0.01)
+        np.testing.assert_allclose(fit.sigma, sigma * PIXEL, rtol=0.02)
+        assert np.isnan([fit.flux_error, fit.ew_error, fit.sigma_error]).all()
+
+
+def test_errors_of_fluxes_and_widths_are_those_of_the_noise():
+    rng = np.random.default_rng(2)
+    z = rng.uniform(0.06, 0.09, 1000)
+    noise = rng.uniform(0.04, 0.08, (1000, GRID.size))
+    flux = spectra(z, amount=0.3) + noise * rng.normal(size=noise.shape)
+    fits = fit_lines(flux, z, GRID, noise**-2)
+    for line, fit in fits.items():
+        pull = (fit.flux - 0.3 * EXPECTED[line] * (1 + z)) / fit.flux_error
+        assert 0.9 < pull.std() < 1.1 and abs(pull.mean()) < 0.15, line
+    pull = (fits["H_alpha"].sigma - 2 * PIXEL) / fits["H_alpha"].sigma_error
+    assert 0.9 < pull.std() < 1.1 and abs(pull.mean()) < 0.15
+    np.testing.assert_array_equal(fits["H_alpha"].sigma, fits["[N_II] 6583"].sigma)
+
+
+def line_fit(ew, error=np.nan, continuum=1.0):
+    """Fit of a line of which BPT classes see the equivalent width, its error, and the continuum."""
+    return LineFit(0, 0, np.array(ew, float), np.array(error, float), 0, 0, np.array(continuum, float))
+
+
+def test_bpt_classes_of_known_ratios():
+    # log [N II] / Halpha, log [O III] / Hbeta, class; the limits at -0.4 are -0.06 and 0.49
+    known = [(-1, 0, 1), (-0.4, -0.1, 1), (-0.4, 0.0, 2), (-0.4, 0.45, 2), (-0.4, 0.55, 3), (0.2, 0.0, 3)]
+    known += [(0.5, 0.3, 3), (-1, 1.2, 3), (0.1, -1.5, 2), (0.3, 1, 3)]
+    n2, o3, expected = np.array(known).T
+    halpha, hbeta = np.full(len(n2), 300.0), np.full(len(n2), 100.0)
+    for error in (0.01, np.nan):
+        codes = bpt_class(
+            line_fit(halpha - 1.3, error),
+            line_fit(hbeta / 2 - 1.3, error, continuum=2),
+            line_fit(hbeta * 10**o3, error),
+            line_fit(halpha * 10**n2, error),
+        )
+        assert codes.dtype == np.int8
+        np.testing.assert_array_equal(codes, expected)
+    assert BPT_CLASSES == ("none", "star-forming", "composite", "AGN")
+
+
+def test_weak_lines_have_no_bpt_class():
+    strong = line_fit([30.0] * 6, [1.0] * 6)
+    weak = line_fit([2.9, 3.1, np.nan, -5, 30, 30], [1.0, 1, 1, 1, np.nan, 1])
+    assert bpt_class(strong, strong, strong, weak).astype(bool).tolist() == [0, 1, 0, 0, 1, 1]
+    passive = line_fit(
+        [-1.3, -0.5, 0.0], [0.05] * 3
+    )  # nothing but the absorption of the stars, or little else
+    strong = line_fit([30.0] * 3, [1.0] * 3)
+    assert bpt_class(strong, passive, strong, strong).astype(bool).tolist() == [False, False, True]
 
 
 def test_lines_of_a_blend_do_not_leak_into_each_other():
@@ -168,3 +240,16 @@ def test_real_galaxies_against_the_sdss_pipeline(sdss_galaxies):
         print(f"-{median - low:.2f}) A, formal error {np.median(error[both]):.2f} A")
         assert both.sum() > 1000
         assert spearmanr(ours[both], theirs[both])[0] > rank
+
+
+def test_line_fluxes_of_real_galaxies_are_those_of_the_sdss_pipeline(sdss_galaxies):
+    data, names = sdss_galaxies, list(sdss_galaxies["line_names"])
+    lines = ("H_alpha", "[N_II] 6583", "[O_III] 5007")
+    for line, fit in fit_lines(data["flux"], data["z"], GRID, data["ivar"], lines).items():
+        column = names.index(line)
+        strong = (data["line_flux_err"][:, column] > 0) & (data["line_ew"][:, column] > 15)
+        ratio = (fit.flux / data["line_flux"][:, column])[strong & np.isfinite(fit.flux)]
+        assert len(ratio) > 80
+        # Theirs are above a stellar continuum, which absorbs Halpha by 1.3 A or so.
+        assert (0.9 if line == "H_alpha" else 0.97) < np.median(ratio) < 1.02
+        assert 1.4826 * np.median(np.abs(ratio - np.median(ratio))) < 0.05

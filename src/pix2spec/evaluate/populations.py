@@ -1,0 +1,154 @@
+"""The sections of a report on spectra as a population: are they like real ones, and does the score choose?"""
+
+import numpy as np
+
+from pix2spec.data.dataset import Dataset
+from pix2spec.errors import InputError
+from pix2spec.evaluate import realism
+from pix2spec.evaluate.distances import (
+    beside_chance,
+    frechet_distance,
+    kernel_distance,
+    memorisation,
+    spectrum_features,
+)
+from pix2spec.evaluate.selection import selection_curve
+from pix2spec.evaluate.study import Study
+from pix2spec.files import track
+from pix2spec.normalise import fill_missing
+
+__all__ = ["realism_section", "selection_section"]
+
+TRAINING = 20_000  # spectra that are searched for copies
+MOST = 2048  # objects that the classifier sees
+LINE_SNR = 5.0  # of lines whose widths count
+ENOUGH = 20  # objects
+NOISY = 0.5  # of the observed power at the smallest scales
+
+
+def realism_section(study: Study, skipped: list[str], features=None, progress: bool = False) -> dict:
+    """One candidate an object against the observed spectra; what cannot be done is added to `skipped`."""
+    flux, ivar, single = (np.stack(values) for values in (study.flux, study.ivar, study.single))
+    usable = np.isfinite(single).all(1)
+    if usable.sum() < ENOUGH:
+        skipped.append(f"realism: only {usable.sum()} objects have a whole candidate with a zero of flux")
+        return {}
+    flux, ivar, single = flux[usable], ivar[usable], single[usable]
+    groups = np.array([row["group_id"] for row in study.rows])[usable]
+    filled = [fill_missing(spectra, ivar) for spectra in (flux, single)]
+    parts = {
+        "power": lambda: _power(flux, single, ivar),
+        "autocorrelation": lambda: _autocorrelation(flux, single, ivar),
+        "distances": lambda: _distances(flux, single, ivar, features, groups),
+        "two_sample": lambda: _two_sample(*filled, groups),
+    }
+    if study.observed:
+        parts["line_widths"] = lambda: _line_widths(study)
+    if study.train is not None:
+        parts["memorisation"] = lambda: _memorisation(*filled, groups, study.train, result.get("power"))
+    result = {}
+    for name, part in track(parts.items(), f"realism of {study.name}", progress):
+        try:
+            result[name] = part()
+        except InputError as error:
+            skipped.append(f"{name.replace('_', ' ')}: {error}")
+    return {name: values for name, values in result.items() if values}
+
+
+def _distances(flux, single, ivar, features, groups) -> dict:
+    """Fréchet and kernel distance of codes, beside what halves of the observed ones differ by."""
+    model = "default" if features is None else features
+    real, fake = (spectrum_features(spectra, ivar, model) for spectra in (flux, single))
+    result = {"features": str(model)}
+    for name, distance in (("frechet", frechet_distance), ("kernel", kernel_distance)):
+        found = beside_chance(distance, real, fake, groups=groups)
+        result[name] = {"value": found.value, "chance": found.chance, "scatter": found.scatter}
+        result[name]["significance"] = found.significance
+    return result
+
+
+def _two_sample(flux, single, groups) -> dict:
+    accuracy, error = realism.two_sample_accuracy(flux[:MOST], single[:MOST], groups=groups[:MOST])
+    return {"accuracy": accuracy, "error": error, "objects": len(flux[:MOST])}
+
+
+def _memorisation(flux, single, groups, train: Dataset, power: dict | None) -> dict:
+    """Copies of training spectra among the candidates, beside the observed spectra, which are none."""
+    if power and power["ratio"] < NOISY:
+        raise InputError("candidates", "without noise like the observed, near is not the same as copied")
+    spectra, known = training_spectra(train)
+    found = memorisation(single, spectra[~np.isin(known, groups)], flux)
+    result = {"copies": found.copied, "copies_error": found.copied_error, "chance": found.copied_chance}
+    return result | {"p": found.p, "distance": found.distance, "distance_observed": found.distance_real}
+
+
+def _line_widths(study: Study) -> dict:
+    """Widths of Halpha where it is well measured: candidates against observed, in the median of log."""
+    ratios = []
+    for observed, measured in zip(study.observed, study.measured):
+        truth = observed["sigma_gas"][0]
+        good = measured["flux_halpha"] > LINE_SNR * measured["flux_halpha_error"]
+        clear = observed["flux_halpha"][0] > LINE_SNR * observed["flux_halpha_error"][0]
+        widths = measured["sigma_gas"][good & np.isfinite(measured["sigma_gas"])]
+        if clear and np.isfinite(truth) and truth > 0 and len(widths):
+            ratios.append(np.log(np.median(np.maximum(widths, 1)) / truth))
+    if len(ratios) < ENOUGH:
+        return {}
+    middle = np.median(ratios)
+    error = 1.253 * 1.4826 * np.median(np.abs(ratios - middle)) / np.sqrt(len(ratios))
+    ratio = float(np.exp(middle))
+    return {"line": "H_alpha", "objects": len(ratios), "ratio": ratio, "ratio_error": float(ratio * error)}
+
+
+def selection_section(study: Study, skipped: list[str]) -> dict:
+    """The error of the best of k by score, for k up to n, beside the best possible choice and chance."""
+    scores = study.ranks()
+    if scores is None or scores.shape[1] < 2:
+        return {}
+    try:
+        curve = selection_curve(study.candidate_errors(), scores)
+    except InputError as error:
+        skipped.append(f"selection: {error}")
+        return {}
+    return {
+        "n": int(curve.k[-1]),
+        "k": curve.k.tolist(),
+        "selected": curve.selected.tolist(),
+        "selected_error": curve.selected_error.tolist(),
+        "oracle": curve.oracle.tolist(),
+        "random": curve.random,
+        "gain": float(curve.gain[-1]),
+        "gain_error": float(curve.gain_error[-1]),
+        "efficiency": float(curve.efficiency[-1]),
+        "efficiency_error": float(curve.efficiency_error[-1]),
+    }
+
+
+def training_spectra(train: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Spectra (M, L) of at most TRAINING pairs, holes filled, and their groups."""
+    index = train.having("flux", "ivar")[:TRAINING]
+    spectra, groups = [], []
+    for start in range(0, len(index), 512):
+        batch = train.batch(index[start : start + 512], ["flux", "ivar", "group_id"])
+        valid = (batch["ivar"] > 0).any(1)
+        spectra.append(fill_missing(batch["flux"], batch["ivar"])[valid])
+        groups += list(np.asarray(batch["group_id"])[valid])
+    return np.concatenate(spectra), np.array(groups)
+
+
+def _power(flux, single, ivar) -> dict:
+    """Power of what is left without the continuum, candidates over observed, by scale."""
+    found = realism.power_spectrum(flux, single, ivar)
+    ratio = np.exp(found.log_ratio)
+    return {
+        "wavenumber": found.wavenumber.tolist(),
+        "ratios": ratio.tolist(),
+        "ratio_errors": (ratio * found.log_ratio_error).tolist(),
+        "ratio": found.noise_ratio,
+        "ratio_error": found.noise_ratio_error,
+    }
+
+
+def _autocorrelation(flux, single, ivar) -> dict:
+    found = realism.autocorrelation(flux, single, ivar)
+    return {name: values.tolist() for name, values in found._asdict().items()}
