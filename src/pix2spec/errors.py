@@ -19,3 +19,7 @@ class InputError(ValueError):
     def __init__(self, where, what: str, mend: str = ""):
         self.where, self.what, self.mend = str(where), what, mend
         super().__init__(f"{where}: {what}" + (f" ({mend})" if mend else ""))
+
+    def __reduce__(self):
+        """Errors come back from other processes: without this, as something that kills the pool."""
+        return type(self), (self.where, self.what, self.mend)

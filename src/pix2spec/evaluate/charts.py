@@ -122,6 +122,7 @@ def _calibration(section: dict):
         right.plot(joint["levels"], joint["coverage"], color=BLUE)
         labels = ", ".join(QUANTITIES[name].label for name in joint["quantities"])
         right.set_title(f"joint coverage (TARP): {labels}", fontsize=8)
+    right.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", anchor="N")
     right.set_xlabel("credibility", fontsize=9)
     right.set_ylabel("expected coverage", fontsize=9)
     for axes in (left, right):
@@ -137,7 +138,7 @@ def _power(power: dict):
     axes.axhline(1, color=GREY, lw=0.8)
     axes.fill_between(scale, ratio - 2 * error, ratio + 2 * error, color="#9fc1e3", lw=0)
     axes.plot(scale, ratio, "o-", color=BLUE, ms=3, lw=1)
-    axes.set(xscale="log", yscale="log")
+    axes.set(xscale="log", ylim=(0, max(1.5, 1.1 * ratio.max())))
     axes.set_xlabel("scale [pixels]", fontsize=9)
     axes.set_ylabel("power of candidates / observed", fontsize=9)
     _clean(axes)

@@ -74,9 +74,9 @@ def _redshift(result: dict):
             "the median.",
             True,
         )
-    text = f"Redshifts scatter by sigma_NMAD = {best['nmad']:.4f}"
+    text = f"Redshifts scatter by sigma_NMAD = {best['nmad']:.2g}"
     chance = section["another object's"].get("nmad")
-    text += f" (another object's: {chance:.4f})" if chance is not None else ""
+    text += f" (another object's: {chance:.2g})" if chance is not None else ""
     text += f"; {100 * best['outliers_0.05']:.1f} % are off by more than 0.05."
     yield Finding("redshift.nmad", text, False)
 

@@ -10,6 +10,7 @@ from pix2spec.evaluate.quantities import QUANTITIES
 
 __all__ = ["page"]
 
+SHARPNESS = 1.6  # pixels of a figure for one of the page
 STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; background: #fff;
@@ -161,12 +162,15 @@ def _mean(values: dict, name: str) -> float | None:
 
 
 def _model(result: dict, pictures: dict[str, bytes]) -> str:
-    parts = [_pixel(result), *(section(result) for section in (_redshift, _science, _types, _calibration))]
-    parts += [_realism(result), _strata(result)]
+    parts = [_pixel(result)]
     for caption, data in pictures.items():
         image = base64.b64encode(data).decode()
-        picture = f"<img alt='{escape(caption)}' src='data:image/png;base64,{image}'>"
+        width = int.from_bytes(data[16:20], "big")  # as a PNG's header has it
+        size = f"style='width: {width / SHARPNESS:.0f}px'"
+        picture = f"<img alt='{escape(caption)}' {size} src='data:image/png;base64,{image}'>"
         parts.append(f"<figure>{picture}<figcaption>{escape(caption)}</figcaption></figure>")
+    sections = (_redshift, _science, _types, _realism, _calibration, _strata)
+    parts += [section(result) for section in sections]
     facts = json.dumps({**result["provenance"], **{"report": result["made_by"]}}, indent=1, default=str)
     parts.append(f"<details><summary>Where it comes from</summary><code>{escape(facts)}</code></details>")
     return "\n".join(part for part in parts if part)
@@ -259,7 +263,12 @@ def _calibration(result: dict) -> str:
     note = (
         "Observed values inside the candidates' intervals, in per cent, and what calibrated ones would reach."
     )
-    return "<h3>Calibration</h3>" + table(head, rows, note)
+    return "<h3>Calibration</h3>" + _folded(f"{len(rows)} lines", table(head, rows, note))
+
+
+def _folded(title: str, html: str) -> str:
+    """A long table that opens on a click."""
+    return f"<details><summary>{escape(title)}</summary>{html}</details>"
 
 
 def _covered(values: dict, level: int) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.schema import Pair
+from pix2spec.ensemble import Ensemble
 from pix2spec.errors import InputError
 from pix2spec.evaluate import metrics, scoring
 from pix2spec.files import made_by
@@ -120,16 +121,23 @@ def _spectra(runs, row, pairs, kind, scale, seed) -> list[list[np.ndarray]]:
             if isinstance(result, tuple):
                 raise InputError(pair.object_id, result[1])
         chosen = scoring.selections(len(ensemble), ensemble.scores)
-        scaled = metrics.to_minmax(ensemble.candidates, pair.ivar)
+        scaled, guess = (_scaled(result, pair.ivar) for result in (ensemble, point))
         columns.append(
             [
                 metrics.to_minmax(pair.flux, pair.ivar),
                 scaled[chosen["best"]].mean(0),
                 scaled[chosen["mean_best_5"]].mean(0),
-                metrics.to_minmax(point.candidates[0], pair.ivar),
+                guess[0],
             ]
         )
     return columns
+
+
+def _scaled(ensemble: Ensemble, ivar: np.ndarray) -> np.ndarray:
+    """Candidates (n, L) on the scale [-1, 1], as the model made them."""
+    if ensemble.minmax is None:
+        return metrics.to_minmax(ensemble.candidates, ivar)
+    return np.where(ivar > 0, ensemble.minmax, np.nan)
 
 
 def _draw(pairs: list[Pair], kind: str, grid, columns: list[list[np.ndarray]]):

@@ -194,10 +194,11 @@ def notes(comparison) -> list[str]:
     texts = [
         f"Test set: {_test_set(comparison)}. Mean ± standard deviation over {seeds} seeds; without ±: one "
         "run, or no chance in it. The paper's column: 5,000 real SDSS galaxies, three runs.",
-        "Min-max MSE is the paper's. Affine-matched: after the best offset and scale, in units of the "
-        "observed spectrum's [−1, 1]. Median-scaled: weighted by inverse variance, each spectrum divided by "
-        "its median. CRPS: of the whole ensemble, median-scaled; of a single spectrum, its mean absolute "
-        "error.",
+        "Min-max MSE is the paper's; models that were trained on that scale are judged on what they say "
+        "there, other spectra are scaled by their own extrema. Affine-matched: after the best offset and "
+        "scale, in units of the observed spectrum's [−1, 1]. Median-scaled: weighted by inverse variance, "
+        "each spectrum divided by its median. CRPS: of the whole ensemble, median-scaled; of a single "
+        "spectrum, its mean absolute error.",
     ]
     errors = [line.object_error for line in comparison.lines if np.isfinite(line.object_error)]
     if errors:

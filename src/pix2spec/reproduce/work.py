@@ -136,6 +136,8 @@ def train_row(job: Job, progress: bool = False) -> None:
 def _agrees(before, wanted) -> bool:
     """Whether a run has the wanted settings; null leaves a choice to `train`, which notes what it took."""
     if isinstance(before, dict) and isinstance(wanted, dict):
+        if wanted.get("weights", "") is None:  # then the network is a choice too, see `open_network`
+            wanted = wanted | {"arch": None}
         return all(_agrees(before.get(key), value) for key, value in wanted.items())
     return wanted is None or before == wanted
 
