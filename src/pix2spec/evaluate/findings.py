@@ -51,13 +51,14 @@ def findings(result: dict) -> list[Finding]:
 
 
 def _sections(result: dict) -> list[str]:
-    names = {
-        "redshift": "redshifts",
-        "science": "lines, breaks and colours",
-        "calibration": "calibration",
-        "realism": "realism",
+    """What was looked at with enough objects to find something."""
+    looked = {
+        "redshifts": "one candidate" in (result.get("redshift") or {}),
+        "lines, breaks and colours": result.get("science"),
+        "calibration of quantities": (result.get("calibration") or {}).get("quantities"),
+        "realism": result.get("realism"),
     }
-    return ["coverage of pixels", *(label for name, label in names.items() if result.get(name))]
+    return ["coverage of pixels", *(label for label, found in looked.items() if found)]
 
 
 def _redshift(result: dict):

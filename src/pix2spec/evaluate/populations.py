@@ -31,7 +31,8 @@ def realism_section(study: Study, skipped: list[str], features=None, progress: b
     flux, ivar, single = (np.stack(values) for values in (study.flux, study.ivar, study.single))
     usable = np.isfinite(single).all(1)
     if usable.sum() < ENOUGH:
-        skipped.append(f"realism: only {usable.sum()} objects have a whole candidate with a zero of flux")
+        what = f"{usable.sum()} objects have a whole candidate whose zero of flux is known"
+        skipped.append(f"realism: {what}, it takes {ENOUGH}")
         return {}
     flux, ivar, single = flux[usable], ivar[usable], single[usable]
     groups = np.array([row["group_id"] for row in study.rows])[usable]
@@ -76,8 +77,7 @@ def _memorisation(flux, single, groups, train: Dataset, power: dict | None) -> d
     """Copies of training spectra among the candidates, beside the observed spectra, which are none."""
     if power and power["ratio"] < NOISY:
         raise InputError("candidates", "without noise like the observed, near is not the same as copied")
-    spectra, known = training_spectra(train)
-    found = memorisation(single, spectra[~np.isin(known, groups)], flux)
+    found = memorisation(single, training_spectra(train, groups), flux)
     result = {"copies": found.copied, "copies_error": found.copied_error, "chance": found.copied_chance}
     return result | {"p": found.p, "distance": found.distance, "distance_observed": found.distance_real}
 
@@ -124,16 +124,17 @@ def selection_section(study: Study, skipped: list[str]) -> dict:
     }
 
 
-def training_spectra(train: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Spectra (M, L) of at most TRAINING pairs, holes filled, and their groups."""
+def training_spectra(train: Dataset, without: np.ndarray) -> np.ndarray:
+    """Spectra (M, L) of at most TRAINING pairs that are in none of the groups `without`, holes filled."""
     index = train.having("flux", "ivar")[:TRAINING]
-    spectra, groups = [], []
+    spectra, count = np.empty((len(index), train.info.grid.size), np.float32), 0
     for start in range(0, len(index), 512):
         batch = train.batch(index[start : start + 512], ["flux", "ivar", "group_id"])
-        valid = (batch["ivar"] > 0).any(1)
-        spectra.append(fill_missing(batch["flux"], batch["ivar"])[valid])
-        groups += list(np.asarray(batch["group_id"])[valid])
-    return np.concatenate(spectra), np.array(groups)
+        kept = (batch["ivar"] > 0).any(1) & ~np.isin(batch["group_id"], without)
+        filled = fill_missing(batch["flux"][kept], batch["ivar"][kept])
+        spectra[count : count + len(filled)] = filled
+        count += len(filled)
+    return spectra[:count]
 
 
 def _power(flux, single, ivar) -> dict:
