@@ -32,7 +32,7 @@ class FittedGenerator(Generator):
     @property
     def default_batch(self) -> int:
         """Enough objects to keep matrix products large."""
-        return 64
+        return 256
 
     def check_settings(self, settings: Settings) -> None:
         """Raise `InputError` for noise-free spectra, or if the method may not see what it needs."""

@@ -46,6 +46,7 @@ class NeighboursModel(nn.Module):
             self.features = ApertureFeatures(self.sees, preset.image, survey)
         self.columns = ("group_id", *self.features.columns)
         self.register_buffer("index", torch.zeros(0, 0))
+        self.known_squares: torch.Tensor | None = None
         self.register_buffer("spectra", torch.zeros(0, grid.size, dtype=torch.float16))
         self.register_buffer("groups", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("repeats", torch.zeros((), dtype=torch.int64))  # spectra of one object, at most
@@ -98,6 +99,7 @@ class NeighboursModel(nn.Module):
         self.features.fit(measured)
         if self.preset.components:
             self._fit_axes(self._scaled(measured[:: -(-count // SAMPLE)]))
+        self.known_squares = None
         self.index = torch.cat([self.embed(measured[i : i + SAMPLE]) for i in range(0, count, SAMPLE)])
         self.spectra = torch.from_numpy(spectra[:count]).to(self.index.device)
         self.groups = torch.from_numpy(groups).to(self.index.device)
@@ -135,11 +137,20 @@ class NeighboursModel(nn.Module):
         """
         m = min(n or self.preset.k, self.preset.k, len(self.spectra))
         reach = min(m + int(self.repeats), len(self.spectra))
-        found, distance = nearest(self.index, self.embed(self.features.measure(batch, image_kind)), reach)
+        found, distance = nearest(
+            self.index, self.embed(self.features.measure(batch, image_kind)), reach, self._squares()
+        )
         own = torch.from_numpy(_hashes(batch["group_id"])).to(found.device)
         distance = distance.masked_fill(self.groups[found] == own[:, None], torch.inf)
         distance, order = distance.sort(stable=True, dim=1)
         return found.gather(1, order)[:, :m].cpu().numpy(), distance[:, :m].cpu().numpy()
+
+    def _squares(self) -> torch.Tensor:
+        """Squared lengths of the index's items, which every search needs: computed at the first one."""
+        known = self.known_squares
+        if known is None or known.shape != self.index.shape[:1] or known.device != self.index.device:
+            self.known_squares = (self.index**2).sum(1)
+        return self.known_squares
 
     def predict(self, batch: dict, image_kind: str | None = None, n: int | None = None):
         """Spectra of the neighbours and how alike they are.
