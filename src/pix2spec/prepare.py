@@ -10,10 +10,7 @@ a simulated survey never touches the disk as pairs.
 import json
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +26,7 @@ from pix2spec.files import track, write_atomically
 from pix2spec.grid import SpectralGrid
 from pix2spec.models.conditions import centre
 from pix2spec.models.factorised import FactorisedModel
+from pix2spec.processes import worker_pool
 from pix2spec.survey import Survey
 
 __all__ = ["Prepared", "Simulation", "prepare"]
@@ -243,10 +241,7 @@ def _parts(model: FactorisedModel, source) -> Iterator[dict]:
             yield _encode(model, batch, source.info.grid, start)
         return
     starts = range(0, source.n, CHUNK)
-    with (
-        one_thread_a_process(),
-        ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), _start_worker, (model, source)) as pool,
-    ):
+    with worker_pool(os.cpu_count(), _start_worker, (model, source)) as pool:
         waiting = []
         for start in starts:
             waiting.append(pool.submit(_simulated_part, start))
@@ -256,27 +251,10 @@ def _parts(model: FactorisedModel, source) -> Iterator[dict]:
             yield future.result()
 
 
-@contextmanager
-def one_thread_a_process():
-    """Let processes started meanwhile use one thread each: several that share cores would wait in turns."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 _worker: dict = {}
 
 
 def _start_worker(model, source) -> None:
-    torch.set_num_threads(1)
     _worker.update(model=model, source=source, survey=SimulatedSurvey(source.seed, source.grid))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pix2spec.evaluate.quantities import QUANTITIES
 
-__all__ = ["Finding", "findings"]
+__all__ = ["Finding", "findings", "redshift_scores"]
 
 SURE = 4.0  # standard errors
 MATTERS = {
@@ -61,9 +61,14 @@ def _sections(result: dict) -> list[str]:
     return ["coverage of pixels", *(label for label, found in looked.items() if found)]
 
 
-def _redshift(result: dict):
+def redshift_scores(result: dict) -> dict:
+    """Scores of the redshifts that count: of the median of candidates, if there are several."""
     section = result.get("redshift") or {}
-    best = section.get("median of candidates") or section.get("one candidate") or {}
+    return section.get("median of candidates") or section.get("one candidate") or {}
+
+
+def _redshift(result: dict):
+    section, best = result.get("redshift") or {}, redshift_scores(result)
     if "bias" not in best:
         return
     bias, error = best["bias"], best["bias_error"]

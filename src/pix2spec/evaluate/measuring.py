@@ -1,14 +1,14 @@
 """Measuring spectra in other processes."""
 
 from collections import deque
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
+from contextlib import ExitStack
 from functools import cache
-from multiprocessing import get_context
 
 import numpy as np
 
 from pix2spec.grid import SpectralGrid
-from pix2spec.prepare import one_thread_a_process
+from pix2spec.processes import worker_pool
 from pix2spec.survey import Survey
 
 __all__ = ["Measuring", "why_not"]
@@ -21,21 +21,20 @@ class Measuring:
         self.grid, self.survey, self.wanted, self.workers = grid, survey, wanted, workers
         self.results: list[tuple[dict, dict]] = []
         self.waiting, self.running = [], deque()
-        self.pool = None
+        self.pool, self._opened = None, ExitStack()
 
     def __enter__(self) -> "Measuring":
         if self.wanted and self.workers > 1:
-            self._quiet = one_thread_a_process()
-            self._quiet.__enter__()
-            self.pool = ProcessPoolExecutor(self.workers, get_context("spawn"), _one_thread)
+            self.pool = self._opened.enter_context(worker_pool(self.workers))
         return self
 
-    def __exit__(self, kind, *_) -> None:
-        while self.running and kind is None:
-            self._collect()
-        if self.pool is not None:
-            self.pool.shutdown(cancel_futures=True)
-            self._quiet.__exit__(None, None, None)
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is not None:
+            self._opened.__exit__(kind, error, trace)  # the pool cancels what waits
+            return
+        with self._opened:
+            while self.running:
+                self._collect()
 
     def add(self, flux: np.ndarray, candidates: np.ndarray, ivar: np.ndarray) -> None:
         """Put an object on the list."""
@@ -57,12 +56,6 @@ class Measuring:
     def _collect(self) -> None:
         future: Future = self.running.popleft()
         self.results += future.result()
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 @cache

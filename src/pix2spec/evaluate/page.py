@@ -6,6 +6,7 @@ from html import escape
 
 import numpy as np
 
+from pix2spec.evaluate.findings import redshift_scores
 from pix2spec.evaluate.quantities import QUANTITIES
 
 __all__ = ["page"]
@@ -107,9 +108,7 @@ def _comparison(results: list[dict]) -> str:
         methods, whole = result["methods"], result["whole"]
         single = methods.get("single") or methods[whole]
         all_of = methods[whole]
-        best = (result.get("redshift") or {}).get("median of candidates") or (
-            result.get("redshift") or {}
-        ).get("one candidate", {})
+        best = redshift_scores(result)
         science, realism = result.get("science") or {}, result.get("realism") or {}
         sample, codes = realism.get("two_sample") or {}, realism.get("distances") or {}
         rows.append([

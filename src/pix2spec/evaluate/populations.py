@@ -13,7 +13,7 @@ from pix2spec.evaluate.distances import (
     spectrum_features,
 )
 from pix2spec.evaluate.selection import selection_curve
-from pix2spec.evaluate.study import Study
+from pix2spec.evaluate.study import FEW, Study
 from pix2spec.files import track
 from pix2spec.normalise import fill_missing
 
@@ -22,7 +22,6 @@ __all__ = ["realism_section", "selection_section"]
 TRAINING = 20_000  # spectra that are searched for copies
 MOST = 2048  # objects that the classifier sees
 LINE_SNR = 5.0  # of lines whose widths count
-ENOUGH = 20  # objects
 NOISY = 0.5  # of the observed power at the smallest scales
 
 
@@ -30,9 +29,9 @@ def realism_section(study: Study, skipped: list[str], features=None, progress: b
     """One candidate an object against the observed spectra; what cannot be done is added to `skipped`."""
     flux, ivar, single = (np.stack(values) for values in (study.flux, study.ivar, study.single))
     usable = np.isfinite(single).all(1)
-    if usable.sum() < ENOUGH:
+    if usable.sum() < FEW:
         what = f"{usable.sum()} objects have a whole candidate whose zero of flux is known"
-        skipped.append(f"realism: {what}, it takes {ENOUGH}")
+        skipped.append(f"realism: {what}, it takes {FEW}")
         return {}
     flux, ivar, single = flux[usable], ivar[usable], single[usable]
     groups = np.array([row["group_id"] for row in study.rows])[usable]
@@ -92,7 +91,7 @@ def _line_widths(study: Study) -> dict:
         widths = measured["sigma_gas"][good & np.isfinite(measured["sigma_gas"])]
         if clear and np.isfinite(truth) and truth > 0 and len(widths):
             ratios.append(np.log(np.median(np.maximum(widths, 1)) / truth))
-    if len(ratios) < ENOUGH:
+    if len(ratios) < FEW:
         return {}
     middle = np.median(ratios)
     error = 1.253 * 1.4826 * np.median(np.abs(ratios - middle)) / np.sqrt(len(ratios))

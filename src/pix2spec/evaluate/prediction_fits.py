@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2spec.data.readers.files import fits_hdus, reading, spec_id
+from pix2spec.data.readers.files import column_names, fits_hdus, reading, spec_id
 from pix2spec.errors import InputError
 from pix2spec.evaluate.prediction_rows import MAX_BYTES, Part, is_air
 
@@ -99,7 +99,7 @@ def _provenance(header) -> dict:
 def _read(path: Path, has_candidates: bool) -> Part:
     with fits_hdus(path) as hdus:
         header = hdus[0].header
-        table = next((hdu for hdu in hdus if "flux" in _columns(hdu)), None)
+        table = next((hdu for hdu in hdus if "flux" in column_names(hdu)), None)
         if table is None:
             return _from_image(path, hdus)
         part = _from_table(path, table, header)
@@ -108,15 +108,9 @@ def _read(path: Path, has_candidates: bool) -> Part:
         return part
 
 
-def _columns(hdu) -> dict[str, str]:
-    """Columns of a table HDU: lower-case name to the name in the file."""
-    columns = getattr(hdu, "columns", None)
-    return {name.lower(): name for name in columns.names} if columns is not None else {}
-
-
 def _numbers(path: Path, hdu, name: str) -> np.ndarray:
     """A column (M,), or (n, M) if its cells are vectors, in native byte order."""
-    column = hdu.columns[_columns(hdu)[name]]
+    column = hdu.columns[column_names(hdu)[name]]
     if column.format.lstrip("0123456789")[:1] not in {*"BIJKED"}:
         raise InputError(path, f"its column {name!r} does not hold numbers (format {column.format})")
     values = hdu.data[column.name]
@@ -126,7 +120,7 @@ def _numbers(path: Path, hdu, name: str) -> np.ndarray:
 
 
 def _from_table(path: Path, hdu, header) -> Part:
-    names = _columns(hdu)
+    names = column_names(hdu)
     flux = _numbers(path, hdu, "flux")
     unit = hdu.columns[names["flux"]].unit or hdu.header.get("BUNIT") or header.get("BUNIT")
     unit = header.get("FLUXUNIT") if _is_own(header) else unit

@@ -4,10 +4,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pix2spec.ensemble import PHYSICAL, Ensemble
 from pix2spec.evaluate import metrics
 from pix2spec.select import select
 
-__all__ = ["LEVELS", "Profile", "expected", "score_ensemble", "score_point", "selections"]
+__all__ = [
+    "LEVELS",
+    "Profile",
+    "expected",
+    "score_clean",
+    "score_ensemble",
+    "score_object",
+    "score_point",
+    "selections",
+]
 
 LEVELS = (0.68, 0.9)
 
@@ -28,6 +38,42 @@ def selections(n: int, scores: np.ndarray | None) -> dict[str, np.ndarray]:
     if n > 1:
         chosen["mean_all"] = np.arange(n)
     return chosen
+
+
+def score_object(
+    ensemble: Ensemble,
+    flux: np.ndarray,
+    ivar: np.ndarray,
+    has_candidates: bool = True,
+    profile: "Profile | None" = None,
+    minmax: np.ndarray | None = None,
+) -> dict[str, float]:
+    """Score an ensemble against the observed spectrum (L,) by every way of choosing: see `score_ensemble`.
+
+    Without its candidates, it is the chosen spectrum that is scored. `minmax` stands for the ensemble's own
+    (see `pix2spec.Ensemble.minmax`), if given.
+    """
+    chosen, whole = {"chosen": np.array([0])}, "chosen"
+    if has_candidates:
+        chosen = selections(len(ensemble), ensemble.scores)
+        whole = "mean_all" if len(ensemble) > 1 else "single"
+    return score_ensemble(
+        ensemble.candidates,
+        flux,
+        ivar,
+        chosen,
+        whole,
+        zero_point=ensemble.has_zero_point,
+        physical=ensemble.unit == PHYSICAL,
+        profile=profile,
+        minmax=ensemble.minmax if minmax is None else minmax,
+    )
+
+
+def score_clean(method: str, clean: np.ndarray, flux: np.ndarray, ivar: np.ndarray) -> dict[str, float]:
+    """Score a noise-free spectrum (L,), scaled by its own extrema and median."""
+    scaled = metrics.to_minmax(clean, ivar), metrics.to_median(clean, ivar)
+    return score_point(method, *scaled, flux, ivar)
 
 
 def score_ensemble(

@@ -10,21 +10,19 @@ import numpy as np
 
 from pix2spec.evaluate import metrics
 from pix2spec.evaluate.calibration import Calibration, calibration, tarp
+from pix2spec.evaluate.populations import realism_section, selection_section
 from pix2spec.evaluate.quantities import BPT_CLASSES, QUANTITIES
-from pix2spec.evaluate.study import Study
+from pix2spec.evaluate.study import FEW, Study
 
 __all__ = ["JOINT", "sections"]
 
 JOINT = ("z", "g_r", "dn4000")  # whose joint distribution is tested
-FEW = 20  # objects: no statistics on fewer
 STRATA = 4  # bins of each property
 CLIP = 5.0  # scatters of the observed values that an outlier may count
 
 
 def sections(study: Study, result: dict, features=None, progress: bool = False) -> dict:
     """All sections; ``"skipped"`` names what could not be done, and why."""
-    from pix2spec.evaluate.populations import realism_section, selection_section
-
     found, skipped = {}, []
     if study.unmeasured:
         skipped.append(f"redshifts, lines and indices: {study.unmeasured}")
@@ -39,7 +37,7 @@ def sections(study: Study, result: dict, features=None, progress: bool = False) 
     return {**found, "skipped": skipped}
 
 
-def fractional(study: Study, samples: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def fractional(samples: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Redshift errors (z - z_observed) / (1 + z_observed)."""
     return (samples - truth[:, None]) / (1 + truth[:, None])
 
@@ -56,14 +54,14 @@ def redshift_section(study: Study) -> dict:
     result = {"objects": int(clear.sum()), "unclear": int((~clear).sum())}
     if clear.sum() < FEW:
         return result
-    error = fractional(study, samples, truth)
+    error = fractional(samples, truth)
     agrees = np.abs(truth - known)[np.isfinite(known)] < 1e-3 * (1 + known[np.isfinite(known)])
     result["observed_agrees_with_catalogue"] = float(agrees.mean()) if len(agrees) else None
     result["candidates_without_clear_redshift"] = float(warned[np.isfinite(samples)].mean())
     result["one candidate"] = _redshift_scores(error[:, 0])
     if error.shape[1] > 1:
         result["median of candidates"] = _redshift_scores(_median(error))
-    shuffled = fractional(study, np.roll(samples, 1, axis=0), truth)
+    shuffled = fractional(np.roll(samples, 1, axis=0), truth)
     result["another object's"] = _redshift_scores(shuffled[:, 0])
     return result
 
@@ -119,9 +117,7 @@ def _quantity(study: Study, name: str) -> dict:
     gain = others - own
     result["skill"] = float(1 - own.mean() / others.mean()) if others.mean() > 0 else 0.0
     result["skill_error"] = float(gain.std() / np.sqrt(len(gain)) / max(others.mean(), 1e-12))
-    observed_error = study.observed[0].get(f"{name}_error")
-    if observed_error is not None:
-        result["measurement_error"] = float(np.nanmedian(study.truths(f"{name}_error")[both]))
+    result["measurement_error"] = float(np.nanmedian(study.truths(f"{name}_error")[both]))
     return result
 
 
@@ -214,7 +210,7 @@ def _stratum(study: Study, inside: np.ndarray, method: str) -> dict:
         result[metric] = float(values.mean()) if len(values) else None
     if study.observed:
         clear = inside & (study.truths("zwarning") == 0)
-        error = fractional(study, study.samples("z")[clear], study.truths("z")[clear])
+        error = fractional(study.samples("z")[clear], study.truths("z")[clear])
         scores = _redshift_scores(_median(error)) if clear.any() else {}
         result |= {name: scores.get(name) for name in ("nmad", "outliers_0.05")}
     return result

@@ -16,10 +16,11 @@ from pix2spec.evaluate.measuring import Measuring, why_not
 from pix2spec.files import track
 from pix2spec.grid import SpectralGrid
 
-__all__ = ["Study", "gather"]
+__all__ = ["FEW", "Study", "gather"]
 
 BATCH = 32  # objects between two reports of progress: 800 spectra to measure
 EXAMPLES = 4
+FEW = 20  # objects: no statistics on fewer
 
 
 @dataclass
@@ -125,9 +126,8 @@ def gather(
     baselines = _Baselines(study) if train is not None else None
     study.profiles = {"generated": scoring.Profile(study.grid.size)} | study.profiles
     study.unmeasured = why_not(study.grid) if science else ""
-    workers = min(
-        workers or os.cpu_count() or 1, -(-len(position) // BATCH)
-    )  # a process takes seconds to start
+    # A process takes seconds to start: none without a batch of its own.
+    workers = min(workers or os.cpu_count() or 1, -(-len(position) // BATCH))
     wanted = science and not study.unmeasured
     with Measuring(study.grid, truth.info.survey, wanted, workers) as measuring:
         for ensembles in _batches(study, position, progress):
@@ -184,17 +184,16 @@ def _add(study: Study, ensembles: list[Ensemble], position, baselines, measuring
     study.without_spectrum += int((~observed).sum())
     ivar = np.where(good, batch["ivar"], 0).astype(np.float32)
     look_alikes = baselines.predict(batch) if baselines else None
-    kept = np.flatnonzero(observed)
-    for i in kept:
+    for i in np.flatnonzero(observed):
         ensemble, flux = ensembles[i], batch["flux"][i]
         row = _facts(ensemble, batch, i, ivar[i], truth)
-        row |= _generated(study, ensemble, flux, ivar[i])
+        kept_all, profile = study.predictions.has_candidates, study.profiles["generated"]
+        row |= scoring.score_object(ensemble, flux, ivar[i], kept_all, profile)
+        study.sizes += [len(ensemble)] if kept_all else []
         if baselines:
             row |= baselines.scores(study, look_alikes[i], flux, ivar[i])
         if "true_flux" in batch:
-            clean = batch["true_flux"][i]
-            scaled = metrics.to_minmax(clean, ivar[i]), metrics.to_median(clean, ivar[i])
-            row |= scoring.score_point("noise_free", *scaled, flux, ivar[i])
+            row |= scoring.score_clean("noise_free", batch["true_flux"][i], flux, ivar[i])
         study.rows.append(row)
         on_scale = _on_scale(ensemble, flux, ivar[i])
         study.flux.append(flux.astype(np.float32))
@@ -216,25 +215,6 @@ def _facts(ensemble: Ensemble, batch: dict, i: int, ivar: np.ndarray, truth: Dat
     bands, photometry = truth.info.survey.photometry_bands, batch["photometry"][i]
     r = float(photometry[bands.index("r")]) if "r" in bands else np.nan
     return row | {"mag_r": 22.5 - 2.5 * np.log10(r) if r > 0 else np.nan}
-
-
-def _generated(study: Study, ensemble: Ensemble, flux: np.ndarray, ivar: np.ndarray) -> dict:
-    chosen, whole = {"chosen": np.array([0])}, "chosen"
-    if study.predictions.has_candidates:
-        chosen = scoring.selections(len(ensemble), ensemble.scores)
-        whole = "mean_all" if len(ensemble) > 1 else "single"
-        study.sizes.append(len(ensemble))
-    return scoring.score_ensemble(
-        ensemble.candidates,
-        flux,
-        ivar,
-        chosen,
-        whole,
-        zero_point=ensemble.has_zero_point,
-        physical=ensemble.unit == PHYSICAL,
-        profile=study.profiles["generated"],
-        minmax=ensemble.minmax,
-    )
 
 
 def _on_scale(ensemble: Ensemble, flux: np.ndarray, ivar: np.ndarray) -> np.ndarray:

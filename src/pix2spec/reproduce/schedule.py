@@ -1,17 +1,13 @@
 """Many jobs on a few processes: long ones first, none before what it needs, and none stops the others."""
 
-import os
-import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 
-from pix2spec.prepare import one_thread_a_process
+from pix2spec.processes import worker_pool
 from pix2spec.reproduce.work import Job, score_row, train_row
 
 __all__ = ["Task", "run_tasks", "tasks_of"]
@@ -86,7 +82,7 @@ def run_tasks(tasks: list[Task], workers: int, progress: bool = True) -> None:
     if workers == 1:
         _run_here(tasks, progress)
         return
-    with one_thread_a_process(), _display(tasks, progress) as show:
+    with _display(tasks, progress) as show:
         while any(not (task.done or task.failure) for task in tasks):
             _run_in_pool(tasks, workers, show)
 
@@ -94,7 +90,7 @@ def run_tasks(tasks: list[Task], workers: int, progress: bool = True) -> None:
 def _run_in_pool(tasks: list[Task], workers: int, show) -> None:
     """Run the tasks until all are done or a process dies (for want of memory, say)."""
     running: dict = {}
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (os.getpid(),)) as pool:
+    with worker_pool(workers) as pool:
         try:
             while True:
                 _block(tasks)
@@ -154,20 +150,6 @@ def _priority(tasks: list[Task]):
 
 
 # -------------------------------------------------------------------------------- processes
-
-
-def _start_worker(parent: int) -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-
-
-def _follow(parent: int) -> None:
-    """End this process when the one that started it is gone: nobody would wait for its work."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _stop(pool: ProcessPoolExecutor, running: dict) -> None:

@@ -18,9 +18,9 @@ import torch
 
 from pix2spec.data.dataset import Dataset, write_table_atomically
 from pix2spec.describe import parameter_count
-from pix2spec.ensemble import PHYSICAL, Ensemble
+from pix2spec.ensemble import Ensemble
 from pix2spec.errors import InputError
-from pix2spec.evaluate import metrics, scoring
+from pix2spec.evaluate import scoring
 from pix2spec.files import made_by, track
 from pix2spec.models.storage import load_model, read_config
 from pix2spec.reproduce.rows import Row, sampling
@@ -231,17 +231,7 @@ def score_ensembles(results, pairs, seconds: float, minmax: np.ndarray | None = 
         row = {"object_id": pair.object_id, "z": float(pair.z), "generation_seconds": seconds}
         if isinstance(result, Ensemble):
             good = (pair.ivar > 0) & np.isfinite(pair.flux)
-            whole = "mean_all" if len(result) > 1 else "single"
-            row |= scoring.score_ensemble(
-                result.candidates,
-                pair.flux,
-                np.where(good, pair.ivar, 0),
-                scoring.selections(len(result), result.scores),
-                whole,
-                zero_point=result.has_zero_point,
-                physical=result.unit == PHYSICAL,
-                minmax=result.minmax if minmax is None else minmax,
-            )
+            row |= scoring.score_object(result, pair.flux, np.where(good, pair.ivar, 0), minmax=minmax)
         rows.append(row | {"failure": None if isinstance(result, Ensemble) else result[1]})
     return rows
 
@@ -253,8 +243,7 @@ def noise_free_rows(dataset: Dataset, some: np.ndarray) -> list[dict]:
     for i in range(len(some)):
         flux, clean = batch["flux"][i], batch["true_flux"][i]
         ivar = np.where(np.isfinite(flux), batch["ivar"][i], 0)
-        scaled = metrics.to_minmax(clean, ivar), metrics.to_median(clean, ivar)
-        values = scoring.score_point("single", *scaled, flux, ivar)
+        values = scoring.score_clean("single", clean, flux, ivar)
         rows.append({"object_id": str(batch["object_id"][i]), "z": float(batch["z"][i]), **values})
     return rows
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from pix2spec.errors import InputError
 
-__all__ = ["fits_hdus", "load_arrays", "reading", "sniff", "spec_id"]
+__all__ = ["column_names", "fits_hdus", "load_arrays", "reading", "sniff", "spec_id"]
 
 AGAIN = "download it again"
 
@@ -130,3 +130,9 @@ def load_arrays(path: str | Path, required: tuple[str, ...], optional: tuple[str
                 return {n: bundle[n] for n in (*required, *optional) if n in bundle.files}
         except zipfile.BadZipFile as error:
             raise InputError(path, "the npz bundle is truncated or damaged", AGAIN) from error
+
+
+def column_names(hdu) -> dict[str, str]:
+    """Columns of a table HDU: lower-case name to the name in the file."""
+    columns = getattr(hdu, "columns", None)
+    return {name.lower(): name for name in columns.names} if columns is not None else {}

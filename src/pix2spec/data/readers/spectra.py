@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2spec.data.readers.files import fits_hdus, load_arrays, spec_id
+from pix2spec.data.readers.files import column_names, fits_hdus, load_arrays, spec_id
 from pix2spec.data.readers.tables import assumed_ivar
 from pix2spec.data.schema import Pair
 from pix2spec.errors import InputError
@@ -69,7 +69,7 @@ def _refuse_foreign(path, hdus) -> None:
         raise InputError(
             path, "DESI coadd: not an SDSS spec file", "give spec-PLATE-MJD-FIBER.fits files of the SDSS"
         )
-    columns = _names(hdus[1]) if len(hdus) > 1 else {}
+    columns = column_names(hdus[1]) if len(hdus) > 1 else {}
     if not {"flux", "loglam"} & set(columns):
         raise InputError(
             path,
@@ -85,15 +85,9 @@ def _refuse_foreign(path, hdus) -> None:
         )
 
 
-def _names(hdu) -> dict[str, str]:
-    """Columns of a table HDU: lower-case name to the name in the file."""
-    columns = getattr(hdu, "columns", None)
-    return {name.lower(): name for name in columns.names} if columns is not None else {}
-
-
 def _column(path, hdu, name: str) -> np.ndarray:
     """One numeric column of the spectrum's table: array (M,) in native byte order."""
-    names = _names(hdu)
+    names = column_names(hdu)
     if name not in names:
         if name == "and_mask":
             return np.zeros(len(hdu.data), np.int32)
@@ -106,12 +100,12 @@ def _column(path, hdu, name: str) -> np.ndarray:
 
 def _facts(path, hdus) -> Pair:
     """Everything but the spectrum, from the SPECOBJ (SDSS) or SPALL (BOSS) row."""
-    table = next((hdu for hdu in hdus[2:] if {"z", "class"} <= set(_names(hdu))), None)
+    table = next((hdu for hdu in hdus[2:] if {"z", "class"} <= set(column_names(hdu))), None)
     if table is None or len(table.data) == 0:
         raise InputError(
             path, "it has no SPECOBJ or SPALL row (redshift, class, position)", "get the whole file"
         )
-    names, row, header = _names(table), table.data[0], hdus[0].header
+    names, row, header = column_names(table), table.data[0], hdus[0].header
 
     def value(*keys):
         """First of `keys` that the row or the primary header has."""
