@@ -456,8 +456,8 @@ def test_redshifts_given_in_training_have_the_errors_they_state():
 class Inline:
     """Stands in for a pool of processes, whose start takes seconds."""
 
-    def __init__(self, workers, context, initializer, arguments):
-        initializer(*arguments)
+    def __init__(self, workers, start, arguments):
+        start(*arguments)
 
     def __enter__(self):
         return self
@@ -471,7 +471,7 @@ class Inline:
 
 
 def test_a_simulated_survey_is_learnt_from_without_pairs_on_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare_module, "ProcessPoolExecutor", Inline)
+    monkeypatch.setattr(prepare_module, "worker_pool", Inline)
     monkeypatch.setattr(prepare_module, "CHUNK", 128)
     data = Simulation(256, seed=5)
     preset = tiny_factorised_preset("basis.spectra=128", "basis.iterations=3", "train.steps=2")
