@@ -1,0 +1,1 @@
+"""Real surveys: where their files are, how they are fetched, and what a dataset is made of."""

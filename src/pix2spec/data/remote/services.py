@@ -1,0 +1,275 @@
+"""Addresses and file names of the real services; nothing else in the package knows a URL.
+
+Sources
+-------
+- Paths on the Science Archive Server (SAS): SDSS's own `sdss_tree` 4.1.4, ``data/dr8.cfg``, ``dr9.cfg``, ``dr13.cfg``::
+
+      spPlate   = @spectrodir|/{run2d}/{plateid:0>4}/spPlate-{plateid:0>4}-{mjd}.fits
+      spec-lite = @spectrodir|/{run2d}/spectra/lite/{plateid:0>4}/spec-{plateid:0>4}-{mjd}-{fiberid:0>4}.fits
+      specObj   = $SPECTRO_REDUX/specObj-{dr}.fits
+      frame     = $BOSS_PHOTOOBJ/frames/{rerun}/{run}/{camcol}/frame-{filter}-{run:0>6}-{camcol}-{field:0>4}.fits
+
+  `sdss_access` 3.0.11, ``Path.spectrodir``: run2d 26, 103 and 104 live in ``SPECTRO_REDUX = <dr>/sdss/spectro/redux``,
+  all others in ``BOSS_SPECTRO_REDUX = <dr>/eboss/spectro/redux``; ``BOSS_PHOTOOBJ = <dr>/eboss/photoObj`` since DR13.
+- DR18 moved both: `astroquery` 0.4.11, ``sdss/core.py``, has ``spectro/sdss/redux`` for every run2d up to v5 and
+  ``prior-surveys/sdss4-dr17-eboss`` for frames, which are ``.fits.bz2`` in every release.
+- "A 'lite' version of the above files [...] contain the same coadd and catalog information as the full spec files,
+  but don't include the individual exposures" (www.sdss3.org/dr10/data_access/bulk.php).
+- SkyServer's JPEG service: ``/dr17/SkyServerWS/ImgCutout/getjpeg?ra=&dec=&scale=&width=&height=`` (scale in
+  arcsec a pixel). Its SQL service is addressed by `astroquery`: ``/dr17/en/tools/search/x_results.aspx``.
+- Legacy Surveys viewer: github.com/legacysurvey/imagine, ``map/views.py``, ``get_cutout``: ``ra dec size pixscale
+  bands layer``, "maxsize = 3000".
+- Sizes: lite file 218,880 bytes (v5_13_2 plate 3586), "spPlate 110 Mb" (bossdata.readthedocs.io) with 1,000 fibres
+  and 59 MB with 640; a frame of 2,048 x 1,489 float32 packs to about 3 MB.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
+
+from pix2spec.errors import InputError
+
+__all__ = [
+    "RELEASES",
+    "Release",
+    "Remote",
+    "Services",
+    "checksums",
+    "fits_cutout",
+    "frame",
+    "jpeg_cutout",
+    "plate_file",
+    "spec_lite",
+]
+
+LEGACY_RUN2D = ("26", "103", "104")  # SDSS-I/II, stellar cluster plates, SEGUE-2
+KINDS = ("fits", "bz2", "gzip", "jpeg", "text", "html")
+MAX_CUTOUT = 3000  # pixels; the viewer cuts larger requests down in silence
+
+
+@dataclass(frozen=True)
+class Services:
+    """Base addresses; a mirror or a test server replaces them."""
+
+    sas: str = "https://data.sdss.org/sas"
+    skyserver: str = "https://skyserver.sdss.org"
+    legacy: str = "https://www.legacysurvey.org/viewer"
+
+    @classmethod
+    def at(cls, url: str) -> "Services":
+        """Everything under one address: ``url/sas``, ``url/skyserver`` and ``url/viewer``.
+
+        Raises
+        ------
+        InputError
+            If `url` is not an http(s) address.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise InputError(url, "is not a web address", "give one such as https://mirror.example.org/sdss")
+        base = url.rstrip("/")
+        return cls(sas=f"{base}/sas", skyserver=f"{base}/skyserver", legacy=f"{base}/viewer")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """One file on a server.
+
+    Parameters
+    ----------
+    url : str
+    name : str
+        Where it goes under the cache folder; made of checked numbers and words only.
+    kind : {'fits', 'bz2', 'gzip', 'jpeg', 'text', 'html'}
+        What its first bytes must be.
+    sha1 : str, optional
+        Published checksum, 40 hexadecimal digits.
+    approx_bytes : int
+        For estimates.
+    """
+
+    url: str
+    name: str
+    kind: str
+    sha1: str | None = None
+    approx_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Release:
+    """Where one SDSS data release keeps its files, relative to the SAS."""
+
+    name: str
+    number: int
+    legacy_redux: str
+    boss_redux: str
+    photo: str
+
+    def redux(self, run2d: str) -> str:
+        """Folder of a reduction; the two spectrographs' pipelines have one each."""
+        return self.legacy_redux if run2d in LEGACY_RUN2D else self.boss_redux
+
+
+def _sdss4(number: int) -> Release:
+    name = f"dr{number}"
+    return Release(
+        name, number, f"{name}/sdss/spectro/redux", f"{name}/eboss/spectro/redux", f"{name}/eboss/photoObj"
+    )
+
+
+RELEASES = {
+    "dr16": _sdss4(16),
+    "dr17": _sdss4(17),
+    "dr18": Release(
+        "dr18",
+        18,
+        "dr18/spectro/sdss/redux",
+        "dr18/spectro/sdss/redux",
+        "dr18/prior-surveys/sdss4-dr17-eboss/photoObj",
+    ),
+}
+
+
+def release_named(release: str) -> Release:
+    """The :class:`Release` called `release`; `InputError` where there is none."""
+    if release not in RELEASES:
+        raise InputError(release, "is not a data release known here", f"choose from {', '.join(RELEASES)}")
+    return RELEASES[release]
+
+
+def _whole(where: str, value, least: int, most: int) -> int:
+    """`value` as a plain int within bounds: numbers of rows from a server become parts of paths."""
+    try:
+        number = int(value)
+        exact = number == value
+    except (TypeError, ValueError, OverflowError):
+        exact = False
+    if not exact or not least <= number <= most:
+        raise InputError(where, f"{value!r} is not a whole number from {least} to {most}")
+    return number
+
+
+def _word(where: str, value: str, pattern: str) -> str:
+    if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
+        raise InputError(where, f"{value!r} is not of the form {pattern}")
+    return value
+
+
+def _position(ra: float, dec: float) -> tuple[float, float]:
+    ra, dec = float(ra), float(dec)
+    if not (math.isfinite(ra) and math.isfinite(dec) and 0 <= ra <= 360 and -90 <= dec <= 90):
+        raise InputError(
+            f"position {ra}, {dec}", "is not on the sky", "ra from 0 to 360, dec from -90 to 90 degrees"
+        )
+    return ra, dec
+
+
+def _spectrum(release: str, run2d, plate, mjd) -> tuple[Release, str, int, int]:
+    # v6 and later (SDSS-V) name their files by field and catalogid: not plates, not read here
+    run2d = _word("run2d", str(run2d), r"26|103|104|v[45]_\d{1,3}_\d{1,3}")
+    return (
+        release_named(release),
+        run2d,
+        _whole("plate", plate, 1, 99_999),
+        _whole("mjd", mjd, 40_000, 99_999),
+    )
+
+
+def spec_lite(services: Services, release: str, run2d, plate, mjd, fiber) -> Remote:
+    """One spectrum: coadd and catalogue row, without the exposures."""
+    dr, run2d, plate, mjd = _spectrum(release, run2d, plate, mjd)
+    fiber = _whole("fiber", fiber, 1, 1_000)
+    file = f"{plate:04d}/spec-{plate:04d}-{mjd}-{fiber:04d}.fits"
+    url = f"{services.sas}/{dr.redux(run2d)}/{run2d}/spectra/lite/{file}"
+    return Remote(url, f"{release}/spec-lite/{run2d}/{file}", "fits", approx_bytes=200_000)
+
+
+def plate_file(services: Services, release: str, run2d, plate, mjd) -> Remote:
+    """All spectra of a plate (spPlate): 640 fibres in the legacy survey, 1,000 in BOSS and eBOSS."""
+    dr, run2d, plate, mjd = _spectrum(release, run2d, plate, mjd)
+    file = f"{plate:04d}/spPlate-{plate:04d}-{mjd}.fits"
+    size = 59_000_000 if run2d in LEGACY_RUN2D else 110_000_000
+    url = f"{services.sas}/{dr.redux(run2d)}/{run2d}/{file}"
+    return Remote(url, f"{release}/spplate/{run2d}/{file}", "fits", approx_bytes=size)
+
+
+def frame(services: Services, release: str, run, camcol, field, band: str, rerun=301) -> Remote:
+    """A corrected frame of one band: sky-subtracted, calibrated, in nanomaggies a pixel; bzip2."""
+    dr = release_named(release)
+    rerun, run = _whole("rerun", rerun, 1, 9_999), _whole("run", run, 1, 65_535)
+    camcol, field = _whole("camcol", camcol, 1, 6), _whole("field", field, 1, 4_095)
+    band = _word("band", band, "[ugriz]")
+    file = f"{rerun}/{run}/{camcol}/frame-{band}-{run:06d}-{camcol}-{field:04d}.fits.bz2"
+    return Remote(
+        f"{services.sas}/{dr.photo}/frames/{file}", f"{release}/frames/{file}", "bz2", approx_bytes=3_000_000
+    )
+
+
+def jpeg_cutout(services: Services, release: str, ra: float, dec: float, size: int) -> Remote:
+    """SkyServer's colour composite around a position: `size` pixels of 0.396 arcsec, north up."""
+    release_named(release)
+    ra, dec = _position(ra, dec)
+    size = _whole("size", size, 1, 2_048)  # the service's own limit
+    query = urlencode(
+        {"ra": f"{ra:.7f}", "dec": f"{dec:.7f}", "scale": "0.396", "width": size, "height": size}
+    )
+    url = f"{services.skyserver}/{release}/SkyServerWS/ImgCutout/getjpeg?{query}"
+    return Remote(
+        url, f"{release}/jpeg/{size}/{_tile(ra)}/{ra:011.7f}{dec:+011.7f}.jpg", "jpeg", approx_bytes=50 * size
+    )
+
+
+def fits_cutout(
+    services: Services, layer: str, ra: float, dec: float, size: int, pixel_scale: float, bands: str
+) -> Remote:
+    """A cutout in nanomaggies a pixel from the Legacy Surveys viewer, one plane a band.
+
+    Parameters
+    ----------
+    layer : str
+        Such as ``ls-dr9``, ``ls-dr10``, ``sdss``.
+    size : int
+        Pixels on a side.
+    pixel_scale : float
+        Arcsec a pixel.
+    bands : str
+        One letter a band, such as ``grz``.
+    """
+    layer = _word("layer", layer, r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}")
+    bands = _word("bands", bands, "[A-Za-z]{1,8}")
+    ra, dec = _position(ra, dec)
+    size = _whole("size", size, 1, MAX_CUTOUT)
+    if not 0.01 <= pixel_scale <= 60:
+        raise InputError("pixel scale", f"{pixel_scale!r} is not between 0.01 and 60 arcsec")
+    query = urlencode(
+        {
+            "ra": f"{ra:.7f}",
+            "dec": f"{dec:.7f}",
+            "layer": layer,
+            "size": size,
+            "pixscale": f"{pixel_scale:.6g}",
+            "bands": bands,
+        }
+    )
+    name = f"cutouts/{layer}/{bands}-{size}-{pixel_scale:.6g}/{_tile(ra)}/{ra:011.7f}{dec:+011.7f}.fits"
+    return Remote(
+        f"{services.legacy}/cutout.fits?{query}", name, "fits", approx_bytes=4 * len(bands) * size**2 + 5760
+    )
+
+
+def checksums(services: Services, release: str, remote: Remote) -> Remote | None:
+    """The listing of `remote`'s folder on the SAS, which names the folder's ``.sha1sum`` file if there is one.
+
+    SDSS publishes such files beside many products but documents no rule for their names, so
+    :mod:`pix2spec.data.remote.checksums` looks them up. Services that make their answers on demand have none: `None`.
+    """
+    if not remote.url.startswith(f"{services.sas}/{release_named(release).name}/"):
+        return None
+    folder = remote.url.rsplit("/", 1)[0]
+    return Remote(f"{folder}/", f"{remote.name.rsplit('/', 1)[0]}/listing.html", "html", approx_bytes=100_000)
+
+
+def _tile(ra: float) -> str:
+    """Folder of a degree in right ascension: no folder of the cache grows past what file systems like."""
+    return f"{min(int(ra), 359):03d}"
