@@ -2,25 +2,26 @@
 
 Sources
 -------
-- Paths on the Science Archive Server (SAS): SDSS's own `sdss_tree` 4.1.4, ``data/dr8.cfg``, ``dr9.cfg``, ``dr13.cfg``::
+- Paths on the Science Archive Server (SAS): SDSS's `sdss_tree` 4.1.4, files ``dr8.cfg`` to ``dr13.cfg``::
 
       spPlate   = @spectrodir|/{run2d}/{plateid:0>4}/spPlate-{plateid:0>4}-{mjd}.fits
       spec-lite = @spectrodir|/{run2d}/spectra/lite/{plateid:0>4}/spec-{plateid:0>4}-{mjd}-{fiberid:0>4}.fits
-      specObj   = $SPECTRO_REDUX/specObj-{dr}.fits
-      frame     = $BOSS_PHOTOOBJ/frames/{rerun}/{run}/{camcol}/frame-{filter}-{run:0>6}-{camcol}-{field:0>4}.fits
+      frame     = $BOSS_PHOTOOBJ/frames/{rerun}/{run}/{camcol}/
+                  frame-{filter}-{run:0>6}-{camcol}-{field:0>4}.fits
 
-  `sdss_access` 3.0.11, ``Path.spectrodir``: run2d 26, 103 and 104 live in ``SPECTRO_REDUX = <dr>/sdss/spectro/redux``,
-  all others in ``BOSS_SPECTRO_REDUX = <dr>/eboss/spectro/redux``; ``BOSS_PHOTOOBJ = <dr>/eboss/photoObj`` since DR13.
-- DR18 moved both: `astroquery` 0.4.11, ``sdss/core.py``, has ``spectro/sdss/redux`` for every run2d up to v5 and
-  ``prior-surveys/sdss4-dr17-eboss`` for frames, which are ``.fits.bz2`` in every release.
-- "A 'lite' version of the above files [...] contain the same coadd and catalog information as the full spec files,
-  but don't include the individual exposures" (www.sdss3.org/dr10/data_access/bulk.php).
-- SkyServer's JPEG service: ``/dr17/SkyServerWS/ImgCutout/getjpeg?ra=&dec=&scale=&width=&height=`` (scale in
-  arcsec a pixel). Its SQL service is addressed by `astroquery`: ``/dr17/en/tools/search/x_results.aspx``.
-- Legacy Surveys viewer: github.com/legacysurvey/imagine, ``map/views.py``, ``get_cutout``: ``ra dec size pixscale
-  bands layer``, "maxsize = 3000".
-- Sizes: lite file 218,880 bytes (v5_13_2 plate 3586), "spPlate 110 Mb" (bossdata.readthedocs.io) with 1,000 fibres
-  and 59 MB with 640; a frame of 2,048 x 1,489 float32 packs to about 3 MB.
+  ``@spectrodir`` (`sdss_access` 3.0.11, ``Path.spectrodir``) is ``SPECTRO_REDUX``, <dr>/sdss/spectro/redux,
+  for run2d 26, 103 and 104, and ``BOSS_SPECTRO_REDUX``, <dr>/eboss/spectro/redux, for others;
+  ``BOSS_PHOTOOBJ`` is <dr>/eboss/photoObj since DR13.
+- DR18 moved both: `astroquery` 0.4.11, ``sdss/core.py``, has ``spectro/sdss/redux`` for every run2d up to v5
+  and ``prior-surveys/sdss4-dr17-eboss`` for frames, which end in ``.fits.bz2`` in every release.
+- Lite files "contain the same coadd and catalog information as the full spec files, but don't include the
+  individual exposures" (www.sdss3.org/dr10/data_access/bulk.php).
+- SkyServer's JPEG service: ``/dr17/SkyServerWS/ImgCutout/getjpeg?ra=&dec=&scale=&width=&height=``, scale in
+  arcsec a pixel. Its SQL service is addressed by `astroquery`: ``/dr17/en/tools/search/x_results.aspx``.
+- Legacy Surveys viewer: github.com/legacysurvey/imagine, ``map/views.py``, ``get_cutout``: ``ra dec size
+  pixscale bands layer``, "maxsize = 3000".
+- Sizes: a lite file of plate 3586 has 218,880 bytes; "plate: 110Mb" (bossdata.readthedocs.io) with 1,000
+  fibres, so 59 MB with 640 and fewer pixels; a frame of 2,048 x 1,489 float32 packs to about 3 MB.
 """
 
 import math
@@ -259,10 +260,10 @@ def fits_cutout(
 
 
 def checksums(services: Services, release: str, remote: Remote) -> Remote | None:
-    """The listing of `remote`'s folder on the SAS, which names the folder's ``.sha1sum`` file if there is one.
+    """The listing of `remote`'s folder on the SAS, which names its ``.sha1sum`` file if there is one.
 
     SDSS publishes such files beside many products but documents no rule for their names, so
-    :mod:`pix2spec.data.remote.checksums` looks them up. Services that make their answers on demand have none: `None`.
+    :mod:`pix2spec.data.remote.checksums` looks them up. `None` for answers made on demand, which have none.
     """
     if not remote.url.startswith(f"{services.sas}/{release_named(release).name}/"):
         return None
