@@ -16,7 +16,7 @@ from pix2spec.data.schema import Pair
 from pix2spec.errors import InputError
 from pix2spec.survey import Survey
 
-__all__ = ["Cutouts", "ImportReport", "PhotometryTables", "Source", "group_ids"]
+__all__ = ["Cutouts", "ImportReport", "PhotometryTables", "Source", "group_ids", "link_groups"]
 
 SAME_OBJECT = 2.0  # arcsec: spectra closer than this are repeats of one object
 SAME_ROW = 1.0  # arcsec: a catalogue row or a picture this close belongs to the object
@@ -82,32 +82,38 @@ def _sky(pairs: list[Pair]):
 
 
 def group_ids(pairs: list[Pair]) -> list[str]:
-    """Group id of each pair: pairs of one photometric id, or within 2 arcsec, share it.
+    """Group id of each pair: pairs of one photometric id, or within 2 arcsec, share it."""
+    positions = np.array([(p.ra, p.dec) for p in pairs], float).reshape(-1, 2)
+    return link_groups([pair.group_id for pair in pairs], *positions.T)
+
+
+def link_groups(names: list[str], ra: np.ndarray, dec: np.ndarray) -> list[str]:
+    """Group id of each object, from its own id (photometric if known) and its position in degrees, or NaN.
 
     Links are followed all the way (a repeat of a repeat is a repeat), whatever gave them: photometric ids
     change between data releases, so that either link alone would let repeats fall apart.
     """
     import astropy.units as u
-    from astropy.coordinates import search_around_sky
+    from astropy.coordinates import SkyCoord, search_around_sky
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    if not pairs:
+    if not names:
         return []
     first = {}
-    same_id = [(i, first.setdefault(pair.group_id, i)) for i, pair in enumerate(pairs)]
-    links = np.array(same_id)
-    sky, known = _sky(pairs)
+    links = np.array([(i, first.setdefault(name, i)) for i, name in enumerate(names)])
+    known = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
     if len(known) > 1:
+        sky = SkyCoord(ra[known], dec[known], unit=u.deg)
         i, j, *_ = search_around_sky(sky, sky, SAME_OBJECT * u.arcsec)
         links = np.concatenate([links, np.stack([known[i], known[j]], axis=1)])
-    graph = coo_matrix((np.ones(len(links)), links.T), shape=(len(pairs), len(pairs)))
+    graph = coo_matrix((np.ones(len(links)), links.T), shape=(len(names), len(names)))
     _, labels = connected_components(graph, directed=False)
-    # The name is a photometric id if one is known: it stays the same whatever else is imported.
-    names = defaultdict(list)
-    for label, pair in zip(labels, pairs):
-        names[label].append((not pair.group_id.isdigit(), pair.group_id))
-    return [min(names[label])[1] for label in labels]
+    # The group's name is a photometric id if one is known: it stays the same whatever else is imported.
+    members = defaultdict(list)
+    for label, name in zip(labels, names):
+        members[label].append((not name.isdigit(), name))
+    return [min(members[label])[1] for label in labels]
 
 
 class PhotometryTables:
