@@ -17,7 +17,7 @@ from pix2spec.evaluate.metrics import mean_squared_error, to_minmax
 from pix2spec.generate import load
 from pix2spec.reproduce import figure2, table1
 from pix2spec.reproduce.rows import ROWS, parse_rows
-from pix2spec.reproduce.work import ranks, read_scores
+from pix2spec.reproduce.work import read_scores
 from tiny import GRID, TINY, write_tiny_survey
 
 UNET = ("denoiser.width=8", "denoiser.multipliers=[1,1,1,2]", "diffusion.timesteps=20", "train.steps=6")
@@ -321,19 +321,6 @@ def test_command_line_ends_with_3_when_a_row_fails(survey, tmp_path, monkeypatch
     printed = capsys.readouterr()
     assert stop.value.code == 3 and "failed: score default-seed0: InputError" in printed.err
     assert "mean spectrum" in printed.out and f"{tmp_path}/runs" in printed.out
-
-
-def test_ranks_of_hand_made_codes():
-    codes = np.eye(6)
-    np.testing.assert_array_equal(ranks(codes, codes, 6), np.zeros(6))
-    swapped = codes[[1, 0, 2, 3, 4, 5]]  # two spectra exchanged
-    assert ranks(codes, swapped, 6)[2:].tolist() == [0] * 4
-    assert (ranks(codes, swapped, 6)[:2] == 5).all()  # ties count against the network
-    towards = codes + 0.5 * np.roll(codes, 1, axis=1)
-    np.testing.assert_array_equal(ranks(towards, 3 * codes, 6), np.zeros(6))
-    np.testing.assert_array_equal(ranks(codes, np.roll(towards, 1, axis=0), 6), np.ones(6))
-    pools = ranks(codes, codes, 4)
-    assert pools[:4].tolist() == [0] * 4 and np.isnan(pools[4:]).all()
 
 
 def test_rows_and_settings_are_checked_before_anything_starts(survey, tmp_path):

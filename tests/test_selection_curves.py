@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pix2spec.errors import InputError
-from pix2spec.evaluate.selection import retrieval, selection_curve, truth_rank
+from pix2spec.evaluate.selection import selection_curve
 
 
 @pytest.fixture
@@ -81,43 +81,3 @@ def test_equal_errors_have_no_efficiency_and_objects_without_values_are_left_out
         selection_curve(errors[:3], scores[:3])
     with pytest.raises(InputError, match="do not agree"):
         selection_curve(errors, scores[:, :3])
-
-
-def test_retrieval_of_perfect_ignorant_and_known_scores(rng):
-    n = 400
-    perfect = retrieval(np.eye(n))
-    assert (perfect.top1, perfect.top1_error, perfect.top5) == (1, 0, 1)
-    assert (perfect.top1_chance, perfect.top5_chance) == (1 / n, 5 / n)
-    for similarity in (np.zeros((n, n)), rng.normal(size=(n, n))):
-        blind = retrieval(similarity)
-        assert abs(blind.top1 - 1 / n) < 0.01
-        assert abs(blind.top5 - 5 / n) < 0.025
-    known = np.zeros((6, 6))
-    known[0, 1:4] = 1  # third places are shared: three above, of two that are equal to the truth
-    known[0, 4] = -1
-    known[range(1, 6), range(1, 6)] = 2
-    result = retrieval(known)
-    assert result.top1 == pytest.approx(5 / 6)
-    assert result.top5 == pytest.approx(1)
-    shuffled = np.roll(np.eye(n), 1, axis=1)
-    assert retrieval(shuffled).top1 == 0
-
-
-def test_retrieval_refuses_what_is_not_square_or_not_finite():
-    with pytest.raises(InputError, match="N x N"):
-        retrieval(np.zeros((3, 4)))
-    with pytest.raises(InputError, match="not finite"):
-        retrieval(np.full((3, 3), np.nan))
-
-
-def test_truth_rank_is_one_half_for_exchangeable_truths_and_one_for_perfect_scores(rng):
-    scores = rng.normal(size=(3000, 25))
-    mean, error = truth_rank(scores, rng.normal(size=3000))
-    assert abs(mean - 0.5) < 4 * error < 0.03
-    assert truth_rank(scores, np.full(3000, 9.0)) == (1, 0)
-    assert truth_rank(np.zeros((4, 3)), np.zeros(4)) == (0.5, 0)
-    found, error = truth_rank(scores, rng.normal(0.5, size=3000))
-    assert found > 0.5 + 5 * error
-    scores[0, 0] = np.nan
-    assert np.isfinite(truth_rank(scores, np.zeros(3000))).all()
-    assert np.isnan(truth_rank(scores[:1], np.zeros(1))).all()

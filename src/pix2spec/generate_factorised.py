@@ -104,6 +104,13 @@ class FactorisedGenerator(Generator):
             for i, pair in enumerate(originals)
         ]
 
+    @torch.no_grad()
+    def queries(self, pairs: list[Pair], image_kind: str, settings: Settings) -> np.ndarray:
+        """Codes (objects, D) of what is known of each object, to compare with the ranker's of spectra."""
+        seen = [self._restrict(pair, settings)[0] for pair in pairs]
+        condition = self.model.condition(self._tokens(seen, image_kind)).float()
+        return self.model.ranker.query(condition).cpu().numpy()
+
     def _restrict(self, pair: Pair, settings: Settings) -> tuple[Pair, list[str]]:
         """The pair without what the settings forbid to use or cannot be used, and flags that say so."""
         image, flags = pair.image, []

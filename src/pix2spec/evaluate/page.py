@@ -168,7 +168,7 @@ def _model(result: dict, pictures: dict[str, bytes]) -> str:
         size = f"style='width: {width / SHARPNESS:.0f}px'"
         picture = f"<img alt='{escape(caption)}' {size} src='data:image/png;base64,{image}'>"
         parts.append(f"<figure>{picture}<figcaption>{escape(caption)}</figcaption></figure>")
-    sections = (_redshift, _science, _types, _realism, _calibration, _strata)
+    sections = (_redshift, _science, _types, _realism, _calibration, _selection, _strata)
     parts += [section(result) for section in sections]
     facts = json.dumps({**result["provenance"], **{"report": result["made_by"]}}, indent=1, default=str)
     parts.append(f"<details><summary>Where it comes from</summary><code>{escape(facts)}</code></details>")
@@ -275,6 +275,9 @@ def _covered(values: dict, level: int) -> str:
     return f"{measured} of {_percent(values[f'expected_{level}'])}"
 
 
+_DECILES = ("deciles", "observed_deciles")
+
+
 def _realism(result: dict) -> str:
     section, rows = result.get("realism") or {}, []
     if "two_sample" in section:
@@ -296,6 +299,9 @@ def _realism(result: dict) -> str:
     if "line_widths" in section:
         v = section["line_widths"]
         rows.append(["width of Hα, over observed", _with_error(v["ratio"], v["ratio_error"], 3), "1"])
+        widths, real = (f"{v[key][1]:.0f}, {v[key][4]:.0f}, {v[key][7]:.0f}" for key in _DECILES)
+        rows.append(["widths of Hα: 20, 50, 80 % [km/s]", widths, real])
+        rows.append(["their Kolmogorov–Smirnov distance", f"{v['ks']:.3f} (p = {v['ks_p']:.2g})", "0"])
     if "memorisation" in section:
         v = section["memorisation"]
         rows.append(
@@ -308,6 +314,29 @@ def _realism(result: dict) -> str:
     if not rows:
         return ""
     return "<h3>Realism</h3>" + table(["of one candidate an object", "value", "ideal, or real to real"], rows)
+
+
+def _selection(result: dict) -> str:
+    rows, curve, found = [], result.get("selection"), result.get("retrieval")
+    if curve:
+        n, gain = curve["n"], _with_error(curve["gain"], curve["gain_error"])
+        rows.append([f"error of the best of {n} by score", curve["selected"][-1], curve["random"]])
+        rows.append([f"error of the best of {n} there is", curve["oracle"][-1], curve["random"]])
+        rows.append(["gained by the score", gain, "0"])
+        share = _percent(curve["efficiency"], curve["efficiency_error"])
+        rows.append(["share of what could be gained [%]", share, "0"])
+    if found:
+        for k, which in ((1, "the first"), (5, "among the first five")):
+            text = f"observed spectrum found: {which} of {found['pool']} [%]"
+            share = _percent(found[f"top_{k}"], found[f"top_{k}_error"])
+            rows.append([text, share, _percent(found[f"top_{k}_chance"])])
+    if not rows:
+        return ""
+    note = "The error is the MSE after an affine match."
+    if found:
+        note += f" Spectra are looked for by photometry, among those of {found['objects']} objects, with the "
+        note += f"network of {found['features']}; `--features` takes another."
+    return "<h3>Selection</h3>" + table(["selection by score", "value", "by chance"], rows, note)
 
 
 def _strata(result: dict) -> str:

@@ -12,12 +12,13 @@ from pix2spec.evaluate.distances import (
     memorisation,
     spectrum_features,
 )
+from pix2spec.evaluate.retrieval import retrieval
 from pix2spec.evaluate.selection import selection_curve
 from pix2spec.evaluate.study import FEW, Study
 from pix2spec.files import track
 from pix2spec.normalise import fill_missing
 
-__all__ = ["realism_section", "selection_section"]
+__all__ = ["realism_section", "retrieval_section", "selection_section"]
 
 TRAINING = 20_000  # spectra that are searched for copies
 MOST = 2048  # objects that the classifier sees
@@ -82,21 +83,39 @@ def _memorisation(flux, single, groups, train: Dataset, power: dict | None) -> d
 
 
 def _line_widths(study: Study) -> dict:
-    """Widths of Halpha where it is well measured: candidates against observed, in the median of log."""
-    ratios = []
+    """Widths of Halpha where it is well measured: the first such candidate of an object against observed.
+
+    The ratio is a median over objects; the two distributions are compared by their deciles and the largest
+    distance between their cumulative forms (Kolmogorov and Smirnov).
+    """
+    from scipy.stats import ks_2samp
+
+    pairs = []
     for observed, measured in zip(study.observed, study.measured):
-        truth = observed["sigma_gas"][0]
-        good = measured["flux_halpha"] > LINE_SNR * measured["flux_halpha_error"]
-        clear = observed["flux_halpha"][0] > LINE_SNR * observed["flux_halpha_error"][0]
-        widths = measured["sigma_gas"][good & np.isfinite(measured["sigma_gas"])]
-        if clear and np.isfinite(truth) and truth > 0 and len(widths):
-            ratios.append(np.log(np.median(np.maximum(widths, 1)) / truth))
-    if len(ratios) < FEW:
+        truth, widths = _clear_widths(observed), _clear_widths(measured)
+        if len(truth) and len(widths):
+            pairs.append((truth[0], np.median(widths), widths[0]))
+    if len(pairs) < FEW:
         return {}
+    truth, typical, single = np.array(pairs, float).T
+    ratios = np.log(typical / truth)
     middle = np.median(ratios)
     error = 1.253 * 1.4826 * np.median(np.abs(ratios - middle)) / np.sqrt(len(ratios))
-    ratio = float(np.exp(middle))
-    return {"line": "H_alpha", "objects": len(ratios), "ratio": ratio, "ratio_error": float(ratio * error)}
+    ratio, distance = float(np.exp(middle)), ks_2samp(truth, single)
+    result = {"line": "H_alpha", "objects": len(ratios), "ratio": ratio, "ratio_error": float(ratio * error)}
+    result |= {"ks": float(distance.statistic), "ks_p": float(distance.pvalue)}
+    deciles = np.arange(0.1, 0.95, 0.1)
+    return result | {
+        "deciles": np.quantile(single, deciles).tolist(),
+        "observed_deciles": np.quantile(truth, deciles).tolist(),
+    }
+
+
+def _clear_widths(measured: dict) -> np.ndarray:
+    """Dispersions of the gas in km/s in those spectra that show Halpha clearly."""
+    good = measured["flux_halpha"] > LINE_SNR * measured["flux_halpha_error"]
+    widths = measured["sigma_gas"][good & np.isfinite(measured["sigma_gas"])]
+    return np.maximum(widths, 1)
 
 
 def selection_section(study: Study, skipped: list[str]) -> dict:
@@ -121,6 +140,16 @@ def selection_section(study: Study, skipped: list[str]) -> dict:
         "efficiency": float(curve.efficiency[-1]),
         "efficiency_error": float(curve.efficiency_error[-1]),
     }
+
+
+def retrieval_section(study: Study, skipped: list[str], features=None) -> dict:
+    """How often the network that compares spectra finds an object's observed one by its photometry."""
+    model = "default" if features is None else features
+    try:
+        return {"features": str(model), **retrieval(study.truth, np.array(study.positions), model)}
+    except InputError as error:
+        skipped.append(f"retrieval: {error}")
+        return {}
 
 
 def training_spectra(train: Dataset, without: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from pix2spec.evaluate import metrics
 from pix2spec.evaluate.calibration import Calibration, calibration, tarp
-from pix2spec.evaluate.populations import realism_section, selection_section
+from pix2spec.evaluate.populations import realism_section, retrieval_section, selection_section
 from pix2spec.evaluate.quantities import BPT_CLASSES, QUANTITIES
 from pix2spec.evaluate.study import FEW, Study
 
@@ -34,6 +34,7 @@ def sections(study: Study, result: dict, features=None, progress: bool = False) 
     found["strata"] = strata(study, result["whole"])
     found["realism"] = realism_section(study, skipped, features, progress)
     found["selection"] = selection_section(study, skipped)
+    found["retrieval"] = retrieval_section(study, skipped, features)
     return {**found, "skipped": skipped}
 
 

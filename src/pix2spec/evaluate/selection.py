@@ -7,7 +7,7 @@ from scipy.special import gammaln
 
 from pix2spec.errors import InputError
 
-__all__ = ["Retrieval", "SelectionCurve", "retrieval", "selection_curve", "truth_rank"]
+__all__ = ["SelectionCurve", "selection_curve"]
 
 
 class SelectionCurve(NamedTuple):
@@ -86,64 +86,3 @@ def _rank_weights(n: int) -> np.ndarray:
 
 def _mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.mean(0), values.std(0, ddof=1) / np.sqrt(len(values))
-
-
-class Retrieval(NamedTuple):
-    """How often an image finds its own spectrum, with standard errors, and how often chance would."""
-
-    top1: float
-    top1_error: float
-    top1_chance: float
-    top5: float
-    top5_error: float
-    top5_chance: float
-
-
-def retrieval(similarity: np.ndarray) -> Retrieval:
-    """Accuracy of finding each image's true spectrum among those of all objects.
-
-    Parameters
-    ----------
-    similarity : array (N, N)
-        Score of each image (rows) with each true spectrum (columns). Ties are broken at random, in
-        expectation.
-
-    Raises
-    ------
-    InputError
-        If it is not square, has fewer than two rows or values that are not finite.
-    """
-    similarity = np.asarray(similarity)
-    if similarity.ndim != 2 or len(similarity) < 2 or similarity.shape[0] != similarity.shape[1]:
-        raise InputError("retrieval", f"scores of shape {similarity.shape} are not those of N x N pairs")
-    if not np.isfinite(similarity).all():
-        raise InputError("retrieval", "some scores are not finite", "leave those objects out")
-    own, n = np.diagonal(similarity)[:, None], len(similarity)
-    higher, equal = (similarity > own).sum(1), (similarity == own).sum(1)
-    values = []
-    for k in (1, 5):
-        found = np.clip((k - higher) / equal, 0, 1)
-        values += [*(float(value) for value in _mean_and_error(found)), min(k / n, 1.0)]
-    return Retrieval(*values)
-
-
-def truth_rank(scores: np.ndarray, truth_scores: np.ndarray) -> tuple[float, float]:
-    """Fraction of an object's candidates that score below its true spectrum, and its standard error.
-
-    0.5 if candidates are drawn like the truth, whatever the score. More says that the score tells the
-    truth from candidates that are worse.
-
-    Parameters
-    ----------
-    scores : array (N, n)
-        Of the candidates. Ties count one half; objects with a value that is not finite are left out.
-    truth_scores : array (N,)
-        Of the true spectra.
-    """
-    scores, truth_scores = np.asarray(scores), np.asarray(truth_scores)
-    keep = np.isfinite(scores).all(1) & np.isfinite(truth_scores)
-    if keep.sum() < 2:
-        return np.nan, np.nan
-    candidates, own = scores[keep], truth_scores[keep, None]
-    mean, error = _mean_and_error(((candidates < own) + (candidates == own) / 2).mean(1))
-    return float(mean), float(error)

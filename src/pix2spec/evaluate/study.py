@@ -37,6 +37,8 @@ class Study:
         Observed pairs; training pairs, if given.
     rows : list of dict
         Scores of each object by pixel.
+    positions : list of int
+        Of the objects in `truth`.
     flux, ivar, single : lists of array (L,), float32
         The observed spectrum, and the first candidate on its scale.
     scores, errors : lists of array (n,)
@@ -51,6 +53,7 @@ class Study:
     truth: Dataset
     train: Dataset | None
     rows: list[dict] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
     flux: list[np.ndarray] = field(default_factory=list)
     ivar: list[np.ndarray] = field(default_factory=list)
     single: list[np.ndarray] = field(default_factory=list)
@@ -195,6 +198,7 @@ def _add(study: Study, ensembles: list[Ensemble], position, baselines, measuring
         if "true_flux" in batch:
             row |= scoring.score_clean("noise_free", batch["true_flux"][i], flux, ivar[i])
         study.rows.append(row)
+        study.positions.append(position[ensemble.object_id])
         on_scale = _on_scale(ensemble, flux, ivar[i])
         study.flux.append(flux.astype(np.float32))
         study.ivar.append(ivar[i])

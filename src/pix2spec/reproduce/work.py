@@ -21,14 +21,14 @@ from pix2spec.describe import parameter_count
 from pix2spec.ensemble import Ensemble
 from pix2spec.errors import InputError
 from pix2spec.evaluate import scoring
+from pix2spec.evaluate.retrieval import POOL, codes, ranks
 from pix2spec.files import made_by, track
 from pix2spec.models.storage import load_model, read_config
 from pix2spec.reproduce.rows import Row, sampling
 
-__all__ = ["Job", "Plan", "has_spectra", "ranks", "read_scores", "score_ensembles", "score_row", "train_row"]
+__all__ = ["Job", "Plan", "has_spectra", "read_scores", "score_ensembles", "score_row", "train_row"]
 
 CHUNK = 128  # objects between two files of scores: what a kill can cost
-POOL = 512  # objects among which the contrastive network finds the right spectrum
 FACTS = b"pix2spec"
 
 
@@ -251,46 +251,16 @@ def noise_free_rows(dataset: Dataset, some: np.ndarray) -> list[dict]:
 # -------------------------------------------------------------------------------- retrieval
 
 
-@torch.no_grad()
 def retrieval_table(run: Path, dataset: Dataset, index: np.ndarray) -> tuple[pa.Table, dict]:
     """How many wrong spectra the contrastive network prefers to the right one, for each test image."""
     model, config = load_model(run)
-    index = np.intersect1d(index, dataset.having("image"))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(device)
-    images, spectra, ids = [], [], []
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     start = time.perf_counter()
-    for at in range(0, len(index), CHUNK):
-        batch = dataset.batch(index[at : at + CHUNK], ["object_id", *model.columns])
-        inputs = model.prepare(batch, dataset.info.image_kind, None, train=False)
-        images.append(model.pair.image_encoder(inputs["image"].to(device)).cpu())
-        spectra.append(model.pair.spectrum_encoder(inputs["x"].to(device)).cpu())
-        ids += list(batch["object_id"])
+    a, b, index = codes(dataset, index, model)
     seconds = (time.perf_counter() - start) / max(len(index), 1)
-    a, b = torch.cat(images).numpy(), torch.cat(spectra).numpy()
     pool = min(POOL, len(a))
-    columns = {"object_id": ids, "generation_seconds": np.full(len(a), seconds)}
+    columns = {"object_id": dataset.batch(index, ["object_id"])["object_id"].astype(str)}
+    columns |= {"generation_seconds": np.full(len(a), seconds)}
     columns |= {"rank_all": ranks(a, b, len(a)), "rank_pool": ranks(a, b, pool)}
     facts = {"parameters": parameter_count(model), "hours": config["record"].get("hours")}
     return pa.table(columns), facts | {"pool": pool, "whole": len(a)}
-
-
-def ranks(images: np.ndarray, spectra: np.ndarray, pool: int) -> np.ndarray:
-    """Rank of each image's own spectrum among those of its pool by cosine similarity, 0 the best: (N,).
-
-    Pools are consecutive objects, `pool` in each; those of an incomplete last pool get NaN. Equal
-    similarities count against the network.
-
-    Parameters
-    ----------
-    images, spectra : array (N, D)
-        Latent codes; row k of one belongs to row k of the other.
-    """
-    a, b = (
-        x / np.linalg.norm(x, axis=1, keepdims=True) for x in (images.astype(float), spectra.astype(float))
-    )
-    found = np.full(len(a), np.nan)
-    for start in range(0, len(a) - pool + 1, pool):
-        similarity = a[start : start + pool] @ b[start : start + pool].T
-        found[start : start + pool] = (similarity >= np.diag(similarity)[:, None]).sum(1) - 1
-    return found
