@@ -34,7 +34,7 @@ def wrong_kind(kind: str, head: bytes) -> str:
 
 
 def full_length(response, have: int) -> int | None:
-    """Bytes of the whole file, if the headers tell; for a partial answer, only if it starts at byte `have`."""
+    """Bytes of the whole file, if the headers tell; for a part, only if it starts at byte `have`."""
     if response.status_code == 206:
         told = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
         return int(told[2]) if told and int(told[1]) == have else None
@@ -58,13 +58,13 @@ def refusal(response) -> Failed:
         return Failed(told, permanent=True)
     if status not in (408, 425, 429) and status < 500:
         return Failed(told, retry=False)
-    after = _retry_after(response.headers.get("Retry-After", ""))
+    after = retry_after(response.headers.get("Retry-After", ""))
     if after > LONGEST_WAIT:
         return Failed(f"{told}, for {after:.0f} s", retry=False)
     return Failed(told, after=after)
 
 
-def _retry_after(told: str) -> float:
+def retry_after(told: str) -> float:
     """Seconds of a Retry-After header, which holds a number or a date; 0 if it holds neither."""
     if re.fullmatch(r"\d{1,9}", told.strip()):
         return float(told)

@@ -1,5 +1,6 @@
 """Files fetched from servers politely: limited, retried, resumed, checked, and named only when complete."""
 
+import functools
 import hashlib
 import os
 import queue
@@ -98,6 +99,7 @@ class Downloader:
         self._busy: set[str] = set()
         self._free = threading.Condition()
         self._client = httpx.Client(
+            verify=_certificates(),
             timeout=timeout,
             limits=httpx.Limits(max_connections=workers),
             # identity: the length that is promised is that of the body, and nothing unpacks on arrival
@@ -169,7 +171,7 @@ class Downloader:
 
         result = Fetched(remote)
         try:
-            target = self._target(remote.name)
+            target = target_under(self.folder, remote.name)
         except InputError as error:
             result.error, result.permanent = str(error), True
             return result
@@ -191,17 +193,6 @@ class Downloader:
         if stop.is_set():
             raise _Stopped
         return result
-
-    def _target(self, name: str) -> Path:
-        """Path of a name under the folder; nothing in a name, and no link, leads out of it."""
-        parts = name.split("/")
-        if not all(PART.fullmatch(part) for part in parts) or name.endswith((".partial", ".version")):
-            raise InputError(name, "is not a file name to be used here")
-        target = self.folder.joinpath(*parts)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.parent.resolve().is_relative_to(self.folder.resolve()):
-            raise InputError(name, "leads out of the folder through a link")
-        return target
 
     @contextmanager
     def _claim(self, name: str, stop: threading.Event):
@@ -320,6 +311,26 @@ class Downloader:
             partial.unlink()
             version.unlink(missing_ok=True)
             raise Failed(wrong)
+
+
+def target_under(folder: Path, name: str) -> Path:
+    """The path of a name under `folder`, which is made; nothing in a name, and no link, leads out of it."""
+    parts = name.split("/")
+    if not all(PART.fullmatch(part) for part in parts) or name.endswith((".partial", ".version")):
+        raise InputError(name, "is not a file name to be used here")
+    target = folder.joinpath(*parts)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.parent.resolve().is_relative_to(folder.resolve()):
+        raise InputError(name, "leads out of the folder through a link")
+    return target
+
+
+@functools.cache
+def _certificates():
+    """Reading the authorities takes half a second; one reading serves all."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 class _Rate:
