@@ -9,7 +9,7 @@ import pyarrow as pa
 from pix2spec.data.dataset import Dataset, write_table_atomically
 from pix2spec.errors import InputError
 from pix2spec.evaluate import scoring
-from pix2spec.evaluate.study import Study, gather
+from pix2spec.evaluate.study import Baselines, Study, gather
 from pix2spec.files import made_by, write_atomically
 
 __all__ = ["METHODS", "METRICS", "compare", "evaluate", "is_simulated", "print_report"]
@@ -106,10 +106,11 @@ def compare(
     truth = truth if isinstance(truth, Dataset) else Dataset(truth)
     train = Dataset(train) if isinstance(train, str | Path) else train
     names = _names(predictions)
+    baselines = None if train is None else Baselines(train, truth)
     results, tables, figures = [], [], []
     for name, source in zip(names, predictions):
         opened = open_predictions(source, truth.info.grid) if isinstance(source, str | Path) else source
-        study = gather(name, opened, truth, train, not quick, workers, progress)
+        study = gather(name, opened, truth, baselines, not quick, workers, progress)
         results.append(summarise(study, quick, features, progress))
         tables.append([row | {"predictions": name} for row in study.rows])
         if out is not None:

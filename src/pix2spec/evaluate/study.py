@@ -16,7 +16,7 @@ from pix2spec.evaluate.measuring import Measuring, why_not
 from pix2spec.files import track
 from pix2spec.grid import SpectralGrid
 
-__all__ = ["FEW", "Study", "gather"]
+__all__ = ["FEW", "Baselines", "Study", "gather"]
 
 BATCH = 32  # objects between two reports of progress: 800 spectra to measure
 EXAMPLES = 4
@@ -103,7 +103,7 @@ def gather(
     name: str,
     predictions,
     truth: Dataset,
-    train: Dataset | None = None,
+    baselines: "Baselines | None" = None,
     science: bool = True,
     workers: int | None = None,
     progress: bool = True,
@@ -114,6 +114,8 @@ def gather(
     ----------
     predictions
         See `pix2spec.evaluate.predictions.open_predictions`.
+    baselines : Baselines, optional
+        Simple methods to score on the same objects; they hold the training pairs.
     science : bool
         Whether to measure redshifts, lines and indices on every candidate, the most of the work.
     workers : int, optional
@@ -124,10 +126,12 @@ def gather(
     InputError
         If grids differ, ids are not unique, or nothing matches.
     """
-    study = Study(name, predictions, truth, train)
+    study = Study(name, predictions, truth, baselines.train if baselines else None)
     position = _match(study)
-    baselines = _Baselines(study) if train is not None else None
-    study.profiles = {"generated": scoring.Profile(study.grid.size)} | study.profiles
+    study.profiles = {"generated": scoring.Profile(study.grid.size)}
+    if baselines:
+        study.neighbours_from = baselines.neighbours.preset.features
+        study.profiles["neighbours"] = scoring.Profile(study.grid.size)
     study.unmeasured = why_not(study.grid) if science else ""
     # A process takes seconds to start: none without a batch of its own.
     workers = min(workers or os.cpu_count() or 1, -(-len(position) // BATCH))
@@ -243,15 +247,13 @@ def _keep_example(study: Study, ensemble: Ensemble, position: dict[str, int]) ->
     study.examples.append((ensemble, pair))
 
 
-class _Baselines:
-    """The mean training spectrum and the 25 nearest neighbours, on the same objects."""
+class Baselines:
+    """The mean training spectrum and the 25 nearest neighbours, fitted once for all sets of predictions."""
 
-    def __init__(self, study: Study):
-        self.mean = mean_spectrum(study.train)
-        self.neighbours = nearest_neighbours(study.train, feature_source(study.train, study.truth))
-        self.columns, self.kind = self.neighbours.columns, study.truth.info.image_kind
-        study.neighbours_from = self.neighbours.preset.features
-        study.profiles["neighbours"] = scoring.Profile(study.grid.size)
+    def __init__(self, train: Dataset, truth: Dataset):
+        self.train, self.mean = train, mean_spectrum(train)
+        self.neighbours = nearest_neighbours(train, feature_source(train, truth))
+        self.columns, self.kind = self.neighbours.columns, truth.info.image_kind
 
     def predict(self, batch: dict) -> np.ndarray:
         """Spectra of look-alikes, (objects, 25, L)."""
