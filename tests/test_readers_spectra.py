@@ -283,8 +283,7 @@ def test_real_files_of_every_pipeline():
     [
         ("3C433.fits", "not an SDSS spec file"),
         ("NGC7099_2016-10-01.fits", "not an SDSS spec file"),
-        ("coadd-4-80613-thru20210324.fits", "DESI coadd: not an SDSS spec file"),
-        ("redrock-4-80613-thru20210324.fits", "DESI coadd: not an SDSS spec file"),
+        ("redrock-4-80613-thru20210324.fits", "a DESI file other than a coadd"),
     ],
 )
 def test_real_foreign_files_are_refused(name, says):

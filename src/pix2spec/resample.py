@@ -7,7 +7,7 @@ from scipy import sparse
 
 from pix2spec.grid import SpectralGrid
 
-__all__ = ["resample"]
+__all__ = ["resample", "resample_mask", "resample_with_ivar"]
 
 SAME_PIXEL = 0.02  # pixels; the tolerance of SpectralGrid.place
 MIN_OVERLAP = 0.5  # a pixel of which less is known is missing
@@ -38,17 +38,78 @@ def resample(flux: np.ndarray, wave: np.ndarray, grid: SpectralGrid) -> np.ndarr
     """
     first = _offset(wave, grid)
     if first is not None:
-        out = np.full((len(flux), grid.size), np.nan, flux.dtype)
-        low, high = max(first, 0), min(first + len(wave), grid.size)
-        if low < high:
-            out[:, low:high] = flux[:, low - first : high - first]
-        return out
+        return _cut(flux, first, grid, np.nan)
     overlap = _overlap(np.ascontiguousarray(wave, float).tobytes(), grid)  # (L, M) in Angstrom
     known = np.isfinite(flux)
     covered = (overlap @ known.T.astype(float)).T
     total = (overlap @ np.where(known, flux, 0).T.astype(float)).T
     enough = covered >= MIN_OVERLAP * np.diff(_edges(grid))
     return np.where(enough, total / np.where(enough, covered, 1), np.nan)
+
+
+def resample_with_ivar(
+    flux: np.ndarray, ivar: np.ndarray, wave: np.ndarray, grid: SpectralGrid
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bring flux densities and their inverse variances to `grid`.
+
+    As `resample`, but only pixels of positive ivar count. The mean of pixels with weights w (their overlap
+    with the new pixel) has the variance sum(w^2 / ivar) / sum(w)^2. New pixels that share an old one are
+    correlated, which ivar cannot say: that covariance is ignored, so that sums over many new pixels seem
+    more precise than they are (by 1.4 in the standard deviation when pixels of equal width are shifted by
+    half a pixel, by less when the new pixels are wider).
+
+    Parameters
+    ----------
+    flux, ivar : array (n, M), float
+        Spectra; ivar that is not positive and finite, or flux that is not finite, means missing.
+    wave : array (M,), float64
+        Increasing vacuum wavelengths of the pixel centres in Angstrom, at least two.
+    grid : SpectralGrid
+        The L pixels to fill.
+
+    Returns
+    -------
+    flux, ivar : array (n, L)
+        Finite everywhere. ivar is 0 where less than half of a pixel is known; flux is there what pixels
+        of no weight say, else 0. To the bit, and in the input's dtype, where pixels coincide.
+    """
+    known = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
+    first = _offset(wave, grid)
+    if first is not None:
+        return (
+            _cut(np.where(np.isfinite(flux), flux, flux.dtype.type(0)), first, grid, 0),
+            _cut(np.where(known, ivar, ivar.dtype.type(0)), first, grid, 0),
+        )
+    overlap = _overlap(np.ascontiguousarray(wave, float).tobytes(), grid)
+    covered = (overlap @ known.T.astype(float)).T
+    total = (overlap @ np.where(known, flux, 0).T.astype(float)).T
+    variance = (overlap**2 @ (known / np.where(known, ivar, 1).astype(float)).T).T
+    enough = covered >= MIN_OVERLAP * np.diff(_edges(grid))
+    mean = total / np.where(enough, covered, 1)
+    new_flux = np.where(enough, mean, np.nan_to_num(resample(flux, wave, grid)))
+    return new_flux, np.where(enough, covered**2 / np.where(enough, variance, 1), 0)
+
+
+def resample_mask(mask: np.ndarray, wave: np.ndarray, grid: SpectralGrid) -> np.ndarray:
+    """Bits (n, L), int32, of all pixels of `mask` (n, M) that touch each pixel of `grid`."""
+    first = _offset(wave, grid)
+    if first is not None:
+        return _cut(mask.astype(np.int32), first, grid, 0)
+    overlap = _overlap(np.ascontiguousarray(wave, float).tobytes(), grid)
+    touched = np.flatnonzero(np.diff(overlap.indptr))
+    out = np.zeros((len(mask), grid.size), np.int32)
+    bits = mask.astype(np.int32)[:, overlap.indices]
+    out[:, touched] = np.bitwise_or.reduceat(bits, overlap.indptr[touched], axis=1)
+    return out
+
+
+def _cut(values: np.ndarray, first: int, grid: SpectralGrid, missing) -> np.ndarray:
+    """Columns of `values` (n, M), the first of which is pixel `first` of the grid."""
+    out = np.full((len(values), grid.size), missing, values.dtype)
+    low, high = max(first, 0), min(first + values.shape[1], grid.size)
+    if low < high:
+        out[:, low:high] = values[:, low - first : high - first]
+    return out
 
 
 def _offset(wave: np.ndarray, grid: SpectralGrid) -> int | None:

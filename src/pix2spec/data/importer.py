@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.joining import Cutouts, ImportReport, PhotometryTables, Source, group_ids
+from pix2spec.data.readers.desi import DesiCoadd, is_coadd
 from pix2spec.data.readers.files import sniff
 from pix2spec.data.readers.spectra import SpectraBundle, read_spectrum, read_spectrum_header
 from pix2spec.data.readers.tables import ERROR_FLOOR, ERROR_FRACTION
@@ -39,8 +40,8 @@ def import_data(
     out : path
         Folder of the new dataset; ``import-report.csv`` in it lists every source that was not used.
     spectra : list of path
-        SDSS spec files, folders that are searched for ``*.fits`` and ``*.fits.gz``, npz bundles. When
-        empty, the objects are those of `images`, or without these the rows of `tables`.
+        SDSS spec files, DESI coadds, folders that are searched for ``*.fits`` and ``*.fits.gz``, npz
+        bundles. When empty, the objects are those of `images`, or without these the rows of `tables`.
     images : path, optional
         Folder of cutouts named by object id (``0266-51602-0013.jpg``, ``0266-51602-0013-g.fits`` ...), or
         an npz bundle of pictures.
@@ -48,7 +49,8 @@ def import_data(
         Catalogues with photometry, joined by object id, else by position (1 arcsec). Their photometry
         takes precedence over that of the spectrum's file.
     survey : Survey
-        Bands and pixel scale.
+        Bands and pixel scale that the images must have, bands of the photometry, and the unit of the
+        images' pixels, which are converted to nanomaggies.
     progress : bool
         Show progress on a terminal.
     any_pixel_scale, any_bands : bool
@@ -83,7 +85,7 @@ def import_data(
     out.mkdir(parents=True, exist_ok=True)
     # The first pass reads headers only: what repeats what must be known before the first row is written.
     if spectra:
-        headers = _spectrum_headers(spectra, grid, report)
+        headers = _spectrum_headers(spectra, grid, survey, report)
     else:
         headers = cutouts.sources() if images is not None else catalogue.sources()
     sources = list(track(headers, "reading headers", progress))
@@ -120,18 +122,20 @@ def _provenance(spectra, images, tables) -> dict:
     }
 
 
-def _spectrum_headers(paths, grid: SpectralGrid, report: ImportReport) -> Iterator[Source]:
+def _spectrum_headers(paths, grid: SpectralGrid, survey: Survey, report: ImportReport) -> Iterator[Source]:
     for path in _expand(paths, report):
         try:
             if sniff(path) == "npz":
                 yield from _bundle_headers(SpectraBundle(path, grid), report)
+            elif is_coadd(path):
+                yield from _bundle_headers(DesiCoadd(path, grid, survey), report)
             else:
                 yield Source(str(path), read_spectrum_header(path), partial(read_spectrum, path, grid))
         except InputError as error:
             report.fail(error)
 
 
-def _bundle_headers(bundle: SpectraBundle, report: ImportReport) -> Iterator[Source]:
+def _bundle_headers(bundle: SpectraBundle | DesiCoadd, report: ImportReport) -> Iterator[Source]:
     for i in range(len(bundle)):
         try:
             yield Source(bundle.label(i), bundle.header(i), partial(bundle.pair, i))
@@ -146,7 +150,8 @@ def _expand(paths, report: ImportReport) -> Iterator[Path]:
         found = [path]
         if path.is_dir():
             names = (p for p in path.rglob("*") if p.name.lower().endswith((".fits", ".fit", ".fits.gz")))
-            found = sorted(names)
+            # redrock files are read with the coadds that they belong to
+            found = sorted(p for p in names if not p.name.startswith("redrock-"))
             if not found:
                 report.fail(InputError(path, "the folder holds no FITS files"))
         for file in found:

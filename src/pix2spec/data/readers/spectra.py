@@ -1,4 +1,4 @@
-"""SDSS spectra: ``spec-PLATE-MJD-FIBER.fits`` files of every pipeline, and npz bundles of them."""
+"""Spectra: ``spec-PLATE-MJD-FIBER.fits`` of every SDSS pipeline, npz bundles, DESI coadds of one target."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -6,13 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
+from pix2spec.data.readers.desi import DesiCoadd, is_coadd
 from pix2spec.data.readers.files import column_names, fits_hdus, load_arrays, spec_id
 from pix2spec.data.readers.tables import assumed_ivar
 from pix2spec.data.schema import Pair
 from pix2spec.errors import InputError
 from pix2spec.grid import SpectralGrid
 
-__all__ = ["SpectraBundle", "read_spectra_bundle", "read_spectrum", "read_spectrum_header"]
+__all__ = [
+    "HARMLESS_ZWARNING",
+    "SpectraBundle",
+    "place_spectrum",
+    "read_spectra_bundle",
+    "read_spectrum",
+    "read_spectrum_header",
+]
 
 # FULLREJECT, NOSKY and NODATA of SDSS's SPPIXMASK: defined as "no information here". The pipelines give
 # such pixels ivar = 0 themselves; this makes sure of it. Pixels that are only suspect (BRIGHTSKY,
@@ -24,12 +32,14 @@ DESI_HDUS = {"FIBERMAP", "EXP_FIBERMAP", "REDSHIFTS", "B_FLUX", "B_WAVELENGTH"}
 
 
 def read_spectrum(path: str | Path, grid: SpectralGrid | None = None) -> Pair:
-    """Read one SDSS spectrum; its native pixels are cut to `grid`, never resampled.
+    """Read one spectrum; SDSS's native pixels are cut to `grid`, never resampled.
 
     Parameters
     ----------
     path : str or Path
-        A ``spec-PLATE-MJD-FIBER.fits`` file (SDSS-I/II, SEGUE, BOSS or eBOSS; full or lite).
+        A ``spec-PLATE-MJD-FIBER.fits`` file (SDSS-I/II, SEGUE, BOSS or eBOSS; full or lite), or a DESI
+        ``coadd-*.fits`` of a single target (`pix2spec.data.readers.desi.DesiCoadd` reads larger ones), whose
+        arms are resampled and averaged.
     grid : SpectralGrid, optional
         The default is the paper's.
 
@@ -55,19 +65,28 @@ def read_spectrum_header(path: str | Path) -> Pair:
 
 
 def _read(path: str | Path, grid: SpectralGrid | None) -> Pair:
+    if is_coadd(path):
+        coadd = DesiCoadd(path, grid)
+        if len(coadd) != 1:
+            raise InputError(
+                path, f"this DESI coadd holds {len(coadd)} targets, not one", "import it instead"
+            )
+        return coadd.header(0) if grid is None else coadd.pair(0)
     with fits_hdus(path) as hdus:
         _refuse_foreign(path, hdus)
         pair = _facts(path, hdus)
         if grid is not None:
             columns = [_column(path, hdus[1], name) for name in ("loglam", "flux", "ivar", "and_mask")]
-            _set_spectrum(pair, path, grid, *columns)
+            place_spectrum(pair, path, grid, *columns)
     return pair
 
 
 def _refuse_foreign(path, hdus) -> None:
     if DESI_HDUS & {hdu.name for hdu in hdus}:
         raise InputError(
-            path, "DESI coadd: not an SDSS spec file", "give spec-PLATE-MJD-FIBER.fits files of the SDSS"
+            path,
+            "a DESI file other than a coadd",
+            "give coadd-*.fits, or spec-PLATE-MJD-FIBER.fits of the SDSS",
         )
     columns = column_names(hdus[1]) if len(hdus) > 1 else {}
     if not {"flux", "loglam"} & set(columns):
@@ -144,7 +163,8 @@ def _object_id(row, names: dict, key: str) -> str:
     return str(row[names[key]]).strip().lstrip("0")
 
 
-def _set_spectrum(pair: Pair, where, grid: SpectralGrid, loglam, flux, ivar, mask) -> None:
+def place_spectrum(pair: Pair, where, grid: SpectralGrid, loglam, flux, ivar, mask) -> None:
+    """Give `pair` the pixels of a spectrum that fall on `grid`; what must not be used gets ivar 0."""
     flux, ivar, mask = grid.place(loglam, flux, ivar, mask, where=where)
     with np.errstate(over="ignore", invalid="ignore"):
         flux, ivar = flux.astype(np.float32), ivar.astype(np.float32)
@@ -228,7 +248,7 @@ class SpectraBundle:
         """Spectrum `i`."""
         pair, a = self.header(i), self.arrays
         mask = a["and_mask"][i] if "and_mask" in a else np.zeros(len(a["loglam"]), np.int32)
-        _set_spectrum(pair, self.label(i), self.grid, a["loglam"], a["flux"][i], a["ivar"][i], mask)
+        place_spectrum(pair, self.label(i), self.grid, a["loglam"], a["flux"][i], a["ivar"][i], mask)
         return pair
 
 

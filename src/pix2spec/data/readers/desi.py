@@ -1,0 +1,190 @@
+"""DESI coadds: ``coadd-*.fits`` with the ``redrock-*.fits`` beside them."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from pix2spec.data.readers.arms import set_spectrum
+from pix2spec.data.readers.files import column_names, fits_hdus, reading
+from pix2spec.data.readers.tables import assumed_ivar
+from pix2spec.data.schema import Pair
+from pix2spec.errors import InputError
+from pix2spec.grid import SpectralGrid
+from pix2spec.survey import SDSS, Survey
+
+__all__ = ["DesiCoadd", "flux_columns", "is_coadd", "set_photometry"]
+
+PHOTSYS = {"legacy": "S", "legacy-north": "N"}  # DESI's name of the imaging survey
+ARMS = ("B", "R", "Z")
+
+
+def is_coadd(path: str | Path) -> bool:
+    """Whether a FITS file is a DESI coadd, by its name or its first extension; never raises."""
+    from astropy.io import fits
+
+    name = Path(path).name
+    if name.startswith(("coadd-", "spec-")):
+        return name.startswith("coadd-")
+    try:
+        # opened here, because astropy leaves a damaged file open
+        with reading(path, "FITS"), open(path, "rb") as stream:
+            return fits.getval(stream, "EXTNAME", 1) == "FIBERMAP"
+    except InputError:  # whatever is wrong with the file, its reader says it better
+        return False
+
+
+def flux_columns(survey: Survey) -> list[str]:
+    """Columns of DESI catalogues that `set_photometry` uses; none for surveys other than the Legacy ones."""
+    bands = survey.photometry_bands if survey.name in PHOTSYS else ()
+    return [f"{name}_{band.upper()}" for name in ("FIBERFLUX", "FLUX", "FLUX_IVAR") for band in bands]
+
+
+def set_photometry(pair: Pair, values: dict, survey: Survey) -> None:
+    """Give `pair` the fluxes in a DESI fibre (1.5 arcsec) that are predicted from Legacy Surveys images.
+
+    They are not corrected for Galactic extinction. The relative error is that of the total flux, with the
+    5 % and 0.05 nanomaggies of `assumed_ivar` in quadrature. North of declination +32.375 degrees (PHOTSYS
+    N) the filters are others than in the south: what belongs to the other survey is left out.
+
+    Parameters
+    ----------
+    pair : Pair
+        Changed in place; its position is used.
+    values : dict
+        ``FIBERFLUX_G``, ``FLUX_G``, ``FLUX_IVAR_G`` ... in nanomaggies, and PHOTSYS, as far as known.
+    survey : Survey
+        Whose bands are wanted.
+    """
+    photsys = str(values.get("PHOTSYS", "")).strip() or ("N" if pair.dec > 32.375 else "S")
+    if PHOTSYS.get(survey.name) != photsys:
+        return
+    columns = [float(values.get(name, np.nan)) for name in flux_columns(survey)]
+    flux, total, ivar = np.array(columns).reshape(3, -1)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        ivar = assumed_ivar(flux, np.where((flux > 0) & (total > 0), ivar * (total / flux) ** 2, 0))
+    if (ivar > 0).any():
+        pair.photometry = np.where(ivar > 0, flux, np.nan).astype(np.float32)
+        pair.photometry_ivar = ivar
+
+
+class DesiCoadd:
+    """Targets of one ``coadd-*.fits`` file; sky fibres are not counted.
+
+    Redshifts come from the ``redrock-*.fits`` file of the same name beside it; without it they are NaN.
+    Facts are kept, spectra are read when they are asked for (those of the latest file stay in memory).
+
+    Parameters
+    ----------
+    path : str or Path
+        The coadd.
+    grid : SpectralGrid, optional
+        The default is the paper's.
+    survey : Survey
+        One of the Legacy Surveys, if their fibre fluxes are wanted; other surveys' bands are not there.
+    """
+
+    def __init__(self, path: str | Path, grid: SpectralGrid | None = None, survey: Survey = SDSS):
+        self.path, self.grid, self.survey = Path(path), grid or SpectralGrid(), survey
+        wanted = ("TARGETID", "TARGET_RA", "TARGET_DEC", "OBJTYPE", "COADD_FIBERSTATUS")
+        self.table = _columns(self.path, "FIBERMAP", wanted, ("PHOTSYS", *flux_columns(survey)))
+        self.rows = np.flatnonzero(np.char.strip(self.table["OBJTYPE"].astype(str)) == "TGT")
+        self.redshifts = _redshifts(self.path)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def label(self, i: int) -> str:
+        """Name of spectrum `i` for messages."""
+        return f"{self.path}[TARGETID {self.table['TARGETID'][self.rows[i]]}]"
+
+    def header(self, i: int) -> Pair:
+        """Facts of spectrum `i`, without flux."""
+        row, label = self.rows[i], self.label(i)
+        values = {name: column[row] for name, column in self.table.items()}
+        status = int(values["COADD_FIBERSTATUS"])
+        if status:
+            raise InputError(label, f"its fibre is flagged as bad (COADD_FIBERSTATUS {status})")
+        ra, dec = float(values["TARGET_RA"]), float(values["TARGET_DEC"])
+        if not (0 <= ra <= 360 and -90 <= dec <= 90):
+            raise InputError(label, f"its TARGET_RA, TARGET_DEC = {ra}, {dec} are not a position")
+        target = str(values["TARGETID"])
+        z, z_err, spec_class = self.redshifts.get(target, (np.nan, np.nan, ""))
+        pair = Pair(object_id=target, ra=ra, dec=dec, z=z, z_err=z_err, spec_class=spec_class)
+        set_photometry(pair, values, self.survey)
+        return pair
+
+    def pair(self, i: int) -> Pair:
+        """Spectrum `i`: its arms averaged by ivar on the grid, in 1e-17 erg/s/cm2/Angstrom."""
+        pair, row = self.header(i), self.rows[i]
+        arms = _arms(self.path)
+        if any(len(flux) <= row for _, flux, *_ in arms):
+            raise InputError(self.label(i), "the file has fewer spectra than rows in its FIBERMAP")
+        set_spectrum(
+            pair, self.label(i), self.grid, [(a[0], *(column[row] for column in a[1:])) for a in arms]
+        )
+        return pair
+
+
+def _redshifts(path: Path) -> dict[str, tuple[float, float, str]]:
+    """TARGETID to z, its error (NaN where ZWARN is set) and class, from the file beside the coadd."""
+    redrock = path.with_name(path.name.replace("coadd-", "redrock-", 1))
+    if redrock == path or not redrock.exists():
+        return {}
+    table = _columns(redrock, "REDSHIFTS", ("TARGETID", "Z", "ZERR", "ZWARN", "SPECTYPE"))
+    rows = zip(*(table[name].tolist() for name in ("TARGETID", "Z", "ZERR", "ZWARN", "SPECTYPE")))
+    return {
+        str(target): (
+            z if np.isfinite(z) else np.nan,
+            error if error > 0 and not warning else np.nan,
+            str(spec_class).strip(),
+        )
+        for target, z, error, warning, spec_class in rows
+    }
+
+
+def _columns(path: Path, extension: str, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict:
+    """Columns of a table extension, each one value a row."""
+    with fits_hdus(path) as hdus:
+        if extension not in hdus:
+            raise InputError(path, f"it has no extension {extension}: not a DESI file", "get the whole file")
+        hdu, columns = hdus[extension], {}
+        names = column_names(hdu)
+        for name in (*required, *optional):
+            if name.lower() in names:
+                columns[name] = np.array(hdu.data[names[name.lower()]])
+            elif name in required:
+                raise InputError(path, f"{extension} has no column {name}", "get the whole file")
+        for name, column in columns.items():
+            if column.ndim != 1 or column.dtype.kind not in "iufUS":
+                raise InputError(path, f"column {name} of {extension} does not hold one value a row")
+    return columns
+
+
+@lru_cache(maxsize=1)
+def _arms(path: Path) -> list[tuple]:
+    """(wave [M], flux [n, M], ivar, mask) of each arm of the instrument; masked pixels get ivar 0."""
+    arms = []
+    with fits_hdus(path) as hdus:
+        for arm in ARMS:
+            if f"{arm}_FLUX" not in hdus:
+                continue
+            wave, flux, ivar = (
+                _image(path, hdus, f"{arm}_{name}") for name in ("WAVELENGTH", "FLUX", "IVAR")
+            )
+            mask = _image(path, hdus, f"{arm}_MASK") if f"{arm}_MASK" in hdus else np.zeros(flux.shape, int)
+            if flux.ndim != 2 or not (
+                flux.shape == ivar.shape == mask.shape and flux.shape[1:] == wave.shape
+            ):
+                raise InputError(path, f"the arrays of arm {arm} differ in shape", "get the whole file")
+            bits = mask.astype(np.int32)
+            arms.append((wave.astype(float), flux.astype(float), np.where(bits == 0, ivar, 0.0), bits))
+    if not arms:
+        raise InputError(path, "it has no B_FLUX, R_FLUX or Z_FLUX: not a DESI coadd", "get the whole file")
+    return arms
+
+
+def _image(path: Path, hdus, name: str) -> np.ndarray:
+    if name not in hdus or not getattr(hdus[name], "is_image", False) or hdus[name].data is None:
+        raise InputError(path, f"it has no array {name}", "get the whole file")
+    return np.asarray(hdus[name].data)
