@@ -168,7 +168,7 @@ def _position(ra: float, dec: float) -> tuple[float, float]:
 
 def _spectrum(release: str, run2d, plate, mjd) -> tuple[Release, str, int, int]:
     # v6 and later (SDSS-V) name their files by field and catalogid: not plates, not read here
-    run2d = _word("run2d", str(run2d), r"26|103|104|v[45]_\d{1,3}_\d{1,3}")
+    run2d = _word("run2d", str(run2d), r"26|103|104|v5_\d{1,3}_\d{1,3}")
     return (
         release_named(release),
         run2d,
