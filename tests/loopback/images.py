@@ -7,7 +7,6 @@ from astropy.io import fits
 from PIL import Image
 from scipy.ndimage import map_coordinates
 
-from loopback.sdss_files import as_bytes
 from loopback.sky import Sky
 from pix2spec.normalise import lupton_rgb
 
@@ -77,7 +76,9 @@ def cutout_fits(sky: Sky, ra: float, dec: float, size: int, scale: float, bands:
     header.update(CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CRVAL1=ra, CRVAL2=dec)
     header.update(CRPIX1=size / 2 + 0.5, CRPIX2=size / 2 + 0.5)
     header.update(CD1_1=-scale / 3600, CD1_2=0.0, CD2_1=0.0, CD2_2=scale / 3600, IMAGEW=size, IMAGEH=size)
-    return as_bytes([hdu])
+    stream = BytesIO()
+    hdu.writeto(stream)
+    return stream.getvalue()
 
 
 def jpeg(sky: Sky, ra: float, dec: float, width: int, height: int, scale: float) -> bytes:
