@@ -260,15 +260,16 @@ def fits_cutout(
 
 
 def checksums(services: Services, release: str, remote: Remote) -> Remote | None:
-    """The listing of `remote`'s folder on the SAS, which names its ``.sha1sum`` file if there is one.
+    """The listing of the folder on the SAS that names the ``.sha1sum`` file of `remote`, if there is one.
 
-    SDSS publishes such files beside many products but documents no rule for their names, so
-    :mod:`pix2spec.data.remote.checksums` looks them up. `None` for answers made on demand, which have none.
+    SDSS publishes such files but documents no rule for their names: `with_checksums` looks them up. Frames
+    have theirs a folder higher, at the run. `None` for answers made on demand.
     """
     if not remote.url.startswith(f"{services.sas}/{release_named(release).name}/"):
         return None
-    folder = remote.url.rsplit("/", 1)[0]
-    return Remote(f"{folder}/", f"{remote.name.rsplit('/', 1)[0]}/listing.html", "html", approx_bytes=100_000)
+    levels = 2 if remote.kind == "bz2" else 1
+    folder, name = (text.rsplit("/", levels)[0] for text in (remote.url, remote.name))
+    return Remote(f"{folder}/", f"{name}/listing.html", "html", approx_bytes=100_000)
 
 
 def _tile(ra: float) -> str:

@@ -1,7 +1,8 @@
-"""The same selection from a downloaded catalogue, specObj-drNN.fits: a row a spectrum, read a piece at a time.
+"""The same selection from a downloaded catalogue: specObj-drNN.fits, a row a spectrum, read in pieces.
 
-``specObj`` has no photometry, ``photoPosPlate-drNN.fits`` has: "the large FITS files are all line-by-line
-matched, so that the Nth entry in any file refers to the same object" (www.sdss4.org/dr17/spectro/spectro_access).
+``specObj`` has no photometry, ``photoPosPlate-drNN.fits`` has. "The large FITS files are all line-by-line
+matched, so that the Nth entry in any file refers to the same object"
+(www.sdss4.org/dr17/spectro/spectro_access).
 """
 
 from collections.abc import Callable, Iterator
