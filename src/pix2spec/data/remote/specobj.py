@@ -42,6 +42,7 @@ COLUMNS = {
     "z": ("Z",),
     "z_err": ("Z_ERR",),
 }
+CATALOGUES = "give specObj-dr16.fits or specObj-dr17.fits"
 PHOTOMETRY = {"flux": ("FIBERFLUX",), "ivar": ("FIBERFLUX_IVAR",), "extinction": ("EXTINCTION",)}
 
 
@@ -80,7 +81,7 @@ def select_from_specobj(
         what = f"has {len(fluxes)} rows, {path} has {len(catalogue)}"
         raise InputError(photometry, what, "use the two files of the same release")
     catalogue.require(COLUMNS)
-    if photometry is not None:
+    if photometry is not None or fluxes.has(PHOTOMETRY):
         fluxes.require(PHOTOMETRY)
     left = len(catalogue) if n is None else n
     for rows in _plates(catalogue, after):
@@ -159,7 +160,7 @@ class _Table:
         with reading(path, "a FITS table"), fits.open(path, memmap=True, lazy_load_hdus=True) as hdus:
             table = hdus[1]
             if not isinstance(table, fits.BinTableHDU):
-                raise InputError(path, "its first extension is not a table", "give specObj-dr17.fits")
+                raise InputError(path, "its first extension is not a table", CATALOGUES)
             columns, self._offset = table.columns, table.fileinfo()["datLoc"]
             self.dtype = columns.dtype.newbyteorder(">")
             self._rows, width = int(table.header["NAXIS2"]), int(table.header["NAXIS1"])
@@ -182,12 +183,15 @@ class _Table:
         return all(any(name in self._names for name in names) for names in wanted.values())
 
     def require(self, wanted: dict) -> None:
-        """`InputError` if a column is missing."""
-        for names in wanted.values():
-            if not any(name in self._names for name in names):
-                raise InputError(
-                    self.path, f"has no column {names[0]}", "give specObj-dr16.fits or specObj-dr17.fits"
-                )
+        """`InputError` if a column is missing, or holds something else than it should."""
+        for key, names in wanted.items():
+            name = next((name for name in names if name in self._names), None)
+            if name is None:
+                raise InputError(self.path, f"has no column {names[0]}", CATALOGUES)
+            column = self.dtype[self._names[name]]
+            kinds = {"run2d": "S", "class": "S", "bestobjid": "Siu"}.get(key, "iuf")
+            if column.base.kind not in kinds or column.shape != ((5,) if key in PHOTOMETRY else ()):
+                raise InputError(self.path, f"its column {name} is of the type {column}", CATALOGUES)
 
     def read(self, rows, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         """Columns of some rows, in native byte order; text as str, without the padding."""
