@@ -7,7 +7,8 @@ on from the last finished step.
 import csv
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from pix2spec.data.joining import link_groups
-from pix2spec.data.readers.files import spec_id
 from pix2spec.data.remote.query import SpecRow
 from pix2spec.errors import InputError
 from pix2spec.files import write_atomically
@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS objects (
 CREATE INDEX IF NOT EXISTS by_unit ON objects (unit);
 CREATE INDEX IF NOT EXISTS by_plate ON objects (plate_key);
 CREATE INDEX IF NOT EXISTS by_field ON objects (field_key);
+CREATE TABLE IF NOT EXISTS rejected (object_id TEXT PRIMARY KEY, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS units (number INTEGER PRIMARY KEY, done INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS unneeded (name TEXT PRIMARY KEY);  -- raw files that are to be deleted
 """
@@ -55,13 +56,23 @@ class Entry:
     """One object of a unit of work; `whole` says that its spectrum comes from a spPlate file."""
 
     row: SpecRow
-    group_id: str
-    whole: bool
+    group_id: str = ""
+    whole: bool = False
 
     @property
     def object_id(self) -> str:
         """``plate-mjd-fiber``."""
-        return spec_id(self.row.plate, self.row.mjd, self.row.fiber)
+        return self.row.object_id
+
+    @property
+    def plate_key(self) -> str:
+        """The same for all objects of a spPlate file."""
+        return f"{self.row.run2d}/{self.row.plate}/{self.row.mjd}"
+
+    @property
+    def field_key(self) -> str:
+        """The same for all objects of a frame."""
+        return f"{self.row.rerun}/{self.row.run}/{self.row.camcol}/{self.row.field}"
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,25 @@ class Outcome:
     object_id: str
     status: int
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What is left to fetch.
+
+    Numbers of objects, of single spectra and the `folders` (plates) that these lie in, of whole plates by
+    their run2d, of fields and the `scans` (run and camera column) that these lie in, of units; and one of the
+    objects, if there is any.
+    """
+
+    objects: int
+    spectra: int
+    folders: int
+    plates: Counter
+    fields: int
+    scans: int
+    units: int
+    example: SpecRow | None
 
 
 class Manifest:
@@ -150,7 +180,8 @@ class Manifest:
             Naming what differs.
         """
         before = self.fact("options")
-        if before is None:
+        (begun,) = self._db.execute("SELECT EXISTS (SELECT 1 FROM objects)").fetchone()
+        if before is None or not begun:  # a first run that selected nothing, for a mistake, binds nobody
             with self._transaction():
                 self._set("options", options)
             return
@@ -162,7 +193,9 @@ class Manifest:
         ]
         if differ:
             mend = "give the options of the first run, or choose another folder"
-            raise InputError(self.path.parent, f"it holds a build with other options: {'; '.join(differ)}", mend)
+            raise InputError(
+                self.path.parent, f"it holds a build with other options: {'; '.join(differ)}", mend
+            )
 
     # --- the selection -----------------------------------------------------------------------------------
 
@@ -171,21 +204,29 @@ class Manifest:
         """Whether the selection is complete."""
         return bool(self.fact("selected"))
 
-    def add(self, rows: Iterable[SpecRow], place=None) -> None:
-        """Store a page of the selection, and the `place` from which it goes on; rows known already stay."""
-        values = [self._values(row) for row in rows]
+    def add(self, rows: list[SpecRow], rejected: list[tuple[str, str]], plate=None) -> None:
+        """Store a page of the selection, of plates up to `plate`; what is known already stays as it is.
+
+        Parameters
+        ----------
+        rejected : list of (object id, reason)
+            Rows of the catalogue that make no sense.
+        plate : (plate, mjd)
+            The last one that was read whole.
+        """
         marks = ", ".join("?" * 10)
         names = "object_id, plate_key, field_key, plate, mjd, fiber, run, camcol, field, row"
         with self._transaction():
-            self._db.executemany(f"INSERT OR IGNORE INTO objects ({names}) VALUES ({marks})", values)
-            self._set("place", place)
+            insert = f"INSERT OR IGNORE INTO objects ({names}) VALUES ({marks})"
+            self._db.executemany(insert, map(self._values, rows))
+            self._db.executemany("INSERT OR IGNORE INTO rejected VALUES (?, ?)", rejected)
+            self._set("plate", plate)
 
     @staticmethod
     def _values(row: SpecRow) -> tuple:
         numbers = (row.plate, row.mjd, row.fiber, row.run, row.camcol, row.field)
-        text = json.dumps(asdict(row), default=lambda value: value.tolist())
-        keys = (f"{row.run2d}/{row.plate}/{row.mjd}", f"{row.rerun}/{row.run}/{row.camcol}/{row.field}")
-        return (spec_id(row.plate, row.mjd, row.fiber), *keys, *map(int, numbers), text)
+        entry = Entry(row)
+        return (row.object_id, entry.plate_key, entry.field_key, *numbers, json.dumps(asdict(row)))
 
     def plan(self, size: int, whole_plate: Callable[[str, int], bool]) -> None:
         """End the selection: find repeats, choose how spectra are fetched, cut the work into units.
@@ -246,7 +287,9 @@ class Manifest:
         )
         return [Entry(_spec_row(row), group, bool(whole)) for row, group, whole in rows]
 
-    def finish(self, unit: int, outcomes: list[Outcome], files: dict[str, tuple[str, str]], keep: bool) -> None:
+    def finish(
+        self, unit: int, outcomes: list[Outcome], files: dict[str, tuple[str, str]], keep: bool
+    ) -> None:
         """Record in one step that a unit is done, and which of its raw files nobody needs any more.
 
         Parameters
@@ -287,19 +330,29 @@ class Manifest:
         found = dict(self._db.execute("SELECT status, COUNT(*) FROM objects GROUP BY status").fetchall())
         return {status: found.get(status, 0) for status in (PENDING, DONE, FAILED, LATER)}
 
-    def waiting(self) -> dict[str, int]:
-        """What is left to fetch: single spectra, plates, fields and objects."""
-        open_ = f"status IN ({PENDING}, {LATER})"
-        names = {
-            "objects": f"COUNT(*) FROM objects WHERE {open_}",
-            "spectra": f"COUNT(*) FROM objects WHERE {open_} AND NOT whole",
-            "plates": f"COUNT(DISTINCT plate_key) FROM objects WHERE {open_} AND whole",
-            "fields": f"COUNT(DISTINCT field_key) FROM objects WHERE {open_}",
-        }
-        return {name: self._db.execute(f"SELECT {query}").fetchone()[0] for name, query in names.items()}
+    def waiting(self) -> Waiting:
+        """What is left to fetch."""
+        here = f"FROM objects WHERE status IN ({PENDING}, {LATER})"
+
+        def count(what: str, which: str = "1") -> int:
+            return self._db.execute(f"SELECT COUNT({what}) {here} AND {which}").fetchone()[0]
+
+        keys = self._db.execute(f"SELECT DISTINCT plate_key {here} AND whole")
+        example = self._db.execute(f"SELECT row {here} LIMIT 1").fetchone()
+        return Waiting(
+            objects=count("*"),
+            spectra=count("*", "NOT whole"),
+            folders=count("DISTINCT plate_key", "NOT whole"),
+            plates=Counter(key.split("/")[0] for (key,) in keys),
+            fields=count("DISTINCT field_key"),
+            scans=count("DISTINCT run || '/' || camcol"),
+            units=count("DISTINCT unit"),
+            example=_spec_row(example[0]) if example else None,
+        )
 
     def failures(self) -> Iterator[tuple[str, int, str]]:
         """(object id, status, reason) of whatever went wrong."""
+        yield from self._db.execute("SELECT object_id, ?, reason FROM rejected ORDER BY rowid", (FAILED,))
         yield from self._db.execute(
             "SELECT object_id, status, reason FROM objects WHERE reason != '' ORDER BY number"
         )
