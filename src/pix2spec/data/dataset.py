@@ -15,7 +15,7 @@ from pix2spec.data.schema import DatasetInfo, Pair
 from pix2spec.errors import InputError
 from pix2spec.files import write_atomically
 
-__all__ = ["Dataset", "split_of", "write_dataset", "write_table_atomically"]
+__all__ = ["Dataset", "split_of", "write_dataset", "write_shard", "write_table_atomically"]
 
 SCALARS = ("ra", "dec", "z", "z_err")
 VECTORS = ("image", "photometry", "photometry_ivar", "flux", "ivar", "mask")
@@ -44,6 +44,11 @@ def write_table_atomically(table: pa.Table, path: Path) -> None:
     except OSError as error:  # Arrow's own does not say which file
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise OSError(error.errno or errno.EIO, f"cannot write a shard: {reason}", str(path)) from error
+
+
+def write_shard(path: Path, pairs: list[Pair], info: DatasetInfo) -> None:
+    """Write `pairs` as one shard of a dataset; it appears under its name when it is complete."""
+    write_table_atomically(_to_table(pairs, info), path)
 
 
 def _to_table(pairs: list[Pair], info: DatasetInfo) -> pa.Table:
@@ -92,7 +97,7 @@ def write_dataset(
 
     def flush():
         paths.append(out / f"pairs-{len(paths):05d}.parquet")
-        write_table_atomically(_to_table(waiting, info), paths[-1])
+        write_shard(paths[-1], waiting, info)
         waiting.clear()
 
     for pair in pairs:
