@@ -429,19 +429,20 @@ def test_files_that_are_no_catalogue_are_refused(tmp_path, facts, catalogue):
         list(select_from_specobj(few, photometry=catalogue[1]))
 
 
-MEASURE = """
-import resource, sys
+MEASURE = r"""
+import re, sys
 from pix2spec.data.remote.specobj import select_from_specobj
 
 rows = sum(1 for _ in select_from_specobj(sys.argv[1]))
-print(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(rows, re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1])
 """
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_memory_does_not_grow_with_the_catalogue(tmp_path, facts):
     peaks = []
-    for times in (100, 3_000):
+    for times in (20, 800):
         path = write_catalogue(tmp_path / f"{times}.fits", facts)
         with fits.open(path) as hdus:
             table = np.asarray(hdus[1].data)
@@ -449,6 +450,9 @@ def test_memory_does_not_grow_with_the_catalogue(tmp_path, facts):
         rows = np.zeros(len(table) * times, wide)
         for name in table.dtype.names:
             rows[name] = np.tile(table[name], (times,) + (1,) * (table[name].ndim - 1))
+        rows["PLATE"] += np.repeat(
+            10 * np.arange(times), len(table)
+        )  # plates lie together, as in the real file
         fits.BinTableHDU(rows).writeto(path, overwrite=True)
         result = subprocess.run(
             [sys.executable, "-c", MEASURE, str(path)],
@@ -461,4 +465,4 @@ def test_memory_does_not_grow_with_the_catalogue(tmp_path, facts):
         assert found == GALAXIES * times
         peaks.append(peak / 1024)
         assert path.stat().st_size > 800 * len(rows)
-    assert peaks[1] - peaks[0] < 120, peaks  # MB; the larger file has some 400 MB
+    assert path.stat().st_size > 80e6 and peaks[1] - peaks[0] < 30, peaks  # MB
