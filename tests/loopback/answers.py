@@ -5,8 +5,9 @@ import re
 from dataclasses import dataclass
 
 from loopback import frames, images, sdss_files
-from loopback.sky import BANDS, Plate, Sky
+from loopback.sky import Sky
 from loopback.skyserver import SkyServer
+from loopback.targets import BANDS, Plate
 
 REDUX = r"/sas/.*/redux/(?P<run2d>\w+)"
 SPEC_FOLDER = re.compile(rf"{REDUX}/spectra/lite/(?P<plate>\d{{4,5}})/")

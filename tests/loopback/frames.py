@@ -15,7 +15,8 @@ from astropy.wcs import WCS
 
 from loopback.images import CUTOUT_SCALE, STAMP, resample
 from loopback.sdss_files import Table, filled, image_bytes
-from loopback.sky import BANDS, FRAME_SHAPE, SCALE, Plate, Sky, Target, unit_vectors
+from loopback.sky import Sky, unit_vectors
+from loopback.targets import BANDS, FRAME_SHAPE, SCALE, Plate, Target
 from pix2spec.data.simulate.noise import SKY_NOISE
 
 NANOMAGGIES_PER_COUNT = (0.0093, 0.0037, 0.0050, 0.0064, 0.0354)

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from loopback.sky import WIDE, Plate, Sky, Target
+from loopback.sky import Sky
+from loopback.targets import WIDE, Plate, Target
 
 LAYOUTS = Path(__file__).with_name("layouts")
 NEARBADPIXEL, NODATA = 1 << 16, 1 << 24  # SPPIXMASK

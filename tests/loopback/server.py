@@ -81,7 +81,14 @@ class Faults:
                 rule[2] -= 1
                 return rule[1]
         rng = np.random.default_rng([self.seed, zlib.crc32(path.encode()), count])
-        return str(rng.choice(self.kinds)) if rng.random() < self.probability else None
+        kinds = [kind for kind in self.kinds if detectable(kind, path)]
+        return str(rng.choice(kinds)) if kinds and rng.random() < self.probability else None
+
+
+def detectable(kind: str, path: str) -> bool:
+    """Whether a client can tell: wrong bytes need a published checksum, a folder's listing is HTML anyway."""
+    file = path.startswith("/sas/") and not path.endswith(("/", ".sha1sum"))
+    return file if kind == "corrupt" else not (kind == "html" and path.endswith("/"))
 
 
 class LoopbackServer(ThreadingHTTPServer):
@@ -190,7 +197,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(int(fault), b"<html><body>Sorry.</body></html>", "text/html", retry)
         if fault == "html":
             return self.send(200, b"<!DOCTYPE html><html><body>Maintenance.</body></html>", "text/html")
-        made = self.server.make(unquote(parts.path), query)
+        try:
+            made = self.server.make(unquote(parts.path), query)
+        except (KeyError, ValueError) as error:
+            return self.send(400, f"<html><body>{error!r}</body></html>".encode(), "text/html")
         if made is None:
             return self.send(404, b"<html><body>404 Not Found</body></html>", "text/html")
         self.serve_answer(made, fault)
@@ -223,9 +233,8 @@ class Handler(BaseHTTPRequestHandler):
             for place in range(len(body) // 3, len(body), max(len(body) // 5, 1)):
                 body[place] ^= 0x5A
         self.send_response(status)
-        for name, value in (
-            {"Content-Type": mime, "Content-Length": str(len(body))} | (headers or {})
-        ).items():
+        headers = {"Content-Type": mime, "Content-Length": str(len(body))} | (headers or {})
+        for name, value in headers.items():
             self.send_header(name, value)
         if fault in ("truncate", "reset", "hang", "trickle"):
             self.send_header("Connection", "close")
@@ -242,8 +251,8 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "hang":
             self.server.stopping.wait(self.server.faults.hang)
         if fault == "reset":  # a closed socket that lingers for 0 s sends RST instead of FIN
-            self.wfile.flush()
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.rfile.close()  # it keeps the socket open
             self.connection.close()
 
     def trickle(self, body: bytes):

@@ -6,7 +6,6 @@ round, so that no two fibres are alike.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from threading import RLock
 
@@ -14,106 +13,17 @@ import numpy as np
 from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
+from loopback.targets import BANDS, BOSS_RUN2D, FRAME_SHAPE, KINDS, SCALE, SHARES, WIDE, Plate, Target
 from pix2spec.data.schema import Pair
 from pix2spec.data.simulate.noise import SpectrumNoise
 from pix2spec.data.simulate.populations import draw_galaxies
 from pix2spec.data.simulate.survey import BLOCK, SimulatedSurvey
 from pix2spec.grid import SpectralGrid
 
-WIDE = SpectralGrid(3.552, 1e-4, 4640)  # holds the native pixels of SDSS (3.58 to 3.96) and of BOSS spectra
-BOSS_RUN2D = "v5_13_2"
-FRAME_SHAPE = (1489, 2048)  # rows, columns
-SCALE = 0.396127  # arcsec per pixel of the frames; cutouts have 0.396
 CELL = 104  # frame pixels between neighbours: a turned cutout of 64 pixels is 91 wide
-BANDS = "ugriz"
 # A / E(B-V) of the ugriz bands (Schlafly & Finkbeiner 2011, ApJ 737:103, table 6, R_V = 3.1)
 EXTINCTION = np.array([4.239, 3.303, 2.285, 1.698, 1.263])
-# What fibres show, and how often. Only "galaxy" survives the galaxy cut: "short" begins redward of the grid,
-# "doubtful" has a ZWARNING, "repeat" is not the primary spectrum of its object.
-KINDS = ("galaxy", "short", "doubtful", "repeat", "star", "quasar", "sky")
-SHARES = (0.82, 0.02, 0.02, 0.02, 0.04, 0.03, 0.05)
-
-
-@dataclass(frozen=True)
-class Plate:
-    """One plate and the imaging run that its targets were found in."""
-
-    number: int
-    plate: int
-    mjd: int
-    run2d: str
-    fibres: int
-    first: int  # number of its first fibre among all
-    ra: float
-    dec: float
-    run: int
-    turn: float  # radian: from north to the frames' columns
-
-    @property
-    def boss(self) -> bool:
-        return self.run2d.startswith("v")
-
-    @property
-    def start(self) -> int:
-        """First pixel of its spPlate file on the WIDE lattice."""
-        return 4 if self.boss else 265
-
-    @property
-    def pixels(self) -> int:
-        return 4630 if self.boss else 3855
-
-
-@dataclass(frozen=True)
-class Target:
-    """What one fibre looks at."""
-
-    number: int  # among all fibres
-    plate: Plate
-    fiber: int
-    kind: str
-    ra: float
-    dec: float
-    camcol: int
-    field: int
-    obj: int  # within its field
-    x: float  # 0-based position in the r frame
-    y: float
-    near_edge: bool
-    start: int  # first pixel of its spectrum on the WIDE lattice
-    pixels: int
-
-    @property
-    def object_id(self) -> str:
-        return f"{self.plate.plate:04d}-{self.plate.mjd:05d}-{self.fiber:04d}"
-
-    @property
-    def objid(self) -> int:
-        """SkyServer's objID: sky version, rerun, run, camcol, field and object in one integer."""
-        if self.kind == "sky":
-            return 0
-        head = (2 << 59) | (301 << 48) | (self.plate.run << 32) | (self.camcol << 29)
-        return head | (self.field << 16) | self.obj
-
-    @property
-    def specobjid(self) -> int:
-        """SkyServer's specObjID: plate, fiber, MJD and run2d ("v5_13_2" counts as 1302) in one integer."""
-        run2d = self.plate.run2d
-        if self.plate.boss:
-            n, m, p = map(int, run2d[1:].split("_"))
-            run2d = (n - 5) * 10_000 + m * 100 + p
-        return self.plate.plate << 50 | self.fiber << 38 | (self.plate.mjd - 50_000) << 24 | int(run2d) << 10
-
-    @property
-    def spec_class(self) -> str:
-        return {"star": "STAR", "quasar": "QSO"}.get(self.kind, "GALAXY")
-
-    @property
-    def zwarning(self) -> int:
-        return {"doubtful": 4, "sky": 1}.get(self.kind, 0)  # SMALL_DELTA_CHI2, SKY
-
-    @property
-    def loglam(self) -> np.ndarray:
-        return (WIDE.start + WIDE.step * np.arange(self.start, self.start + self.pixels)).astype(np.float32)
+COLUMNS = ("image", "photometry", "photometry_ivar", "flux", "ivar", "mask", "true_flux")
 
 
 class Sky:
@@ -298,20 +208,25 @@ class Sky:
 
     def _simulate(self, number: int) -> dict:
         block = self.survey.block(number)
-        names = ("image", "photometry", "photometry_ivar", "flux", "ivar", "mask", "true_flux")
-        return {name: block[name] for name in names}
+        return {name: block[name] for name in COLUMNS}
 
-    def galaxy(self, target: Target) -> dict:
-        """Image, photometry and spectrum on the WIDE lattice of the galaxy behind a fibre."""
+    def _simulated(self, target: Target, names: tuple[str, ...]) -> dict:
+        """Some columns of the simulated galaxy that a fibre shows."""
         turns, index = divmod(target.number, self.distinct)
+        brighter = np.float32(1 + 0.01 * turns)
+        scale = {"ivar": 1 / brighter**2, "photometry_ivar": 1 / brighter**2}
         with self.lock:
             block = self._block(index // BLOCK)
-        galaxy = {name: values[index % BLOCK] for name, values in block.items()}
-        brighter = np.float32(1 + 0.01 * turns)
-        for name in ("image", "photometry", "flux", "true_flux"):
-            galaxy[name] = galaxy[name] * brighter
-        for name in ("photometry_ivar", "ivar"):
-            galaxy[name] = galaxy[name] / brighter**2
+        columns = {name: block[name][index % BLOCK] for name in names}
+        return {n: v if n == "mask" else v * scale.get(n, brighter) for n, v in columns.items()}
+
+    def photometry(self, target: Target) -> tuple[np.ndarray, np.ndarray]:
+        """Fibre fluxes and their inverse variances, float32 (5,)."""
+        return tuple(self._simulated(target, ("photometry", "photometry_ivar")).values())
+
+    def galaxy(self, target: Target) -> dict:
+        """Image, photometry and spectrum on the WIDE lattice of what a fibre shows."""
+        galaxy = self._simulated(target, COLUMNS)
         if target.kind not in ("galaxy", "short", "doubtful", "repeat"):
             galaxy |= self._other(target, galaxy)
         return galaxy
@@ -354,13 +269,15 @@ class Sky:
 
     def band_image(self, target: Target, band: str) -> np.ndarray:
         """Cutout (64, 64) in nanomaggies; u and z are not simulated: g and i in other brightness."""
-        galaxy = self.galaxy(target)
+        if target.kind == "sky":
+            return np.zeros((64, 64), np.float32)
+        image, flux = self._simulated(target, ("image", "photometry")).values()
         if band in "gri":
-            return galaxy["image"]["gri".index(band)]
+            return image["gri".index(band)]
         like = "g" if band == "u" else "i"
-        u_or_z, g_or_i = (galaxy["photometry"][BANDS.index(b)] for b in (band, like))
+        u_or_z, g_or_i = (flux[BANDS.index(b)] for b in (band, like))
         share = np.float32(np.clip(u_or_z / max(g_or_i, 1e-3), 0.05, 3))
-        return galaxy["image"]["gri".index(like)] * share
+        return image["gri".index(like)] * share
 
     def pair(self, target: Target) -> Pair:
         """What a reader of the target's files should end with: the oracle of the tests."""

@@ -13,7 +13,8 @@ from threading import Lock
 
 import numpy as np
 
-from loopback.sky import BANDS, Sky, Target
+from loopback.sky import Sky
+from loopback.targets import BANDS, Target
 
 MAX_ROWS = 500_000  # the real service's limit
 SPEC_COLUMNS = """specObjID bestObjID plate mjd fiberID run2d survey instrument programName class subClass z
@@ -130,8 +131,7 @@ class SkyServer:
 
     def photometry(self, number: int, band: int, kind: str) -> float:
         """One value of a row's fibre photometry; the other magnitudes are the fibre's, for want of better."""
-        galaxy = self.sky.galaxy(self.targets[number])
-        flux, ivar = galaxy["photometry"][band], galaxy["photometry_ivar"][band]
+        flux, ivar = (values[band] for values in self.sky.photometry(self.targets[number]))
         if kind == "fiberFlux":
             return single(flux)
         if kind == "fiberFluxIvar":
