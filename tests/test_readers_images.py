@@ -10,7 +10,7 @@ from PIL import Image
 from fake_sdss import cutout, wcs_header, write_cube, write_picture
 from pix2spec.data.readers.images import read_cutout, read_image_bundle
 from pix2spec.errors import InputError
-from pix2spec.survey import Survey
+from pix2spec.survey import HSC, LEGACY, LSST, PS1, Survey
 
 
 def test_cube_without_band_names_is_in_the_surveys_order(tmp_path):
@@ -243,3 +243,52 @@ def test_bundle(tmp_path):
 def test_bundle_faults(tmp_path, arrays, says):
     with pytest.raises(InputError, match=says):
         list(read_image_bundle(bundle(tmp_path / "b.npz", **arrays)[0]))
+
+
+def calibrated(survey, flux):
+    """A cutout (band, y, x) of a survey with its header: `flux` nanomaggies in every pixel, plus a slope."""
+    bands, size = len(survey.image_bands), 64
+    return flux * np.linspace(1, 2, bands * size * size, dtype=np.float32).reshape(bands, size, size)
+
+
+@pytest.mark.parametrize(
+    ("survey", "unit", "cards"),
+    [
+        (LEGACY, 1.0, {}),
+        (LSST, 1 / 3631, {"BUNIT": "nJy"}),  # nanomaggies of one unit of the pixels
+        (HSC, 10 ** (-0.4 * (27 - 22.5)), {}),
+        (HSC, 10 ** (0.4 * 22.5) / 5e10, {"FLUXMAG0": 5e10, "BUNIT": "ADU"}),
+        (PS1, 10 ** (-0.4 * (25 - 22.5)) / 40, {"EXPTIME": 40.0}),
+        (HSC, 1.0, {"BUNIT": "nanomaggies"}),
+    ],
+)
+def test_pixels_of_every_survey_become_nanomaggies(tmp_path, survey, unit, cards):
+    expected = calibrated(survey, 0.3)
+    header = wcs_header(scale=survey.pixel_scale, BANDS="".join(survey.image_bands), **cards)
+    fits.PrimaryHDU((expected / unit).astype(np.float32), header).writeto(tmp_path / "a.fits")
+    image, kind, info = read_cutout(tmp_path / "a.fits", survey)
+    np.testing.assert_allclose(image, expected, rtol=1e-4)
+    assert kind == "linear" and info["pixel_scale"] == pytest.approx(survey.pixel_scale)
+
+
+def test_asinh_scaled_stacks_are_made_linear(tmp_path):
+    """Pan-STARRS1's full stack images hold 2.5 log10(e) asinh((flux - BOFFSET) / 2 BSOFTEN)."""
+    expected, soften, offset = calibrated(PS1, 0.3), 95.4, 2.2
+    counts = expected * 10 ** (0.4 * 2.5) * 40
+    header = wcs_header(scale=0.25, BANDS="grizy", EXPTIME=40.0, BSOFTEN=soften, BOFFSET=offset)
+    scaled = 2.5 / np.log(10) * np.arcsinh((counts - offset) / (2 * soften))
+    fits.PrimaryHDU(scaled.astype(np.float32), header).writeto(tmp_path / "a.fits")
+    np.testing.assert_allclose(read_cutout(tmp_path / "a.fits", PS1)[0], expected, rtol=1e-4)
+
+
+def test_pixels_of_unknown_zero_point_are_refused(tmp_path):
+    header = wcs_header(scale=0.25, BANDS="grizy")
+    fits.PrimaryHDU(calibrated(PS1, 1), header).writeto(tmp_path / "a.fits")
+    with pytest.raises(InputError, match=r"EXPTIME is None \(its zero point needs a positive one"):
+        read_cutout(tmp_path / "a.fits", PS1)
+    with pytest.raises(InputError, match="BUNIT is 'nJy', not nanomaggy"):
+        read_cutout(write_cube(tmp_path / "b.fits", BUNIT="nJy"))
+    header = wcs_header(scale=0.2, BANDS="ugrizy", BUNIT="adu")
+    fits.PrimaryHDU(calibrated(LSST, 1), header).writeto(tmp_path / "c.fits")
+    with pytest.raises(InputError, match="BUNIT is 'adu', not nJy or nanomaggy"):
+        read_cutout(tmp_path / "c.fits", LSST)

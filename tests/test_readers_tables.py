@@ -5,11 +5,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from astropy.table import MaskedColumn, Table
+from astropy.table import Column, MaskedColumn, Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pix2spec.data.readers.tables import assumed_ivar, photometry_from_table, read_table, redshift
+from pix2spec.data.readers.tables import (
+    assumed_ivar,
+    photometry_from_table,
+    positions_from_table,
+    read_table,
+    redshift,
+)
 from pix2spec.errors import InputError
 
 SHARED = Path(os.environ.get("PIX2SPEC_SHARED", Path(__file__).parents[2] / "shared" / "data"))
@@ -162,3 +168,23 @@ def test_real_catalogue():
     assert ids[0] == "3306-54922-0491"
     assert (ivar > 0).all() and np.isfinite(redshift(table)).all()
     assert flux[0, 2] == pytest.approx(10 ** ((22.5 - 15.94699) / 2.5), rel=1e-5)
+
+
+def test_fluxes_in_other_units_become_nanomaggies():
+    """One nanomaggy is 3631 nJy; fillers are recognised before they are scaled."""
+    table = Table()
+    for band in "ugriz":
+        table[f"flux_{band}"] = Column([3631.0, -9999.0], unit="nJy")
+        table[f"flux_ivar_{band}"] = Column([4 / 3631.0**2, 1.0], unit="nJy-2")
+    *_, flux, ivar = photometry_from_table(table)
+    np.testing.assert_allclose(flux[0], 1, rtol=1e-6)
+    np.testing.assert_allclose(ivar, np.repeat([[4.0], [0.0]], 5, axis=1), rtol=1e-6)
+
+
+def test_rows_that_were_left_out_are_known_by_number(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("# made by hand\nname,ra,dec\na,1,2\nb,1\nc,3,400\nd,5,x,7\n")
+    table = read_table(path)
+    assert table.meta["bad_row_numbers"] == [2, 4]
+    ids, ra, dec = positions_from_table(table)
+    assert ids == ["a", "c"] and list(ra) == [1, 3] and list(dec) == [2, 400]

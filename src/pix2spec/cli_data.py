@@ -44,13 +44,16 @@ def data_import(
     ] = None,
     table: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="CSV, FITS, VOTable or Parquet with ugriz photometry. Repeatable."),
+        typer.Option(metavar="FILE", help="CSV, FITS, VOTable or Parquet with photometry. Repeatable."),
     ] = None,
+    survey: Annotated[
+        str, typer.Option(metavar="NAME", help="sdss | legacy | legacy-north | ps1 | hsc | lsst.")
+    ] = "sdss",
     any_pixel_scale: Annotated[
         bool, typer.Option("--any-pixel-scale", help="Accept cutouts of another pixel scale.")
     ] = False,
     any_bands: Annotated[
-        bool, typer.Option("--any-bands", help="Accept pictures of other bands than g, r, i.")
+        bool, typer.Option("--any-bands", help="Accept pictures of other bands than the survey's.")
     ] = False,
 ) -> None:
     """Turn real files into a dataset; what cannot be read is listed in OUT/import-report.csv.
@@ -58,9 +61,10 @@ def data_import(
     Example: `pix2spec data import real spectra/ --images cutouts/ --table photometry.csv`
     """
     from pix2spec.data.importer import import_data
+    from pix2spec.survey import survey_of
 
     report = import_data(
-        out, list(spectra or []), images=images, tables=list(table or []),
+        out, list(spectra or []), images=images, tables=list(table or []), survey=survey_of(survey),
         any_pixel_scale=any_pixel_scale, any_bands=any_bands,
     )  # fmt: skip
     print_failures(report.failures, len(report.failures))

@@ -30,7 +30,8 @@ def describe(name: str | Path) -> dict:
     -------
     dict
         ``parameters`` and ``forward_gflop`` by part (one object; for a denoiser one candidate and one
-        step), ``grid``, ``bands``, ``preset``, and for models ``id``, ``record`` and ``selector``.
+        step), ``grid``, ``bands``, ``survey``, ``preset``, and for models ``id``, ``record`` and
+        ``selector``.
     """
     is_preset = str(name) in preset_names() and str(name) not in shipped_models()
     if is_preset or str(name).endswith((".yaml", ".yml")):
@@ -56,6 +57,7 @@ def describe(name: str | Path) -> dict:
         "grid": grid.as_dict(),
         "bands": list(survey.image_bands),
         "pixel_scale": survey.pixel_scale,
+        "survey": survey.as_dict(),
         "preset": preset.model_dump(mode="json"),
     }
     facts["parameters"]["total"] = parameter_count(model) or sum(facts["parameters"].values())

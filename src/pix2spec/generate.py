@@ -23,6 +23,7 @@ from pix2spec.models.trainable import ContrastiveModel
 from pix2spec.models.wupeek import WuPeekModel
 from pix2spec.photometry import aperture_weights, filter_matrix, fit_amplitude
 from pix2spec.select import parse_selection
+from pix2spec.survey import check_same_survey
 
 __all__ = [
     "Generator",
@@ -147,9 +148,10 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
         ranker, selector_config = load_model(chosen)
         if not isinstance(ranker, ContrastiveModel):
             raise InputError(chosen, "not a contrastive network", "train one with paper-contrastive-small")
-        for what in ("grid", "survey"):
-            if selector_config[what] != config[what]:
-                raise InputError(chosen, f"its {what} is not the model's", "train both on one dataset")
+        mend = "train both on one dataset"
+        if selector_config["grid"] != config["grid"]:
+            raise InputError(chosen, "its grid is not the model's", mend)
+        check_same_survey(chosen, selector_config["survey"], "the model", config["survey"], ("image",), mend)
         ids["selector"] = model_id(chosen)
     return PixelGenerator(network, ids, config, device, ranker)
 
@@ -177,6 +179,13 @@ class Generator(ABC):
     @abstractmethod
     def default_batch(self) -> int:
         """Objects that share a pass through the networks in a catalogue."""
+
+    def inputs(self, settings: Settings) -> set[str]:
+        """What counts of an object by these settings: ``"image"``, ``"photometry"`` or both.
+
+        Catalogue fluxes count even where the model sees the image alone: they fix the amplitude.
+        """
+        return {"image", "photometry"}
 
     @abstractmethod
     def check_settings(self, settings: Settings) -> None:

@@ -46,6 +46,10 @@ class FactorisedGenerator(Generator):
         """Enough objects to keep matrix products large; memory stays below 1 GB."""
         return 32 if self.device == "cpu" else 256
 
+    def inputs(self, settings: Settings) -> set[str]:
+        """What the settings allow to use; the redshift is no survey's."""
+        return set(settings.use) & {"image", "photometry"}
+
     def check_settings(self, settings: Settings) -> None:
         """Raise `InputError` for the sampler of another family."""
         if settings.sampler not in FLOW_SAMPLERS:

@@ -34,6 +34,10 @@ class FittedGenerator(Generator):
         """Enough objects to keep matrix products large."""
         return 256
 
+    def inputs(self, settings: Settings) -> set[str]:
+        """What the method looks at, and the fluxes that scale its spectra."""
+        return {*self.model.sees, "photometry"}
+
     def check_settings(self, settings: Settings) -> None:
         """Raise `InputError` for noise-free spectra, or if the method may not see what it needs."""
         if settings.noise != "observed":

@@ -46,6 +46,11 @@ class PixelGenerator(Generator):
         """One on a CPU, which keeps each result bitwise independent of its neighbours."""
         return 1 if self.device == "cpu" else 16
 
+    def inputs(self, settings: Settings) -> set[str]:
+        """The photometry, and the image if the model or its selector looks at it."""
+        blind = self.model.columns[0] == "photometry" and self.selector is None
+        return {"photometry"} if blind else {"image", "photometry"}
+
     def check_settings(self, settings: Settings) -> None:
         """Raise `InputError` for noise-free spectra or another family's sampler."""
         if settings.noise != "observed":

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pix2spec.ensemble import Ensemble
 from pix2spec.errors import InputError
 from pix2spec.files import track
 from pix2spec.generate import Generator, Settings
+from pix2spec.survey import INPUTS, check_same_survey, differences
 
 __all__ = ["Summary", "demo", "generate_catalogue", "open_source"]
 
@@ -88,7 +89,7 @@ def generate_catalogue(
     ----------
     generator : Generator
     dataset : Dataset
-        Its grid and survey must be the model's.
+        Its grid must be the model's, and so must the survey of what the model looks at.
     out : path
         Folder; memory does not grow with the number of objects.
     settings : Settings
@@ -105,12 +106,12 @@ def generate_catalogue(
     batch : int, optional
         Objects that share a pass through the networks; the model's own default.
     """
-    for what in ("grid", "survey"):
-        if getattr(dataset.info, what) != getattr(generator, what):
-            raise InputError(dataset.path, f"its {what} is not the one that the model was trained on")
+    if dataset.info.grid != generator.grid:
+        raise InputError(dataset.path, "its grid is not the one that the model was trained on")
     generator.check_settings(settings)
+    unseen = _check_survey(generator, dataset, settings)
     out = Path(out)
-    pairs = islice(iter(dataset), limit)
+    pairs = (replace(pair, **unseen) for pair in islice(iter(dataset), limit))
     total = min(len(dataset), limit or len(dataset))
     provenance = generator.provenance(settings)
     writer = CatalogueWriter(out, generator.grid, provenance, keep_candidates, generator.survey)
@@ -134,6 +135,20 @@ def generate_catalogue(
     if shown:
         summary.files.insert(0, _draw(shown, dataset, out / "spectra.png"))
     return summary
+
+
+def _check_survey(generator: Generator, dataset: Dataset, settings: Settings) -> dict[str, None]:
+    """Refuse input of another survey than the model's.
+
+    Input that the model does not look at is no reason to refuse. Where it is another survey's, it is left
+    out: the keys of the result are the fields that are to be None.
+    """
+    present = {name for name in INPUTS if len(dataset.having(name))}
+    seen = generator.inputs(settings) & present
+    mend = "use a model trained on such data: pix2spec train PRESET DATASET"
+    check_same_survey(dataset.path, dataset.info.survey, "the model", generator.survey, seen, mend)
+    others = [x for x in present - seen if differences(dataset.info.survey, generator.survey, [x])]
+    return dict.fromkeys(others)
 
 
 def _fail(writer: CatalogueWriter, summary: Summary, object_id: str, reason: str) -> None:

@@ -24,13 +24,14 @@ from torch.utils.data import DataLoader
 
 from pix2spec.checkpoint import load_checkpoint, save_checkpoint
 from pix2spec.config import Preset, validate_preset
-from pix2spec.data.dataset import Dataset
+from pix2spec.data.dataset import Dataset, read_info, shard_paths
 from pix2spec.errors import InputError
 from pix2spec.files import made_by, write_atomically
 from pix2spec.models.fitted import FITTED
 from pix2spec.models.storage import find_model, load_model, model_id, save_model
 from pix2spec.models.trainable import build_model
 from pix2spec.prepare import Prepared, Simulation, load_foundation, prepare
+from pix2spec.survey import INPUTS, check_same_survey
 from pix2spec.training_log import LossLog, progress_bar, stop_after_the_step
 
 __all__ = ["train"]
@@ -78,6 +79,14 @@ def _open(preset: Preset, data, out: Path, init, progress: bool):
         mend = "make them with `pix2spec data simulate`"
         raise InputError("--simulate", f"{preset.name} learns from pairs on disk", mend)
     return Dataset(data, "train"), Dataset(data, "val")
+
+
+def _check_init(init, start, data: Path | Simulation) -> None:
+    """The model to start from must see what the data hold: other bands have other weights."""
+    info = data.info if isinstance(data, Simulation) else read_info(shard_paths(data))
+    seen = set(INPUTS) & set(start.columns or INPUTS)  # the factorised model names none: it sees both
+    mend = "start from a model of the same survey, or leave out --init"
+    check_same_survey(init, start.survey, "the training data", info.survey, seen, mend)
 
 
 def _complete(dataset: Dataset | Prepared, columns: tuple[str, ...], what: str) -> np.ndarray:
@@ -147,6 +156,8 @@ def train(
     accelerator = Accelerator(mixed_precision=settings.precision if has_gpu else "no", cpu=not has_gpu)
     start = load_model(find_model(init))[0] if init else None
     _check_run(out, resume)
+    if start is not None:
+        _check_init(init, start, data)
     train_set, val_set = _open(preset, data, out, start, progress)
 
     # Model, optimiser, average. Initial weights follow from the seed.

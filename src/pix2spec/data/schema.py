@@ -91,7 +91,7 @@ class DatasetInfo:
 
     @classmethod
     def from_schema(cls, schema: pa.Schema, where="dataset") -> "DatasetInfo":
-        """Read the facts back from a shard's schema."""
+        """Read the facts back from a shard's schema; fields of a survey that it lacks are SDSS's."""
         raw = (schema.metadata or {}).get(b"pix2spec")
         if raw is None:
             raise InputError(

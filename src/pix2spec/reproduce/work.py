@@ -25,6 +25,7 @@ from pix2spec.evaluate.retrieval import POOL, codes, ranks
 from pix2spec.files import made_by, track
 from pix2spec.models.storage import load_model, read_config
 from pix2spec.reproduce.rows import Row, sampling
+from pix2spec.survey import check_same_survey
 
 __all__ = ["Job", "Plan", "has_spectra", "read_scores", "score_ensembles", "score_row", "train_row"]
 
@@ -196,9 +197,9 @@ def _scorer(job: Job, selector: Path | None, dataset: Dataset):
     from pix2spec.generate import Settings, load
 
     generator = load(job.run if job.row.preset is not None else job.row.model, selector)
-    for what in ("grid", "survey"):
-        if getattr(dataset.info, what) != getattr(generator, what):
-            raise InputError(dataset.path, f"its {what} is not the one that {job.row.name} was trained on")
+    if dataset.info.grid != generator.grid:
+        raise InputError(dataset.path, f"its grid is not the one that {job.row.name} was trained on")
+    check_same_survey(dataset.path, dataset.info.survey, job.row.name, generator.survey)
     settings = Settings(**sampling(generator.model.preset, job.plan.scale, job.seed))
     kind = dataset.info.image_kind or "linear"
     facts = {

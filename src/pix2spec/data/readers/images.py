@@ -1,4 +1,4 @@
-"""Image cutouts: linear FITS in nanomaggies, and SkyServer's colour composites (JPEG, PNG)."""
+"""Image cutouts: linear FITS, converted to nanomaggies, and SkyServer's colour composites (JPEG, PNG)."""
 
 import re
 from collections.abc import Iterator
@@ -10,11 +10,13 @@ from pix2spec.data.readers.files import fits_hdus, load_arrays, reading, sniff, 
 from pix2spec.errors import InputError
 from pix2spec.survey import SDSS, Survey
 
-__all__ = ["BAND_LETTERS", "ImageBundle", "image_kind", "read_cutout", "read_image_bundle"]
+__all__ = ["BAND_LETTERS", "ImageBundle", "image_kind", "prepare_plane", "read_cutout", "read_image_bundle"]
 
 MAX_PIXELS = 16_000_000  # a plane: more is no cutout, and may be a decompression bomb
 MAX_BAD = 0.05  # fraction of non-finite pixels that is mended
 SCALE_TOLERANCE = 0.02
+NANOMAGGY = ("nanomagg", "nmgy", "nanomgy")
+UNITS = {"nanomaggy": (), "nJy": ("njy", "nanojansky"), "count": ("count", "adu", "dn", "ct")}
 BAND_LETTERS = "ugrizy"
 # "frame-g-001234.fits", "0266-51602-0013-g.fits", "galaxy_g.fits.gz"
 BAND_IN_NAME = re.compile(
@@ -42,7 +44,7 @@ def read_cutout(
         One FITS file with a 3-D array or an HDU a band; or one FITS file a band (band from the header's
         FILTER or the name: ``...-g.fits``); or one JPEG or PNG composite (red = i, green = r, blue = g).
     survey : Survey
-        Bands and pixel scale that are expected.
+        Bands, pixel scale and unit of the pixel values that are expected.
     size : int
         Pixels a side; larger cutouts are cropped about their centre.
     pixel_scale : float, optional
@@ -75,7 +77,9 @@ def read_cutout(
         return _read_composite(paths[0], survey, size, info), "composite", info
     expected = None if any_pixel_scale else pixel_scale or survey.pixel_scale
     planes = [plane for path in paths for plane in _read_planes(path, survey, expected, info)]
-    image = np.stack([_prepare(p, paths[0], band, size, info) for band, p in _sort(planes, paths[0], survey)])
+    image = np.stack(
+        [prepare_plane(p, paths[0], band, size, info) for band, p in _sort(planes, paths[0], survey)]
+    )
     return image, "linear", info
 
 
@@ -129,10 +133,11 @@ def _read_planes(path: Path, survey: Survey, expected_scale: float | None, info:
             count = shape[0] if len(shape) == 3 else 1
             if count > 16:
                 raise InputError(path, f"wrong band count: it has {count} planes", _expected(survey))
-            _check_units(path, hdu.header)
+            factor = _nanomaggies(path, hdu.header, hdus[0].header, survey)
             _check_scale(path, hdu, hdus[0].header, expected_scale, info)
             bands = _bands(hdu, path, count, survey, hdus[0].header)
-            planes += zip(bands, np.asarray(hdu.data, np.float32).reshape(count, *shape[-2:]))
+            data = _linear(np.asarray(hdu.data, np.float32), hdu.header) * np.float32(factor)
+            planes += zip(bands, data.reshape(count, *shape[-2:]))
     if not planes:
         raise InputError(path, "the FITS file holds no image", _expected(survey))
     return planes
@@ -142,10 +147,43 @@ def _expected(survey: Survey) -> str:
     return f"the bands {', '.join(survey.image_bands)} are expected"
 
 
-def _check_units(path, header) -> None:
-    unit = str(header.get("BUNIT", "")).strip().lower()
-    if unit and not ("nanomagg" in unit or "nmgy" in unit or "nanomgy" in unit):
-        raise InputError(path, f"BUNIT is {header['BUNIT']!r}, not nanomaggy", "calibrate it to nanomaggies")
+def _nanomaggies(path, header, primary, survey: Survey) -> float:
+    """Nanomaggies of one unit of the pixel values, from BUNIT, the header's zero point or the survey's."""
+    unit = str(header.get("BUNIT", "")).strip()
+    if any(name in unit.lower() for name in NANOMAGGY):
+        return 1.0
+    if unit and _plain(unit) not in UNITS[survey.pixel_unit]:
+        wanted = " or ".join(dict.fromkeys([survey.pixel_unit, "nanomaggy"]))
+        raise InputError(path, f"BUNIT is {header['BUNIT']!r}, not {wanted}", "calibrate it to nanomaggies")
+    zero_point = survey.zero_point
+    if survey.pixel_unit == "count":
+        at_zero = header.get("FLUXMAG0", primary.get("FLUXMAG0"))  # counts of magnitude 0
+        if at_zero is not None:
+            return 10 ** (0.4 * 22.5) / _positive(path, "FLUXMAG0", at_zero)
+    factor = 10 ** (0.4 * (22.5 - zero_point))
+    if survey.per_second:
+        factor /= _positive(path, "EXPTIME", header.get("EXPTIME", primary.get("EXPTIME")))
+    return factor
+
+
+def _plain(unit: str) -> str:
+    return unit.lower().removesuffix("s")
+
+
+def _positive(path, key: str, value) -> float:
+    if not isinstance(value, int | float) or not 0 < value < np.inf:
+        raise InputError(path, f"{key} is {value!r}", "its zero point needs a positive one in the header")
+    return float(value)
+
+
+def _linear(data: np.ndarray, header) -> np.ndarray:
+    """Undo the asinh scaling of Pan-STARRS1's full stack images, which BSOFTEN and BOFFSET announce.
+
+    Cutouts of that archive are linear already (outerspace.stsci.edu, "PS1 Image Cutout Service").
+    """
+    if "BSOFTEN" not in header or "BOFFSET" not in header:
+        return data
+    return header["BOFFSET"] + 2 * header["BSOFTEN"] * np.sinh(data * np.float32(0.4 * np.log(10)))
 
 
 def _check_scale(path, hdu, primary, expected: float | None, info: dict) -> None:
@@ -212,7 +250,7 @@ def _sort(planes: list, path: Path, survey: Survey) -> list:
     return [(band, named[band]) for band in bands]
 
 
-def _prepare(plane: np.ndarray, path: Path, band: str, size: int, info: dict) -> np.ndarray:
+def prepare_plane(plane: np.ndarray, path: Path, band: str, size: int, info: dict) -> np.ndarray:
     """Crop a plane and fill its few bad pixels with the median of their neighbours."""
     _check_size(path, *plane.shape, size)
     plane = _crop(plane, size).astype(np.float32)

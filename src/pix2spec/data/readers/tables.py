@@ -10,10 +10,20 @@ from pix2spec.data.readers.files import fits_hdus, reading, sniff, spec_id
 from pix2spec.errors import InputError
 from pix2spec.survey import SDSS, Survey
 
-__all__ = ["ERROR_FLOOR", "ERROR_FRACTION", "assumed_ivar", "photometry_from_table", "read_table", "redshift"]
+__all__ = [
+    "ERROR_FLOOR",
+    "ERROR_FRACTION",
+    "assumed_ivar",
+    "photometry_from_table",
+    "positions_from_table",
+    "read_table",
+    "redshift",
+]
 
 ERROR_FRACTION = 0.05
 ERROR_FLOOR = 0.05  # nanomaggies
+NANOJANSKY = 3631.0  # in a nanomaggy
+FILLERS = (-999.0, -9999.0)
 FAINTEST, BRIGHTEST = 32.0, 1.0  # magnitudes outside are fillers such as -9999, 0 or 99
 
 # (column pattern, patterns of its error, unit); the first whose every band is there is used. Fibre
@@ -77,7 +87,8 @@ def read_table(path: str | Path):
     -------
     astropy.table.Table
         In CSV, a cell that is not a number where numbers are expected is missing; rows with too many or
-        too few cells are left out and counted in ``table.meta["bad_rows"]``.
+        too few cells are left out and counted in ``table.meta["bad_rows"]``; their numbers, from 1, are in
+        ``table.meta["bad_row_numbers"]``.
     """
     kind = sniff(path)
     if kind == "html":
@@ -134,16 +145,17 @@ def _read_csv(path):
     bad = []
     table = pc.read_csv(
         path,
-        pc.ReadOptions(skip_rows=skip, encoding=encoding),
+        pc.ReadOptions(skip_rows=skip, encoding=encoding, use_threads=False),  # threads lose row numbers
         pc.ParseOptions(
-            delimiter=delimiter, invalid_row_handler=lambda row: bad.append(row.number) or "skip"
+            delimiter=delimiter,
+            invalid_row_handler=lambda row: bad.append(row.number - skip - 1) or "skip",
         ),
         pc.ConvertOptions(
             null_values=["", "null", "NULL", "nan", "NaN", "N/A", "--"], strings_can_be_null=True
         ),
     )
     table = _from_arrow(table)
-    table.meta["bad_rows"] = len(bad)
+    table.meta["bad_rows"], table.meta["bad_row_numbers"] = len(bad), bad
     return table
 
 
@@ -185,6 +197,19 @@ def _floats(column) -> np.ndarray:
         return np.array([_number(v) for v in np.ma.filled(values, "").ravel()]).reshape(values.shape)
 
 
+def _in_nanomaggies(column) -> np.ndarray:
+    """Column as float64; fluxes whose unit is nJy, uJy ... and their inverse variances in nanomaggies."""
+    import astropy.units as u
+
+    values = _floats(column)
+    unit = u.Unit(str(getattr(column, "unit", None) or ""), parse_strict="silent")
+    for power in (1, -2):
+        target = (NANOJANSKY * u.nJy) ** power
+        if unit.is_equivalent(target):
+            return np.where(np.isin(values, FILLERS), np.nan, values) * unit.to(target)
+    return values
+
+
 def _number(text) -> float:
     try:
         return float(text)
@@ -203,7 +228,7 @@ class _Columns:
         return name in self.names
 
     def floats(self, name: str) -> np.ndarray:
-        return _floats(self.table[self.names[name]])
+        return _in_nanomaggies(self.table[self.names[name]])
 
     def first(self, names) -> str | None:
         return next((name for name in names if name in self.names), None)
@@ -225,9 +250,10 @@ def photometry_from_table(table, survey: Survey = SDSS):
     """Ids, positions and band fluxes of a catalogue's rows.
 
     Column names may be in any case. Fluxes (``fiberflux_g``, ``calibflux_g``, ``flux_g``, or one vector
-    column) are nanomaggies. Magnitudes (``fiberMag_g``, ``modelMag_g``, ``g`` ...) are taken as AB
-    Pogson magnitudes: SDSS's asinh magnitudes differ from them by less than 1 % brighter than
-    magnitude 21 (u, z: 20). SDSS's u zero point is left as it is.
+    column) are nanomaggies, unless the column's unit says otherwise (nJy, uJy). Magnitudes
+    (``fiberMag_g``, ``modelMag_g``, ``g`` ...) are taken as AB Pogson magnitudes: SDSS's asinh magnitudes
+    differ from them by less than 1 % brighter than magnitude 21 (u, z: 20). SDSS's u zero point is left
+    as it is.
 
     Parameters
     ----------
@@ -246,15 +272,21 @@ def photometry_from_table(table, survey: Survey = SDSS):
         Nanomaggies and their inverse variance. A missing band (NaN, -9999 ...) has ivar 0 and flux NaN.
         Where the catalogue has no errors, `assumed_ivar` gives them.
     """
-    columns = _Columns(table)
-    flux, ivar = _fluxes(columns, survey.photometry_bands)
-    ra, dec = columns.first(RA), columns.first(DEC)
-    nowhere = np.full(len(table), np.nan)
-    ra, dec = (columns.floats(ra), columns.floats(dec)) if ra and dec else (nowhere, nowhere)
+    flux, ivar = _fluxes(_Columns(table), survey.photometry_bands)
+    ids, ra, dec = positions_from_table(table)
     off_sky = ~((ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90))
     ra, dec = np.where(off_sky, np.nan, ra), np.where(off_sky, np.nan, dec)
     flux = np.where(ivar > 0, flux, np.nan).astype(np.float32)
-    return _ids(columns), ra, dec, flux, ivar.astype(np.float32)
+    return ids, ra, dec, flux, ivar.astype(np.float32)
+
+
+def positions_from_table(table) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Ids of a catalogue's rows, "" if unknown, and ra and dec as they are there, NaN if no numbers."""
+    columns = _Columns(table)
+    ra, dec = columns.first(RA), columns.first(DEC)
+    nowhere = np.full(len(table), np.nan)
+    ra, dec = (columns.floats(ra), columns.floats(dec)) if ra and dec else (nowhere, nowhere)
+    return _ids(columns), ra, dec
 
 
 def redshift(table) -> np.ndarray:
