@@ -111,7 +111,7 @@ def test_without_photometric_id_the_group_is_the_object(tmp_path, bestobjid):
         (changed(loglam=spoiled("loglam", 3.7)), "do not fall on the grid"),
         (changed(ivar=np.zeros(len(LOGLAM), np.float32)), "ivar: no valid pixel"),
         (changed(flux=np.full(len(LOGLAM), np.nan, np.float32)), "no valid pixel"),
-        (changed(flux=np.array([np.ones(2, np.float32)] * len(LOGLAM), object)), "one number a pixel"),
+        (changed(flux=np.array([np.ones(2, np.float32)] * len(LOGLAM), object)), "variable length"),
         (changed(flux=np.ones((len(LOGLAM), 2), np.float32)), "one number a pixel"),
         (changed(flux=np.array(["abcd"] * len(LOGLAM))), "one number a pixel"),
         ({"loglam": LOGLAM[200:]}, "range is too short"),
