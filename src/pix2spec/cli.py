@@ -11,6 +11,7 @@ import typer
 from pix2spec.cli_data import data_app
 from pix2spec.cli_output import print_failures, print_text
 from pix2spec.cli_reproduce import reproduce_app
+from pix2spec.cli_universe import data_universe
 from pix2spec.errors import InputError
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
     help="Generate a galaxy's optical spectrum from its survey photometry, with calibrated uncertainty.\n\n"
     "Start with `pix2spec demo`. Each command explains itself: `pix2spec generate --help`.",
 )
+data_app.command("universe")(data_universe)
 app.add_typer(data_app, name="data")
 app.add_typer(reproduce_app, name="reproduce")
 
