@@ -41,15 +41,17 @@ class Estimate:
             return [f"All {self.done:,} objects that can be had are there: nothing is left to fetch."]
         return [
             f"  objects   {self.objects:,}{already}",
-            f"  fetch     {self.requests:,} requests, about {gigabytes(self.received)}",
-            f"  on disk   about {gigabytes(self.dataset)}, and {gigabytes(self.raw)} of raw files",
+            f"  fetch     {self.requests:,} requests, about {size(self.received)}",
+            f"  on disk   about {size(self.dataset)}, and {size(self.raw)} of raw files",
             f"  time      at least {duration(self.seconds)} at {self.rate:g} requests a second",
         ]
 
 
-def gigabytes(count: float) -> str:
-    """Such as ``"1.25 GB"``."""
-    return f"{count / 1e9:.3g} GB"
+def size(count: int) -> str:
+    """Such as ``"1.3 GB"``."""
+    from rich.filesize import decimal
+
+    return decimal(int(count))
 
 
 def duration(seconds: float) -> str:
@@ -105,7 +107,7 @@ class Progress:
     def __enter__(self):
         if self.bar:
             self.bar.start()
-            fields = dict(objects=0, errors=0, rate="", left=gigabytes(self.estimate.received))
+            fields = dict(objects=0, errors=0, rate="", left=size(self.estimate.received))
             self.task = self.bar.add_task("", total=max(self.estimate.requests, 1), **fields)
         return self
 
@@ -123,5 +125,5 @@ class Progress:
                 objects=f"{report.n_written:,}/{self.estimate.objects:,}",
                 errors=report.n_failed + report.n_later,
                 rate=f"{speed:.1f} requests/s" if speed else "",
-                left=gigabytes(max(self.estimate.received - report.received, 0)),
+                left=size(max(self.estimate.received - report.received, 0)),
             )
