@@ -100,7 +100,7 @@ class Downloader:
         self._free = threading.Condition()
         self._client = httpx.Client(
             verify=_certificates(),
-            timeout=timeout,
+            timeout=httpx.Timeout(timeout, pool=None),  # a thread may wait for its turn
             limits=httpx.Limits(max_connections=workers),
             # identity: the length that is promised is that of the body, and nothing unpacks on arrival
             headers={"User-Agent": f"pix2spec/{pix2spec.__version__}", "Accept-Encoding": "identity"},
