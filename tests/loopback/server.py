@@ -45,7 +45,7 @@ class Request:
     agent: str
     status: int = 0
     fault: str | None = None
-    bytes_sent: int = 0  # of the body
+    bytes_sent: int = 0  # of the body, whether or not the client stayed for them
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Faults:
         Of a fault on any request, drawn from `kinds`: a function of (seed, path, how often it was asked for).
     hang : float
         Seconds before a hanging answer ends.
-    retry_after : float
+    retry_after : int
         Seconds announced with 503 and 429.
     """
 
@@ -66,7 +66,7 @@ class Faults:
     kinds: tuple[str, ...] = TEMPORARY
     seed: int = 0
     hang: float = 30.0
-    retry_after: float = 1.0
+    retry_after: int = 1
     planned: list = field(default_factory=list)  # [pattern, kind, times left]
 
     def plan(self, pattern: str, kind: str, times: int = 1) -> None:
@@ -178,22 +178,18 @@ class Handler(BaseHTTPRequestHandler):
     def do_HEAD(self):
         self.handle_request()
 
-    def do_POST(self):
-        length = int(self.headers.get("Content-Length") or 0)
-        self.handle_request(self.rfile.read(length).decode())
-
-    def handle_request(self, form: str = ""):
+    def handle_request(self):
         parts = urlsplit(self.path)
         self.entry = None
         if parts.path == "/requests":  # the server's own; neither logged nor faulty
             return self.send(200, json.dumps(self.server.summary()).encode(), "application/json")
-        query = {k: v[-1] for k, v in parse_qs(f"{parts.query}&{form}").items()}
+        query = {k: v[-1] for k, v in parse_qs(parts.query).items()}
         self.entry = Request(
             self.command, self.path, self.headers.get("Range"), self.headers.get("User-Agent", "")
         )
         fault = self.server.note(self.entry)
         if fault in ("503", "429", "500", "404"):
-            retry = {"Retry-After": f"{self.server.faults.retry_after:g}"} if fault in ("503", "429") else {}
+            retry = {"Retry-After": f"{self.server.faults.retry_after}"} if fault in ("503", "429") else {}
             return self.send(int(fault), b"<html><body>Sorry.</body></html>", "text/html", retry)
         if fault == "html":
             return self.send(200, b"<!DOCTYPE html><html><body>Maintenance.</body></html>", "text/html")
@@ -246,8 +242,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.trickle(body)
         if fault in ("truncate", "reset", "hang"):
             body = body[: len(body) // 2]
+        self.count(status, len(body))  # before: the client may ask at once what was counted
         self.wfile.write(body)
-        self.count(status, len(body))
         if fault == "hang":
             self.server.stopping.wait(self.server.faults.hang)
         if fault == "reset":  # a closed socket that lingers for 0 s sends RST instead of FIN
@@ -259,8 +255,8 @@ class Handler(BaseHTTPRequestHandler):
         """A few bytes a second, then nothing more."""
         steps = 20
         for i in range(steps):
-            self.wfile.write(body[i : i + 1])
             self.count(200, 1)
+            self.wfile.write(body[i : i + 1])
             if self.server.stopping.wait(self.server.faults.hang / steps):
                 return
 
@@ -299,7 +295,7 @@ def main() -> None:
     parser.add_argument("--faults", type=float, default=0.0, help="probability")
     parser.add_argument("--kinds", default=",".join(TEMPORARY), help=f"of {', '.join(FAULTS)}")
     parser.add_argument("--hang", type=float, default=30.0)
-    parser.add_argument("--retry-after", type=float, default=1.0)
+    parser.add_argument("--retry-after", type=int, default=1)
     a = parser.parse_args()
     sky = Sky(a.objects, a.seed, a.fibres, a.per_frame, a.distinct, noisy=a.noisy)
     faults = {"probability": a.faults, "kinds": tuple(a.kinds.split(",")), "seed": a.seed}

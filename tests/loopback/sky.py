@@ -26,6 +26,21 @@ EXTINCTION = np.array([4.239, 3.303, 2.285, 1.698, 1.263])
 COLUMNS = ("image", "photometry", "photometry_ivar", "flux", "ivar", "mask", "true_flux")
 
 
+SIMULATING = RLock()
+
+
+@lru_cache(maxsize=4)
+def simulated_survey(seed: int) -> SimulatedSurvey:
+    return SimulatedSurvey(seed, WIDE)
+
+
+@lru_cache(maxsize=8)
+def simulated_block(seed: int, number: int) -> dict:
+    """128 galaxies, 16 MB: shared by all skies of a seed."""
+    block = simulated_survey(seed).block(number)
+    return {name: block[name] for name in COLUMNS}
+
+
 class Sky:
     """Objects, plates and frames.
 
@@ -61,11 +76,9 @@ class Sky:
             raise ValueError(f"distinct must be a multiple of {BLOCK}, per_frame at most 200")
         self.objects, self.seed, self.fibres, self.per_frame = objects, seed, fibres, per_frame
         self.distinct, self.run2ds, self.noisy = distinct, run2ds, noisy
-        self.survey = SimulatedSurvey(seed, WIDE)
         self.lock = RLock()
         noise = SpectrumNoise(WIDE)
         self.sky_flux = (noise.continuum + noise.lines).astype(np.float32)
-        self._block = lru_cache(maxsize=16)(self._simulate)
         self._drawn = lru_cache(maxsize=64)(self._draw)
         self._targets = lru_cache(maxsize=64)(self._draw_targets)
         self.plates, self._kinds = [], []
@@ -206,17 +219,13 @@ class Sky:
                 self._stored_tree = cKDTree(unit_vectors(*positions.T)), targets
             return self._stored_tree
 
-    def _simulate(self, number: int) -> dict:
-        block = self.survey.block(number)
-        return {name: block[name] for name in COLUMNS}
-
     def _simulated(self, target: Target, names: tuple[str, ...]) -> dict:
         """Some columns of the simulated galaxy that a fibre shows."""
         turns, index = divmod(target.number, self.distinct)
         brighter = np.float32(1 + 0.01 * turns)
         scale = {"ivar": 1 / brighter**2, "photometry_ivar": 1 / brighter**2}
-        with self.lock:
-            block = self._block(index // BLOCK)
+        with SIMULATING:
+            block = simulated_block(self.seed, index // BLOCK)
         columns = {name: block[name][index % BLOCK] for name in names}
         return {n: v if n == "mask" else v * scale.get(n, brighter) for n, v in columns.items()}
 
