@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pix2spec.cli_app import app_command
 from pix2spec.cli_data import data_app
 from pix2spec.cli_output import print_failures, print_text
 from pix2spec.cli_reproduce import reproduce_app
@@ -27,6 +28,7 @@ app = typer.Typer(
 data_app.command("universe")(data_universe)
 app.add_typer(data_app, name="data")
 app.add_typer(reproduce_app, name="reproduce")
+app.command("app")(app_command)
 
 
 def main() -> None:

@@ -9,7 +9,16 @@ from pix2spec.data.schema import Pair
 from pix2spec.ensemble import PHYSICAL, Ensemble
 from pix2spec.normalise import asinh_image, lupton_rgb
 
-__all__ = ["LINES", "draw_image", "draw_spectrum", "figure_evaluation", "figure_grid", "save_figure"]
+__all__ = [
+    "LINES",
+    "comparable",
+    "draw_image",
+    "draw_spectrum",
+    "figure_evaluation",
+    "figure_grid",
+    "flux_limits",
+    "save_figure",
+]
 
 # Name, vacuum wavelength in Angstrom (Vanden Berk et al. 2001; blends at their middle), in emission?
 LINES = (
@@ -142,13 +151,13 @@ def draw_spectrum(axes, ensemble: Ensemble, truth: Pair | None = None) -> None:
             axes.fill_between(wave, quantiles[low], quantiles[high], color=colour, lw=0, label=label)
     shown = [chosen]
     if truth is not None and truth.flux is not None:
-        observed = _comparable(truth, ensemble)
+        observed = comparable(truth, ensemble)
         axes.plot(wave, observed, color=GREY, lw=0.5, label="observed spectrum")
         shown.append(observed)
     label = CHOSEN.get(ensemble.select, f"mean of best {ensemble.select.removeprefix('mean:')}")
     axes.plot(wave, chosen, color=BLUE, lw=0.6, label=label)
     axes.set_xlim(wave[0], wave[-1])
-    axes.set_ylim(*_limits(shown))
+    axes.set_ylim(*flux_limits(shown))
     z = truth.z if truth is not None and np.isfinite(truth.z) else ensemble.z
     label_lines(axes, z)
     unit = r"$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$" if ensemble.unit == PHYSICAL else "relative"
@@ -159,7 +168,7 @@ def draw_spectrum(axes, ensemble: Ensemble, truth: Pair | None = None) -> None:
     axes.set_title(title, loc="left", fontsize=9, pad=17 if np.isfinite(z) else 4)
 
 
-def _comparable(truth: Pair, ensemble: Ensemble) -> np.ndarray:
+def comparable(truth: Pair, ensemble: Ensemble) -> np.ndarray:
     """The observed flux, NaN where missing, brought to the ensemble's scale if that is a relative one."""
     flux = np.asarray(truth.flux, float)
     good = np.isfinite(flux)
@@ -175,7 +184,7 @@ def _comparable(truth: Pair, ensemble: Ensemble) -> np.ndarray:
     return offset + slope * flux
 
 
-def _limits(spectra: list[np.ndarray]) -> tuple[float, float]:
+def flux_limits(spectra: list[np.ndarray]) -> tuple[float, float]:
     """Vertical range: all of the continuum, and lines up to twice its height; no single-pixel spikes."""
     from scipy.ndimage import median_filter
 
