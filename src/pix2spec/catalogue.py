@@ -30,7 +30,7 @@ def catalogue_schema(grid: SpectralGrid, derived: list[str], metadata: dict) -> 
     """Columns of a catalogue. Nothing is null, so that astropy reads them too: NaN or empty is missing."""
     f32 = pa.float32()
     columns = [pa.field(n, pa.string()) for n in ("object_id", "status", "error")]
-    columns += [pa.field(n, pa.float64()) for n in ("ra", "dec", "z")]
+    columns += [pa.field(n, pa.float64()) for n in ("ra", "dec", "z", "ebv")]
     columns += [pa.field(n, pa.string()) for n in ("unit", "select")]
     columns += [pa.field("n_candidates", pa.int32()), pa.field("flags", pa.list_(pa.string()))]
     columns += [pa.field(n, pa.float64()) for n in derived]
@@ -137,7 +137,7 @@ class CatalogueWriter:
     def add_failure(self, object_id: str, error_text: str, ra=np.nan, dec=np.nan) -> None:
         """Append the row of an object that could not be done, with status ``"failed"``."""
         row = {"object_id": object_id, "status": "failed", "error": str(error_text), "unit": "", "select": ""}
-        row |= {"ra": ra, "dec": dec, "z": np.nan, "n_candidates": 0}
+        row |= {"ra": ra, "dec": dec, "z": np.nan, "ebv": np.nan, "n_candidates": 0}
         row |= {name: np.nan for name in self._derive.names}
         row |= {name: np.full(self.grid.size, np.nan, np.float32) for name in VECTORS}
         row |= {name: [] for name in ("flags", *PER_CANDIDATE, "selected", "candidates")}

@@ -10,7 +10,9 @@ import typer
 
 from pix2spec.cli_app import app_command
 from pix2spec.cli_data import data_app
-from pix2spec.cli_output import print_failures, print_text
+from pix2spec.cli_generate import generate
+from pix2spec.cli_output import print_text
+from pix2spec.cli_remote import data_sdss
 from pix2spec.cli_reproduce import reproduce_app
 from pix2spec.cli_universe import data_universe
 from pix2spec.errors import InputError
@@ -25,6 +27,7 @@ app = typer.Typer(
     help="Generate a galaxy's optical spectrum from its survey photometry, with calibrated uncertainty.\n\n"
     "Start with `pix2spec demo`. Each command explains itself: `pix2spec generate --help`.",
 )
+data_app.command("sdss")(data_sdss)
 data_app.command("universe")(data_universe)
 app.add_typer(data_app, name="data")
 app.add_typer(reproduce_app, name="reproduce")
@@ -149,98 +152,7 @@ def train(
 # -------------------------------------------------------------------------------- generation
 
 
-@app.command()
-def generate(
-    source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="Dataset, cutout (FITS, JPEG, PNG) or folder of cutouts.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for catalog.parquet.")],
-    model: Annotated[str, typer.Option(help="Run folder, or the name of a shipped model.")] = "default",
-    selector: Annotated[
-        Path | None,
-        typer.Option(help="Run folder of a contrastive network for a model over pixels."),
-    ] = None,
-    table: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="ugriz photometry of the cutouts. Repeatable."),
-    ] = None,
-    n: Annotated[int, typer.Option("-n", help="Candidates an object.")] = 25,
-    select: Annotated[
-        str | None,
-        typer.Option(help="single | best | mean:M | all. Default: all; best for models over pixels."),
-    ] = None,
-    noise: Annotated[
-        str, typer.Option(help="observed: as the survey would record them | none: noise-free.")
-    ] = "observed",
-    use: Annotated[
-        str, typer.Option(help="What the model may know: any of image,photometry,redshift.")
-    ] = "image,photometry",
-    guidance: Annotated[float, typer.Option(help="Classifier-free guidance scale; 1 is none.")] = 1.0,
-    sampler: Annotated[
-        str, typer.Option(help="dpm++ | euler | heun; for models over pixels dpm++ | ddim | ddpm.")
-    ] = "dpm++",
-    steps: Annotated[
-        int | None,
-        typer.Option(help="Network evaluations a candidate. Default: 16; over pixels 25, all for ddpm."),
-    ] = None,
-    batch: Annotated[
-        int | None, typer.Option(min=1, help="Objects a pass: more for throughput, 1 for latency.")
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(help="Candidate k of an object depends on (seed, object, k) alone.")
-    ] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many objects.")] = None,
-    fits: Annotated[bool, typer.Option("--fits", help="Also write one FITS file an object.")] = False,
-    figures: Annotated[int, typer.Option(min=0, help="Draw the first so many objects in one figure.")] = 0,
-    candidates: Annotated[
-        bool, typer.Option(help="Store all candidates (14 kB each); `evaluate` needs them.")
-    ] = True,
-    any_pixel_scale: Annotated[
-        bool, typer.Option("--any-pixel-scale", help="Accept cutouts of another pixel scale.")
-    ] = False,
-) -> None:
-    """Generate spectra for every object of INPUT; exit code 3 if some failed (they are listed).
-
-    For example
-
-    `pix2spec generate cutouts/ --table photometry.csv --out predictions --figures 6`
-
-    `pix2spec generate data/ --model runs/concat --selector runs/contrastive --out predictions`
-    """
-    from dataclasses import replace
-
-    from pix2spec.generate import Settings, load
-    from pix2spec.produce import generate_catalogue, open_source
-
-    # What the user typed is checked before anything slow happens.
-    tokens = tuple(word.strip() for word in use.split(","))
-    settings = Settings(
-        n=n, select=select or "all", sampler=sampler, steps=steps, seed=seed, noise=noise, use=tokens,
-        guidance=guidance,
-    )  # fmt: skip
-    generator = load(model, selector)
-    settings = replace(settings, select=select or generator.default_select)
-    dataset, failures = open_source(source, out / "input", table or (), any_pixel_scale)
-    summary = generate_catalogue(
-        generator,
-        dataset,
-        out,
-        settings,
-        failures,
-        limit,
-        candidates,
-        fits=fits,
-        figures=figures,
-        batch=batch,
-    )
-    print_failures(summary.failures, summary.n_failed)
-    print_text(f"{summary.n_ok} ensembles of {summary.n_candidates} candidates in {summary.catalogue}")
-    for path in summary.files[:1]:
-        print_text(
-            f"  also {path}" + (f" and {len(summary.files) - 1} more files" if len(summary.files) > 1 else "")
-        )
-    if summary.n_failed:
-        raise typer.Exit(3)
+app.command()(generate)
 
 
 @app.command()
@@ -343,6 +255,11 @@ def info(
     )
     kind = facts["preset"].get("data", {}).get("image", "linear or composite")
     print_text(f'  images: {kind}, bands {" ".join(facts["bands"])}, {facts["pixel_scale"]}"/pixel')
+    survey = facts["survey"]
+    print_text(
+        f"  survey: {survey['name']}, photometry {' '.join(survey['photometry_bands'])} within "
+        f'{survey["fibre_diameter"]:g}"' + (" (by default)" if facts["kind"] == "preset" else "")
+    )
     for line in as_bullets(facts.get("record", {}), "  "):
         print_text(line)
     if "selector" in facts:

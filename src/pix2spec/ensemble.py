@@ -19,6 +19,10 @@ PER_CANDIDATE = ("scores", "redshifts", "amplitude")
 QUANTILE_NAMES = tuple(f"q{round(100 * level):02d}" for level in QUANTILES)
 
 
+def _number(value) -> float:
+    return np.nan if value is None else float(value)
+
+
 @dataclass(eq=False, repr=False)
 class Ensemble:
     """Candidate spectra of one object, drawn from what its photometry allows.
@@ -49,6 +53,9 @@ class Ensemble:
         Model id and hash, version, seed, command: whatever brings the result back.
     redshifts : array (n,), float32, optional
         Redshift of each candidate, from models that know it.
+    ebv : float
+        E(B-V) of the Milky Way towards the object, in magnitudes, NaN if unknown; a flag says whether it was
+        taken out of the input.
     amplitude : array (n, 2), float32, optional
         Offset and scale that brought each candidate from the model's own scale into flux:
         ``candidates = offset + scale * x``. None where the candidates are as the model made them.
@@ -68,6 +75,7 @@ class Ensemble:
     z: float = np.nan
     ra: float = np.nan
     dec: float = np.nan
+    ebv: float = np.nan
     flags: list[str] = field(default_factory=list)
     provenance: dict = field(default_factory=dict)
     redshifts: np.ndarray | None = None
@@ -173,7 +181,7 @@ class Ensemble:
 
     def to_row(self, keep_candidates: bool = True) -> dict:
         """Plain values for one row of a catalogue; `from_row` is the inverse, less the input data."""
-        row = {"object_id": self.object_id, "ra": self.ra, "dec": self.dec, "z": self.z}
+        row = {"object_id": self.object_id, "ra": self.ra, "dec": self.dec, "z": self.z, "ebv": self.ebv}
         row |= {"unit": self.unit, "select": self.select, "n_candidates": len(self)}
         row |= {"flags": list(self.flags), "flux": self.flux, "selected": self.selected}
         row |= dict(zip(QUANTILE_NAMES, self.quantiles()))
@@ -202,7 +210,7 @@ class Ensemble:
             select=row["select"],
             flags=list(row["flags"]),
             provenance=provenance or {},
-            **{name: np.nan if row[name] is None else float(row[name]) for name in ("z", "ra", "dec")},
+            **{name: _number(row.get(name)) for name in ("z", "ra", "dec", "ebv")},
         )
 
     def _flux_unit(self):

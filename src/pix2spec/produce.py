@@ -11,11 +11,13 @@ from pix2spec.data.dataset import Dataset
 from pix2spec.data.schema import Pair
 from pix2spec.ensemble import Ensemble
 from pix2spec.errors import InputError
+from pix2spec.extinction import Foreground
 from pix2spec.files import track
 from pix2spec.generate import Generator, Settings
-from pix2spec.survey import INPUTS, check_same_survey, differences
+from pix2spec.grid import SpectralGrid
+from pix2spec.survey import INPUTS, SDSS, Survey, check_same_survey, differences
 
-__all__ = ["Summary", "demo", "generate_catalogue", "open_source"]
+__all__ = ["Summary", "check_no_catalogue", "check_survey", "demo", "generate_catalogue", "open_source"]
 
 DEMO_SEED = 20221116  # of the demo's galaxies; training data have small seeds
 
@@ -32,8 +34,15 @@ class Summary:
     files: list[Path] = field(default_factory=list)
 
 
-def open_source(source: str | Path, work: str | Path, tables=(), any_pixel_scale: bool = False):
-    """Make a dataset of whatever the user gave.
+def open_source(
+    source: str | Path,
+    work: str | Path,
+    tables=(),
+    any_pixel_scale: bool = False,
+    survey: Survey = SDSS,
+    grid: SpectralGrid | None = None,
+):
+    """Make a dataset of whatever the user gave, but for tables of positions: see `pix2spec.targets`.
 
     Parameters
     ----------
@@ -43,6 +52,12 @@ def open_source(source: str | Path, work: str | Path, tables=(), any_pixel_scale
         Where imported cutouts become a dataset.
     tables : sequence of path
         Catalogues with photometry for cutouts.
+    any_pixel_scale : bool
+        Accept cutouts of another pixel scale than the survey's.
+    survey : Survey
+        Of the cutouts; a dataset states its own.
+    grid : SpectralGrid, optional
+        Of the spectra that will be generated for cutouts.
 
     Returns
     -------
@@ -57,17 +72,23 @@ def open_source(source: str | Path, work: str | Path, tables=(), any_pixel_scale
         return Dataset(source), []
     from pix2spec.data.importer import import_data
 
-    if (Path(work).parent / FILE_NAME).exists():
-        raise InputError(
-            Path(work).parent, "it already holds a catalogue", "choose another --out, or delete it"
-        )
+    check_no_catalogue(Path(work).parent)
     if Path(work).exists():  # left by a run that failed later on
         shutil.rmtree(work)
-    report = import_data(Path(work), [], images=source, tables=list(tables), any_pixel_scale=any_pixel_scale)
+    report = import_data(
+        Path(work), [], images=source, tables=list(tables), survey=survey, any_pixel_scale=any_pixel_scale,
+        grid=grid,
+    )  # fmt: skip
     if report.n_written == 0:
         reasons = "; ".join(f"{where}: {why}" for where, why in report.failures[:3])
         raise InputError(source, "it holds no usable cutout or dataset", reasons or "see --help")
     return Dataset(work), report.failures
+
+
+def check_no_catalogue(out: Path) -> None:
+    """Raise `InputError` if a folder already holds results, before anything slow happens."""
+    if (out / FILE_NAME).exists():
+        raise InputError(out, "it already holds a catalogue", "choose another --out, or delete it")
 
 
 def generate_catalogue(
@@ -82,6 +103,7 @@ def generate_catalogue(
     figures: int = 0,
     batch: int | None = None,
     progress: bool = True,
+    foreground: Foreground | None = None,
 ) -> Summary:
     """Generate an ensemble for every pair of a dataset and write ``catalog.parquet``.
 
@@ -105,15 +127,19 @@ def generate_catalogue(
         Draw the first so many objects in ``OUT/spectra.png``.
     batch : int, optional
         Objects that share a pass through the networks; the model's own default.
+    foreground : Foreground, optional
+        Galactic extinction, to be stated and, if it says so, taken out of image and photometry. Without,
+        objects are taken as they are.
     """
     if dataset.info.grid != generator.grid:
         raise InputError(dataset.path, "its grid is not the one that the model was trained on")
     generator.check_settings(settings)
-    unseen = _check_survey(generator, dataset, settings)
+    unseen = _other_survey(generator, dataset, settings)
     out = Path(out)
-    pairs = (replace(pair, **unseen) for pair in islice(iter(dataset), limit))
+    dust = _Dust(foreground, dataset.info.image_kind, generator.inputs(settings))
+    pairs = (dust.before(replace(pair, **unseen)) for pair in islice(iter(dataset), limit))
     total = min(len(dataset), limit or len(dataset))
-    provenance = generator.provenance(settings)
+    provenance = generator.provenance(settings) | {"galactic_extinction": dust.stated}
     writer = CatalogueWriter(out, generator.grid, provenance, keep_candidates, generator.survey)
     summary, shown = Summary(writer.path), []
     with writer:
@@ -122,6 +148,7 @@ def generate_catalogue(
         results = generator.run(pairs, dataset.info.image_kind or "linear", settings, batch)
         for result in track(results, "generating", progress, total):
             if isinstance(result, Ensemble):
+                dust.after(result)
                 writer.add(result)
                 summary.n_candidates = max(summary.n_candidates, len(result))
                 if fits:
@@ -130,6 +157,7 @@ def generate_catalogue(
                     shown.append(result)
             else:
                 pair, reason = result
+                dust.notes.pop(pair.object_id, None)
                 _fail(writer, summary, pair.object_id, reason)
     summary.n_ok, summary.n_failed = writer.n_ok, writer.n_failed
     if shown:
@@ -137,7 +165,38 @@ def generate_catalogue(
     return summary
 
 
-def _check_survey(generator: Generator, dataset: Dataset, settings: Settings) -> dict[str, None]:
+class _Dust:
+    """Takes the foreground out of pairs on their way to a model, and notes it on what comes back."""
+
+    def __init__(self, foreground: Foreground | None, image_kind: str | None, seen: set[str]):
+        self.foreground, self.notes = foreground, {}
+        self.stated = {"corrected": False} if foreground is None else foreground.as_dict()
+        self.drops_image = image_kind == "composite" and foreground is not None and foreground.correct
+        if self.drops_image and "image" in seen:
+            what = "8-bit colour pictures cannot be corrected for extinction"
+            raise InputError("--extinction", what, "use linear images, or --extinction keep")
+
+    def before(self, pair: Pair) -> Pair:
+        if self.foreground is None:
+            return pair
+        if self.drops_image:
+            pair = replace(pair, image=None)
+        pair, *self.notes[pair.object_id] = self.foreground.apply(pair)
+        return pair
+
+    def after(self, ensemble: Ensemble) -> None:
+        if ensemble.object_id in self.notes:
+            ensemble.ebv, flags = self.notes.pop(ensemble.object_id)
+            ensemble.flags = [*ensemble.flags, *flags]
+
+
+def check_survey(generator: Generator, where, survey: Survey, seen) -> None:
+    """Raise `InputError` if what a model is to see (`seen`) of `where` is of another survey than its own."""
+    mend = "use a model trained on such data: pix2spec train PRESET DATASET"
+    check_same_survey(where, survey, "the model", generator.survey, seen, mend)
+
+
+def _other_survey(generator: Generator, dataset: Dataset, settings: Settings) -> dict[str, None]:
     """Refuse input of another survey than the model's.
 
     Input that the model does not look at is no reason to refuse. Where it is another survey's, it is left
@@ -145,8 +204,7 @@ def _check_survey(generator: Generator, dataset: Dataset, settings: Settings) ->
     """
     present = {name for name in INPUTS if len(dataset.having(name))}
     seen = generator.inputs(settings) & present
-    mend = "use a model trained on such data: pix2spec train PRESET DATASET"
-    check_same_survey(dataset.path, dataset.info.survey, "the model", generator.survey, seen, mend)
+    check_survey(generator, dataset.path, dataset.info.survey, seen)
     others = [x for x in present - seen if differences(dataset.info.survey, generator.survey, [x])]
     return dict.fromkeys(others)
 
