@@ -172,7 +172,8 @@ def _check_tiles(path, stream) -> None:
     """Refuse gzip tiles of compressed images that hold more than a tile: astropy would unfold them whole."""
     from astropy.io import fits
 
-    with fits.open(stream, memmap=False, disable_image_compression=True) as hdus:
+    hdus = fits.open(stream, memmap=False, disable_image_compression=True)
+    try:
         for hdu in hdus[1:]:
             header = hdu.header
             if not header.get("ZIMAGE", False):
@@ -192,6 +193,8 @@ def _check_tiles(path, stream) -> None:
                     stream.seek(heap + offset)
                     if _unfolds_beyond(stream.read(count), tile):
                         raise InputError(path, "a tile of its compressed image holds more than a tile", AGAIN)
+    finally:
+        hdus.close(closed=False)  # the stream goes on being read
 
 
 def _unfolds_beyond(packed: bytes, size: int) -> bool:
@@ -199,7 +202,7 @@ def _unfolds_beyond(packed: bytes, size: int) -> bool:
         return False
     unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
     unpacker.decompress(packed, size + 1)
-    return bool(unpacker.unconsumed_tail)
+    return bool(unpacker.unconsumed_tail or unpacker.unused_data)
 
 
 def load_arrays(path: str | Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict:
