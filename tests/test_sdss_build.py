@@ -1,6 +1,7 @@
 """`pix2spec data sdss` from end to end, against the loopback server."""
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -30,8 +31,8 @@ from pix2spec.data.remote.services import Services
 from pix2spec.errors import InputError
 from tiny import tiny_preset
 
-FAST = {"rate": 2000.0, "backoff": 0.01, "timeout": 10.0, "attempts": 3, "processes": 1, "progress": False}
-OBJECTS = 24
+FAST = {"rate": 2000.0, "backoff": 0.01, "timeout": 60.0, "attempts": 3, "processes": 1, "progress": False}
+OBJECTS = 12
 VECTORS = ("image", "photometry", "photometry_ivar", "flux", "ivar", "mask")
 SCALARS = ("object_id", "group_id", "ra", "dec", "z", "z_err", "spec_class")
 
@@ -39,13 +40,21 @@ SCALARS = ("object_id", "group_id", "ra", "dec", "z", "z_err", "spec_class")
 @pytest.fixture(scope="module")
 def sky():
     """Two plates, one of SDSS and one of BOSS."""
-    return Sky(objects=OBJECTS, fibres=16, per_frame=8, distinct=128)
+    return Sky(objects=OBJECTS, fibres=8, per_frame=8, distinct=128)
+
+
+@pytest.fixture(scope="module")
+def shared_server(sky):
+    with serve(sky) as server:
+        yield server
 
 
 @pytest.fixture
-def server(sky):
-    with serve(sky) as server:
-        yield server
+def server(shared_server):
+    """The server without memory of other tests, but for the files that it has made."""
+    shared_server.requests.clear()
+    shared_server.faults.planned.clear()
+    return shared_server
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +140,7 @@ def test_five_bands_from_frames(tmp_path, server, truth):
         got, true = pairs[name].image[1:4], truth[name].image
         # frames keep 10 bits and no noise of single pixels
         assert got.sum() == pytest.approx(true.sum(), rel=0.01)
-        assert np.corrcoef(got.ravel(), true.ravel())[0, 1] > 0.98
+        assert np.corrcoef(got.ravel(), true.ravel())[0, 1] > 0.9
     frames = {r.path for r in server.seen("frame-")}
     assert server.count("frame-") == len(frames)  # each frame once
 
@@ -195,9 +204,9 @@ def test_other_options_are_refused(tmp_path, server):
 
 def test_first_n(tmp_path, server):
     build(tmp_path / "all", server)
-    build(tmp_path / "few", server, order=Order(n=7, spectra="plates", images="none"))
+    build(tmp_path / "few", server, order=Order(n=5, spectra="plates", images="none"))
     few, every = pairs_of(tmp_path / "few"), pairs_of(tmp_path / "all")
-    assert len(few) == 7 and few.keys() < every.keys()
+    assert len(few) == 5 and few.keys() < every.keys()
     for name in few:
         assert_same(few[name], every[name])
 
@@ -207,7 +216,7 @@ def test_selection_goes_on_where_it_was_cut_off(tmp_path, server, monkeypatch):
 
     def cut_off(*args, **options):
         for number, row in enumerate(select_by_sql(*args, **options)):
-            if number == 20:  # in the second plate
+            if number == OBJECTS - 2:  # in the second plate
                 raise KeyboardInterrupt
             yield row
 
@@ -256,7 +265,7 @@ def test_permanent_failures_cost_nobody_else(tmp_path, server):
     assert server.count() == before  # for good is for good
 
 
-def test_unreadable_file_is_fetched_anew_by_the_next_run(tmp_path, server):
+def test_unreadable_file_is_fetched_anew_by_the_next_run(tmp_path, server, monkeypatch):
     """A cutout that arrives whole but makes no FITS file: no checksum is published that would tell."""
     target = next(server.sky.selected())
     make = server.make
@@ -267,11 +276,11 @@ def test_unreadable_file_is_fetched_anew_by_the_next_run(tmp_path, server):
             return replace(made, body=made.body[:4000])
         return made
 
-    server.make = spoilt
-    report = build(tmp_path / "out", server, order=Order(spectra="plates"))
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "make", spoilt)
+        report = build(tmp_path / "out", server, order=Order(spectra="plates"))
     assert (report.n_written, report.n_later) == (OBJECTS - 1, 1)
     assert "truncated" in failures(report)[0][2]
-    server.make = make
     report = build(tmp_path / "out", server, order=Order(spectra="plates"))
     assert (report.n_written, report.n_total) == (1, OBJECTS)
 
@@ -298,18 +307,19 @@ def test_killed_between_shard_and_manifest(tmp_path, server, monkeypatch):
 # --- what servers may send ------------------------------------------------------------------------------
 
 
-def test_rows_of_a_hostile_server_reach_no_path(tmp_path, server):
-    facts = server.skyserver.facts
-    first, second, *_ = server.sky.selected()
+def test_rows_of_a_hostile_server_reach_no_path(tmp_path, sky):
+    first, second, *_ = sky.selected()
     bad = {first.number: {"run2d": "v5/../../../../tmp/x"}, second.number: {"plate": -1}}
-    server.skyserver.facts = lambda target: facts(target) | bad.get(target.number, {})
-    report = build(tmp_path / "out", server, order=Order(spectra="lite", images="none"))
+    with serve(sky) as server:
+        facts = server.skyserver.facts
+        server.skyserver.facts = lambda target: facts(target) | bad.get(target.number, {})
+        report = build(tmp_path / "out", server)
     assert (report.n_written, report.n_failed) == (OBJECTS - 2, 2)
     assert any("run2d" in reason for _, _, reason in failures(report))
     assert remains(tmp_path) == ["out/failures.csv", "out/manifest.sqlite"]
 
 
-def test_huge_bodies_and_web_pages(tmp_path, server):
+def test_huge_bodies_and_web_pages(tmp_path, server, monkeypatch):
     names = sorted(t.object_id for t in server.sky.selected())
     make = server.make
 
@@ -319,7 +329,7 @@ def test_huge_bodies_and_web_pages(tmp_path, server):
             return replace(made, body=made.body + bytes(3_000_000))
         return replace(made, body=b"<!DOCTYPE html><html></html>") if names[1] in path else made
 
-    server.make = spoilt
+    monkeypatch.setattr(server, "make", spoilt)
     order = Order(spectra="lite", images="none")
     report = build(tmp_path / "out", server, order=order, max_bytes=2_000_000)
     said = {name: (outcome, reason) for name, outcome, reason in failures(report)}
@@ -388,13 +398,13 @@ def test_command(tmp_path, server):
     command += ["--spectra", "plates", "--images", "none"]
     dry = CliRunner().invoke(app, [*command, "--dry-run"])
     assert dry.exit_code == 0, dry.output
-    assert "s.zWarning = 0" in dry.output and "objects   24" in dry.output
-    assert "Nothing but the selection was fetched" in dry.output and "/sas/dr17/" in dry.output
+    assert "s.zWarning = 0" in dry.output and f"objects   {OBJECTS}" in dry.output
+    assert "nothing else was" in dry.output and "/sas/dr17/" in dry.output
     assert server.count() == server.count("skyserver") > 0
     assert remains(tmp_path / "out") == ["manifest.sqlite"]
     queries = server.count("skyserver")
     done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0 and "Wrote 24 objects (24 in all)" in done.output
+    assert done.exit_code == 0 and f"Wrote {OBJECTS} objects ({OBJECTS} in all)" in done.output
     assert server.count("skyserver") == queries
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 0 and "nothing is left to fetch" in again.output
@@ -415,9 +425,7 @@ def test_command_says_what_failed(tmp_path, server):
 
 def run_command(out, server, *options):
     command = [Path(sys.executable).with_name("pix2spec"), "data", "sdss", out, "--mirror", server.url]
-    return subprocess.Popen(
-        [*map(str, command), "--rate", "1000", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    return subprocess.Popen([*map(str, command), *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def complete_urls(out, order, services):
@@ -436,35 +444,38 @@ def complete_urls(out, order, services):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_killed_five_times_with_faults(tmp_path):
-    sky, order = Sky(objects=2000, distinct=512), Order(spectra="lite", n=2000)
-    out = tmp_path / "out"
+    # three whole plates, and single spectra of a fourth
+    sky, order, out = Sky(objects=2000, distinct=512), Order(), tmp_path / "out"
     rng = np.random.default_rng(11)
-    options = ("-n", "2000", "--spectra", "lite")
+    options = ("--rate", "100")
     kinds = ("503", "hang", "truncate", "html", "reset")
     with serve(sky, probability=0.1, kinds=kinds, hang=0.5, retry_after=0.1) as server:
-        server.faults.plan(r"/spec-\d", "corrupt", 20)  # told by the published checksums
+        # wrong bytes are told by the published checksums, which cutouts do not have
+        server.faults.plan(r"/sp(ec|Plate)-\d", "corrupt", 10)
         services = Services.at(server.url)
         for _ in range(5):
-            process, before = run_command(out, server, *options), server.count()
-            while server.count() < before + rng.integers(200, 900) and process.poll() is None:
-                time.sleep(rng.uniform(0, 0.3))
+            process, begun = run_command(out, server, *options), server.count()
+            enough = rng.integers(1, 300)
+            while server.count() < begun + enough and process.poll() is None:
+                time.sleep(rng.uniform(0, 0.1))
             assert process.poll() is None, process.stdout.read().decode()
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
-            time.sleep(0.5)  # the server's threads notice
-            complete, here = complete_urls(out, order, services), server.count()
-            server_paths = {url.removeprefix(server.url) for url in complete}
-            run = run_command(out, server, *options)  # goes on, and is stopped as a batch system does
-            while server.count() < here + 100 and run.poll() is None:
+            time.sleep(0.5)  # what it had sent arrives
+            complete = {url.removeprefix(server.url) for url in complete_urls(out, order, services)}
+            here = server.count()
+            process = run_command(out, server, *options)  # goes on, and is stopped as a batch system does
+            while server.count() < here + 50 and process.poll() is None:
                 time.sleep(0.05)
-            run.send_signal(signal.SIGTERM)
-            text = run.communicate(timeout=60)[0].decode()
-            assert run.returncode in (0, 3, 130), text
-            assert not server_paths & {r.path for r in server.requests[here:]}
+            process.send_signal(signal.SIGTERM)
+            text = process.communicate(timeout=300)[0].decode()
+            assert process.returncode in (0, 3, 130), text
+            assert not complete & {r.path for r in server.requests[here:]}
         for _ in range(6):
             run = run_command(out, server, *options)
-            text = run.communicate(timeout=500)[0].decode()
+            text = run.communicate(timeout=2000)[0].decode()
             assert run.returncode in (0, 3), text
             if run.returncode == 0:
                 break
@@ -481,4 +492,5 @@ def test_killed_five_times_with_faults(tmp_path):
     from pix2spec.train import train
 
     run = train(tiny_preset("paper-concat", "train.steps=2"), out, tmp_path / "run")
-    assert (run / "model").exists() or any(run.iterdir())
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert rows and all(np.isfinite(value) for row in rows for value in row.values())
