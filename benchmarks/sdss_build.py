@@ -113,11 +113,12 @@ def main() -> None:
     last, n = found[-1], found[-1]["objects"]
     times = ALL / n
     requests = last["requests"] * times
+    sizes = [f"{last[name] * times / 1e9:.2f} GB" for name in ("received", "disk", "manifest")]
+    hours = [last["seconds"] * times / 3600, requests / arguments.polite / 3600]
     print(
-        f"\n{ALL:,} objects: {requests / 1e6:.2f} million requests, {last['received'] * times / 1e9:.0f} GB to "
-        f"fetch; {last['disk'] * times / 1e9:.1f} GB of shards and {last['manifest'] * times / 1e9:.2f} GB of "
-        f"manifest on disk; {last['seconds'] * times / 3600:.1f} h at this speed, "
-        f"{requests / arguments.polite / 3600:.1f} h at {arguments.polite:g} requests a second"
+        f"\n{ALL:,} objects: {requests / 1e6:.2f} million requests, {sizes[0]} to fetch, {sizes[1]} of shards "
+        f"and {sizes[2]} of manifest; {hours[0]:.1f} h at this speed, {hours[1]:.1f} h at "
+        f"{arguments.polite:g} requests a second"
     )
     if len(found) > 1:
         print(f"Peak memory grew by {(last['peak'] - found[0]['peak']) / 2**20:.0f} MiB from the first build")
