@@ -116,8 +116,8 @@ def main() -> None:
     sizes = [f"{last[name] * times / 1e9:.2f} GB" for name in ("received", "disk", "manifest")]
     hours = [last["seconds"] * times / 3600, requests / arguments.polite / 3600]
     print(
-        f"\n{ALL:,} objects: {requests / 1e6:.2f} million requests, {sizes[0]} to fetch, {sizes[1]} of shards "
-        f"and {sizes[2]} of manifest; {hours[0]:.1f} h at this speed, {hours[1]:.1f} h at "
+        f"\n{ALL:,} objects: {requests / 1e6:.2f} million requests, {sizes[0]} to fetch, {sizes[1]} of "
+        f"shards and {sizes[2]} of manifest; {hours[0]:.1f} h at this speed, {hours[1]:.1f} h at "
         f"{arguments.polite:g} requests a second"
     )
     if len(found) > 1:
