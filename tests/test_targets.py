@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 from typer.testing import CliRunner
@@ -22,9 +23,12 @@ from pix2spec.data.remote import skyserver
 from pix2spec.data.remote.services import Services
 from pix2spec.data.schema import DatasetInfo, Pair
 from pix2spec.errors import InputError
+from pix2spec.models.storage import save_model
+from pix2spec.models.trainable import build_model
 from pix2spec.survey import HSC, LEGACY, SDSS
 from pix2spec.targets import Fetch, fetch_targets, is_position_table
-from tiny import GRID
+from test_extinction import sky_dust, write_maps
+from tiny import GRID, tiny_preset
 
 NOWHERE = (10.0, -80.0)  # no survey has looked there
 
@@ -264,3 +268,25 @@ def test_a_survey_that_the_model_does_not_know_is_refused_before_anything_is_fet
     assert "its survey is legacy, that of the model is sdss: image bands grz and gri" in told
     assert "pix2spec train PRESET DATASET" in told
     assert not (tmp_path / "out" / "catalog.parquet").exists()
+
+
+def test_a_model_of_legacy_data_takes_legacy_targets(server, galaxies, tmp_path):
+    """Dust is known from maps alone there; without, it is said that nothing was corrected."""
+    model = tmp_path / "model"
+    save_model(model, build_model(tiny_preset("paper-concat-small"), GRID, LEGACY), {"trained_on": "nothing"})
+    path = write_table(tmp_path / "t.csv", [(f"a{i}", g.ra, g.dec) for i, g in enumerate(galaxies[:2])])
+    words = ("--survey", "legacy", "--model", model, "--cache", tmp_path / "cache")
+    result = quick_generate(path, tmp_path / "out", server, *words)
+    assert result.exit_code == 0, result.output
+    assert "nothing was corrected: no map of the dust is at hand (see --dust)" in result.output
+    for ensemble in read_catalogue(tmp_path / "out"):
+        assert "extinction-unknown" in ensemble.flags and np.isnan(ensemble.ebv)
+    assert not read_catalogue(tmp_path / "out").provenance["galactic_extinction"]["corrected"]
+
+    maps = write_maps(tmp_path / "dust")
+    result = quick_generate(path, tmp_path / "corrected", server, *words, "--dust", maps)
+    assert result.exit_code == 0 and "corrected by SFD's maps" in result.output
+    for ensemble in read_catalogue(tmp_path / "corrected"):
+        galactic = SkyCoord(ensemble.ra, ensemble.dec, unit="deg").galactic
+        assert ensemble.ebv == pytest.approx(sky_dust(galactic.b.rad), abs=2e-4)
+        assert "extinction-corrected" in ensemble.flags

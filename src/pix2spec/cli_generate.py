@@ -60,6 +60,9 @@ def generate(
     candidates: Annotated[
         bool, typer.Option(help="Store all candidates (14 kB each); `evaluate` needs them.")
     ] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was cut off, with the same options.")
+    ] = False,
     any_pixel_scale: Annotated[
         bool, typer.Option("--any-pixel-scale", help="Accept cutouts of another pixel scale.")
     ] = False,
@@ -166,6 +169,7 @@ def generate(
         figures=figures,
         batch=batch,
         foreground=foreground,
+        resume=resume,
     )
     print_failures(summary.failures, summary.n_failed)
     print_text(f"{summary.n_ok} ensembles of {summary.n_candidates} candidates in {summary.catalogue}")
