@@ -1,0 +1,1 @@
+"""`pix2spec rank`: which objects of a catalogue deserve telescope time."""
