@@ -58,7 +58,7 @@ def test_row_groups_bound_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "ROW_GROUP_BYTES", 40_000)
     ensembles = [make(f"object-{i}") for i in range(20)]
     catalogue = write(tmp_path, ensembles)
-    assert catalogue._file.num_row_groups > 4
+    assert catalogue._files[0].num_row_groups > 4
     assert [e.object_id for e in catalogue] == [e.object_id for e in ensembles]
     assert catalogue.ensemble("object-17").object_id == "object-17"
 

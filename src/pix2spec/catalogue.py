@@ -21,6 +21,7 @@ __all__ = ["CATALOGUE_VERSION", "Catalogue", "CatalogueWriter", "read_catalogue"
 
 CATALOGUE_VERSION = 1
 FILE_NAME = "catalog.parquet"
+SHARDS = "catalog"  # folder of the shards of one that grows, or is large
 ROW_GROUP_BYTES = 32 * 2**20  # candidates of some 90 objects; what a reader holds at a time
 VECTORS = ("flux", *QUANTILE_NAMES)
 INTERVAL = (0.5, 0.16, 0.84)
@@ -95,6 +96,8 @@ class CatalogueWriter:
         Whether the candidates go along: 14 kB each.
     survey : Survey
         Filters of the synthetic magnitudes.
+    name : str
+        Of the file.
 
     Raises
     ------
@@ -102,8 +105,10 @@ class CatalogueWriter:
         If the folder already holds a catalogue: results are never overwritten.
     """
 
-    def __init__(self, out_dir, grid: SpectralGrid, provenance: dict, keep_candidates=True, survey=SDSS):
-        self.path = Path(out_dir) / FILE_NAME
+    def __init__(
+        self, out_dir, grid: SpectralGrid, provenance: dict, keep_candidates=True, survey=SDSS, name=FILE_NAME
+    ):
+        self.path = Path(out_dir) / name
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
             raise InputError(self.path, "it exists already", "choose another folder, or delete it")
@@ -113,7 +118,7 @@ class CatalogueWriter:
         metadata |= {"survey": survey.as_dict(), "provenance": provenance}
         metadata |= {"candidates": keep_candidates}
         self.schema = catalogue_schema(grid, self._derive.names, metadata)
-        self._temporary = self.path.with_name(FILE_NAME + ".partial")
+        self._temporary = self.path.with_name(name + ".partial")
         floats = [f"{name}.list.element" for name in (*VECTORS, "candidates")]
         self._file = pq.ParquetWriter(
             self._temporary,
@@ -157,6 +162,14 @@ class CatalogueWriter:
         self._file.write_table(pa.Table.from_arrays(columns, schema=self.schema))
         self._rows, self._bytes = [], 0
 
+    def append_file(self, path: Path) -> None:
+        """Append the rows of another catalogue of the same grid and survey, a row group at a time."""
+        self._flush()
+        with pq.ParquetFile(path) as other:
+            for group in range(other.num_row_groups):
+                rows = other.read_row_group(group).replace_schema_metadata(self.schema.metadata)
+                self._file.write_table(rows)
+
     def close(self) -> Path:
         """Finish the file and give it its name."""
         try:
@@ -187,14 +200,14 @@ class CatalogueWriter:
 
 
 class Catalogue:
-    """A catalogue on disk.
+    """A catalogue on disk: one file, or the shards of a large one.
 
     Iterating gives the ensembles of the objects that worked, one row group at a time.
 
     Attributes
     ----------
     path : Path
-        The Parquet file.
+        The Parquet file, or the folder of shards.
     grid : SpectralGrid
         Wavelengths of all spectra.
     provenance : dict
@@ -204,15 +217,9 @@ class Catalogue:
     """
 
     def __init__(self, path: str | Path):
-        path = Path(path)
-        self.path = path / FILE_NAME if path.is_dir() else path
-        if not self.path.exists():
-            raise InputError(path, f"no {FILE_NAME} there", "make one with `pix2spec generate`")
-        try:
-            self._file = pq.ParquetFile(self.path)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(self.path, "it is not a Parquet file, or it is damaged") from error
-        facts = json.loads((self._file.schema_arrow.metadata or {}).get(b"pix2spec", b"{}"))
+        self.path, shards = _find(Path(path))
+        self._files = [_open(shard) for shard in shards]
+        facts = json.loads((self.schema.metadata or {}).get(b"pix2spec", b"{}"))
         if "catalogue_version" not in facts:
             raise InputError(self.path, "it is Parquet, but not a generated catalogue")
         if facts["catalogue_version"] != CATALOGUE_VERSION:
@@ -224,28 +231,39 @@ class Catalogue:
         self.has_candidates = facts["candidates"]
 
     def __len__(self) -> int:
-        return self._file.metadata.num_rows
+        return sum(file.metadata.num_rows for file in self._files)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns."""
+        return self._files[0].schema_arrow
+
+    def read(self, columns: list[str]) -> pa.Table:
+        """Some columns of all objects."""
+        return pa.concat_tables(f.read(columns).replace_schema_metadata(None) for f in self._files)
+
+    def _groups(self) -> Iterator[tuple[pq.ParquetFile, int]]:
+        return ((file, group) for file in self._files for group in range(file.num_row_groups))
 
     @cached_property
     def ids(self) -> list[str]:
         """All object ids, those that failed included."""
-        return self._file.read(["object_id"])["object_id"].to_pylist()
+        return self.read(["object_id"])["object_id"].to_pylist()
 
     @cached_property
     def table(self) -> pa.Table:
         """All columns but the candidates; those are read object by object."""
-        names = [n for n in self._file.schema_arrow.names if n != "candidates"]
-        return self._file.read(names)
+        return self.read([n for n in self.schema.names if n != "candidates"])
 
     @property
     def failures(self) -> dict[str, str]:
         """Error text by id of the objects that failed."""
-        rows = self._file.read(["object_id", "status", "error"]).to_pylist()
+        rows = self.read(["object_id", "status", "error"]).to_pylist()
         return {row["object_id"]: row["error"] for row in rows if row["status"] != "ok"}
 
     def __iter__(self) -> Iterator[Ensemble]:
-        for group in range(self._file.num_row_groups):
-            rows = self._file.read_row_group(group)
+        for file, group in self._groups():
+            rows = file.read_row_group(group)
             for i in range(len(rows)):
                 if rows["status"][i].as_py() == "ok":
                     yield self._ensemble(rows, i)
@@ -259,10 +277,10 @@ class Catalogue:
             If the object is not in the catalogue, or failed.
         """
         start = 0
-        for group in range(self._file.num_row_groups):
-            size = self._file.metadata.row_group(group).num_rows
+        for file, group in self._groups():
+            size = file.metadata.row_group(group).num_rows
             if object_id in self.ids[start : start + size]:
-                rows, i = self._file.read_row_group(group), self.ids.index(object_id, start) - start
+                rows, i = file.read_row_group(group), self.ids.index(object_id, start) - start
                 if rows["status"][i].as_py() != "ok":
                     raise InputError(object_id, f"it failed: {rows['error'][i].as_py()}")
                 return self._ensemble(rows, i)
@@ -276,6 +294,29 @@ class Catalogue:
             is_vector = isinstance(value, pa.ListScalar | pa.FixedSizeListScalar) and name != "flags"
             row[name] = value.values.to_numpy(zero_copy_only=False) if is_vector else value.as_py()
         return Ensemble.from_row(row, self.grid, self.provenance)
+
+
+def _find(path: Path) -> tuple[Path, list[Path]]:
+    """The catalogue at `path`, a file, its folder or that of its shards, and the files to read."""
+    if path.is_dir() and (path / FILE_NAME).exists():
+        path = path / FILE_NAME
+    if path.is_file():
+        return path, [path]
+    folder = path if path.name == SHARDS else path / SHARDS
+    shards = sorted(folder.glob("part-*.parquet"))
+    record = folder / "run.json"
+    if record.exists() and not json.loads(record.read_text()).get("complete"):
+        raise InputError(folder, "the catalogue is unfinished", "go on with `pix2spec generate ... --resume`")
+    if not shards:
+        raise InputError(path, f"no {FILE_NAME} there", "make one with `pix2spec generate`")
+    return folder, shards
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(path, "it is not a Parquet file, or it is damaged") from error
 
 
 def read_catalogue(path: str | Path) -> Catalogue:

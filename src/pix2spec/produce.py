@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
-from pix2spec.catalogue import FILE_NAME, CatalogueWriter
+from pix2spec.catalogue import FILE_NAME, read_catalogue
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.schema import Pair
 from pix2spec.ensemble import Ensemble
@@ -15,6 +15,7 @@ from pix2spec.extinction import Foreground
 from pix2spec.files import track
 from pix2spec.generate import Generator, Settings
 from pix2spec.grid import SpectralGrid
+from pix2spec.shards import ShardedWriter
 from pix2spec.survey import INPUTS, SDSS, Survey, check_same_survey, differences
 
 __all__ = ["Summary", "check_no_catalogue", "check_survey", "demo", "generate_catalogue", "open_source"]
@@ -87,7 +88,7 @@ def open_source(
 
 def check_no_catalogue(out: Path) -> None:
     """Raise `InputError` if a folder already holds results, before anything slow happens."""
-    if (out / FILE_NAME).exists():
+    if (out / FILE_NAME).exists():  # an unfinished one is the writer's to judge
         raise InputError(out, "it already holds a catalogue", "choose another --out, or delete it")
 
 
@@ -104,6 +105,7 @@ def generate_catalogue(
     batch: int | None = None,
     progress: bool = True,
     foreground: Foreground | None = None,
+    resume: bool = False,
 ) -> Summary:
     """Generate an ensemble for every pair of a dataset and write ``catalog.parquet``.
 
@@ -130,6 +132,8 @@ def generate_catalogue(
     foreground : Foreground, optional
         Galactic extinction, to be stated and, if it says so, taken out of image and photometry. Without,
         objects are taken as they are.
+    resume : bool
+        Go on with a run that was cut off: what is done is kept, and the result is the same to the bit.
     """
     if dataset.info.grid != generator.grid:
         raise InputError(dataset.path, "its grid is not the one that the model was trained on")
@@ -137,16 +141,23 @@ def generate_catalogue(
     unseen = _other_survey(generator, dataset, settings)
     out = Path(out)
     dust = _Dust(foreground, dataset.info.image_kind, generator.inputs(settings))
-    pairs = (dust.before(replace(pair, **unseen)) for pair in islice(iter(dataset), limit))
     total = min(len(dataset), limit or len(dataset))
     provenance = generator.provenance(settings) | {"galactic_extinction": dust.stated}
-    writer = CatalogueWriter(out, generator.grid, provenance, keep_candidates, generator.survey)
-    summary, shown = Summary(writer.path), []
+    batch = batch or generator.default_batch
+    identity = {k: v for k, v in provenance.items() if k != "command"}
+    identity |= {"input": str(dataset.path.resolve()), "objects": total, "batch": batch}
+    writer = ShardedWriter(
+        out, generator.grid, provenance, keep_candidates, generator.survey,
+        identity | {"candidates": keep_candidates}, batch, resume,
+    )  # fmt: skip
+    summary, shown, begun = Summary(writer.path), [], writer.done
+    pairs = (dust.before(replace(dataset[i], **unseen)) for i in range(begun, total))
     with writer:
         for object_id, reason in failures:
-            _fail(writer, summary, object_id, reason)
+            writer.add_unread(object_id, reason)
+        summary.failures += failures[:100]
         results = generator.run(pairs, dataset.info.image_kind or "linear", settings, batch)
-        for result in track(results, "generating", progress, total):
+        for result in track(results, "generating", progress, total - begun):
             if isinstance(result, Ensemble):
                 dust.after(result)
                 writer.add(result)
@@ -158,8 +169,12 @@ def generate_catalogue(
             else:
                 pair, reason = result
                 dust.notes.pop(pair.object_id, None)
-                _fail(writer, summary, pair.object_id, reason)
-    summary.n_ok, summary.n_failed = writer.n_ok, writer.n_failed
+                writer.add_failure(pair.object_id, reason)
+                if len(summary.failures) < 100:
+                    summary.failures.append((pair.object_id, reason))
+    summary.n_ok, summary.n_failed, summary.catalogue = writer.n_ok, writer.n_failed, writer.path
+    if figures and begun:
+        shown = _first_of(out, dataset, figures)  # an earlier run made them
     if shown:
         summary.files.insert(0, _draw(shown, dataset, out / "spectra.png"))
     return summary
@@ -209,12 +224,6 @@ def _other_survey(generator: Generator, dataset: Dataset, settings: Settings) ->
     return dict.fromkeys(others)
 
 
-def _fail(writer: CatalogueWriter, summary: Summary, object_id: str, reason: str) -> None:
-    writer.add_failure(object_id, reason)
-    if len(summary.failures) < 100:
-        summary.failures.append((object_id, reason))
-
-
 def _write_fits(ensemble: Ensemble, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     safe = "".join(c if c.isalnum() or c in "-_.+" else "_" for c in ensemble.object_id)
@@ -223,20 +232,27 @@ def _write_fits(ensemble: Ensemble, folder: Path) -> Path:
     return path
 
 
+def _first_of(out: Path, dataset: Dataset, count: int) -> list[Ensemble]:
+    """The first ensembles of a catalogue, with the images that it does not hold."""
+    ensembles = list(islice(read_catalogue(out), count))
+    for ensemble, pair in zip(ensembles, _pairs_of(ensembles, dataset)):
+        ensemble.image, ensemble.image_kind = pair.image, dataset.info.image_kind
+        ensemble.photometry = pair.photometry
+    return ensembles
+
+
 def _draw(ensembles: list[Ensemble], dataset: Dataset, path: Path) -> Path:
     from pix2spec.plot import figure_grid
 
-    figure_grid(ensembles, truths=list(_truths(ensembles, dataset)), path=path)
+    truths = [pair if pair.flux is not None else None for pair in _pairs_of(ensembles, dataset)]
+    figure_grid(ensembles, truths=truths, path=path)
     return path
 
 
-def _truths(ensembles: list[Ensemble], dataset: Dataset) -> Iterator[Pair | None]:
-    """The observed pair of each ensemble, where its spectrum is known."""
+def _pairs_of(ensembles: list[Ensemble], dataset: Dataset) -> Iterator[Pair]:
     ids = dataset.batch(slice(None), ["object_id"])["object_id"]
     position = {object_id: i for i, object_id in enumerate(ids)}
-    for ensemble in ensembles:
-        pair = dataset[position[ensemble.object_id]]
-        yield pair if pair.flux is not None else None
+    return (dataset[position[ensemble.object_id]] for ensemble in ensembles)
 
 
 def demo(out: str | Path, n_galaxies: int = 6, seed: int = 0, progress: bool = True) -> Summary:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2spec.catalogue import FILE_NAME, Catalogue, read_catalogue
+from pix2spec.catalogue import FILE_NAME, SHARDS, Catalogue, read_catalogue
 from pix2spec.data.readers.files import sniff
 from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
 from pix2spec.errors import InputError
@@ -60,7 +60,7 @@ def open_predictions(
     if not path.exists():
         raise InputError(path, "no such file or folder", ACCEPTED)
     if path.is_dir():
-        if (path / FILE_NAME).exists():
+        if (path / FILE_NAME).exists() or (path / SHARDS).is_dir():
             return read_catalogue(path)
         files = fits_files(path)
         if not files:
