@@ -175,6 +175,25 @@ def test_lite_and_plate_files_give_the_same_spectra(tmp_path, server):
         assert_same(pair, lite[name], ("flux", "ivar", "mask"))
 
 
+def test_selection_from_a_catalogue_file(tmp_path, server):
+    from test_query import write_catalogue, write_photometry
+
+    facts = [server.skyserver.facts(target) for target in server.sky.all_targets()]
+    build(tmp_path / "sql", server)  # opens the server's database
+    files = {
+        "catalogue": write_catalogue(tmp_path / "specObj.fits", facts),
+        "photometry": write_photometry(tmp_path / "photoPosPlate.fits", server, facts),
+    }
+    asked = server.count("skyserver")
+    order = Order(spectra="plates", images="none", **files)
+    assert build(tmp_path / "file", server, order=order).n_written == OBJECTS
+    assert server.count("skyserver") == asked
+    sql, file = pairs_of(tmp_path / "sql"), pairs_of(tmp_path / "file")
+    assert sql.keys() == file.keys()
+    for name in sql:
+        assert_same(sql[name], file[name])
+
+
 def test_whole_plates_where_they_are_fewer_bytes():
     order = Order()
     assert not order.takes_whole_plate("26", 294) and order.takes_whole_plate("26", 295)
@@ -366,6 +385,7 @@ def test_spectrum_of_another_object(tmp_path, server):
         ({"images": "png"}, "not one of"),
         ({"spectra": "some"}, "not one of"),
         ({"catalogue": Path("nowhere.fits")}, "no such file"),
+        ({"photometry": Path("nowhere.fits")}, "give --catalogue too"),
         ({"catalogue": Path("nowhere.fits"), "where": "s.z < 1"}, "--where"),
     ],
 )

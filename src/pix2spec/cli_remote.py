@@ -35,6 +35,10 @@ def data_sdss(
         Path | None,
         typer.Option(metavar="FITS", help="Select from a downloaded specObj file instead of SkyServer."),
     ] = None,
+    photometry: Annotated[
+        Path | None,
+        typer.Option(metavar="FITS", help="photoPosPlate file, line by line with --catalogue: fibre fluxes."),
+    ] = None,
     mirror: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Address with the folders sas, skyserver and viewer."),
@@ -56,7 +60,7 @@ def data_sdss(
     from pix2spec.data.remote.build import build_sdss
     from pix2spec.data.remote.order import Order
 
-    order = Order(release, n, where, bands, images, spectra, catalogue)
+    order = Order(release, n, where, bands, images, spectra, catalogue, photometry)
     report = build_sdss(
         out, order, mirror=mirror, keep=keep, dry_run=dry_run, workers=workers, rate=rate, announce=print_text
     )  # fmt: skip

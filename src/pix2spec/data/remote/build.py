@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 from pix2spec.data.remote.download import Downloader
@@ -129,7 +129,7 @@ def _select(manifest: Manifest, order: Order, services: Services, progress: bool
         "rejected": lambda object_id, reason: rejected.append((object_id, reason)),
     }
     if order.catalogue:
-        rows = select_from_specobj(order.catalogue, **go_on)
+        rows = select_from_specobj(order.catalogue, photometry=order.photometry, **go_on)
     else:
         rows = select_by_sql(services, order.release, where=order.where, page=PAGE, **go_on)
     page: list = []
@@ -174,7 +174,10 @@ def _run(
         ThreadPoolExecutor(1) if few else worker_pool(processes, *deaf) as pool,
     ):
         work = Work(manifest, order, services, report, keep, downloader, pool)
-        for fetched in downloader.fetch(work.remotes()):
-            work.arrived(fetched)
-            shown.update(report)
-        work.write(wait=True)
+        try:
+            for fetched in downloader.fetch(work.remotes()):
+                work.arrived(fetched)
+                shown.update(report)
+            work.write(wait=True)
+        except BrokenExecutor as error:
+            raise OSError("a worker process died (out of memory?): run again, it goes on") from error

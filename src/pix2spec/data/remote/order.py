@@ -50,6 +50,8 @@ class Order:
         ``lite`` (a file a spectrum), ``plates`` (spPlate files), or ``auto``: whichever is fewer bytes.
     catalogue : path, optional
         A specObj FITS file to select from instead of SkyServer.
+    photometry : path, optional
+        The photoPosPlate FITS file that goes with `catalogue`, line by line: specObj has no fibre fluxes.
 
     Raises
     ------
@@ -64,6 +66,7 @@ class Order:
     images: str = "cutouts"
     spectra: str = "auto"
     catalogue: Path | None = None
+    photometry: Path | None = None
 
     def __post_init__(self):
         release_named(self.release)
@@ -79,15 +82,19 @@ class Order:
             raise InputError("--bands", "colour pictures show g, r and i", "give --images frames or cutouts")
         if self.where is not None and self.catalogue is not None:
             raise InputError("--where", "it is SQL: a catalogue file cannot be asked", "give one of the two")
-        if self.catalogue is not None and not Path(self.catalogue).is_file():
-            raise InputError(self.catalogue, "no such file")
+        if self.photometry is not None and self.catalogue is None:
+            raise InputError("--photometry", "it goes with a catalogue", "give --catalogue too")
+        for path in (self.catalogue, self.photometry):
+            if path is not None and not Path(path).is_file():
+                raise InputError(path, "no such file")
 
     def as_dict(self) -> dict:
         """Everything that decides what the dataset holds, for the manifest."""
         values = asdict(self)
-        if self.catalogue is not None:
-            path = Path(self.catalogue).resolve()
-            values["catalogue"] = f"{path} ({path.stat().st_size} bytes)"
+        for name in ("catalogue", "photometry"):
+            if values[name] is not None:
+                path = Path(values[name]).resolve()
+                values[name] = f"{path} ({path.stat().st_size} bytes)"
         return values
 
     @property
