@@ -151,7 +151,7 @@ def legacy_data(tmp_path_factory):
 def model_of(tmp_path_factory):
     """Folder of an untrained model: what a survey does to shapes and records needs no training."""
     presets = {
-        "pixels": lambda: tiny_preset("paper-concat-small"),
+        "pixels": lambda: tiny_preset("paper-concat-small", "data.image=linear"),  # for any number of bands
         "select": lambda: tiny_preset("paper-contrastive-small"),
         "factorised": tiny_factorised_preset,
     }
@@ -263,7 +263,7 @@ def test_import_takes_cutouts_of_a_survey(tmp_path):
     assert dataset.info.survey == LEGACY
     np.testing.assert_array_equal(dataset[0].image, image)
     np.testing.assert_array_equal(dataset[0].photometry, [1, 2, 3])
-    assert imported(tmp_path / "wrong", *words).exit_code == 3  # as SDSS: other bands, other pixels
+    assert imported(tmp_path / "wrong", *words[:2]).exit_code == 3  # as SDSS: other bands, other pixels
     assert "is unknown (did you mean legacy?" in str(imported(tmp_path / "x", "--survey", "legac").exception)
 
 
@@ -273,3 +273,16 @@ def imported(out, *words):
     from pix2spec.cli import app
 
     return CliRunner().invoke(app, ["data", "import", str(out), *map(str, words)])
+
+
+def test_composites_of_other_than_three_bands_are_refused():
+    from pix2spec.data.augment import scale_image
+
+    with pytest.raises(InputError, match=r"three bands, these images have 5 \(.*data.image=linear"):
+        scale_image(np.ones((1, 5, 8, 8), np.float32), "linear", "composite")
+
+
+def test_a_response_curve_that_is_not_there_is_said_so():
+    mine = replace(SDSS, filters=("nowhere2010-u", *SDSS.filters[1:]))
+    with pytest.raises(InputError, match="nowhere2010-u: the speclite that is installed has no such"):
+        synthetic_photometry(np.ones(10), np.linspace(4000, 5000, 10), mine.filters)

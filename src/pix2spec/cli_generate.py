@@ -126,7 +126,7 @@ def generate(
             source, "it is a table of positions, and nothing is fetched unasked",
             "give --survey sdss or legacy to fetch its cutouts; photometry of cutouts belongs to --table",
         )  # fmt: skip
-    maps = _open_maps(dust)
+    maps = _open_maps(dust) if is_table or dust or extinction else None
 
     from pix2spec.generate import Settings, load
     from pix2spec.produce import generate_catalogue, open_source

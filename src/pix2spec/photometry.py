@@ -4,6 +4,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from pix2spec.errors import InputError
+
 __all__ = ["aperture_weights", "filter_matrix", "fit_amplitude", "synthetic_photometry"]
 
 NANOMAGGY = 3.631e-29  # erg/s/cm2/Hz: the AB zero point times 1e-9
@@ -15,7 +17,11 @@ FLUX_UNIT = 1e-17  # spectra are in 1e-17 erg/s/cm2/Angstrom
 def _filter_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
     import speclite.filters
 
-    curve = speclite.filters.load_filter(name)
+    try:
+        curve = speclite.filters.load_filter(name)
+    except ValueError as error:
+        what = "the speclite that is installed has no such response curve"
+        raise InputError(name, what, "pip install -U speclite, or name another in the survey") from error
     return np.asarray(curve.wavelength, float), np.asarray(curve.response, float)
 
 

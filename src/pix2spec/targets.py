@@ -179,7 +179,7 @@ def _read(path, survey: Survey, failures) -> Iterator[_Target]:
             failures.append((object_id, f"row {row}: it repeats the id of row {seen[object_id]}"))
             continue
         seen[object_id] = row
-        pair = Pair(object_id, ra=float(ra[i]), dec=float(dec[i]), z=float(z[i]), spec_class="")
+        pair = Pair(object_id, ra=float(ra[i]), dec=float(dec[i]), z=float(z[i]))
         if flux is not None and (ivar[i] > 0).any():
             pair.photometry, pair.photometry_ivar = flux[i], ivar[i]
         yield _Target(row, pair, name)
