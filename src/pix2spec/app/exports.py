@@ -4,6 +4,8 @@ import csv
 import hashlib
 import secrets
 import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from pix2spec.app.results import Observed, Result, Row
 from pix2spec.ensemble import QUANTILE_NAMES
 from pix2spec.files import write_atomically
 
-__all__ = ["remove_session", "session_folder", "write_downloads"]
+__all__ = ["remove_old_sessions", "remove_session", "session_folder", "write_downloads"]
 
 
 def session_folder(root: Path, session: str | None) -> Path:
@@ -24,6 +26,14 @@ def session_folder(root: Path, session: str | None) -> Path:
 def remove_session(root: Path, session: str | None) -> None:
     """Remove what was written for a session."""
     shutil.rmtree(session_folder(root, session), ignore_errors=True)
+
+
+def remove_old_sessions(root: Path, seconds: float) -> None:
+    """Remove what sessions have not touched for so long: tabs that were closed while the model worked."""
+    for folder in (root / "sessions").glob("*"):
+        with suppress(FileNotFoundError):  # it went meanwhile
+            if time.time() - folder.stat().st_mtime > seconds:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_downloads(

@@ -16,8 +16,8 @@ __all__ = [
     "checked_file",
     "cutout_pair",
     "fluxes_of_magnitudes",
+    "number",
     "observed_spectrum",
-    "redshift",
     "safe_name",
     "sentence",
     "whole_number",
@@ -94,9 +94,9 @@ def fluxes_of_magnitudes(magnitudes, errors, survey: Survey):
 
     Parameters
     ----------
-    magnitudes, errors : sequence of float or None
-        One a band of `survey.photometry_bands`; None where unknown. Errors for all magnitudes, or for none:
-        then 5 % and 0.05 nanomaggies are assumed.
+    magnitudes, errors : sequence of str
+        As typed, one a band of `survey.photometry_bands`; empty where unknown. Errors for all magnitudes, or
+        for none: then 5 % and 0.05 nanomaggies are assumed.
 
     Returns
     -------
@@ -108,24 +108,23 @@ def fluxes_of_magnitudes(magnitudes, errors, survey: Survey):
     from pix2spec.data.readers.tables import photometry_from_table
 
     bands = survey.photometry_bands
-    known = {b: float(m) for b, m in zip(bands, magnitudes, strict=True) if m is not None}
-    given = {b: float(e) for b, e in zip(bands, errors, strict=True) if e is not None}
+    known = _numbers(bands, magnitudes, "magnitude")
+    given = _numbers(bands, errors, "error")
     for band, value in known.items():
         if not BRIGHTEST < value < FAINTEST:
             limits = f"magnitudes from {BRIGHTEST:g} to {FAINTEST:g}"
-            raise InputError(band, f"{value:g} is no magnitude of a galaxy", limits)
+            raise InputError(f"{band} magnitude", f"{value:g} is none of a galaxy", limits)
     for band, error in given.items():
         if band not in known:
-            raise InputError(band, "it has an error but no magnitude")
+            raise InputError(f"{band} error", "there is no magnitude to go with it")
         if not 0 < error < LARGEST_ERROR:
-            raise InputError(
-                band, f"{error:g} is no error of a magnitude", f"between 0 and {LARGEST_ERROR:g}"
-            )
+            limits = f"between 0 and {LARGEST_ERROR:g}"
+            raise InputError(f"{band} error", f"{error:g} is none of a magnitude", limits)
     if not known:
         return None, None
     if given and len(given) < len(known):
         missing = ", ".join(band for band in known if band not in given)
-        raise InputError(missing, "it has a magnitude but no error", "give all errors or none")
+        raise InputError(f"{missing} error", "it is missing", "give all errors or none")
     columns = {f"mag_{band}": [known.get(band, np.nan)] for band in bands}
     if given:
         columns |= {f"mag_err_{band}": [given.get(band, np.nan)] for band in bands}
@@ -133,13 +132,28 @@ def fluxes_of_magnitudes(magnitudes, errors, survey: Survey):
     return flux[0], ivar[0]
 
 
+def _numbers(bands, texts, what: str) -> dict[str, float]:
+    values = {band: number(text, f"{band} {what}") for band, text in zip(bands, texts, strict=True)}
+    return {band: value for band, value in values.items() if value is not None}
+
+
+def number(text: str | None, what: str) -> float | None:
+    """Return a typed number, with a decimal point or comma; None for an empty field."""
+    typed = (text or "").strip()
+    if not typed:
+        return None
+    try:
+        value = float(typed.replace(",", ".").replace("−", "-"))
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise InputError(what, f"{typed[:40]!r} is not a number")
+    return value
+
+
 def whole_number(value, what: str, low: int, high: int) -> int:
     """Return `value` as an integer between `low` and `high`."""
     if not isinstance(value, int | float) or not low <= value <= high or value != int(value):
-        raise InputError(what, f"{value} is not possible", f"a whole number from {low} to {high}")
+        given = "it is empty" if value is None else f"{value} is not possible"
+        raise InputError(what, given, f"a whole number from {low} to {high}")
     return int(value)
-
-
-def redshift(value: float | None) -> float:
-    """Return a typed redshift, or NaN for none; the model checks its range."""
-    return np.nan if value is None else float(value)

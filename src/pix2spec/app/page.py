@@ -23,7 +23,6 @@ MAX_REDSHIFT = 0.6  # of the slider
 MAX_SEED = 2**31 - 1
 SESSION_SECONDS = 3600  # after which what a closed or idle tab left is forgotten
 WAITING = 64  # visitors in the queue
-UNKNOWN = "unknown"  # in an empty field; without such words gradio fills in zero
 START = "Choose a galaxy and press <em>Generate</em>."
 # On a narrow screen the results are below the fold.
 SHOW_RESULTS = """() => { if (matchMedia("(max-width: 760px)").matches)
@@ -77,8 +76,8 @@ class Page:
             if source == MAGNITUDES and flux is None:
                 raise InputError("magnitudes", "there are none yet", "type those that you know")
             pair = replace(pair, photometry=flux, photometry_ivar=ivar)
-        known = inputs.redshift(z)
-        return replace(pair, z=known, z_err=0.0 if np.isfinite(known) else np.nan), kind
+        known = inputs.number(z, "redshift")
+        return (pair if known is None else replace(pair, z=known, z_err=0.0)), kind
 
     def generate(
         self, source, example, cutout, n, seed, noise, z, observed, request: gr.Request,
@@ -121,6 +120,7 @@ class Page:
         """Values of all outputs, in the order of the layout's list."""
         table = results.rows(result, observed)
         ensemble = result.ensemble
+        exports.remove_old_sessions(self.root, SESSION_SECONDS)
         files = exports.write_downloads(
             self.root, request.session_hash, result, observed, table, self._draw_picture
         )
@@ -199,15 +199,8 @@ class Page:
             values = [self._magnitude(band) for band in survey.photometry_bands]
         n = gr.Slider(1, inputs.MAX_CANDIDATES, 25, step=1, label="Candidates", elem_id="n", buttons=[])
         with gr.Row():
-            seed = gr.Number(0, precision=0, minimum=0, maximum=MAX_SEED, label="Seed", min_width=120)
-            z = gr.Number(
-                None,
-                label="Redshift, if known",
-                placeholder=UNKNOWN,
-                min_width=120,
-                step=0.001,
-                elem_id="known",
-            )
+            seed = gr.Number(0, label="Seed", min_width=120, elem_id="seed")
+            z = gr.Textbox(label="Redshift, if known", min_width=120, elem_id="known")
         free = results.can_be_noise_free(self.generator)
         noise = gr.Checkbox(
             not free, label="With the noise of an exposure", interactive=free, elem_id="noise"
@@ -231,12 +224,12 @@ class Page:
         return [source, example, cutout, n, seed, noise, z, observed, *magnitudes], observed, button
 
     @staticmethod
-    def _magnitude(band: str) -> tuple[gr.Number, gr.Number]:
-        style = {"placeholder": UNKNOWN, "min_width": 100, "step": 0.01}
+    def _magnitude(band: str) -> tuple[gr.Textbox, gr.Textbox]:
+        # no gr.Number: it fills an empty field with zero
         with gr.Row():
             return (
-                gr.Number(None, label=f"{band} magnitude", elem_id=f"mag-{band}", **style),
-                gr.Number(None, label=f"{band} error", elem_id=f"error-{band}", **style),
+                gr.Textbox(label=f"{band} magnitude", min_width=100, elem_id=f"mag-{band}"),
+                gr.Textbox(label=f"{band} error", min_width=100, elem_id=f"error-{band}"),
             )
 
     @staticmethod
