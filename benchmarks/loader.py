@@ -14,6 +14,7 @@ import torch
 from pix2spec.config import load_preset
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.simulate import simulate_dataset
+from pix2spec.draws import Draws
 from pix2spec.models.trainable import build_model
 
 COLUMNS = ("image", "flux", "ivar")
@@ -32,7 +33,7 @@ def main(name="paper-concat-small", n=1024, rounds=20):
         reading = rounds * size / (time.perf_counter() - start)
 
         model = build_model(preset, data.info.grid, data.info.survey)
-        draws = torch.Generator().manual_seed(0)
+        draws = Draws(0)
         start = time.perf_counter()
         for _ in range(rounds):
             inputs = model.prepare(batch, data.info.image_kind, draws, train=True)

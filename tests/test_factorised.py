@@ -17,6 +17,7 @@ from pix2spec.catalogue import read_catalogue
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.diffusion import FLOW_SAMPLERS
+from pix2spec.draws import Draws
 from pix2spec.ensemble import PHYSICAL, RELATIVE
 from pix2spec.errors import InputError
 from pix2spec.generate import Settings
@@ -433,9 +434,7 @@ def test_training_hides_tokens_and_validation_has_the_same_draws(model, galaxies
     batch = {k: galaxies[k] for k in ("z", "image", "photometry", "photometry_ivar")}
     network = model.model
     batch["latents"] = np.zeros((64, 1, network.dimension), np.float32)
-    inputs = [
-        network.prepare(batch, "linear", torch.Generator().manual_seed(k), train=True) for k in (0, 0, 1)
-    ]
+    inputs = [network.prepare(batch, "linear", Draws(k), train=True) for k in (0, 0, 1)]
     assert all(torch.equal(inputs[0][k], inputs[1][k]) for k in inputs[0])
     assert not torch.equal(inputs[0]["noise"], inputs[2]["noise"])
     assert inputs[0]["x0"].shape == (128, network.dimension) and len(inputs[0]["observed"]) == 16
@@ -447,7 +446,7 @@ def test_redshifts_given_in_training_have_the_errors_they_state():
     from pix2spec.models.factorised import FactorisedModel
 
     z = torch.full((20_000,), 0.2, dtype=torch.float64)
-    given, error = FactorisedModel._redshifts(z, torch.Generator().manual_seed(0))
+    given, error = FactorisedModel._redshifts(z, Draws(0))
     assert ((given - z) / error).std().item() == pytest.approx(1, abs=0.02)
     assert (error < 1.01e-4).double().mean().item() == pytest.approx(0.5, abs=0.02)
     assert error.max() <= 0.1 and error.min() >= 1e-4

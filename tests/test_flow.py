@@ -111,7 +111,7 @@ def test_the_exact_velocity_has_the_least_loss():
 
 
 def test_noise_levels_are_logit_normal():
-    levels = logit_normal(20_000, torch.Generator().manual_seed(0))
+    levels = logit_normal(torch.randn(20_000, generator=torch.Generator().manual_seed(0)))
     assert ((levels > 0) & (levels < 1)).all()
     logit = torch.logit(levels.double())
     assert abs(logit.mean().item()) < 0.03

@@ -11,6 +11,7 @@ from pix2spec import prepare as prepare_module
 from pix2spec.data.dataset import split_of, write_dataset
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.data.simulate import SimulatedSurvey
+from pix2spec.draws import Draws
 from pix2spec.errors import InputError
 from pix2spec.grid import SpectralGrid
 from pix2spec.models.factorised import FactorisedModel
@@ -208,7 +209,7 @@ def test_the_survey_and_other_sizes_of_images_are_kept(pairs, tmp_path):
     model = FactorisedModel(PRESET, train_set.info.grid, train_set.info.survey)
     load_foundation(model, tmp_path / "out")
     batch = train_set.batch(np.arange(16))
-    inputs = model.prepare(batch, "linear", torch.Generator().manual_seed(0), train=True)
+    inputs = model.prepare(batch, "linear", Draws(0), train=True)
     assert torch.isfinite(model(**inputs))
 
 

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import shutil
 import signal
@@ -12,8 +13,11 @@ from safetensors.torch import load_file
 from pix2spec import train as train_module
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo
+from pix2spec.draws import Draws
 from pix2spec.errors import InputError
-from pix2spec.train import Batches, train
+from pix2spec.train import train
+from pix2spec.training_data import Batches
+from pix2spec.training_log import LossWatch
 from tiny import GRID, tiny_pair, tiny_preset, write_tiny_dataset
 
 
@@ -168,3 +172,97 @@ def test_a_run_of_an_older_version_resumes(tiny_data, tmp_path):
     (run / "preset.yaml").write_text(yaml.safe_dump(recorded))
     longer = tiny_preset("paper-concat-small", "train.steps=4")
     assert train(longer, tiny_data, run, resume=True, progress=False) == run
+
+
+def test_a_loss_far_above_its_median_for_long_is_noticed():
+    watch = LossWatch()
+    for step in range(300):
+        assert watch.see(1 + 0.5 * np.sin(step)) == ""
+    for _ in range(LossWatch.PATIENCE - 1):
+        assert watch.see(11.0) == ""
+    assert watch.n_high == LossWatch.PATIENCE - 1
+    assert watch.see(9.0) == "" and watch.n_high == 0  # it came down again
+    told = [watch.see(11.0) for _ in range(LossWatch.PATIENCE)]
+    assert told[:-1] == [""] * (LossWatch.PATIENCE - 1)
+    assert told[-1].startswith("the loss is 11, for 20 steps above 10 times its median 1")
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_no_number_is_noticed_at_once(loss):
+    assert LossWatch().see(loss) == f"the loss is {loss}"
+
+
+@pytest.mark.parametrize("start", [1e-3, 7.0, 1e6])
+def test_a_loss_that_falls_or_fluctuates_is_not_noticed(start):
+    watch, rng = LossWatch(), np.random.default_rng(0)
+    values = start * np.exp(-np.arange(2000) / 300) * rng.lognormal(0, 0.5, 2000)
+    assert all(watch.see(value) == "" for value in values)
+
+
+def test_a_diverging_run_keeps_its_last_good_checkpoint_and_goes_on_at_a_lower_rate(tiny_data, tmp_path):
+    run = train(tiny_preset("paper-concat-small", "train.steps=3"), tiny_data, tmp_path / "run")
+    good = load_file(run / "checkpoint.safetensors")
+    absurd = tiny_preset("paper-concat-small", "train.steps=200", "train.lr=30")
+    with pytest.raises(
+        InputError, match=r"at step \d+; the checkpoint of step 3 stays \(.*smaller train\.lr"
+    ):
+        train(absurd, tiny_data, run, resume=True)
+    assert max(step for step, _ in losses(run)) > 3  # it had gone on
+    kept = load_file(run / "checkpoint.safetensors")
+    assert kept.keys() == good.keys() and all(torch.equal(kept[k], good[k]) for k in good)
+    mended = train(tiny_preset("paper-concat-small", "train.steps=6"), tiny_data, run, resume=True)
+    assert sorted({step for step, _ in losses(mended)}) == [1, 2, 3, 4, 5, 6]
+    assert all(np.isfinite(value) for value in losses(mended).values())
+
+
+def test_weights_that_are_no_numbers_are_never_saved(tiny_data, tmp_path, monkeypatch):
+    real = train_module.torch.optim.Adam.step
+
+    def step_then_spoil(self, *args, **kwargs):
+        real(self, *args, **kwargs)
+        if self.state[self.param_groups[0]["params"][0]]["step"] == 6:  # the loss before it was a number
+            self.param_groups[0]["params"][0].data.view(-1)[0] = math.nan
+
+    monkeypatch.setattr(train_module.torch.optim.Adam, "step", step_then_spoil)
+    with pytest.raises(InputError, match="weights that are no numbers at step 6; the checkpoint of step 3"):
+        train(tiny_preset(), tiny_data, tmp_path / "run")
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_spoilt_inputs_are_named(tiny_data, tmp_path, monkeypatch):
+    real = Draws.normal
+
+    def spoil(self, *shape, **kwargs):
+        numbers = real(self, *shape, **kwargs)
+        numbers[0] = math.nan
+        return numbers
+
+    monkeypatch.setattr(Draws, "normal", spoil)
+    with pytest.raises(InputError, match=r"inputs: noise at step 1; there is no checkpoint yet .*data check"):
+        train(tiny_preset(), tiny_data, tmp_path / "run")
+
+
+def test_a_signal_during_validation_leaves_it_to_the_resumed_run(tiny_run, tiny_data, tmp_path, monkeypatch):
+    real = train_module.refresh_statistics
+
+    def interrupt(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(*args)
+
+    monkeypatch.setattr(train_module, "refresh_statistics", interrupt)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        train(tiny_preset("paper-xattn-small"), tiny_data, tmp_path / "cut")
+    monkeypatch.undo()
+    assert stopped.value.args == (signal.SIGTERM,)
+    assert max(losses(tmp_path / "cut")) == (4, "train")
+    cut = train(tiny_preset("paper-xattn-small"), tiny_data, tmp_path / "cut", resume=True)
+    assert losses(cut) == losses(tiny_run)
+
+
+def test_half_a_line_of_the_log_does_not_keep_a_run_from_resuming(tiny_run, tiny_data, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    with (run / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 7, "tr')
+    again = train(tiny_preset("paper-xattn-small"), tiny_data, run, resume=True)
+    assert losses(again) == losses(tiny_run)

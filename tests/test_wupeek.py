@@ -11,6 +11,7 @@ from pix2spec.config import load_preset
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.schema import DEFAULT_GRID
 from pix2spec.describe import describe, parameter_count
+from pix2spec.draws import Draws
 from pix2spec.ensemble import PHYSICAL, RELATIVE
 from pix2spec.errors import InputError
 from pix2spec.evaluate import evaluate
@@ -59,7 +60,7 @@ def inputs(tiny_data):
         network = build_model(preset(), GRID, SDSS)
         batch = {name: v.copy() for name, v in dataset.batch(np.arange(8), network.columns).items()}
         change(batch)
-        return network.prepare(batch, "linear", torch.Generator().manual_seed(0), train)
+        return network.prepare(batch, "linear", Draws(0), train)
 
     return make
 
@@ -164,7 +165,7 @@ def test_it_learns_spectra_from_images(tiny_data, tmp_path):
     network, _ = load_model(train(longer, tiny_data, tmp_path / "run", progress=False))
     dataset = Dataset(tiny_data, "train")
     batch = dataset.batch(np.arange(len(dataset)), network.columns)
-    given = network.prepare(batch, "linear", torch.Generator(), False)
+    given = network.prepare(batch, "linear", Draws(0), False)
     with torch.inference_mode():
         predicted = network.predict(given["image"])
     error = (predicted - given["x"]).square().mean()

@@ -18,6 +18,8 @@ TINY = (
     "train.checkpoint_every=3",
 )
 
+TINY_PIXELS = ("denoiser.width=8", "denoiser.multipliers=[1,1,1,2]", "diffusion.timesteps=20")
+TINY_SELECTOR = ("contrastive.spectrum_channels=[8,8,8,8]", "contrastive.kernel=5", "contrastive.latent=8")
 TINY_FACTORISED = (
     "basis.components=6",
     "basis.iterations=5",
@@ -44,9 +46,7 @@ def tiny_factorised_preset(*overrides):
 
 
 def tiny_preset(name="paper-concat-small", *overrides):
-    size = ("denoiser.width=8", "denoiser.multipliers=[1,1,1,2]", "diffusion.timesteps=20")
-    if "contrastive" in name:
-        size = ("contrastive.spectrum_channels=[8,8,8,8]", "contrastive.kernel=5", "contrastive.latent=8")
+    size = TINY_SELECTOR if "contrastive" in name else TINY_PIXELS
     return load_preset(name, (*TINY, *size, "train.steps=6", *overrides))
 
 

@@ -1,14 +1,16 @@
-"""Checkpoints of a training run: all that it needs to go on, in one safetensors file (no pickle)."""
+"""What a training run needs to go on: its preset, and a checkpoint in one safetensors file (no pickle)."""
 
 from pathlib import Path
 
+import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from pix2spec.config import Preset, validate_preset
 from pix2spec.errors import InputError
 from pix2spec.files import write_atomically
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["check_run", "load_checkpoint", "record_preset", "save_checkpoint"]
 
 
 def save_checkpoint(out: Path, model, average, optimizer, step: int, seconds: float) -> None:
@@ -46,3 +48,32 @@ def load_checkpoint(path: Path, model, average, optimizer) -> tuple[int, float]:
         adam["state"].setdefault(int(number), {})[name] = value
     optimizer.load_state_dict(adam)
     return int(metadata["step"]), float(metadata["seconds"])
+
+
+def check_run(out: Path, resume: bool) -> None:
+    """Refuse to write over a run that is there already."""
+    if (out / "preset.yaml").exists() and not resume:
+        raise InputError(out, "it already holds a run", "continue it with --resume, or use another --out")
+
+
+def record_preset(out: Path, preset: Preset) -> None:
+    """Write ``OUT/preset.yaml``; a run that is there already must have the same settings."""
+    recorded = out / "preset.yaml"
+    values = preset.model_dump(mode="json")
+    if recorded.exists():
+        # Keys that an older version did not have take their defaults.
+        before = validate_preset(yaml.safe_load(recorded.read_text()), where=recorded)
+        _compare(before.model_dump(mode="json"), values, out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(recorded, lambda p: p.write_text(yaml.safe_dump(values, sort_keys=False)))
+
+
+def _compare(before: dict, now: dict, out: Path, path: str = "") -> None:
+    """A resumed run keeps its settings; only its length and bookkeeping may change."""
+    free = {"train.steps", "train.workers", "train.checkpoint_every", "train.lr"}
+    for key in before.keys() | now.keys():
+        name, a, b = f"{path}{key}", before.get(key), now.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            _compare(a, b, out, f"{name}.")
+        elif a != b and name not in free:
+            raise InputError(out, f"its run has {name} = {a!r}, now it is {b!r}", "use another --out")

@@ -12,6 +12,7 @@ from pix2spec.cli_app import app_command
 from pix2spec.cli_data import data_app
 from pix2spec.cli_generate import generate
 from pix2spec.cli_output import print_text
+from pix2spec.cli_rank import rank
 from pix2spec.cli_remote import data_sdss
 from pix2spec.cli_reproduce import reproduce_app
 from pix2spec.cli_universe import data_universe
@@ -50,9 +51,9 @@ def main() -> None:
         sys.exit(130)
 
 
-def _interrupt(*_) -> None:
+def _interrupt(number: int, _) -> None:
     """A batch system's SIGTERM ends a command as Ctrl-C does: temporary files go, checkpoints are whole."""
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt(number)
 
 
 @app.callback(invoke_without_command=True)
@@ -145,7 +146,10 @@ def train(
     if (data is None) == (simulate is None):
         raise InputError("train", "it needs a dataset or --simulate N, one of the two")
     source = data if simulate is None else Simulation(simulate, data_seed)
-    run(load_preset(preset, set_ or []), source, out, resume=resume, init=init)
+    try:
+        run(load_preset(preset, set_ or []), source, out, resume=resume, init=init)
+    except KeyboardInterrupt as stop:  # 130 after Ctrl-C, 143 after SIGTERM, as shells count
+        raise typer.Exit(128 + (stop.args[0] if stop.args else signal.SIGINT)) from None
     print_text(f"Trained model in {out}. Try `pix2spec generate DATA --model {out} --out predictions`.")
 
 
@@ -153,6 +157,7 @@ def train(
 
 
 app.command()(generate)
+app.command()(rank)
 
 
 @app.command()

@@ -79,6 +79,7 @@ def training_loss(
     t: torch.Tensor,
     noise: torch.Tensor,
     scheduler: DDPMScheduler,
+    valid: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean squared error of the predicted noise over valid pixels (paper, Eqs. 1 and 2).
 
@@ -90,9 +91,13 @@ def training_loss(
         Clean data, 1 where a pixel counts, and the standard normal noise to add.
     t : tensor (B,), int64
         Timesteps.
+    valid : tensor (), optional
+        Number of valid pixels to divide by; those of `mask` when None. With several processes it is the
+        mean over them, so that a pixel counts the same wherever it is.
     """
     error = denoiser(scheduler.add_noise(x0, noise, t), t) - noise
-    return (error.square() * mask).sum() / mask.sum().clamp(min=1)
+    valid = mask.sum() if valid is None else valid
+    return (error.square() * mask).sum() / valid.clamp(min=1)
 
 
 @torch.no_grad()

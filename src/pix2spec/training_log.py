@@ -1,33 +1,75 @@
-"""What surrounds the training loop: progress bar, log of losses, and an end after a whole step."""
+"""What surrounds the training loop: progress bar, losses and a watch on them, an end after a whole step."""
 
 import json
+import math
 import signal
+import statistics
 import sys
 import threading
+from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ["LossLog", "progress_bar", "stop_after_the_step"]
+__all__ = ["LossLog", "LossWatch", "ignore_signals", "progress_bar", "stop_after_the_step"]
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def stop_after_the_step():
-    """Let Ctrl-C and SIGTERM end a run after the step at hand, so that its checkpoint is whole."""
+    """Let Ctrl-C and SIGTERM end a run after the step at hand, so that its checkpoint is whole.
+
+    Yields the list of signals that came.
+    """
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield asked  # only the main thread may handle signals
         return
-    before = {
-        s: signal.signal(s, lambda number, _: asked.append(number)) for s in (signal.SIGINT, signal.SIGTERM)
-    }
+    before = {s: signal.signal(s, lambda number, _: asked.append(number)) for s in STOPPING}
     try:
         yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def ignore_signals(*_) -> None:
+    """For workers that load data: a signal to the whole group must not end them before the last step."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+class LossWatch:
+    """Notices a loss that is no number, or stays far above what it was.
+
+    A loss is high when it exceeds `FACTOR` times the median of the last `WINDOW` that were not;
+    `PATIENCE` high ones in a row are a training that diverges.
+    """
+
+    FACTOR, PATIENCE, WINDOW = 10, 20, 200
+
+    def __init__(self):
+        self.recent: deque[float] = deque(maxlen=self.WINDOW)
+        self.n_high = 0
+
+    def see(self, loss: float) -> str:
+        """Take note of a step's loss; says what is wrong, or nothing."""
+        if not math.isfinite(loss):
+            self.n_high += 1
+            return f"the loss is {loss}"
+        median = statistics.median(self.recent) if self.recent else loss
+        if loss <= self.FACTOR * abs(median):
+            self.recent.append(loss)
+            self.n_high = 0
+            return ""
+        self.n_high += 1
+        if self.n_high < self.PATIENCE:
+            return ""
+        what = f"for {self.n_high} steps above {self.FACTOR} times its median {median:.3g}"
+        return f"the loss is {loss:.3g}, {what}"
 
 
 def progress_bar(show: bool) -> Progress:
@@ -41,19 +83,25 @@ def progress_bar(show: bool) -> Progress:
 
 
 class LossLog:
-    """Losses, as JSON lines and for TensorBoard."""
+    """Losses, as JSON lines and for TensorBoard. A checkpoint comes before the validation of its step."""
 
     def __init__(self, out: Path, step: int):
         from torch.utils.tensorboard import SummaryWriter
 
         self.path, self.last = out / "metrics.jsonl", {}
-        kept = []
-        if self.path.exists():  # a resumed run repeats the steps after its checkpoint
-            kept = [row for row in self.path.read_text().splitlines() if json.loads(row)["step"] <= step]
-        self.path.write_text("".join(row + "\n" for row in kept))
-        for row in kept:
-            self.last.update(json.loads(row))
+        # A resumed run repeats what came after its checkpoint.
+        rows = [r for r in self._read() if r["step"] < step or (r["step"] == step and "val" not in r)]
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        for row in rows:
+            self.last.update(row)
         self.board = SummaryWriter(str(out / "tensorboard"), purge_step=step)
+
+    def _read(self) -> list[dict]:
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError:  # a machine that went down may leave half a line at the end
+            return [json.loads(line) for line in lines[:-1]]
 
     def write(self, step: int, **values: float) -> None:
         """Add losses by name."""

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from pix2spec.draws import Draws
 from pix2spec.errors import InputError
 from pix2spec.normalise import asinh_image, fill_missing, lupton_rgb, minmax, robust
 
@@ -22,7 +23,8 @@ def scale_image(image: np.ndarray, image_kind: str, wanted: str) -> torch.Tensor
     Raises
     ------
     InputError
-        If the network needs linear fluxes and the images are composites.
+        If the network needs linear fluxes and the images are composites, or composites and there are not
+        three bands.
     """
     if wanted == "linear":
         if image_kind != "linear":
@@ -32,23 +34,26 @@ def scale_image(image: np.ndarray, image_kind: str, wanted: str) -> torch.Tensor
                 "use FITS cutouts, or a model trained on composites",
             )
         return torch.from_numpy(asinh_image(image).astype(np.float32))
+    if image.shape[1] != 3:
+        what = f"a colour composite has three bands, these images have {image.shape[1]}"
+        raise InputError("data.image", what, "let the network see linear fluxes: --set data.image=linear")
     composite = lupton_rgb(image) if image_kind == "linear" else image
     # Stored g, r, i; ImageNet's order is red, green, blue, which is i, r, g.
     rgb = torch.from_numpy(np.ascontiguousarray(composite[:, ::-1], dtype=np.float32)) / 255
     return (rgb - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
 
 
-def view(image: torch.Tensor, resize: int, crop: int, generator: torch.Generator | None) -> torch.Tensor:
+def view(image: torch.Tensor, resize: int, crop: int, draws: Draws | None) -> torch.Tensor:
     """Resize to `resize` pixels and crop `crop` of them (paper, section 3: 71 and 64).
 
-    With a generator: a random crop and random flips, each with probability 0.5. Without: the centre.
+    With draws: a random crop and random flips, each with probability 0.5. Without: the centre.
     """
     image = F.interpolate(image, size=(resize, resize), mode="bilinear", align_corners=False, antialias=True)
     n, margin = len(image), resize - crop
-    if generator is None:
+    if draws is None:
         return image[..., margin // 2 : margin // 2 + crop, margin // 2 : margin // 2 + crop]
-    start = torch.randint(0, margin + 1, (2, n, 1), generator=generator)
-    flip = torch.rand((2, n, 1), generator=generator) < 0.5
+    start = draws.integers(margin + 1, 2, n, 1, axis=1)
+    flip = draws.uniform(2, n, 1, axis=1) < 0.5
     steps = torch.arange(crop)
     rows, columns = start + torch.where(flip, crop - 1 - steps, steps)
     picked = image[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]]

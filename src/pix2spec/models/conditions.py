@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pix2spec.draws import Draws
 from pix2spec.normalise import from_lupton_rgb, lupton_rgb
 from pix2spec.photometry import aperture_weights
 from pix2spec.survey import Survey
@@ -75,26 +76,26 @@ def redshift_token(z: np.ndarray, z_err: np.ndarray) -> dict[str, torch.Tensor]:
     }
 
 
-def drop_tokens(tokens: dict, rates: dict[str, float], generator: torch.Generator) -> dict:
+def drop_tokens(tokens: dict, rates: dict[str, float], draws: Draws) -> dict:
     """Forget each token of each object with its probability, and everything with probability ``all``."""
     n = len(tokens["has_image"])
-    nothing = torch.rand(n, generator=generator) < rates["all"]
+    nothing = draws.uniform(n) < rates["all"]
     dropped = dict(tokens)
     for name in TOKENS:
-        keep = torch.rand(n, generator=generator) >= rates[name]
+        keep = draws.uniform(n) >= rates[name]
         dropped[f"has_{name}"] = tokens[f"has_{name}"] * keep * ~nothing
     return dropped
 
 
-def augment(tokens: dict, composites: float, generator: torch.Generator) -> dict:
+def augment(tokens: dict, composites: float, draws: Draws) -> dict:
     """Turn and mirror cutouts at random; pass a share of them through the stretch of composites."""
     image, n = tokens["image"], len(tokens["image"])
     for axes in ((2,), (3,)):
-        chosen = (torch.rand(n, generator=generator) < 0.5)[:, None, None, None]
+        chosen = (draws.uniform(n) < 0.5)[:, None, None, None]
         image = torch.where(chosen, image.flip(axes), image)
-    chosen = (torch.rand(n, generator=generator) < 0.5)[:, None, None, None]
+    chosen = (draws.uniform(n) < 0.5)[:, None, None, None]
     image = torch.where(chosen, image.transpose(2, 3), image)
-    lossy = (torch.rand(n, generator=generator) < composites) & (tokens["lossy"] == 0)
+    lossy = (draws.uniform(n) < composites) & (tokens["lossy"] == 0)
     if lossy.any():
         image = image.clone()
         image[lossy] = torch.from_numpy(from_lupton_rgb(np.rint(lupton_rgb(image[lossy].numpy()))))

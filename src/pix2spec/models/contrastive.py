@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pix2spec.distributed import gather
 from pix2spec.models.encoders import image_network
 
 __all__ = ["ContrastivePair", "SpectrumEncoder", "nt_xent"]
@@ -116,7 +117,10 @@ class ContrastivePair(nn.Module):
 
     def forward(self, image: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Training loss of a batch: images (B, band, y, x) and scaled spectra (B, 1, L)."""
-        return nt_xent(self.image_encoder(image), self.spectrum_encoder(x), self.temperature)
+        a, b = self.image_encoder(image), self.spectrum_encoder(x)
+        if self.training:  # objects of all processes are each other's negatives
+            a, b = gather(a), gather(b)
+        return nt_xent(a, b, self.temperature)
 
     def scores(self, image: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
         """Cosine similarity (B, n) between images (B, ...) and their candidates (B, n, L)."""

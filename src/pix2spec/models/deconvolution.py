@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pix2spec.distributed import mean_over_processes
+
 __all__ = ["Deconvolution2d", "inverse_square_root"]
 
 
@@ -107,8 +109,8 @@ class Deconvolution2d(nn.Conv2d):
             stride = [s * self.sampling for s in self.stride]
             columns = F.unfold(x.float(), self.kernel_size, padding=self.padding, stride=stride)
             patches = columns.unflatten(1, self.running_mean.shape).permute(1, 2, 0, 3).flatten(2)
-            mean = patches.mean(-1, keepdim=True)
+            mean = mean_over_processes(patches.mean(-1, keepdim=True))
             centred = patches - mean
-            covariance = centred @ centred.mT / centred.shape[-1]
+            covariance = mean_over_processes(centred @ centred.mT / centred.shape[-1])
             ridge = self.eps * torch.eye(len(covariance[0]), device=x.device)
             return mean[..., 0], inverse_square_root(covariance + ridge, self.iterations)

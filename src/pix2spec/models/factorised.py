@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from pix2spec.config import FactorisedPreset
+from pix2spec.distributed import gather
+from pix2spec.draws import Draws
 from pix2spec.grid import SpectralGrid
 from pix2spec.models.basis import Coefficients, RestFrameBasis
 from pix2spec.models.conditions import (
@@ -57,7 +59,10 @@ class Ranker(nn.Module):
 
     def forward(self, condition: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
         """Contrastive loss of conditions (B, C) and the spectra (B, L) that belong to them."""
-        return nt_xent(self.query(condition), self.encode(spectra), self.temperature)
+        a, b = self.query(condition), self.encode(spectra)
+        if self.training:  # objects of all processes are each other's negatives
+            a, b = gather(a), gather(b)
+        return nt_xent(a, b, self.temperature)
 
     def encode(self, spectra: torch.Tensor) -> torch.Tensor:
         """Latent codes (B, latent) of spectra (B, L) in any unit."""
@@ -72,9 +77,9 @@ class Ranker(nn.Module):
         return F.cosine_similarity(self.query(condition)[:, None], keys, dim=-1)
 
 
-def student(shape: tuple[int, ...], generator: torch.Generator) -> np.ndarray:
+def student(shape: tuple[int, ...], draws: Draws) -> np.ndarray:
     """Student's t with two degrees of freedom, within +-10."""
-    normal, uniform = torch.randn(shape, generator=generator), torch.rand(shape, generator=generator)
+    normal, uniform = draws.normal(*shape), draws.uniform(*shape)
     return (normal / (-torch.log(uniform.clamp(min=1e-6))).sqrt()).clamp(-10, 10).numpy()
 
 
@@ -148,43 +153,42 @@ class FactorisedModel(nn.Module):
 
     # ------------------------------------------------------------------------------------- training
 
-    def prepare(self, batch: dict, image_kind: str, generator: torch.Generator, train: bool) -> dict:
-        """All that `forward` needs of a batch of `pix2spec.prepare.Prepared`; draws from `generator`."""
-        n, draws = len(batch["z"]), self.preset.flow.draws
+    def prepare(self, batch: dict, image_kind: str, draws: Draws, train: bool) -> dict:
+        """All that `forward` needs of a batch of `pix2spec.prepare.Prepared`; random numbers from `draws`."""
+        n, levels = len(batch["z"]), self.preset.flow.draws
         latents = torch.from_numpy(batch["latents"])
-        which = torch.randint(0, latents.shape[1], (n,), generator=generator)
+        which = draws.integers(latents.shape[1], n)
         x0 = self.normal(latents[torch.arange(n), which])
-        z, error = self._redshifts(torch.from_numpy(batch["z"]), generator)
+        z, error = self._redshifts(torch.from_numpy(batch["z"]), draws)
         photometry = batch["photometry"]
         if train and self.preset.condition.jitter:
-            photometry = photometry * (
-                1 + self.preset.condition.jitter * student(photometry.shape, generator)
-            )
+            photometry = photometry * (1 + self.preset.condition.jitter * student(photometry.shape, draws))
         tokens = (
             image_token(batch["image"].astype(np.float32), image_kind)
             | photometry_token(photometry, batch["photometry_ivar"])
             | redshift_token(z.numpy(), error.numpy())
         )
         if train:
-            tokens = augment(tokens, self.preset.condition.drop.composite, generator)
+            tokens = augment(tokens, self.preset.condition.drop.composite, draws)
         drop = self.preset.condition.drop.model_dump()
-        tokens = drop_tokens(tokens, drop, generator)
-        spectra, _ = self.spectra(latents[torch.arange(n), which][: self.preset.ranker.batch])
-        observed = spectra + self.noise.sample(spectra, [generator] * len(spectra))[0]
+        tokens = drop_tokens(tokens, drop, draws)
+        ranked = min(n, draws.first(self.preset.ranker.batch))
+        spectra, _ = self.spectra(latents[torch.arange(n), which][:ranked])
+        observed = spectra + self.noise.sample(spectra, draws.generators(ranked))[0]
         return tokens | {
-            "x0": x0.repeat(draws, 1),
-            "sigma": logit_normal(draws * n, generator),
-            "noise": torch.randn(draws * n, self.dimension, generator=generator),
+            "x0": x0.repeat(levels, 1),
+            "sigma": logit_normal(draws.normal(levels, n, axis=1)).flatten(),
+            "noise": draws.normal(levels, n, self.dimension, axis=1).flatten(0, 1),
             "observed": observed,
         }
 
     @staticmethod
-    def _redshifts(z: torch.Tensor, generator):
+    def _redshifts(z: torch.Tensor, draws: Draws):
         """Redshifts as somebody may know them: half of them spectroscopic, the others photometric."""
         low, high = np.log(REDSHIFT_ERRORS)
-        error = torch.exp(low + (high - low) * torch.rand(len(z), generator=generator, dtype=z.dtype))
-        error = torch.where(torch.rand(len(z), generator=generator) < 0.5, REDSHIFT_ERRORS[0], error)
-        return z + error * torch.randn(len(z), generator=generator, dtype=z.dtype), error
+        error = torch.exp(low + (high - low) * draws.uniform(len(z), dtype=z.dtype))
+        error = torch.where(draws.uniform(len(z)) < 0.5, REDSHIFT_ERRORS[0], error)
+        return z + error * draws.normal(len(z), dtype=z.dtype), error
 
     def forward(self, x0, sigma, noise, observed, **tokens) -> torch.Tensor:
         """Training loss: flow matching, and the contrastive one, which does not shape the condition."""

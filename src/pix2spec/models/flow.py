@@ -119,6 +119,6 @@ def flow_loss(network, x0, condition, sigma, noise, weights=1.0) -> torch.Tensor
     return (weights * (network(x, sigma, condition) - (noise - x0)).square()).mean()
 
 
-def logit_normal(n: int, generator: torch.Generator) -> torch.Tensor:
-    """Noise levels that favour the middle (Esser et al. 2024, arXiv:2403.03206)."""
-    return torch.sigmoid(torch.randn(n, generator=generator) * math.sqrt(1.5))
+def logit_normal(normal: torch.Tensor) -> torch.Tensor:
+    """Noise levels that favour the middle, from normal numbers (Esser et al. 2024, arXiv:2403.03206)."""
+    return torch.sigmoid(normal * math.sqrt(1.5))

@@ -59,8 +59,8 @@ def infovae_loss(
         Spectra, weights of their pixels (see `softened_weight`) and decoded spectra.
     mean, log_variance : tensor (B, D)
         Of the Gaussian posterior of the latent codes.
-    code : tensor (B, D)
-        Drawn from it, as `reconstruction` was made from.
+    code : tensor (N, D)
+        Drawn from it, as `reconstruction` was made from; of this batch, or of those of all processes.
     prior : tensor (M, D)
         Drawn from the standard normal prior.
     alpha, lam : float

@@ -6,6 +6,8 @@ from torch import nn
 from pix2spec.config import ContrastivePreset, DiffusionPreset, Preset
 from pix2spec.data.augment import scale_image, scale_spectra, view
 from pix2spec.diffusion import make_scheduler, training_loss
+from pix2spec.distributed import mean_over_processes
+from pix2spec.draws import Draws
 from pix2spec.grid import SpectralGrid
 from pix2spec.models.conditions import photometry_token
 from pix2spec.models.contrastive import ContrastivePair
@@ -21,10 +23,10 @@ from pix2spec.survey import Survey
 __all__ = ["ContrastiveModel", "PixelDiffusion", "build_model"]
 
 
-def _views(batch: dict, image_kind: str, data, generator) -> torch.Tensor:
-    """Images of a batch as the networks see them; augmented when there is a generator."""
+def _views(batch: dict, image_kind: str, data, draws: Draws | None) -> torch.Tensor:
+    """Images of a batch as the networks see them; augmented when there are draws."""
     image = scale_image(batch["image"], image_kind, data.image)
-    return view(image, data.resize, data.crop, generator)
+    return view(image, data.resize, data.crop, draws)
 
 
 class PixelDiffusion(nn.Module):
@@ -48,25 +50,28 @@ class PixelDiffusion(nn.Module):
         clip = self.preset.data.spectrum == "minmax"
         return make_scheduler(sampler, **self.preset.diffusion.model_dump(), clip=clip)
 
-    def prepare(self, batch: dict, image_kind: str, generator: torch.Generator, train: bool) -> dict:
-        """All that `forward` needs of a batch; every random draw comes from `generator`."""
+    def prepare(self, batch: dict, image_kind: str, draws: Draws, train: bool) -> dict:
+        """All that `forward` needs of a batch; every random number comes from `draws`."""
         data = self.preset.data
         x0, mask = scale_spectra(batch["flux"], batch["ivar"], data.spectrum)
-        t = torch.randint(0, self.preset.diffusion.timesteps, (len(x0),), generator=generator)
-        noise = torch.randn(x0.shape, generator=generator)
-        known = self.known(batch, image_kind, generator if train else None)
+        t = draws.integers(self.preset.diffusion.timesteps, len(x0))
+        noise = draws.normal(*x0.shape)
+        known = self.known(batch, image_kind, draws if train else None)
         return {"known": known, "x0": x0, "mask": mask, "t": t, "noise": noise}
 
-    def known(self, batch: dict, image_kind: str, generator: torch.Generator | None) -> torch.Tensor:
-        """What the encoder sees of a batch: views of images, augmented with a generator, or band fluxes."""
+    def known(self, batch: dict, image_kind: str, draws: Draws | None) -> torch.Tensor:
+        """What the encoder sees of a batch: views of images, augmented with draws, or band fluxes."""
         if "photometry" in self.conditions:
             return photometry_token(batch["photometry"], batch["photometry_ivar"])["photometry"]
-        return _views(batch, image_kind, self.preset.data, generator)
+        return _views(batch, image_kind, self.preset.data, draws)
 
     def forward(self, known, x0, mask, t, noise) -> torch.Tensor:
         """Training loss (paper, Eq. 2)."""
         context = self.encode(known)
-        return training_loss(lambda x, t: self.denoiser(x, t, context), x0, mask, t, noise, self.scheduler)
+        valid = mean_over_processes(mask.sum()) if self.training else mask.sum()
+        return training_loss(
+            lambda x, t: self.denoiser(x, t, context), x0, mask, t, noise, self.scheduler, valid
+        )
 
     def encode(self, known: torch.Tensor) -> torch.Tensor:
         """The condition of what `known` gives, once for all candidates and steps."""
@@ -87,10 +92,10 @@ class ContrastiveModel(nn.Module):
             bands=len(survey.image_bands),
         )
 
-    def prepare(self, batch: dict, image_kind: str, generator: torch.Generator, train: bool) -> dict:
-        """All that `forward` needs of a batch; every random draw comes from `generator`."""
+    def prepare(self, batch: dict, image_kind: str, draws: Draws, train: bool) -> dict:
+        """All that `forward` needs of a batch; every random number comes from `draws`."""
         x, _ = scale_spectra(batch["flux"], batch["ivar"], self.preset.data.spectrum)
-        return {"image": _views(batch, image_kind, self.preset.data, generator if train else None), "x": x}
+        return {"image": _views(batch, image_kind, self.preset.data, draws if train else None), "x": x}
 
     def forward(self, image, x) -> torch.Tensor:
         """Training loss (paper, Eq. 3)."""

@@ -9,6 +9,8 @@ from torch import nn
 
 from pix2spec.config import WuPeekPreset
 from pix2spec.data.augment import scale_image, view
+from pix2spec.distributed import gather
+from pix2spec.draws import Draws
 from pix2spec.grid import SpectralGrid
 from pix2spec.models.deconvolution import Deconvolution2d
 from pix2spec.models.infovae import InfoVAE, infovae_loss, softened_weight
@@ -140,8 +142,8 @@ class WuPeekModel(nn.Module):
         self.network = HybridNetwork(bands, autoencoder.latent, **preset.network.model_dump())
         self.standard = nn.BatchNorm1d(autoencoder.latent, affine=False)
 
-    def prepare(self, batch: dict, image_kind: str, generator: torch.Generator, train: bool) -> dict:
-        """All that `forward` needs of a batch; every random draw comes from `generator`."""
+    def prepare(self, batch: dict, image_kind: str, draws: Draws, train: bool) -> dict:
+        """All that `forward` needs of a batch; every random number comes from `draws`."""
         data, latent = self.preset.data, self.preset.autoencoder.latent
         filled = fill_missing(batch["flux"], batch["ivar"])
         x, _, scale = minmax(filled) if data.spectrum == "minmax" else robust(filled, batch["ivar"])
@@ -149,19 +151,21 @@ class WuPeekModel(nn.Module):
         ivar = np.where(good, batch["ivar"] * scale**2, 0)  # of x
         image = scale_image(batch["image"], image_kind, data.image)
         return {
-            "image": view(image, data.resize, data.crop, generator if train else None),
+            "image": view(image, data.resize, data.crop, draws if train else None),
             "x": torch.from_numpy(x.astype(np.float32)),
             "weight": softened_weight(
                 torch.from_numpy(ivar.astype(np.float32)), self.preset.autoencoder.softening
             ),
-            "noise": torch.randn((len(x), latent), generator=generator),
-            "prior": torch.randn((PRIOR_DRAWS, latent), generator=generator),
+            "noise": draws.normal(len(x), latent),
+            "prior": torch.randn((PRIOR_DRAWS, latent), generator=draws.generator),
         }
 
     def forward(self, image, x, weight, noise, prior) -> torch.Tensor:
         """Training loss: the autoencoder's, a pixel, plus the squared error of the image network's code."""
         settings = self.preset.autoencoder
         reconstruction, mean, log_variance, code = self.autoencoder(x, noise)
+        if self.training:  # the codes of all processes are compared with the prior
+            code = gather(code)
         loss = infovae_loss(
             x, weight, reconstruction, mean, log_variance, code, prior, settings.alpha, settings.lam
         )

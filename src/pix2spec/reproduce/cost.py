@@ -6,6 +6,7 @@ import torch
 from pix2spec.config import Preset
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.schema import DatasetInfo
+from pix2spec.draws import Draws
 from pix2spec.models.trainable import build_model
 from pix2spec.reproduce.rows import sampling
 from pix2spec.reproduce.work import Job
@@ -57,7 +58,7 @@ def _measure(preset: Preset, info: DatasetInfo) -> tuple[float, float]:
             "photometry": np.ones((BATCH, bands), np.float32),
             "photometry_ivar": np.ones((BATCH, bands), np.float32),
         }
-        inputs = model.prepare(batch, info.image_kind or "linear", torch.Generator(), train=False)
+        inputs = model.prepare(batch, info.image_kind or "linear", Draws(0), train=False)
         # Fused attention on a CPU is invisible to the counter; the plain one is not.
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             model(**inputs).backward()
