@@ -78,7 +78,12 @@ def _fork(job: dict, rank: int, port: int) -> int:
 
 
 if __name__ == "__main__":
-    import pix2spec.train  # noqa: F401 - before the forks, so that it happens once
+    # Before the forks, so that it happens once; the last three are imported when they are used.
+    import datasets  # noqa: F401
+    import torch._dynamo
+    import torch.utils.tensorboard  # noqa: F401
+
+    import pix2spec.train  # noqa: F401
 
     for job in json.loads(Path(sys.argv[1]).read_text()):
         port = free_port()

@@ -1,6 +1,7 @@
 """The command line: thin, no science in it. Heavy imports wait inside the commands."""
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -150,7 +151,8 @@ def train(
         run(load_preset(preset, set_ or []), source, out, resume=resume, init=init)
     except KeyboardInterrupt as stop:  # 130 after Ctrl-C, 143 after SIGTERM, as shells count
         raise typer.Exit(128 + (stop.args[0] if stop.args else signal.SIGINT)) from None
-    print_text(f"Trained model in {out}. Try `pix2spec generate DATA --model {out} --out predictions`.")
+    if os.environ.get("RANK", "0") == "0":  # of the processes that a launcher started
+        print_text(f"Trained model in {out}. Try `pix2spec generate DATA --model {out} --out predictions`.")
 
 
 # -------------------------------------------------------------------------------- generation

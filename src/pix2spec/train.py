@@ -123,6 +123,7 @@ def train(
     run = _set_up(preset, data, out, init, resume, progress, accelerator)
     log = LossLog(out, run.step) if accelerator.is_main_process else None
     with progress_bar(progress and accelerator.is_main_process) as bar, stop_after_the_step() as stop:
+        bar.console.quiet = not accelerator.is_main_process
         _loop(run, log, bar, stop)
     if log:
         log.close()
