@@ -47,9 +47,9 @@ def estimated_ivar(candidates: np.ndarray) -> np.ndarray:
     """
     from scipy.ndimage import median_filter
 
-    padded = np.pad(np.asarray(candidates, float), ((0, 0), (2, 2)), mode="reflect")
-    step = np.abs(2 * padded[:, 2:-2] - padded[:, :-4] - padded[:, 4:])
-    sigma = median_filter(np.median(step, 0), SMOOTH, mode="nearest") * 1.4826 / np.sqrt(6)
+    flux = np.asarray(candidates, float)
+    step = np.median(np.abs(2 * flux[:, 2:-2] - flux[:, :-4] - flux[:, 4:]), 0)
+    sigma = median_filter(np.pad(step, 2, mode="reflect"), SMOOTH, mode="reflect") * 1.4826 / np.sqrt(6)
     return 1 / np.maximum(sigma, 1e-12) ** 2
 
 
@@ -67,7 +67,7 @@ def names_of(catalogue: Catalogue) -> tuple[list[str], list[str]]:
     """
     noise_free = catalogue.provenance.get("noise") == "none"
     measured = [name for name in COLUMNS if not (noise_free and name in ERRORS)]
-    numbers = [f.name for f in catalogue.table.schema if pa.types.is_floating(f.type)]
+    numbers = [f.name for f in pq.read_schema(catalogue.path) if pa.types.is_floating(f.type)]
     return measured, [name for name in numbers if name not in COLUMNS]
 
 
@@ -110,14 +110,16 @@ class Quantities:
         own = [name for name in names if name in COLUMNS]
         table = pq.read_table(self.path, columns=own)
         values = {name: table[name].to_numpy() for name in own}
-        for name in set(names) - set(own):
-            column = self.catalogue.read([name])[name].to_numpy()
-            values[name] = np.repeat(column[self.position], self.counts)
+        values |= {name: np.repeat(self.of_objects(name), self.counts) for name in set(names) - set(own)}
         return values
+
+    def of_objects(self, name: str) -> np.ndarray:
+        """A number that the catalogue has for each object (objects,)."""
+        return pq.read_table(self.catalogue.path, columns=[name])[name].to_numpy()[self.position]
 
     def total(self, values: np.ndarray) -> np.ndarray:
         """Sum over the candidates (rows,) of each object (objects,)."""
-        return np.add.reduceat(values, self.starts) if len(self.starts) else np.zeros(0)
+        return np.add.reduceat(np.asarray(values, float), self.starts)
 
     def split(self, values: np.ndarray) -> list[np.ndarray]:
         """Values of all candidates (rows,), object by object."""
