@@ -3,7 +3,6 @@
 from functools import lru_cache
 
 import numpy as np
-from scipy import sparse
 
 from pix2spec.grid import SpectralGrid
 
@@ -124,8 +123,10 @@ def _edges(grid: SpectralGrid) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)  # most files have one set of wavelengths
-def _overlap(wave: bytes, grid: SpectralGrid) -> sparse.csr_array:
+def _overlap(wave: bytes, grid: SpectralGrid):
     """Overlap in Angstrom of each pixel of the grid with each pixel of a spectrum."""
+    from scipy import sparse
+
     wave, new = np.frombuffer(wave), _edges(grid)
     middle = (wave[1:] + wave[:-1]) / 2
     old = np.concatenate([[2 * wave[0] - middle[0]], middle, [2 * wave[-1] - middle[-1]]])
