@@ -17,6 +17,8 @@ BATCH = 16  # rows with arrays in memory at once
 BLOCK = 1024  # rows of facts
 MAX_ROW = 16_000_000  # values of one object
 MAX_TEXT = 256
+NUMBERS = ("FLOAT", "DOUBLE", "BOOLEAN", "INT32", "INT64")
+KINDS = ("numbers", "text")
 
 
 def parquet_rows(path: Path, what: str, columns, arrays: bool, only: set[int] | None) -> Iterator[Row]:
@@ -69,8 +71,10 @@ def _leaves(path: Path, file, what: str) -> dict[str, str]:
         named = [part for part in rest if part not in ("list", "element", "item", "bag", "array_element")]
         name = OLD_NAMES.get((what, named[0]), named[0]) if len(named) == 1 else ""
         if top == what and name in FIELDS[what]:
-            if leaf.physical_type not in ("FLOAT", "DOUBLE", "BOOLEAN", "INT32", "INT64", "BYTE_ARRAY"):
-                raise InputError(path, f"its {leaf.path} holds {leaf.physical_type}, not numbers or text")
+            if leaf.physical_type not in (("BYTE_ARRAY",) if name == "band" else NUMBERS):
+                raise InputError(
+                    path, f"its {leaf.path} is {leaf.physical_type}, not {KINDS[name == 'band']}"
+                )
             found[name] = leaf.path
     absent = [name for name in FIELDS[what] if name not in found and name != "mask"]
     if absent:
