@@ -266,3 +266,10 @@ def test_half_a_line_of_the_log_does_not_keep_a_run_from_resuming(tiny_run, tiny
         stream.write('{"step": 7, "tr')
     again = train(tiny_preset("paper-xattn-small"), tiny_data, run, resume=True)
     assert losses(again) == losses(tiny_run)
+
+
+def test_a_validation_loss_that_is_no_number_is_not_recorded(tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_module, "validation_loss", lambda *_: math.nan)
+    with pytest.raises(InputError, match="the validation loss is nan at step 4; the checkpoint of step 3"):
+        train(tiny_preset(), tiny_data, tmp_path / "run")
+    assert all(name == "train" for _, name in losses(tmp_path / "run"))

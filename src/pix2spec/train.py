@@ -282,6 +282,8 @@ def _validate(run: Run, log: LossLog | None, bar, stop: list[int]) -> None:
         if run.saved < run.step and not run.watch.n_high:
             _save(run)
         _end(run, bar, stop)
+    if not math.isfinite(loss):
+        raise _diverged(run, f"the validation loss is {loss}")
     if log:
         log.write(run.step, val=loss)
     bar.console.print(f"step {run.step}: validation loss {loss:.4f}")
