@@ -1,3 +1,4 @@
+import gzip
 import os
 from pathlib import Path
 
@@ -188,3 +189,21 @@ def test_rows_that_were_left_out_are_known_by_number(tmp_path):
     assert table.meta["bad_row_numbers"] == [2, 4]
     ids, ra, dec = positions_from_table(table)
     assert ids == ["a", "c"] and list(ra) == [1, 3] and list(dec) == [2, 400]
+
+
+def test_a_table_that_would_fill_the_memory_is_refused(tmp_path):
+    with gzip.open(tmp_path / "bomb.csv.gz", "wb") as stream:
+        stream.write(b"ra,dec\n")
+        for _ in range(80):
+            stream.write(b"1.00000,2.00000\n" * 2**16)
+    with pytest.raises(InputError, match=r"would take .* MiB of memory"):
+        read_table(tmp_path / "bomb.csv.gz")
+    zeros = pa.array(np.zeros(10_000_000))
+    pq.write_table(
+        pa.table({"ra": zeros, "dec": zeros}),
+        tmp_path / "bomb.parquet",
+        use_dictionary=False,
+        compression="zstd",
+    )
+    with pytest.raises(InputError, match=r"the table would take .* MiB of memory"):
+        read_table(tmp_path / "bomb.parquet")

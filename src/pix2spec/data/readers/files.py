@@ -20,7 +20,16 @@ import numpy as np
 
 from pix2spec.errors import InputError
 
-__all__ = ["check_expansion", "column_names", "fits_hdus", "load_arrays", "reading", "sniff", "spec_id"]
+__all__ = [
+    "check_expansion",
+    "column_names",
+    "fits_hdus",
+    "load_arrays",
+    "opened",
+    "reading",
+    "sniff",
+    "spec_id",
+]
 
 AGAIN = "download it again"
 FREE = 64 * 2**20
@@ -112,7 +121,7 @@ def check_expansion(path: str | Path, n_bytes: int, what: str, packed: int | Non
 
 
 @contextmanager
-def _opened(path: str | Path, kind: str) -> Iterator:
+def opened(path: str | Path, kind: str) -> Iterator:
     """The bytes of a file, gzip and bz2 unpacked."""
     if kind not in UNPACKERS:
         with open(path, "rb") as stream:
@@ -143,7 +152,7 @@ def fits_hdus(path: str | Path) -> Iterator:
         raise InputError(path, "it is not a FITS file (it does not begin with SIMPLE)")
     with (
         reading(path, "FITS") as caught,
-        _opened(path, kind) as stream,  # opened here, because astropy leaves a damaged file open
+        opened(path, kind) as stream,  # opened here, because astropy leaves a damaged file open
         fits.open(stream, memmap=False, lazy_load_hdus=False) as hdus,
     ):
         if any("truncated" in str(warning.message) for warning in caught):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2spec.data.readers.files import fits_hdus, reading, sniff, spec_id
+from pix2spec.data.readers.files import check_expansion, fits_hdus, opened, reading, sniff, spec_id
 from pix2spec.errors import InputError
 from pix2spec.survey import SDSS, Survey
 
@@ -126,34 +126,36 @@ def _read_votable(path):
 def _read_parquet(path):
     import pyarrow.parquet as pq
 
-    return _from_arrow(pq.read_table(path))
+    with pq.ParquetFile(path) as file:
+        facts = file.metadata
+        groups = (facts.row_group(i).total_byte_size for i in range(facts.num_row_groups))
+        check_expansion(path, sum(groups), "the table")
+        return _from_arrow(file.read())
 
 
 def _read_csv(path):
-    import gzip
-
     import pyarrow.csv as pc
 
-    opener = gzip.open if sniff(path) == "gzip" else open
-    with opener(path, "rb") as stream:
+    bad = []
+    with opened(path, sniff(path)) as stream:
         lines = [stream.readline() for _ in range(100)]
         stream.seek(0)
         encoding = "utf8" if _is_utf8(stream) else "latin1"
-    skip = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith(b"#")), 0)
-    header = lines[skip]
-    delimiter = max(",\t;|", key=lambda d: header.count(d.encode()))
-    bad = []
-    table = pc.read_csv(
-        path,
-        pc.ReadOptions(skip_rows=skip, encoding=encoding, use_threads=False),  # threads lose row numbers
-        pc.ParseOptions(
-            delimiter=delimiter,
-            invalid_row_handler=lambda row: bad.append(row.number - skip - 1) or "skip",
-        ),
-        pc.ConvertOptions(
-            null_values=["", "null", "NULL", "nan", "NaN", "N/A", "--"], strings_can_be_null=True
-        ),
-    )
+        stream.seek(0)
+        skip = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith(b"#")), 0)
+        header = lines[skip]
+        delimiter = max(",\t;|", key=lambda d: header.count(d.encode()))
+        table = pc.read_csv(
+            stream,
+            pc.ReadOptions(skip_rows=skip, encoding=encoding, use_threads=False),  # threads lose row numbers
+            pc.ParseOptions(
+                delimiter=delimiter,
+                invalid_row_handler=lambda row: bad.append(row.number - skip - 1) or "skip",
+            ),
+            pc.ConvertOptions(
+                null_values=["", "null", "NULL", "nan", "NaN", "N/A", "--"], strings_can_be_null=True
+            ),
+        )
     table = _from_arrow(table)
     table.meta["bad_rows"], table.meta["bad_row_numbers"] = len(bad), bad
     return table
