@@ -10,28 +10,25 @@ from pix2spec.produce import DEMO_SEED
 
 __all__ = ["simulated_examples"]
 
-# What it is called, and of which type, nucleus and redshift it is.
-WANTED = (
-    ("Star-forming galaxy", ("late",), "none", (0.05, 0.1)),
-    ("Quiescent galaxy", ("early",), "none", (0.05, 0.1)),
-    ("Seyfert 2 galaxy", ("late", "green", "early", "post-starburst"), "seyfert2", (0.0, 0.2)),
-    ("Post-starburst galaxy", ("post-starburst",), "none", (0.0, 0.2)),
-    ("Distant quiescent galaxy", ("early",), "none", (0.2, 0.4)),
-)
+# What a galaxy is called, and which truth (see `data.simulate.survey.TRUTH`) and redshift it has.
+WANTED = {
+    "Star-forming galaxy": lambda t, z: t["true_logssfr"] > -10 and t["true_agn"] == "none" and z > 0.05,
+    "Quiescent galaxy": lambda t, z: t["true_type"] == "early" and t["true_agn"] == "none" and z < 0.1,
+    "Seyfert 2 galaxy": lambda t, z: t["true_agn"] == "seyfert2",
+    "Post-starburst galaxy": lambda t, z: t["true_type"] == "post-starburst" and t["true_agn"] == "none",
+    "Distant quiescent galaxy": lambda t, z: t["true_type"] == "early" and z > 0.2,
+}
 
 
 def simulated_examples(grid: SpectralGrid, seed: int = DEMO_SEED) -> dict[str, Pair]:
     """The first galaxy of each wanted kind, by a label with its redshift.
 
-    Each has image, photometry and the spectrum that the simulated survey observed, but no known redshift:
-    that is for the model to find.
+    Each has image, photometry, redshift and the spectrum that the simulated survey observed.
     """
     examples = {}
     pairs = list(SimulatedSurvey(seed, grid).pairs(BLOCK))
-    for name, types, nucleus, (low, high) in WANTED:
-        for pair in pairs:
-            truth = pair.truth
-            if truth["true_type"] in types and truth["true_agn"] == nucleus and low <= pair.z < high:
-                examples[f"{name}, z = {pair.z:.3f}"] = replace(pair, truth={})
-                break
+    for name, is_wanted in WANTED.items():
+        pair = next((pair for pair in pairs if is_wanted(pair.truth, pair.z)), None)
+        if pair is not None:
+            examples[f"{name}, z = {pair.z:.3f}"] = replace(pair, truth={})
     return examples

@@ -9,7 +9,7 @@ from pix2spec.plot import BANDS, BLUE, CHOSEN, LINE_COLOURS, LINES, comparable, 
 __all__ = ["spectrum_figure"]
 
 CANDIDATE_COLOURS = ("#7b3f98", "#00796b", "#b3541e")
-GREY = "#6b6b6b"
+GREY = "#8c8c8c"
 TEXT = "#1f2937"
 
 
@@ -101,7 +101,14 @@ def _layout(ensemble: Ensemble, z: float, limits: tuple[float, float]) -> dict:
             "title": {"text": f"flux density [{unit}]", "font": {"size": 12}},
             "range": list(map(float, limits)),
         },
-        "legend": {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0.01, "x": 0},
+        "legend": {
+            "orientation": "h",
+            "yref": "container",
+            "yanchor": "bottom",
+            "y": 0.01,
+            "x": 0,
+            "font": {"size": 11},
+        },
         "hovermode": "closest",
         "modebar": {"orientation": "v", "remove": ["select2d", "lasso2d", "autoScale2d"]},
         "meta": {"lines": lines, "z": z, "alt": alt},

@@ -1,7 +1,6 @@
 // Rest-frame lines over the spectrum, drawn and moved in the browser: the redshift slider asks no server.
 (() => {
   const ROOM = 14; // pixels from one upright label to the next
-  const NARROW = 560; // pixels
   const LIFT = 22; // pixels from the top of the axes to a label
 
   // Positions nearest to `wanted` (sorted) that are ROOM apart: isotonic regression, as pix2spec.plot.spread.
@@ -39,15 +38,9 @@
       font: { size: 11, color: colour }, arrowhead: 0, arrowwidth: 0.7, arrowcolor: colour,
       yanchor: "bottom", standoff: 0,
     }));
-    // A finger that drags over the plot scrolls the page; a narrow legend has two columns.
+    // A finger that drags over the plot scrolls the page.
     const dragmode = window.matchMedia("(pointer: coarse)").matches ? false : "zoom";
-    const narrow = plot.clientWidth < NARROW;
-    window.Plotly.relayout(plot, {
-      shapes, annotations, dragmode,
-      "legend.entrywidthmode": narrow ? "fraction" : "pixels",
-      "legend.entrywidth": narrow ? 0.5 : 0,
-      "legend.font.size": narrow ? 11 : 12,
-    });
+    window.Plotly.relayout(plot, { shapes, annotations, dragmode });
   }
 
   function attach() {

@@ -182,16 +182,14 @@ class Page:
             list(self.examples), value=next(iter(self.examples)), label="Example", filterable=False,
             elem_id="example",
         )  # fmt: skip
-        limit = f"at most {self.max_bytes / 2**20:.0f} MiB"
         survey = self.generator.survey
         with gr.Column(visible=False) as upload:
-            bands = ", ".join(survey.image_bands)
-            cutout = gr.File(
-                label=f"Cutout: FITS ({bands}), JPEG or PNG, {limit}", height=160, elem_id="cutout"
+            cutout = gr.File(label="Cutout (FITS, JPEG or PNG)", height=160, elem_id="cutout")
+            about = (
+                f"At least 64 pixels across, {survey.pixel_scale}″ a pixel, the galaxy in the middle. FITS: "
+                f"bands {', '.join(survey.image_bands)}. At most {self.max_bytes / 2**20:.0f} MiB."
             )
-            html(
-                text.note(f"At least 64 pixels across, {survey.pixel_scale}″ a pixel, galaxy in the middle.")
-            )
+            html(text.note(about))
         with gr.Accordion("Magnitudes", open=True, visible=False, elem_id="magnitudes") as typed:
             html(
                 text.note(f"AB, within the fibre ({survey.fibre_diameter:g}″). Leave empty what is unknown.")
@@ -242,9 +240,8 @@ class Page:
             buttons=[], interactive=False,
         )  # fmt: skip
         z.change(None, z, js="(z) => window.pix2specMoveLines(Number(z))")
-        html(text.note("Download"))
         with gr.Row(elem_id="downloads"):
-            names = ("FITS file", "Spectrum (CSV)", "Quantities (CSV)", "Figure (PNG)")
+            names = ("Save FITS", "Save spectrum (CSV)", "Save quantities (CSV)", "Save figure (PNG)")
             buttons = [gr.DownloadButton(name, interactive=False, size="md", min_width=130) for name in names]
         quantities, candidates = html(elem_id="quantities"), html(elem_id="candidates")
         state = gr.State(None, time_to_live=SESSION_SECONDS)

@@ -2,7 +2,9 @@
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from threading import Event
 
 from pix2spec.app.examples import simulated_examples
 from pix2spec.errors import InputError
@@ -44,7 +46,8 @@ def serve(model: str, host: str, port: int, workers: int, max_upload: int, open_
     with tempfile.TemporaryDirectory(prefix="pix2spec-app-") as folder:
         page = launch(generator, Path(folder), host, port, workers, max_upload * 2**20, open_browser)
         try:
-            page.block_thread()
+            with suppress(KeyboardInterrupt):  # the way to stop it
+                Event().wait()
         finally:
             page.close(verbose=False)
 
