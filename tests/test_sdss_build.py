@@ -504,13 +504,16 @@ def test_killed_five_times_with_faults(tmp_path):
         build(tmp_path / "undisturbed", server, order=order, processes=2)
     assert remains(out) == ["failures.csv", "manifest.sqlite"]
     killed, undisturbed = pairs_of(out), pairs_of(tmp_path / "undisturbed")
-    assert killed.keys() == undisturbed.keys() == {t.object_id for t in sky.selected()}
+    # what lies after the last pixel with data is left out of a plate's spectra: a galaxy without data at the
+    # grid's end is too short, unless its plate goes on beyond it, as BOSS's do
+    expected = {t.object_id for t in sky.selected() if t.plate.run2d == "v5_13_2" or sky.pair(t).ivar[-1] > 0}
+    assert killed.keys() == undisturbed.keys() == expected and len(expected) > 1990
     for name in killed:
         assert_same(killed[name], undisturbed[name])
     assert check_dataset(out).ok
 
     from pix2spec.train import train
 
-    run = train(tiny_preset("paper-concat", "train.steps=2"), out, tmp_path / "run")
+    run = train(tiny_preset("paper-concat", "train.steps=2", "train.workers=0"), out, tmp_path / "run")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert rows and all(np.isfinite(value) for row in rows for value in row.values())
