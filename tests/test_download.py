@@ -450,19 +450,19 @@ def test_a_killed_program_ends_at_once_and_its_work_is_resumed(tmp_path, how):
     def stall(handler):
         handler.send(200, BODY[:40_000], length=len(BODY), ETag='"v1"')
         arrived.set()
-        time.sleep(5)
+        time.sleep(12)
 
     with serving(a=[stall]) as server:
         command = [sys.executable, "-c", textwrap.dedent(PROGRAM), server.url, str(tmp_path)]
         with subprocess.Popen(command, stderr=subprocess.PIPE) as program:
-            assert arrived.wait(30)
+            assert arrived.wait(120)
             partial = tmp_path / "a.fits.partial"
             while not partial.is_file() or not partial.stat().st_size:
                 time.sleep(0.01)
             program.send_signal(how)
             began = time.monotonic()
             program.communicate(timeout=30)
-            assert time.monotonic() - began < 4 and program.returncode
+            assert time.monotonic() - began < 10 and program.returncode
         left = partial.stat().st_size
         with Downloader(tmp_path, rate=1_000) as downloader:
             (got,) = downloader.fetch([Remote(f"{server.url}/a", "a.fits", "fits")])
