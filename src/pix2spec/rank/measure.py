@@ -67,7 +67,7 @@ def names_of(catalogue: Catalogue) -> tuple[list[str], list[str]]:
     """
     noise_free = catalogue.provenance.get("noise") == "none"
     measured = [name for name in COLUMNS if not (noise_free and name in ERRORS)]
-    numbers = [f.name for f in pq.read_schema(catalogue.path) if pa.types.is_floating(f.type)]
+    numbers = [f.name for f in catalogue.schema if pa.types.is_floating(f.type)]
     return measured, [name for name in numbers if name not in COLUMNS]
 
 
@@ -115,7 +115,7 @@ class Quantities:
 
     def of_objects(self, name: str) -> np.ndarray:
         """A number that the catalogue has for each object (objects,)."""
-        return pq.read_table(self.catalogue.path, columns=[name])[name].to_numpy()[self.position]
+        return self.catalogue.read([name])[name].to_numpy()[self.position]
 
     def total(self, values: np.ndarray) -> np.ndarray:
         """Sum over the candidates (rows,) of each object (objects,)."""
@@ -143,7 +143,7 @@ def measure_catalogue(catalogue: Catalogue, workers: int | None = None, progress
         mend = "generate it again, without --no-candidates"
         raise InputError(catalogue.path, "it has no candidates, only the chosen spectra", mend)
     path = catalogue.path.with_name(FILE_NAME)
-    facts = {"quantities_version": VERSION, "catalogue": _identity(catalogue.path)}
+    facts = {"quantities_version": VERSION, "catalogue": _identity(catalogue)}
     facts["noise_free"] = catalogue.provenance.get("noise") == "none"
     if not _holds(path, facts):
         write_atomically(path, lambda temporary: _write(temporary, catalogue, facts, workers, progress))
@@ -154,12 +154,16 @@ def measure_catalogue(catalogue: Catalogue, workers: int | None = None, progress
     return found
 
 
-def _identity(path: Path) -> str:
-    """Hash of a Parquet file's size and end, which holds sizes and extremes of all its columns."""
-    size = path.stat().st_size
-    with open(path, "rb") as stream:
-        stream.seek(max(size - 2**18, 0))
-        return hashlib.blake2b(stream.read() + str(size).encode(), digest_size=16).hexdigest()
+def _identity(catalogue: Catalogue) -> str:
+    """Hash of the files' sizes and ends, which hold sizes and extremes of all their columns."""
+    digest = hashlib.blake2b(digest_size=16)
+    path = catalogue.path
+    for file in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
+        size = file.stat().st_size
+        with open(file, "rb") as stream:
+            stream.seek(max(size - 2**18, 0))
+            digest.update(stream.read() + str(size).encode())
+    return digest.hexdigest()
 
 
 def _facts(path: Path) -> dict:

@@ -180,7 +180,8 @@ def rank(
     shown = columns_of(score) - set(columns)
     columns |= {name: quantities.of_objects(name) for name in shown}
     columns["score"] = np.array(np.broadcast_to(evaluate(score, columns), len(quantities)))
-    found = Ranking(Table(), opened, objects, [*opened.failures.items(), *quantities.failures])
+    found = Ranking(Table(), opened, objects)
+    found.failures = [*opened.failures.items(), *quantities.failures]
     found.n_objects, found.n_unranked = len(quantities), int((~np.isfinite(columns["score"])).sum())
     order = _order(columns, top, observing, found)
     found.table = _table({name: np.asarray(column)[order] for name, column in columns.items()})
