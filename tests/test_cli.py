@@ -169,3 +169,13 @@ def test_cutouts_as_a_file_and_as_a_folder(cli, tmp_path):
     fits.writeto(tmp_path / "two.fits", image[:2])
     code, out, err = cli("generate", tmp_path / "two.fits", "--out", tmp_path / "two")
     assert code == 2 and "two.fits" in err and "band" in err
+
+
+def test_a_missing_extra_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "astroquery", None)
+    words = ["data", "sdss", str(tmp_path / "out"), "-n", "5", "--mirror", "http://127.0.0.1:9"]
+    monkeypatch.setattr("sys.argv", ["pix2spec", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert "needs the package astroquery (pip install 'pix2spec[sdss]')" in capsys.readouterr().err

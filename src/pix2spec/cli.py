@@ -36,6 +36,11 @@ app.add_typer(reproduce_app, name="reproduce")
 app.command("app")(app_command)
 
 
+# Packages that only some commands need, and the extra that brings them.
+EXTRAS = dict.fromkeys(("astroquery", "httpx", "tenacity", "reproject"), "sdss")
+EXTRAS |= {"h5py": "universe", "sfdmap2": "dust", "gradio": "app", "plotly": "app"}
+
+
 def main() -> None:
     """Run the command line; input at fault ends in one sentence instead of a traceback."""
     signal.signal(signal.SIGTERM, _interrupt)
@@ -43,6 +48,13 @@ def main() -> None:
         app(standalone_mode=True)
     except InputError as error:
         print(f"pix2spec: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        mend = f"pip install 'pix2spec[{EXTRAS[package]}]'"
+        print(f"pix2spec: this command needs the package {package} ({mend})", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         print(f"pix2spec: {error}", file=sys.stderr)
