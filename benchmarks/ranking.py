@@ -21,14 +21,15 @@ from pix2spec.files import track
 from pix2spec.photometry import aperture_weights
 from pix2spec.rank.expression import columns_of, evaluate, parse
 from pix2spec.rank.instrument import GROWTH, INSTRUMENTS, REST, line_sn
-from pix2spec.rank.measure import measure_catalogue, names_of, nominal_ivar
-from pix2spec.rank.scores import probability
+from pix2spec.rank.measure import Quantities, measure_catalogue, names_of, nominal_ivar
+from pix2spec.rank.scores import probability, redshift_information
 
 STATEMENTS = (
     "ew(Halpha) > 50",
     "z > 0.2 and dn4000 < 1.3",
     'bpt == "AGN"',
     "flux(OIII5007) / flux(Hbeta) > 3",
+    "dn4000 < 1.5",
 )
 BINS = np.array([0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0001])
 CHUNK = 64
@@ -137,10 +138,25 @@ def check_instrument(data: Dataset, rows: np.ndarray) -> None:
         print(f'r light within {d}" over that within 3": {share:.2f}; the model has {(d / 3) ** GROWTH:.2f}')
 
 
+def check_information(quantities: Quantities, z: np.ndarray) -> None:
+    """Are redshifts that promise more bits further from what the candidates say?"""
+    draws = quantities.split(quantities.columns(["z"])["z"].astype(float))
+    bits = np.array([redshift_information(own) for own in draws])
+    error = np.array([np.median(own) for own in draws]) - z
+    print("\n| information_z [bits] | galaxies | typical error of the median redshift |")
+    print("|---|---|---|")
+    edges = np.quantile(bits, np.linspace(0, 1, 5))
+    for low, high in pairwise(edges):
+        inside = (bits >= low) & (bits <= high)
+        print(
+            f"| {low:.1f} to {high:.1f} | {inside.sum()} | {1.4826 * np.median(np.abs(error[inside])):.4f} |"
+        )
+
+
 def draw(curves: dict, rows: dict, path: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    figure = Figure(figsize=(13, 5.4), layout="constrained")
     axes = figure.subplots(2, len(curves), squeeze=False)
     for (top, bottom), (statement, curve) in zip(axes.T, curves.items()):
         n, base = len(curve["ranked"]), curve["n_true"] / len(curve["ranked"])
@@ -191,6 +207,7 @@ def main() -> None:
         curve = report(statement, stated, truth, colour)
         if curve:
             curves[statement], shares[statement] = curve, calibration(stated, truth, quantities.counts.mean())
+    check_information(quantities, data.batch(rows, ["z"])["z"])
     check_instrument(data, rows)
     if options.figure:
         draw(curves, shares, options.figure)

@@ -6,7 +6,6 @@ from scipy.special import digamma
 
 from pix2spec.data.dataset import Dataset
 from pix2spec.errors import InputError
-from pix2spec.evaluate.baselines import feature_source
 from pix2spec.evaluate.quantities import BPT_CLASSES
 from pix2spec.models.fitted.features import ApertureFeatures
 from pix2spec.models.fitted.search import nearest
@@ -72,6 +71,8 @@ def novelty(objects: Dataset, train: Dataset) -> dict[str, float]:
     divided by the median of the same for training objects. So 1 is an ordinary object. NaN where an object
     lacks a band. Of larger training sets, 100,000 objects are looked at.
     """
+    from pix2spec.evaluate.baselines import feature_source
+
     kinds = {info.survey.name for info in (objects.info, train.info)}
     if len(kinds) > 1:
         raise InputError(train.path, f"it is of another survey than {objects.path}: {', '.join(kinds)}")
