@@ -102,7 +102,7 @@ def test_uploads_have_a_largest_size(tmp_path):
 
 @pytest.mark.parametrize("path", [None, "gone.fits"])
 def test_a_missing_upload_is_named(path):
-    with pytest.raises(InputError, match=r"no file yet|no longer"):
+    with pytest.raises(InputError, match=r"none yet|no longer"):
         inputs.cutout_pair(path, SDSS, LIMIT)
 
 
@@ -310,3 +310,34 @@ def test_one_candidate_has_no_bands():
 
     figure = spectrum_figure(ensemble(1, scores=None), 0.0)
     assert [trace.name for trace in figure.data] == ["mean of all candidates"]
+
+
+# ------------------------------------------------------------------------------------ starting
+
+
+def test_without_the_extra_the_mend_is_named(monkeypatch):
+    import importlib.util
+
+    from pix2spec.app import serve
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"gradio and plotly missing \(pip install 'pix2spec\[app\]'\)"):
+        serve.serve("default", "127.0.0.1", 7860, 1, 20, False)
+
+
+@pytest.mark.slow
+def test_examples_are_what_they_are_called():
+    from pix2spec.app.examples import simulated_examples
+
+    examples = simulated_examples(GRID)
+    assert len(examples) == 5
+    for name, pair in examples.items():
+        assert name.endswith(f"z = {pair.z:.3f}") and not pair.truth
+        assert pair.image.shape == (3, 64, 64) and pair.flux.shape == (GRID.size,)
+        observed = results.measure_at(pair.flux[None], pair.ivar[None], np.array([pair.z]), GRID)
+        if "Star-forming" in name:
+            assert observed.values["ew_halpha"][0] > 10
+        if "uiescent" in name:
+            assert observed.values["dn4000"][0] > 1.7
+        if "Seyfert" in name:
+            assert results.BPT_CLASSES[observed.bpt[0]] == "AGN"

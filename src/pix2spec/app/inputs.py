@@ -51,7 +51,7 @@ def checked_file(path: str | Path | None, kinds: set[str], wanted: str, max_byte
         If there is none, if it is empty, too large, or something else than `wanted` says.
     """
     if path is None:
-        raise InputError("upload", "there is no file yet", f"choose {wanted}")
+        raise InputError("file", "there is none yet", f"choose {wanted}")
     path = Path(path)
     if not path.is_file():
         raise InputError(path, "it is no longer on the server", "choose it again")
