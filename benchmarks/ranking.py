@@ -43,7 +43,8 @@ def truths(data: Dataset, rows: np.ndarray, noise_free: bool) -> dict[str, np.nd
         batch = data.batch(rows[start : start + CHUNK], columns)
         flux = batch["true_flux"] if noise_free else batch["flux"]
         ivar = nominal_ivar(flux) if noise_free else batch["ivar"]
-        found = measure_at(flux, ivar, batch["z"], data.info.grid, data.info.survey)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = measure_at(flux, ivar, batch["z"], data.info.grid, data.info.survey)
         values = found.values | {f"{name}_error": e for name, e in found.errors.items()}
         parts.append(values | {"bpt": found.bpt})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

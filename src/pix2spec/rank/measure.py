@@ -246,7 +246,8 @@ def _measure(batch: tuple, grid: SpectralGrid, survey: Survey, noise_free: bool)
     if unknown.any():
         fit = _fitter(grid).fit(flux[unknown], ivar[unknown])
         z[unknown] = np.where(fit.zwarning == 0, fit.z, np.nan)
-    found = measure_at(flux, ivar, z, grid, survey)
+    with np.errstate(divide="ignore", invalid="ignore"):  # spectra without light: NaN
+        found = measure_at(flux, ivar, z, grid, survey)
     columns = dict(found.values) | {f"{name}_error": value for name, value in found.errors.items()}
     for name in columns:
         if name.startswith("flux_"):
