@@ -10,7 +10,7 @@ from pix2spec.errors import InputError
 from pix2spec.files import write_atomically
 from pix2spec.grid import SpectralGrid
 
-__all__ = ["PHYSICAL", "QUANTILES", "RELATIVE", "Ensemble"]
+__all__ = ["PHYSICAL", "QUANTILES", "RELATIVE", "Ensemble", "ascii_text"]
 
 PHYSICAL = "1e-17 erg/s/cm2/Angstrom"
 RELATIVE = "relative"
@@ -244,12 +244,30 @@ class Ensemble:
             meta=meta,
         )
 
+    def to_xarray(self):
+        """Convert to an `xarray.Dataset` over wavelength, candidate and quantile."""
+        from pix2spec.exchange import to_xarray
+
+        return to_xarray(self)
+
+    def to_pandas(self):
+        """Convert to a `pandas.DataFrame`: flux, uncertainty and quantiles, one row a wavelength."""
+        from pix2spec.exchange import to_pandas
+
+        return to_pandas(self)
+
+    def write_spec(self, path: str | Path) -> None:
+        """Write the chosen flux in the layout of SDSS's spec files: see `pix2spec.sdss_files.write_spec`."""
+        from pix2spec.sdss_files import write_spec
+
+        write_spec(self, path)
+
     def _header(self):
         from astropy.io import fits
 
         header = fits.Header()
         header["ORIGIN"] = ("pix2spec", "generated from photometry, not observed")
-        header["OBJECT"] = _ascii(self.object_id)
+        header["OBJECT"] = ascii_text(self.object_id)
         for key, value, comment in (
             ("RA", self.ra, "deg, ICRS"),
             ("DEC", self.dec, "deg"),
@@ -261,11 +279,11 @@ class Ensemble:
         header["SELECT"] = (self.select, "rule that chose the flux")
         header["NCAND"] = (len(self), "number of candidates")
         header["WAVESYS"] = ("vacuum", "observed frame")
-        header["FLAGS"] = _ascii(",".join(self.flags))
+        header["FLAGS"] = ascii_text(",".join(self.flags))
         for key, name in (("MODEL", "model"), ("MODELSHA", "model_hash"), ("VERSION", "version")):
-            header[key] = _ascii(str(self.provenance.get(name, "")))
-        header["SEED"] = _ascii(str(self.provenance.get("seed", "")))
-        header["COMMAND"] = _ascii(str(self.provenance.get("command", "")))
+            header[key] = ascii_text(str(self.provenance.get(name, "")))
+        header["SEED"] = ascii_text(str(self.provenance.get("seed", "")))
+        header["COMMAND"] = ascii_text(str(self.provenance.get("command", "")))
         header["PROVENAN"] = json.dumps(self.provenance, default=str)
         return header
 
@@ -307,7 +325,7 @@ class Ensemble:
         return [fits.Column("score", "E", array=scores), fits.Column("selected", "L", array=chosen)]
 
 
-def _ascii(text: str) -> str:
+def ascii_text(text: str) -> str:
     """FITS headers hold printable ASCII only."""
     text = text.encode("ascii", "backslashreplace").decode()
     return "".join(c if c.isprintable() else " " for c in text)
