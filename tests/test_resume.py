@@ -47,13 +47,16 @@ def run(generator, galaxies, out, stop_after=None, **options):
     settings = Settings(n=2, select="all", steps=2)
 
     class Interrupted:
+        count = 0
+
         def __getattr__(self, name):
             return getattr(generator, name)
 
         def run(self, *arguments):
-            for count, result in enumerate(generator.run(*arguments)):
-                if count == stop_after:
+            for result in generator.run(*arguments):
+                if self.count == stop_after:
                     raise KeyboardInterrupt
+                self.count += 1
                 yield result
 
     options = {"batch": BATCH, "progress": False, "failures": [("unread.fits", "damaged")]} | options

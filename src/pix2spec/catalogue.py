@@ -98,6 +98,8 @@ class CatalogueWriter:
         Filters of the synthetic magnitudes.
     name : str
         Of the file.
+    partial : str, optional
+        Name of the file until it is complete, by default ``NAME.partial``.
 
     Raises
     ------
@@ -106,7 +108,14 @@ class CatalogueWriter:
     """
 
     def __init__(
-        self, out_dir, grid: SpectralGrid, provenance: dict, keep_candidates=True, survey=SDSS, name=FILE_NAME
+        self,
+        out_dir: str | Path,
+        grid: SpectralGrid,
+        provenance: dict,
+        keep_candidates: bool = True,
+        survey: Survey = SDSS,
+        name: str = FILE_NAME,
+        partial: str | None = None,
     ):
         self.path = Path(out_dir) / name
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +127,7 @@ class CatalogueWriter:
         metadata |= {"survey": survey.as_dict(), "provenance": provenance}
         metadata |= {"candidates": keep_candidates}
         self.schema = catalogue_schema(grid, self._derive.names, metadata)
-        self._temporary = self.path.with_name(name + ".partial")
+        self._temporary = self.path.with_name(partial or name + ".partial")
         floats = [f"{name}.list.element" for name in (*VECTORS, "candidates")]
         self._file = pq.ParquetWriter(
             self._temporary,

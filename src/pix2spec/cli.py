@@ -38,7 +38,7 @@ app.command("app")(app_command)
 
 # Packages that only some commands need, and the extra that brings them.
 EXTRAS = dict.fromkeys(("astroquery", "httpx", "tenacity", "reproject"), "sdss")
-EXTRAS |= {"h5py": "universe", "sfdmap2": "dust", "gradio": "app", "plotly": "app"}
+EXTRAS |= {"h5py": "universe", "sfdmap2": "dust", "gradio": "app", "plotly": "app", "ray": "cluster"}
 
 
 def main() -> None:

@@ -63,6 +63,16 @@ def generate(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was cut off, with the same options.")
     ] = False,
+    engine: Annotated[
+        str, typer.Option(help="local: this process | ray: one model a worker of a Ray cluster.")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Workers of --engine ray. Default: one a GPU, or one a core.")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of a Ray cluster, such as auto. Default: one on this machine, for this run."),
+    ] = None,
     any_pixel_scale: Annotated[
         bool, typer.Option("--any-pixel-scale", help="Accept cutouts of another pixel scale.")
     ] = False,
@@ -128,9 +138,11 @@ def generate(
         )  # fmt: skip
     maps = _open_maps(dust) if is_table or dust or extinction else None
 
+    from pix2spec.engines import Engine
     from pix2spec.generate import Settings, load
     from pix2spec.produce import generate_catalogue, open_source
 
+    place = Engine(engine, workers, address)
     tokens = tuple(word.strip() for word in use.split(","))
     settings = Settings(
         n=n, select=select or "all", sampler=sampler, steps=steps, seed=seed, noise=noise, use=tokens,
@@ -170,6 +182,7 @@ def generate(
         batch=batch,
         foreground=foreground,
         resume=resume,
+        engine=place,
     )
     print_failures(summary.failures, summary.n_failed)
     print_text(f"{summary.n_ok} ensembles of {summary.n_candidates} candidates in {summary.catalogue}")

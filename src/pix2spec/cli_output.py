@@ -1,8 +1,87 @@
-"""What commands print."""
+"""What commands print: lines to read, or with --json one object; and how they end."""
 
+import inspect
+import json
 import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
 
-__all__ = ["print_failures", "print_text"]
+import typer
+
+__all__ = ["App", "fail", "print_failures", "print_text"]
+
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="For scripts: the summary as one JSON object on stdout, the rest on stderr."),
+]
+
+
+class App(typer.Typer):
+    """A typer application whose commands return their summary, and all of which know ``--json``.
+
+    A command returns a dict of plain values and paths, or None. Its ``exit_code``, 0 if left out, ends the
+    process: 3 where some objects failed.
+    """
+
+    def command(self, *args: Any, **kwargs: Any) -> Callable:
+        """Register a function as `typer.Typer.command` does, with the option ``--json``."""
+        register = super().command(*args, **kwargs)
+
+        def add(function: Callable) -> Callable:
+            register(_with_json(function))
+            return function
+
+        return add
+
+
+def _with_json(function: Callable) -> Callable:
+    @wraps(function)
+    def command(*args: Any, as_json: bool = False, **kwargs: Any) -> None:
+        if as_json:
+            with redirect_stdout(sys.stderr):
+                summary = function(*args, **kwargs) or {}
+        else:
+            summary = function(*args, **kwargs) or {}
+        code = summary.get("exit_code", 0)
+        if as_json:
+            _print_json({**summary, "exit_code": code})
+        if code:
+            raise typer.Exit(code)
+
+    # typer reads options from the signature, or from the annotations.
+    own = inspect.signature(function)
+    option = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json)
+    command.__signature__ = own.replace(parameters=[*own.parameters.values(), option])  # type: ignore[attr-defined]
+    command.__annotations__ = {**function.__annotations__, "as_json": Json}
+    return command
+
+
+def fail(sentence: str, code: int, **facts: str) -> int:
+    """Say on stderr why a command ends, with ``--json`` as an object on stdout too; returns the exit code."""
+    print(f"pix2spec: {sentence}", file=sys.stderr)
+    if "--json" in sys.argv[1:]:
+        _print_json({"error": sentence, **facts, "exit_code": code})
+    return code
+
+
+def _print_json(summary: dict) -> None:
+    print(json.dumps(_plain(summary), allow_nan=False), flush=True)
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no paths, arrays or NaN."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    if value is None or isinstance(value, str | int):
+        return value
+    return str(value) if isinstance(value, Path) else _plain(value.tolist())
 
 
 def print_text(text: str = "") -> None:

@@ -2,24 +2,28 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+
+import pyarrow.compute as pc
 
 from pix2spec.catalogue import FILE_NAME, read_catalogue
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.schema import Pair
+from pix2spec.engines import Dust, Engine, ShardMaker
 from pix2spec.ensemble import Ensemble
 from pix2spec.errors import InputError
 from pix2spec.extinction import Foreground
 from pix2spec.files import track
 from pix2spec.generate import Generator, Settings
 from pix2spec.grid import SpectralGrid
-from pix2spec.shards import ShardedWriter
+from pix2spec.shards import Shards
 from pix2spec.survey import INPUTS, SDSS, Survey, check_same_survey, differences
 
 __all__ = ["Summary", "check_no_catalogue", "check_survey", "demo", "generate_catalogue", "open_source"]
 
+LOCAL = Engine()
 DEMO_SEED = 20221116  # of the demo's galaxies; training data have small seeds
 
 
@@ -106,6 +110,7 @@ def generate_catalogue(
     progress: bool = True,
     foreground: Foreground | None = None,
     resume: bool = False,
+    engine: Engine = LOCAL,
 ) -> Summary:
     """Generate an ensemble for every pair of a dataset and write ``catalog.parquet``.
 
@@ -134,75 +139,44 @@ def generate_catalogue(
         objects are taken as they are.
     resume : bool
         Go on with a run that was cut off: what is done is kept, and the result is the same to the bit.
+    engine : Engine
+        Where: in this process, or on the workers of a Ray cluster.
     """
     if dataset.info.grid != generator.grid:
         raise InputError(dataset.path, "its grid is not the one that the model was trained on")
     generator.check_settings(settings)
     unseen = _other_survey(generator, dataset, settings)
     out = Path(out)
-    dust = _Dust(foreground, dataset.info.image_kind, generator.inputs(settings))
+    dust = Dust(foreground, dataset.info.image_kind, generator.inputs(settings))
     total = min(len(dataset), limit or len(dataset))
     provenance = generator.provenance(settings) | {"galactic_extinction": dust.stated}
     batch = batch or generator.default_batch
+    shards = Shards(out, total, generator.grid, provenance, keep_candidates, generator.survey, batch)
     identity = {k: v for k, v in provenance.items() if k != "command"}
     identity |= {"input": str(dataset.path.resolve()), "objects": total, "batch": batch}
-    writer = ShardedWriter(
-        out, generator.grid, provenance, keep_candidates, generator.survey,
-        identity | {"candidates": keep_candidates}, batch, resume,
-    )  # fmt: skip
-    summary, shown, begun = Summary(writer.path), [], writer.done
-    pairs = (dust.before(replace(dataset[i], **unseen)) for i in range(begun, total))
-    with writer:
-        for object_id, reason in failures:
-            writer.add_unread(object_id, reason)
-        summary.failures += failures[:100]
-        results = generator.run(pairs, dataset.info.image_kind or "linear", settings, batch)
-        for result in track(results, "generating", progress, total - begun):
-            if isinstance(result, Ensemble):
-                dust.after(result)
-                writer.add(result)
-                summary.n_candidates = max(summary.n_candidates, len(result))
-                if fits:
-                    summary.files.append(_write_fits(result, out / "spectra"))
-                if len(shown) < figures:
-                    shown.append(result)
-            else:
-                pair, reason = result
-                dust.notes.pop(pair.object_id, None)
-                writer.add_failure(pair.object_id, reason)
-                if len(summary.failures) < 100:
-                    summary.failures.append((pair.object_id, reason))
-    summary.n_ok, summary.n_failed, summary.catalogue = writer.n_ok, writer.n_failed, writer.path
-    if figures and begun:
-        shown = _first_of(out, dataset, figures)  # an earlier run made them
-    if shown:
+    shards.claim(identity | {"candidates": keep_candidates}, resume)
+    spectra = out / "spectra" if fits else None
+    maker = ShardMaker(generator, dataset, settings, shards, dust, batch, unseen, spectra)
+    missing = shards.missing
+    left = sum(len(shards.rows(k)) for k in missing)
+    for _ in track(engine.run(maker, missing), "generating", progress, left):
+        pass
+    summary = _summary(shards.finish(failures))
+    if fits:
+        summary.files += sorted(spectra.glob("*.fits"))
+    if figures and summary.n_ok:
+        shown = _first_of(out, dataset, figures)
         summary.files.insert(0, _draw(shown, dataset, out / "spectra.png"))
     return summary
 
 
-class _Dust:
-    """Takes the foreground out of pairs on their way to a model, and notes it on what comes back."""
-
-    def __init__(self, foreground: Foreground | None, image_kind: str | None, seen: set[str]):
-        self.foreground, self.notes = foreground, {}
-        self.stated = {"corrected": False} if foreground is None else foreground.as_dict()
-        self.drops_image = image_kind == "composite" and foreground is not None and foreground.correct
-        if self.drops_image and "image" in seen:
-            what = "8-bit colour pictures cannot be corrected for extinction"
-            raise InputError("--extinction", what, "use linear images, or --extinction keep")
-
-    def before(self, pair: Pair) -> Pair:
-        if self.foreground is None:
-            return pair
-        if self.drops_image:
-            pair = replace(pair, image=None)
-        pair, *self.notes[pair.object_id] = self.foreground.apply(pair)
-        return pair
-
-    def after(self, ensemble: Ensemble) -> None:
-        if ensemble.object_id in self.notes:
-            ensemble.ebv, flags = self.notes.pop(ensemble.object_id)
-            ensemble.flags = [*ensemble.flags, *flags]
+def _summary(path: Path) -> Summary:
+    """What a catalogue holds."""
+    catalogue = read_catalogue(path)
+    rows = catalogue.read(["status", "n_candidates"])
+    n_ok = pc.sum(pc.equal(rows["status"], "ok")).as_py() or 0
+    failures = list(islice(catalogue.failures.items(), 100))
+    return Summary(path, n_ok, len(rows) - n_ok, pc.max(rows["n_candidates"]).as_py() or 0, failures)
 
 
 def check_survey(generator: Generator, where, survey: Survey, seen) -> None:
@@ -222,14 +196,6 @@ def _other_survey(generator: Generator, dataset: Dataset, settings: Settings) ->
     check_survey(generator, dataset.path, dataset.info.survey, seen)
     others = [x for x in present - seen if differences(dataset.info.survey, generator.survey, [x])]
     return dict.fromkeys(others)
-
-
-def _write_fits(ensemble: Ensemble, folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    safe = "".join(c if c.isalnum() or c in "-_.+" else "_" for c in ensemble.object_id)
-    path = folder / f"{safe}.fits"
-    ensemble.write_fits(path)
-    return path
 
 
 def _first_of(out: Path, dataset: Dataset, count: int) -> list[Ensemble]:

@@ -166,7 +166,7 @@ def _header(grid: SpectralGrid, unit: str):
 
     header = fits.Header()
     header["ORIGIN"] = ("pix2spec", "generated from photometry, not observed")
-    header["BUNIT"] = "1E-17 erg/cm^2/s/Ang" if unit == PHYSICAL else "adu"
+    header["BUNIT"] = "1e-17 erg / (s cm2 Angstrom)" if unit == PHYSICAL else "adu"
     header["COEFF0"] = (grid.start, "log10 of the first pixel's centre in Angstrom")
     header["COEFF1"] = (grid.step, "log10 dispersion a pixel")
     header["VACUUM"] = (True, "wavelengths are in vacuum")

@@ -1,0 +1,195 @@
+"""Who makes the shards of a catalogue: this process, one after the other, or the workers of a Ray cluster."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import repeat
+from pathlib import Path
+
+from pix2spec.catalogue import CatalogueWriter
+from pix2spec.data.dataset import Dataset
+from pix2spec.data.schema import Pair
+from pix2spec.ensemble import Ensemble
+from pix2spec.errors import InputError
+from pix2spec.extinction import Foreground
+from pix2spec.generate import Generator, Settings
+from pix2spec.shards import Shards
+
+__all__ = ["Dust", "Engine", "ShardMaker", "run_local", "run_ray"]
+
+RETRIES = 3  # of a shard, after a lost worker or an I/O error
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where to generate.
+
+    Parameters
+    ----------
+    name : str
+        ``local`` or ``ray``.
+    workers : int, optional
+        Of Ray: models at work at a time; by default one a GPU, or one a core.
+    address : str, optional
+        Of Ray's cluster; without, one starts on this machine and ends with the run.
+    """
+
+    name: str = "local"
+    workers: int | None = None
+    address: str | None = None
+
+    def __post_init__(self):
+        if self.name not in ("local", "ray"):
+            raise InputError("--engine", f"{self.name!r} is unknown", "local or ray")
+        if self.name == "local" and (self.workers or self.address):
+            raise InputError("--engine local", "it has no workers and no address", "use --engine ray")
+        if self.workers is not None and self.workers < 1:
+            raise InputError("--workers", f"{self.workers} workers", "at least one")
+
+    def run(self, maker: "ShardMaker", missing: list[int]) -> Iterator[None]:
+        """Make the missing shards; yields once an object."""
+        if self.name == "ray":
+            return run_ray(maker, missing, self.workers, self.address)
+        return run_local(maker, missing)
+
+
+class Dust:
+    """Takes the foreground out of pairs on their way to a model, and notes it on what comes back."""
+
+    def __init__(self, foreground: Foreground | None, image_kind: str | None, seen: set[str]):
+        self.foreground, self.notes = foreground, {}
+        self.stated = {"corrected": False} if foreground is None else foreground.as_dict()
+        self.drops_image = image_kind == "composite" and foreground is not None and foreground.correct
+        if self.drops_image and "image" in seen:
+            what = "8-bit colour pictures cannot be corrected for extinction"
+            raise InputError("--extinction", what, "use linear images, or --extinction keep")
+
+    def before(self, pair: Pair) -> Pair:
+        """A pair as the model is to see it."""
+        if self.foreground is None:
+            return pair
+        if self.drops_image:
+            pair = replace(pair, image=None)
+        pair, *self.notes[pair.object_id] = self.foreground.apply(pair)
+        return pair
+
+    def after(self, ensemble: Ensemble) -> None:
+        """State E(B-V) and its flags on what was generated from a pair."""
+        if ensemble.object_id in self.notes:
+            ensemble.ebv, flags = self.notes.pop(ensemble.object_id)
+            ensemble.flags = [*ensemble.flags, *flags]
+
+
+@dataclass
+class ShardMaker:
+    """Everything that a shard is made of; it travels to workers as it is, the rows of `dataset` do not.
+
+    Parameters
+    ----------
+    generator : Generator
+    dataset : Dataset
+    settings : Settings
+    shards : Shards
+    dust : Dust
+    batch : int
+        Objects that share a pass through the networks.
+    unseen : dict
+        Fields of a pair that are to be None.
+    spectra : path, optional
+        Folder for one FITS file an object.
+    """
+
+    generator: Generator
+    dataset: Dataset
+    settings: Settings
+    shards: Shards
+    dust: Dust
+    batch: int
+    unseen: dict
+    spectra: Path | None = None
+
+    def make(self, k: int) -> Iterator[None]:
+        """Write shard k, unless it is there; yields once an object."""
+        if self.shards.path(k).exists():  # by a worker that was believed lost
+            yield from repeat(None, len(self.shards.rows(k)))
+            return
+        pairs = (self.dust.before(replace(self.dataset[i], **self.unseen)) for i in self.shards.rows(k))
+        kind = self.dataset.info.image_kind or "linear"
+        with self.shards.writer(k) as writer:
+            for result in self.generator.run(pairs, kind, self.settings, self.batch):
+                self._add(writer, result)
+                yield
+
+    def _add(self, writer: CatalogueWriter, result: Ensemble | tuple[Pair, str]) -> None:
+        if isinstance(result, Ensemble):
+            self.dust.after(result)
+            writer.add(result)
+            if self.spectra is not None:
+                write_fits(result, self.spectra)
+        else:
+            pair, reason = result
+            self.dust.notes.pop(pair.object_id, None)
+            writer.add_failure(pair.object_id, reason)
+
+
+def write_fits(ensemble: Ensemble, folder: Path) -> None:
+    """Write one FITS file, named after the object."""
+    folder.mkdir(parents=True, exist_ok=True)
+    safe = "".join(c if c.isalnum() or c in "-_.+" else "_" for c in ensemble.object_id)
+    ensemble.write_fits(folder / f"{safe}.fits")
+
+
+def run_local(maker: ShardMaker, missing: list[int]) -> Iterator[None]:
+    """Make shards in order, in this process."""
+    for k in missing:
+        yield from maker.make(k)
+
+
+def run_ray(
+    maker: ShardMaker, missing: list[int], workers: int | None = None, address: str | None = None
+) -> Iterator[None]:
+    """Make shards with Ray Data: one model an actor, shards as they come, a lost worker's again by another.
+
+    The dataset and the catalogue must be on a disk that all nodes see under the same name. Only the numbers
+    of shards and the model travel. Results are those of `run_local` to the bit on the same kind of machine.
+    """
+    import ray
+    from ray.data import DataContext
+
+    ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, configure_logging=False)
+    try:
+        DataContext.get_current().actor_task_retry_on_errors = [OSError]
+        DataContext.get_current().enable_progress_bars = False
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        workers = min(workers or gpus or int(ray.cluster_resources()["CPU"]), max(len(missing), 1))
+        made = ray.data.range(len(missing), override_num_blocks=max(len(missing), 1)).map(
+            _Worker,
+            fn_constructor_args=(ray.put(maker), missing),
+            concurrency=workers,
+            num_cpus=1,
+            num_gpus=1 if gpus else 0,
+            max_restarts=-1,
+            max_task_retries=RETRIES,
+        )
+        for row in made.iter_rows():
+            yield from repeat(None, row["objects"])
+    finally:
+        if address is None:
+            ray.shutdown()
+
+
+class _Worker:
+    """A model in a process of its own, which makes one shard a call."""
+
+    def __init__(self, maker, missing: list[int]):
+        import ray
+        import torch
+
+        self.maker, self.missing = ray.get(maker), missing
+        if torch.cuda.is_available():
+            self.maker.generator.model.to("cuda")
+            self.maker.generator.device = "cuda"
+        else:
+            torch.set_num_threads(1)  # a core each
+
+    def __call__(self, row: dict) -> dict:
+        return {"objects": sum(1 for _ in self.maker.make(self.missing[row["id"]]))}

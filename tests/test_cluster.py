@@ -1,0 +1,81 @@
+"""Generation on Ray: the local engine's catalogue, also when a worker is lost."""
+
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+import pytest
+
+from pix2spec import shards
+from pix2spec.catalogue import read_catalogue
+from pix2spec.data.dataset import Dataset, write_dataset
+from pix2spec.data.schema import DatasetInfo
+from pix2spec.data.simulate import SimulatedSurvey
+from pix2spec.engines import Engine
+from pix2spec.errors import InputError
+from pix2spec.generate import Settings, load
+from pix2spec.produce import generate_catalogue
+
+N = 40
+
+
+class Losing(Engine):
+    """Ray, whose first worker to finish a shard is killed."""
+
+    def run(self, maker, missing):
+        import psutil
+
+        made = super().run(maker, missing)
+        first = next(made)
+        actors = [p for p in psutil.process_iter(["name"]) if "_Worker" in " ".join(p.cmdline() or [])]
+        assert len(actors) == 2
+        actors[0].kill()
+        yield first
+        yield from made
+
+
+def rows(out):
+    return read_catalogue(out).read(read_catalogue(out).schema.names).to_pydict()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # Ray's own
+def test_ray_with_a_worker_killed_makes_the_local_catalogue(tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setattr(shards, "SHARD", 4)
+    bare = {"image": None, "photometry": None, "photometry_ivar": None}
+    pairs = [replace(pair, truth={}) for pair in SimulatedSurvey(seed=5).pairs(N)]
+    pairs[9] = replace(pairs[9], **bare)  # nothing is known of it: it fails
+    write_dataset(tmp_path / "galaxies", pairs, DatasetInfo())
+    galaxies, generator = Dataset(tmp_path / "galaxies"), load()
+    settings, options = Settings(n=2, select="all", steps=2), {"batch": 4, "progress": False}
+    summary = generate_catalogue(
+        generator, galaxies, tmp_path / "ray", settings, engine=Losing("ray", workers=2), **options
+    )
+    assert (summary.n_ok, summary.n_failed, summary.n_candidates) == (N - 1, 1, 2)
+    assert [pairs[9].object_id] == [name for name, _ in summary.failures]
+    generate_catalogue(generator, galaxies, tmp_path / "local", settings, **options)
+    one, other = rows(tmp_path / "local"), rows(tmp_path / "ray")
+    assert one.pop("object_id") == other.pop("object_id") == [pair.object_id for pair in pairs]
+    for name in one:  # workers have one thread, this process more: rounding
+        if isinstance(one[name][0], list | float) and name != "flags":
+            a, b = (
+                np.fromiter(chain.from_iterable(map(np.atleast_1d, c[name])), float) for c in (one, other)
+            )
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.nanmax(np.abs(a), initial=0))
+        else:
+            assert one[name] == other[name], name
+    assert [p.name for p in (tmp_path / "ray").iterdir()] == ["catalog.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"name": "dask"}, "'dask' is unknown.*local or ray"),
+        ({"workers": 2}, "no workers.*--engine ray"),
+        ({"name": "ray", "workers": 0}, "0 workers"),
+    ],
+)
+def test_engines_that_do_not_exist(words, message):
+    with pytest.raises(InputError, match=message):
+        Engine(**words)
