@@ -1,6 +1,5 @@
 """The command line: thin, no science in it. Heavy imports wait inside the commands."""
 
-import json
 import os
 import signal
 import sys
@@ -11,15 +10,16 @@ import typer
 
 from pix2spec.cli_app import app_command
 from pix2spec.cli_data import data_app
+from pix2spec.cli_export import export
 from pix2spec.cli_generate import generate
-from pix2spec.cli_output import print_text
+from pix2spec.cli_output import App, fail, print_text
 from pix2spec.cli_rank import rank
 from pix2spec.cli_remote import data_sdss
 from pix2spec.cli_reproduce import reproduce_app
 from pix2spec.cli_universe import data_universe
 from pix2spec.errors import InputError
 
-app = typer.Typer(
+app = App(
     name="pix2spec",
     no_args_is_help=True,
     add_completion=True,
@@ -27,7 +27,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
     help="Generate a galaxy's optical spectrum from its survey photometry, with calibrated uncertainty.\n\n"
-    "Start with `pix2spec demo`. Each command explains itself: `pix2spec generate --help`.",
+    "Start with `pix2spec demo`. Each command explains itself: `pix2spec generate --help`.\n\n"
+    "For example\n\n"
+    "`pix2spec generate cutouts/ --table photometry.csv --out predictions --figures 6`\n\n"
+    "`pix2spec evaluate predictions --truth test`\n\n"
+    "Scripts give any command `--json`: one JSON object on stdout, everything else on stderr. Exit codes: 0 "
+    "all done, 1 failed, 2 wrong input, 3 done but for objects that are listed with their reason.",
 )
 data_app.command("sdss")(data_sdss)
 data_app.command("universe")(data_universe)
@@ -45,23 +50,35 @@ def main() -> None:
     """Run the command line; input at fault ends in one sentence instead of a traceback."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app(standalone_mode=True)
+        sys.exit(app(standalone_mode=False) or 0)
+    except _UsageError as error:
+        sys.exit(_wrong_usage(error))
     except InputError as error:
-        print(f"pix2spec: {error}", file=sys.stderr)
-        sys.exit(2)
+        facts = {"where": error.where, "what": error.what, "mend": error.mend}
+        sys.exit(fail(str(error), 2, **facts))
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
         mend = f"pip install 'pix2spec[{EXTRAS[package]}]'"
-        print(f"pix2spec: this command needs the package {package} ({mend})", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(fail(f"this command needs the package {package} ({mend})", 2))
     except OSError as error:
-        print(f"pix2spec: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("pix2spec: interrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(fail(str(error), 1))
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(fail("interrupted", 130))
+
+
+_UsageError = typer.BadParameter.__mro__[1]  # which typer does not export by its name
+
+
+def _wrong_usage(error) -> int:
+    """One sentence that names the command's help; of a command without arguments, the help itself."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return 2
+    what = error.format_message().strip().rstrip(".")
+    command = error.ctx.command_path if error.ctx else "pix2spec"
+    return fail(f"{' '.join(what.split())} (see `{command} --help`)", 2)
 
 
 def _interrupt(number: int, _) -> None:
@@ -89,10 +106,12 @@ def _version(
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo-output"),
     seed: Annotated[int, typer.Option(help="Another seed draws other candidates.")] = 0,
-) -> None:
+) -> dict:
     """Six simulated galaxies that the shipped model never saw, to 25 candidate spectra each.
 
     Writes a figure, `catalog.parquet` and one FITS file an object; takes under a minute on two cores.
+
+    Example: `pix2spec demo --out demo-output`
     """
     from pix2spec.produce import demo as run
 
@@ -111,6 +130,13 @@ def demo(
         f"  pix2spec generate {galaxies} --out with-redshift --use image,photometry,redshift --figures 6"
     )
     print_text("  pix2spec generate YOUR-CUTOUT.fits --out mine --figures 1")
+    return {
+        "figure": out / "spectra.png",
+        "catalogue": summary.catalogue,
+        "files": summary.files,
+        "galaxies": galaxies,
+        "objects": summary.n_ok,
+    }
 
 
 # ---------------------------------------------------------------------------------- training
@@ -139,7 +165,7 @@ def train(
             "--set", metavar="KEY=VALUE", help="Override the preset, as in train.lr=2e-4. Repeatable."
         ),
     ] = None,
-) -> None:
+) -> dict:
     """Train the default model, a model of the paper, or the contrastive network that ranks its candidates;
     or fit a simple method, such as ULISSE.
 
@@ -162,9 +188,11 @@ def train(
     try:
         run(load_preset(preset, set_ or []), source, out, resume=resume, init=init)
     except KeyboardInterrupt as stop:  # 130 after Ctrl-C, 143 after SIGTERM, as shells count
-        raise typer.Exit(128 + (stop.args[0] if stop.args else signal.SIGINT)) from None
+        number = int(stop.args[0] if stop.args else signal.SIGINT)
+        return {"run": out, "error": "stopped; go on with --resume", "exit_code": 128 + number}
     if os.environ.get("RANK", "0") == "0":  # of the processes that a launcher started
         print_text(f"Trained model in {out}. Try `pix2spec generate DATA --model {out} --out predictions`.")
+    return {"run": out}
 
 
 # -------------------------------------------------------------------------------- generation
@@ -172,6 +200,7 @@ def train(
 
 app.command()(generate)
 app.command()(rank)
+app.command()(export)
 
 
 @app.command()
@@ -204,7 +233,7 @@ def evaluate(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that measure spectra. Default: one a core.")
     ] = None,
-) -> None:
+) -> dict:
     """Judge generated spectra against observed ones: pixels, redshifts, lines, realism, calibration.
 
     For example
@@ -227,6 +256,8 @@ def evaluate(
         out = (first if first.is_dir() else first.parent) / "evaluation"
     run(predictions, truth, train, out, quick=quick, features=features, workers=workers)
     print_text(f"Report: {out}/report.html; numbers: {out}/metrics.json and metrics.parquet")
+    report = {"report": out / "report.html", "metrics": out / "metrics.json"}
+    return report | {"metrics_parquet": out / "metrics.parquet"}
 
 
 @app.command()
@@ -237,8 +268,7 @@ def info(
             metavar="MODEL|PRESET", help="Run folder, shipped model, preset, or nothing for a list."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
-) -> None:
+) -> dict:
     """Show what a model or a preset is made of: parts, parameters, cost, data contract, training.
 
     Example: `pix2spec info paper-xattn`
@@ -249,17 +279,12 @@ def info(
 
         listed = {name: load_preset(name).about for name in preset_names()}
         listed |= {name: f"{listed.get(name, '')} Trained." for name in shipped_models()}
-        print_text(
-            json.dumps(listed, indent=2) if as_json else "\n".join(f"{k:26}{v}" for k, v in listed.items())
-        )
-        return
+        print_text("\n".join(f"{k:26}{v}" for k, v in listed.items()))
+        return {"models": listed}
     from pix2spec.describe import describe
     from pix2spec.models.storage import as_bullets
 
     facts = describe(name)
-    if as_json:
-        print(json.dumps(facts, indent=2))
-        return
     print_text(f"{facts['name']} ({facts['kind']}): {facts['about']}")
     for part, count in facts["parameters"].items():
         cost = facts["forward_gflop"].get(part)
@@ -286,6 +311,7 @@ def info(
             f"  selector: {facts['selector']['name']}, "
             f"{facts['selector']['parameters']['total']:,} parameters"
         )
+    return facts
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def app_command(
     ] = 1,
     max_upload: Annotated[int, typer.Option(min=1, max=1024, help="Largest upload in MiB.")] = 20,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page.")] = False,
-) -> None:
+) -> dict:
     """Serve a web page: drop a cutout or type magnitudes, and see the spectra that they allow.
 
     For example
@@ -33,3 +33,4 @@ def app_command(
 
     print_text(f"The model is being loaded; then the page is at http://{host}:{port}. Stop it with Ctrl-C.")
     serve(model, host, port, workers, max_upload, open_browser)
+    return {"page": f"http://{host}:{port}"}

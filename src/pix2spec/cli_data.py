@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from pix2spec.cli_output import print_failures, print_text
+from pix2spec.cli_output import App, print_failures, print_text
 
-data_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Make and check datasets.")
+data_app = App(no_args_is_help=True, rich_markup_mode="markdown", help="Make and check datasets.")
 
 
 @data_app.command("simulate")
@@ -18,7 +18,7 @@ def data_simulate(
     composite: Annotated[
         bool, typer.Option("--composite", help="Store 8-bit colour composites instead of linear fluxes.")
     ] = False,
-) -> None:
+) -> dict:
     """Simulate an SDSS-like survey: cutouts, fibre photometry and spectra whose truth is known.
 
     Example: `pix2spec data simulate train -n 20000 --seed 1`
@@ -27,6 +27,7 @@ def data_simulate(
 
     simulate_dataset(out, n, seed=seed, composite=composite)
     print_text(f"Wrote {n} simulated pairs to {out}. Look at them with `pix2spec data check {out}`.")
+    return {"dataset": out, "pairs": n}
 
 
 @data_app.command("import")
@@ -55,7 +56,7 @@ def data_import(
     any_bands: Annotated[
         bool, typer.Option("--any-bands", help="Accept pictures of other bands than the survey's.")
     ] = False,
-) -> None:
+) -> dict:
     """Turn real files into a dataset; what cannot be read is listed in OUT/import-report.csv.
 
     Example: `pix2spec data import real spectra/ --images cutouts/ --table photometry.csv`
@@ -69,16 +70,35 @@ def data_import(
     )  # fmt: skip
     print_failures(report.failures, len(report.failures))
     print_text(f"{report.summary}; report in {report.path}")
-    if report.failures:
-        raise typer.Exit(3)
+    return import_summary(out, report)
+
+
+def import_summary(out: Path, report) -> dict:
+    """What an import made, for scripts."""
+    return {
+        "dataset": out,
+        "pairs": report.n_written,
+        "failed": len(report.failures),
+        "failures": report.failures[:100],
+        "report": report.path,
+        "exit_code": 3 if report.failures else 0,
+    }
 
 
 @data_app.command("check")
-def data_check(path: Annotated[Path, typer.Argument(help="Dataset folder.")]) -> None:
-    """Verify a dataset and show what is in it; exit code 1 if something is wrong."""
+def data_check(path: Annotated[Path, typer.Argument(help="Dataset folder.")]) -> dict:
+    """Verify a dataset and show what is in it; exit code 1 if something is wrong.
+
+    Example: `pix2spec data check train`
+    """
     from pix2spec.data.check import check_dataset
 
     report = check_dataset(path)
     report.print()
-    if not report.ok:
-        raise typer.Exit(1)
+    return {
+        "dataset": path,
+        "problems": report.n_problems,
+        "first_problems": report.problems,
+        "summary": report.summary,
+        "exit_code": 0 if report.ok else 1,
+    }

@@ -56,6 +56,9 @@ def generate(
     ] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many objects.")] = None,
     fits: Annotated[bool, typer.Option("--fits", help="Also write one FITS file an object.")] = False,
+    spec: Annotated[
+        bool, typer.Option("--spec", help="Also write one file an object in SDSS's spec format, in OUT/spec.")
+    ] = False,
     figures: Annotated[int, typer.Option(min=0, help="Draw the first so many objects in one figure.")] = 0,
     candidates: Annotated[
         bool, typer.Option(help="Store all candidates (14 kB each); `evaluate` needs them.")
@@ -108,7 +111,7 @@ def generate(
             "Default: correct with --dust and for fetched positions."
         ),
     ] = None,
-) -> None:
+) -> dict:
     """Generate spectra for every object of INPUT; exit code 3 if some failed (they are listed).
 
     For example
@@ -178,6 +181,7 @@ def generate(
         limit,
         candidates,
         fits=fits,
+        spec=spec,
         figures=figures,
         batch=batch,
         foreground=foreground,
@@ -192,8 +196,16 @@ def generate(
         print_text(
             f"  also {path}" + (f" and {len(summary.files) - 1} more files" if len(summary.files) > 1 else "")
         )
-    if summary.n_failed:
-        raise typer.Exit(3)
+    return {
+        "catalogue": summary.catalogue,
+        "objects": summary.n_ok,
+        "candidates": summary.n_candidates,
+        "failed": summary.n_failed,
+        "failures": summary.failures,
+        "files": summary.files,
+        "model": generator.ids,
+        "exit_code": 3 if summary.n_failed else 0,
+    }
 
 
 def _open_maps(dust: Path | None):

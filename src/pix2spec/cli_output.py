@@ -40,11 +40,11 @@ class App(typer.Typer):
 def _with_json(function: Callable) -> Callable:
     @wraps(function)
     def command(*args: Any, as_json: bool = False, **kwargs: Any) -> None:
-        if as_json:
-            with redirect_stdout(sys.stderr):
+        try:
+            with redirect_stdout(sys.stderr if as_json else sys.stdout):
                 summary = function(*args, **kwargs) or {}
-        else:
-            summary = function(*args, **kwargs) or {}
+        except KeyboardInterrupt:
+            raise typer.Exit(fail("interrupted", 130)) from None
         code = summary.get("exit_code", 0)
         if as_json:
             _print_json({**summary, "exit_code": code})

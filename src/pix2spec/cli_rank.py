@@ -45,7 +45,7 @@ def rank(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that measure spectra. Default: one a core.")
     ] = None,
-) -> None:
+) -> dict:
     """Rank objects by the probability of a statement about their spectrum, or by what one would tell.
 
     For example
@@ -80,8 +80,15 @@ def rank(
     )
     if sheet and len(found.table):
         print_text(f"  contact sheet: {out}/contact.html and .pdf")
-    if found.failures:
-        raise typer.Exit(3)
+    return {
+        "ranking": out / "ranking.parquet",
+        "listed": len(found.table),
+        "objects": found.n_objects,
+        "first": list(found.table["object_id"][:SHOWN]),
+        "contact_sheet": out / "contact.html" if sheet and len(found.table) else None,
+        "failed": len(found.failures),
+        "exit_code": 3 if found.failures else 0,
+    }
 
 
 def _print(found) -> None:

@@ -50,7 +50,7 @@ def data_sdss(
         bool,
         typer.Option("--dry-run", help="Make the selection, print what would be fetched, and stop."),
     ] = False,
-) -> None:
+) -> dict:
     """Fetch spectra and images of SDSS galaxies and make a dataset of them.
 
     May be stopped at any moment; the same command goes on. What failed is in OUT/failures.csv.
@@ -70,7 +70,7 @@ def data_sdss(
         )
         for address in report.addresses:
             print_text(f"  {address}")
-        return
+        return {"dataset": out, "addresses": report.addresses}
     print_failures(report.examples, report.n_problems)
     print_text(
         f"Wrote {report.n_written:,} objects ({report.n_total:,} in all) with {report.requests:,} requests, "
@@ -82,5 +82,15 @@ def data_sdss(
         print_text(
             f"{report.n_later:,} failed for a reason that may pass: the same command tries them again."
         )
-    if report.n_problems:
-        raise typer.Exit(3)
+    return {
+        "dataset": out,
+        "written": report.n_written,
+        "objects": report.n_total,
+        "failed": report.n_problems,
+        "left_out": report.n_left_out,
+        "to_be_tried_again": report.n_later,
+        "report": report.failures,
+        "requests": report.requests,
+        "bytes": report.received,
+        "exit_code": 3 if report.n_problems else 0,
+    }

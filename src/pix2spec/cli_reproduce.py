@@ -1,12 +1,13 @@
 """The commands `pix2spec reproduce table1` and `pix2spec reproduce figure2`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-reproduce_app = typer.Typer(
+from pix2spec.cli_output import App, print_failures, print_text
+
+reproduce_app = App(
     no_args_is_help=True, rich_markup_mode="markdown", help="Make the paper's Table 1 and Figure 2 anew."
 )
 
@@ -37,7 +38,7 @@ def table1(
         bool, typer.Option("--dry-run", help="Say what is finished and what the rest will take, and stop.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Start the paper's scale without a GPU.")] = False,
-) -> None:
+) -> dict:
     """Train and score every method of the paper's Table 1, and the floors that it lacks.
 
     For example
@@ -59,10 +60,14 @@ def table1(
         data, out, test=test, scale=scale, seeds=seeds, rows=rows, settings=set_ or (),
         workers=workers, dry_run=dry_run, yes=yes,
     )  # fmt: skip
-    if result.failures:
-        for name, why in result.failures:
-            print(f"  failed: {name}: {why}", file=sys.stderr)
-        raise typer.Exit(3)
+    print_failures(result.failures, len(result.failures))
+    return {
+        "table": None if dry_run else out / "table1.parquet",
+        "runs": out / "runs",
+        "scores": out / "scores",
+        "failures": result.failures,
+        "exit_code": 3 if result.failures else 0,
+    }
 
 
 @reproduce_app.command("figure2")
@@ -73,7 +78,7 @@ def figure2(
         str | None, typer.Option(help="concat or xattn. Default: xattn if it was trained.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the runs to draw.")] = 0,
-) -> None:
+) -> dict:
     """Draw the paper's Figure 2: image, observed spectrum, best of 25, mean of best 5, Wu & Peek.
 
     The galaxies are chosen by colour and redshift, not by success. Example:
@@ -81,5 +86,7 @@ def figure2(
     """
     from pix2spec.reproduce import figure2 as run
 
-    for path in run(folder, objects=objects, row=row, seed=seed):
-        print(path)
+    paths = run(folder, objects=objects, row=row, seed=seed)
+    for path in paths:
+        print_text(str(path))
+    return {"files": paths}

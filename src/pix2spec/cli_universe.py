@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pix2spec.cli_data import import_summary
 from pix2spec.cli_output import print_failures, print_text
 
 
@@ -24,7 +25,7 @@ def data_universe(
         str | None,
         typer.Option(help="Imaging survey. Default: legacy with images or DESI spectra, else sdss."),
     ] = None,
-) -> None:
+) -> dict:
     """Turn files of the Multimodal Universe into a dataset; unused rows are listed in OUT/import-report.csv.
 
     Example: `pix2spec data universe real mmu_sdss_sdss/ --images mmu_legacysurvey/`
@@ -39,5 +40,4 @@ def data_universe(
     for where, note in report.notes:
         print_text(f"{where}: {note}")
     print_text(f"{report.summary}; report in {report.path}")
-    if report.failures:
-        raise typer.Exit(3)
+    return import_summary(out, report)

@@ -1,5 +1,6 @@
 """Who makes the shards of a catalogue: this process, one after the other, or the workers of a Ray cluster."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -11,11 +12,14 @@ from pix2spec.data.schema import Pair
 from pix2spec.ensemble import Ensemble
 from pix2spec.errors import InputError
 from pix2spec.extinction import Foreground
+from pix2spec.files import safe_name
 from pix2spec.generate import Generator, Settings
+from pix2spec.sdss_files import spec_name
 from pix2spec.shards import Shards
 
 __all__ = ["Dust", "Engine", "ShardMaker", "run_local", "run_ray"]
 
+STORE = 2**28  # bytes of Ray's shared memory on this machine: the model and the numbers of shards
 RETRIES = 3  # of a shard, after a lost worker or an I/O error
 
 
@@ -96,6 +100,8 @@ class ShardMaker:
         Fields of a pair that are to be None.
     spectra : path, optional
         Folder for one FITS file an object.
+    spec : path, optional
+        Folder for one file an object in SDSS's spec format.
     """
 
     generator: Generator
@@ -106,6 +112,7 @@ class ShardMaker:
     batch: int
     unseen: dict
     spectra: Path | None = None
+    spec: Path | None = None
 
     def make(self, k: int) -> Iterator[None]:
         """Write shard k, unless it is there; yields once an object."""
@@ -124,18 +131,15 @@ class ShardMaker:
             self.dust.after(result)
             writer.add(result)
             if self.spectra is not None:
-                write_fits(result, self.spectra)
+                self.spectra.mkdir(parents=True, exist_ok=True)
+                result.write_fits(self.spectra / f"{safe_name(result.object_id)}.fits")
+            if self.spec is not None:
+                self.spec.mkdir(parents=True, exist_ok=True)
+                result.write_spec(self.spec / spec_name(result.object_id))
         else:
             pair, reason = result
             self.dust.notes.pop(pair.object_id, None)
             writer.add_failure(pair.object_id, reason)
-
-
-def write_fits(ensemble: Ensemble, folder: Path) -> None:
-    """Write one FITS file, named after the object."""
-    folder.mkdir(parents=True, exist_ok=True)
-    safe = "".join(c if c.isalnum() or c in "-_.+" else "_" for c in ensemble.object_id)
-    ensemble.write_fits(folder / f"{safe}.fits")
 
 
 def run_local(maker: ShardMaker, missing: list[int]) -> Iterator[None]:
@@ -153,28 +157,37 @@ def run_ray(
     of shards and the model travel. Results are those of `run_local` to the bit on the same kind of machine.
     """
     import ray
-    from ray.data import DataContext
 
-    ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, configure_logging=False)
+    ours = {} if address else {"include_dashboard": False, "object_store_memory": STORE}
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
+    ray.init(address, log_to_driver=False, logging_level="WARNING", **ours)
     try:
-        DataContext.get_current().actor_task_retry_on_errors = [OSError]
-        DataContext.get_current().enable_progress_bars = False
-        gpus = int(ray.cluster_resources().get("GPU", 0))
-        workers = min(workers or gpus or int(ray.cluster_resources()["CPU"]), max(len(missing), 1))
-        made = ray.data.range(len(missing), override_num_blocks=max(len(missing), 1)).map(
-            _Worker,
-            fn_constructor_args=(ray.put(maker), missing),
-            concurrency=workers,
-            num_cpus=1,
-            num_gpus=1 if gpus else 0,
-            max_restarts=-1,
-            max_task_retries=RETRIES,
-        )
-        for row in made.iter_rows():
-            yield from repeat(None, row["objects"])
+        yield from _made_by_ray(maker, missing, workers)
     finally:
-        if address is None:
-            ray.shutdown()
+        ray.shutdown()
+
+
+def _made_by_ray(maker: ShardMaker, missing: list[int], workers: int | None) -> Iterator[None]:
+    import ray
+    from ray.data import ActorPoolStrategy, DataContext
+
+    context = DataContext.get_current()
+    context.actor_task_retry_on_errors = [OSError]
+    context.enable_progress_bars = False
+    resources = ray.cluster_resources()
+    gpus = int(resources.get("GPU", 0))
+    workers = min(workers or gpus or int(resources["CPU"]), max(len(missing), 1))
+    made = ray.data.range(len(missing), override_num_blocks=max(len(missing), 1)).map(
+        _Worker,
+        fn_constructor_args=(ray.put(maker), missing),
+        compute=ActorPoolStrategy(size=workers),
+        num_cpus=1,
+        num_gpus=1 if gpus else 0,
+        max_restarts=-1,
+        max_task_retries=RETRIES,
+    )
+    for row in made.iter_rows():
+        yield from repeat(None, row["objects"])
 
 
 class _Worker:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["made_by", "track", "write_atomically"]
+__all__ = ["made_by", "safe_name", "track", "write_atomically"]
 
 
 def made_by() -> dict[str, str]:
@@ -14,6 +14,11 @@ def made_by() -> dict[str, str]:
     import pix2spec
 
     return {"version": pix2spec.__version__, "command": shlex.join(["pix2spec", *sys.argv[1:]])}
+
+
+def safe_name(object_id: str) -> str:
+    """An object id in characters that every file system takes."""
+    return "".join(c if c.isalnum() or c in "-_.+" else "_" for c in object_id)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -15,6 +15,7 @@ from pix2spec.diffusion import FLOW_SAMPLERS, SAMPLERS
 from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
 from pix2spec.errors import InputError
 from pix2spec.files import made_by
+from pix2spec.hub import source_of
 from pix2spec.models.conditions import TOKENS
 from pix2spec.models.factorised import FactorisedModel
 from pix2spec.models.fitted import FITTED
@@ -99,7 +100,8 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
     ----------
     model : str or path
         A run folder of `pix2spec train`, or the name of a model that ships with the package
-        (``"default"``, ``"default-sdss"``).
+        (``"default"``, ``"default-sdss"``), or of one on the Hugging Face hub: ``"user/model"``, or
+        ``"user/model@revision"`` for a branch, tag or commit.
     selector : path, optional
         Run folder of a contrastive network that ranks the candidates of a model over pixels. By default
         the ``selector`` folder inside the model's, if there is one. Factorised models have their own.
@@ -122,7 +124,7 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
     folder = find_model(model)
     network, config = load_model(folder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    ids = {"model": model_id(folder)}
+    ids = {"model": model_id(folder), **source_of(folder)}
     if isinstance(network, ContrastiveModel):
         raise InputError(
             folder, "a contrastive network ranks spectra, it does not make them", "use --selector"

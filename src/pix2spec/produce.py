@@ -105,6 +105,7 @@ def generate_catalogue(
     limit: int | None = None,
     keep_candidates: bool = True,
     fits: bool = False,
+    spec: bool = False,
     figures: int = 0,
     batch: int | None = None,
     progress: bool = True,
@@ -130,6 +131,8 @@ def generate_catalogue(
         Store all candidates (14 kB each), which `evaluate` needs for calibration.
     fits : bool
         Also one FITS file an object, in ``OUT/spectra``.
+    spec : bool
+        Also one file an object in SDSS's spec format, in ``OUT/spec``.
     figures : int
         Draw the first so many objects in ``OUT/spectra.png``.
     batch : int, optional
@@ -155,15 +158,16 @@ def generate_catalogue(
     identity = {k: v for k, v in provenance.items() if k != "command"}
     identity |= {"input": str(dataset.path.resolve()), "objects": total, "batch": batch}
     shards.claim(identity | {"candidates": keep_candidates}, resume)
-    spectra = out / "spectra" if fits else None
-    maker = ShardMaker(generator, dataset, settings, shards, dust, batch, unseen, spectra)
+    folders = {"spectra": out / "spectra"} if fits else {}
+    folders |= {"spec": out / "spec"} if spec else {}
+    maker = ShardMaker(generator, dataset, settings, shards, dust, batch, unseen, **folders)
     missing = shards.missing
     left = sum(len(shards.rows(k)) for k in missing)
     for _ in track(engine.run(maker, missing), "generating", progress, left):
         pass
     summary = _summary(shards.finish(failures))
-    if fits:
-        summary.files += sorted(spectra.glob("*.fits"))
+    for folder in folders.values():
+        summary.files += sorted(folder.glob("*.fits"))
     if figures and summary.n_ok:
         shown = _first_of(out, dataset, figures)
         summary.files.insert(0, _draw(shown, dataset, out / "spectra.png"))

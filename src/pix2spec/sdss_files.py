@@ -9,7 +9,7 @@ import numpy as np
 from pix2spec.data.simulate.spectra import INSTRUMENT
 from pix2spec.ensemble import PHYSICAL, Ensemble, ascii_text
 from pix2spec.errors import InputError
-from pix2spec.files import write_atomically
+from pix2spec.files import safe_name, write_atomically
 from pix2spec.grid import SpectralGrid
 
 __all__ = ["spec_name", "write_plate", "write_spec"]
@@ -21,8 +21,7 @@ SPEC_ID = re.compile(r"(\d{4,5})-(\d{5})-(\d{4})")
 
 def spec_name(object_id: str) -> str:
     """File name: ``spec-PLATE-MJD-FIBER.fits`` for ids of SDSS, else the id in safe characters."""
-    safe = "".join(c if c.isalnum() or c in "-_.+" else "_" for c in object_id)
-    return f"spec-{safe}.fits" if SPEC_ID.fullmatch(object_id) else f"{safe}.fits"
+    return f"spec-{object_id}.fits" if SPEC_ID.fullmatch(object_id) else f"{safe_name(object_id)}.fits"
 
 
 def write_spec(ensemble: Ensemble, path: str | Path) -> None:

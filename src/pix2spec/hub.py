@@ -1,0 +1,208 @@
+"""Models on the Hugging Face hub: fetched by name, pinned to a commit, checked; and published there.
+
+Only the three files of a model folder are fetched (and those of the contrastive network in its ``selector``),
+whatever else lies in the repository. None of them is code, and none is unpickled.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pix2spec.errors import InputError
+
+__all__ = ["export_model", "fetch_model", "is_hub_name", "publish_model", "source_of"]
+
+NAME = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?", re.ASCII)
+COMMIT = re.compile("[0-9a-f]{40}")
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+# The config last: where it is, all is, and has been checked.
+FILES = [folder + name for folder in ("selector/", "") for name in (WEIGHTS, CARD, CONFIG)]
+METADATA = "---\nlibrary_name: pix2spec\ntags:\n- astronomy\n- galaxies\n- spectroscopy\n---\n"
+
+
+def is_hub_name(model: str | Path) -> bool:
+    """Whether a name reads ``user/model`` or ``user/model@revision``, and is no path into a folder here."""
+    return bool(NAME.fullmatch(str(model))) and not Path(model).parent.is_dir()
+
+
+def fetch_model(name: str, endpoint: str | None = None, cache: str | Path | None = None) -> Path:
+    """Download a model, or find it in the cache of `huggingface_hub`.
+
+    Parameters
+    ----------
+    name : str
+        ``user/model``, or ``user/model@revision`` with a branch, a tag or a commit. Without a revision, it is
+        the commit that ``main`` is at now. A full commit that was fetched before needs no network.
+    endpoint : str, optional
+        Of the hub; by default ``HF_ENDPOINT`` or huggingface.co.
+    cache : path, optional
+        By default ``HF_HUB_CACHE`` or that of `huggingface_hub`.
+
+    Returns
+    -------
+    Path
+        A model folder, which `source_of` knows to name with its commit.
+
+    Raises
+    ------
+    InputError
+        If there is no such model or revision, it cannot be had, or its content is not what the hub's hashes
+        say.
+    """
+    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+
+    repo, revision = _split(name)
+    if revision and COMMIT.fullmatch(revision):
+        config = try_to_load_from_cache(repo, CONFIG, cache_dir=cache, revision=revision)
+        if isinstance(config, str):
+            return Path(config).parent
+    try:
+        info = HfApi(endpoint=endpoint).model_info(repo, revision=revision, files_metadata=True)
+    except Exception as error:  # which ones, differs between versions of huggingface_hub
+        raise _refused(name, error) from error
+    published = {file.rfilename: file for file in info.siblings or ()}
+    if not {CONFIG, WEIGHTS} <= published.keys():
+        raise InputError(name, f"it has no {CONFIG} and {WEIGHTS}: no model of pix2spec")
+    folder = Path()
+    for file in FILES:
+        if file in published:
+            try:
+                path = hf_hub_download(repo, file, revision=info.sha, endpoint=endpoint, cache_dir=cache)
+            except Exception as error:
+                raise _refused(f"{name}: {file}", error) from error
+            _check(Path(path), published[file], name)
+            folder = Path(path).parent
+    return folder
+
+
+def source_of(folder: str | Path) -> dict[str, str]:
+    """``{"model_source": "user/model@commit"}`` of a folder that `fetch_model` gave, else nothing."""
+    snapshots, commit = Path(folder).parent, Path(folder).name
+    kind, _, repo = snapshots.parent.name.partition("--")
+    if snapshots.name != "snapshots" or kind != "models" or not COMMIT.fullmatch(commit):
+        return {}
+    return {"model_source": f"{repo.replace('--', '/', 1)}@{commit}"}
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    match = NAME.fullmatch(name)
+    if match is None:
+        raise InputError(name, "not a name on the hub", "it reads user/model or user/model@revision")
+    return match[1], match[2]
+
+
+def _refused(name: str, error: Exception) -> InputError:
+    """What the hub, or the way to it, refused, in one sentence."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return InputError(name, "access to it must be asked for", "on its page; then `hf auth login`")
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return InputError(name, "no such model here or on the hub", "if it is private: `hf auth login`")
+    if isinstance(error, errors.RevisionNotFoundError):
+        return InputError(name, "the hub has no such revision of it")
+    first = next(iter(str(error).strip().splitlines()), "")
+    mend = "try again; user/model@COMMIT, once fetched, needs no network"
+    return InputError(name, f"the hub did not give it: {type(error).__name__} {first}".rstrip(), mend)
+
+
+def _check(path: Path, published: Any, name: str) -> None:
+    """Compare a file with the hash that the hub states: sha256 of large files, git's of small ones."""
+    if published.lfs is not None:
+        stated, digest = published.lfs.sha256, hashlib.sha256()
+    else:
+        stated, digest = published.blob_id, hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+    with open(path, "rb") as stream:
+        while chunk := stream.read(2**20):
+            digest.update(chunk)
+    if stated and digest.hexdigest() != stated:
+        path.resolve().unlink(missing_ok=True)  # the cache's copy, or the next try would find it again
+        path.unlink(missing_ok=True)
+        what = f"{published.rfilename} has the hash {digest.hexdigest()[:12]}, not {stated[:12]}"
+        raise InputError(name, what, "it was damaged on the way: try again")
+
+
+# ------------------------------------------------------------------------------------------------- publishing
+
+
+def _published_files(model: str | Path, name: str) -> dict[str, Path | bytes]:
+    """What of a model is published, by its name there; a model that cannot be loaded is refused."""
+    from pix2spec.models.storage import find_model, load_model
+
+    folder = find_model(model)
+    load_model(folder)
+    if (folder / "selector").is_dir():
+        load_model(folder / "selector")
+    files: dict[str, Path | bytes] = {file: folder / file for file in FILES if (folder / file).is_file()}
+    card = (folder / CARD).read_text() if CARD in files else f"# {name}\n"
+    if not card.startswith("---"):
+        card = METADATA + card
+    files[CARD] = card.replace("pix2spec.load(FOLDER)", f"pix2spec.load({name!r})").encode()
+    return files
+
+
+def export_model(model: str | Path, out: str | Path) -> list[Path]:
+    """Write a model's config, weights and card to a new folder, which appears when it is complete.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, it cannot be loaded, or the folder holds something.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(out, "it is there already", "choose another folder, or delete it")
+    files = _published_files(model, str(out))
+    temporary = out.with_name(out.name + ".partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        for name, content in files.items():
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, bytes):
+                (temporary / name).write_bytes(content)
+            else:
+                shutil.copyfile(content, temporary / name)
+        os.replace(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return [out / name for name in files]
+
+
+def publish_model(model: str | Path, repo: str, private: bool = False, endpoint: str | None = None) -> str:
+    """Publish a model's config, weights and card on the hub, in one commit.
+
+    Parameters
+    ----------
+    model : str or path
+        Run folder, or name of a shipped model.
+    repo : str
+        ``user/model``; made if need be.
+    private : bool
+        Of a new repository.
+    endpoint : str, optional
+        Of the hub; by default ``HF_ENDPOINT`` or huggingface.co.
+
+    Returns
+    -------
+    str
+        ``user/model@commit``, which `pix2spec.load` takes.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    repo, revision = _split(repo)
+    if revision:
+        raise InputError(repo, "a commit is made by publishing", "leave out what follows the @")
+    files = _published_files(model, repo)
+    api = HfApi(endpoint=endpoint)
+    adds = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in files.items()]
+    try:
+        api.create_repo(repo, private=private, exist_ok=True)
+        commit = api.create_commit(repo, adds, commit_message="Model of pix2spec")
+    except Exception as error:
+        first = next(iter(str(error).strip().splitlines()), "")
+        what = f"the hub refused it: {type(error).__name__} {first}".rstrip()
+        raise InputError(repo, what, "log in with `hf auth login`, as someone who may write there") from error
+    return f"{repo}@{commit.oid}"
