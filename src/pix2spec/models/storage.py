@@ -14,6 +14,7 @@ from pix2spec.config import validate_preset
 from pix2spec.errors import InputError
 from pix2spec.files import write_atomically
 from pix2spec.grid import SpectralGrid
+from pix2spec.hub import fetch_model, is_hub_name
 from pix2spec.models.fitted import FITTED
 from pix2spec.models.fitted.neighbours import NeighboursModel
 from pix2spec.models.trainable import build_model
@@ -196,10 +197,12 @@ def shipped_models() -> dict[str, Path]:
 
 
 def find_model(model: str | Path) -> Path:
-    """Folder of a model, given as a path or as the name of one that ships with the package."""
+    """Folder of a model, given as a path, as the name of one that ships with the package, or as the hub's."""
     shipped = shipped_models()
     if Path(model).is_dir():
         return Path(model)
     if str(model) in shipped:
         return shipped[str(model)]
+    if is_hub_name(model):
+        return fetch_model(str(model))
     raise InputError(model, "no such model", f"give a run folder, or one of: {', '.join(shipped)}")
