@@ -228,16 +228,35 @@ class Catalogue:
     def __init__(self, path: str | Path):
         self.path, shards = _find(Path(path))
         self._files = [_open(shard) for shard in shards]
-        facts = json.loads((self.schema.metadata or {}).get(b"pix2spec", b"{}"))
+        facts = self._facts()
         if "catalogue_version" not in facts:
             raise InputError(self.path, "it is Parquet, but not a generated catalogue")
         if facts["catalogue_version"] != CATALOGUE_VERSION:
             version = facts["catalogue_version"]
             raise InputError(self.path, f"catalogue version {version} is not {CATALOGUE_VERSION}")
-        self.grid = SpectralGrid(**facts["grid"])
-        self.survey = Survey.from_dict(facts["survey"])
-        self.provenance = facts["provenance"]
-        self.has_candidates = facts["candidates"]
+        try:
+            self.grid, self.survey = SpectralGrid(**facts["grid"]), Survey.from_dict(facts["survey"])
+            self.provenance, self.has_candidates = dict(facts["provenance"]), bool(facts["candidates"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._damaged(f"{type(error).__name__} {error}") from error
+        for file in self._files:
+            for wanted in catalogue_schema(self.grid, [], {}):
+                names = file.schema_arrow.names
+                found = file.schema_arrow.field(wanted.name).type if wanted.name in names else "missing"
+                if found != wanted.type:
+                    raise self._damaged(f"{wanted.name} is {found}, not {wanted.type}")
+
+    def _facts(self) -> dict:
+        try:
+            facts = json.loads((self.schema.metadata or {}).get(b"pix2spec", b"{}"))
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(str(error)) from error
+        if not isinstance(facts, dict):
+            raise self._damaged("its facts are no mapping")
+        return facts
+
+    def _damaged(self, why: str) -> InputError:
+        return InputError(self.path, f"the catalogue is damaged: {why}", "make it again")
 
     def __len__(self) -> int:
         return sum(file.metadata.num_rows for file in self._files)

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import torch
 import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from pix2spec.config import Preset, validate_preset
+from pix2spec.config import Preset, load_preset
 from pix2spec.errors import InputError
 from pix2spec.files import write_atomically
 
@@ -30,7 +31,9 @@ def load_checkpoint(path: Path, model, average, optimizer) -> tuple[int, float]:
         tensors = load_file(path)
         with safe_open(path, "pt") as stream:
             metadata = stream.metadata()
-    except SafetensorError as error:
+        step, seconds = int(metadata["step"]), float(metadata["seconds"])
+        moments = _moments(tensors, optimizer)
+    except (SafetensorError, LookupError, TypeError, ValueError) as error:
         raise InputError(path, f"damaged checkpoint: {error}", "delete it to start anew") from None
 
     def part(prefix):
@@ -43,11 +46,22 @@ def load_checkpoint(path: Path, model, average, optimizer) -> tuple[int, float]:
         reason = str(error).splitlines()[1].strip()
         raise InputError(path, f"checkpoint of another architecture: {reason}", "use another --out") from None
     adam = optimizer.state_dict()
-    for key, value in part("adam.").items():
-        number, name = key.split(".")
-        adam["state"].setdefault(int(number), {})[name] = value
+    adam["state"] |= moments
     optimizer.load_state_dict(adam)
-    return int(metadata["step"]), float(metadata["seconds"])
+    return step, seconds
+
+
+def _moments(tensors: dict, optimizer) -> dict[int, dict[str, torch.Tensor]]:
+    """Adam's own numbers of each parameter, of the parameter's shape."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("adam."):
+            _, number, name = key.split(".")
+            if name != "step" and value.shape != parameters[int(number)].shape:
+                raise ValueError(f"{key} has the shape {tuple(value.shape)}")
+            moments.setdefault(int(number), {})[name] = value
+    return moments
 
 
 def check_run(out: Path, resume: bool) -> None:
@@ -62,7 +76,7 @@ def record_preset(out: Path, preset: Preset) -> None:
     values = preset.model_dump(mode="json")
     if recorded.exists():
         # Keys that an older version did not have take their defaults.
-        before = validate_preset(yaml.safe_load(recorded.read_text()), where=recorded)
+        before = load_preset(recorded)
         _compare(before.model_dump(mode="json"), values, out)
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(recorded, lambda p: p.write_text(yaml.safe_dump(values, sort_keys=False)))

@@ -20,6 +20,7 @@ __all__ = [
     "RegressorPreset",
     "WuPeekPreset",
     "load_preset",
+    "parse_yaml",
     "preset_names",
     "validate_preset",
 ]
@@ -285,6 +286,9 @@ PRESETS = {
 }
 
 
+LONGEST = 2**16  # bytes of a preset
+
+
 def preset_names() -> list[str]:
     """Names of the presets that ship with the package."""
     folder = resources.files("pix2spec") / "presets"
@@ -339,20 +343,38 @@ def load_preset(name: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise InputError(path, "no such preset file")
-        text = path.read_text()
+        text = _short_text(path)
     elif str(name) in preset_names():
         text = (resources.files("pix2spec") / "presets" / f"{name}.yaml").read_text()
     else:
         raise InputError("preset", f"unknown name {str(name)!r}", _nearest(str(name), preset_names()))
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(name, f"not valid YAML: {error}") from None
+    values = parse_yaml(text, name)
     if not isinstance(values, dict):
         raise InputError(name, "a preset is a mapping of sections")
     for override in overrides:
         _override(values, override)
     return validate_preset(values, where=name)
+
+
+def parse_yaml(text: str, where):
+    """What a YAML text says: numbers, texts, lists and mappings, never other objects."""
+    try:
+        return yaml.safe_load(text)
+    except RecursionError:
+        raise InputError(where, "not valid YAML: it is nested too deep") from None
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:  # also of impossible dates
+        raise InputError(where, f"not valid YAML: {' '.join(str(error).split())[:300]}") from None
+
+
+def _short_text(path: Path) -> str:
+    with open(path, "rb") as stream:
+        raw = stream.read(LONGEST + 1)
+    if len(raw) > LONGEST:
+        raise InputError(path, f"it is longer than {LONGEST // 1024} kB: no preset")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(path, f"not valid YAML: {error}", "save it as UTF-8") from None
 
 
 def _override(values: dict, override: str) -> None:
@@ -368,7 +390,7 @@ def _override(values: dict, override: str) -> None:
 
 
 def _parse(text: str):
-    value = yaml.safe_load(text)
+    value = parse_yaml(text, "--set")
     if isinstance(value, str):
         try:
             return float(value)  # YAML 1.1 reads 2e-4 as text

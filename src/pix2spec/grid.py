@@ -1,5 +1,7 @@
 """The wavelength grid that every spectrum of a dataset or model lives on."""
 
+import math
+import operator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -7,6 +9,8 @@ import numpy as np
 from pix2spec.errors import InputError
 
 __all__ = ["SpectralGrid"]
+
+MAX_PIXELS = 1_000_000  # more is no spectrum, and arrays of it would fill the memory
 
 
 @dataclass(frozen=True)
@@ -23,12 +27,29 @@ class SpectralGrid:
     step : float
         Pixel width in dex.
     size : int
-        Number of pixels.
+        Number of pixels, from 2 to a million.
+
+    Raises
+    ------
+    InputError
+        If these make no grid: they also come from the headers of files.
     """
 
     start: float = 3.59
     step: float = 1e-4
     size: int = 3598
+
+    def __post_init__(self):
+        try:
+            sane = 1 < operator.index(self.size) <= MAX_PIXELS
+        except TypeError:
+            sane = False
+        if not sane:
+            raise InputError("grid", f"size is {str(self.size)[:40]}", f"a number from 2 to {MAX_PIXELS}")
+        ends = (self.start, self.step, self.start + self.step * self.size) if _are_numbers(self) else ()
+        if not ends or not all(map(math.isfinite, ends)) or self.step <= 0 or max(map(abs, ends)) > 30:
+            what = f"start is {str(self.start)[:40]}, step is {str(self.step)[:40]}"
+            raise InputError("grid", what, "they are log10 of a wavelength in Angstrom and a width in dex")
 
     @property
     def loglam(self) -> np.ndarray:
@@ -93,3 +114,7 @@ class SpectralGrid:
                 "the wavelength range is too short; such spectra are left out, as in the paper",
             )
         return [np.asarray(column)[first : first + self.size] for column in columns]
+
+
+def _are_numbers(grid: SpectralGrid) -> bool:
+    return all(isinstance(value, int | float | np.number) for value in (grid.start, grid.step))

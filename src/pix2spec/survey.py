@@ -18,6 +18,7 @@ Sources
   ``MzLS``; ``panstarrs``: Tonry et al. 2012; ``hsc2017``; ``lsst2023``), all with an atmosphere.
 """
 
+import re
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 
@@ -39,6 +40,7 @@ __all__ = [
 
 INPUTS = ("image", "photometry")  # what a survey gives that a model can see
 SCALE_TOLERANCE = 0.02  # of the pixel scale
+FILTER = re.compile(r"\w+-\w+")  # how speclite calls a response curve
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,31 @@ class Survey:
     per_second: bool = False
 
     def __post_init__(self):
+        self._check_kinds()
         if len(self.filters) != len(self.photometry_bands):
             raise InputError(
                 f"survey {self.name}",
                 f"{len(self.filters)} response curves for {len(self.photometry_bands)} bands",
                 "name one of speclite's filters for each photometric band",
             )
+
+    def _check_kinds(self) -> None:
+        """Refuse what cannot be meant: surveys also come from the headers of files."""
+        for name in ("image_bands", "photometry_bands", "filters"):
+            words = getattr(self, name)
+            if not isinstance(words, tuple) or not all(isinstance(w, str) for w in words) or len(words) > 16:
+                raise InputError("survey", f"{name} is {str(words)[:80]}", "it is at most 16 texts")
+        for name in self.filters:
+            if not FILTER.fullmatch(name):  # speclite would take another text for a file
+                raise InputError("survey", f"no response curve is called {name[:80]!r}", "as in sdss2010-g")
+        for name in ("pixel_scale", "fibre_diameter", "psf_fwhm"):
+            if not isinstance(value := getattr(self, name), int | float) or not 0 < value < 1e6:
+                raise InputError("survey", f"{name} is {str(value)[:40]}", "it is arcsec, and positive")
+        if not isinstance(self.zero_point, int | float) or not abs(self.zero_point) < 100:
+            raise InputError("survey", f"zero_point is {str(self.zero_point)[:40]}", "it is a magnitude")
+        if self.pixel_unit not in ("nanomaggy", "nJy", "count"):
+            what = f"pixel_unit is {str(self.pixel_unit)[:40]}"
+            raise InputError("survey", what, "nanomaggy, nJy or count")
 
     @property
     def image_filters(self) -> dict[str, str]:
@@ -103,6 +124,8 @@ class Survey:
     @classmethod
     def from_dict(cls, values: dict) -> "Survey":
         """Inverse of `as_dict` (JSON turns tuples into lists)."""
+        if not isinstance(values, dict):
+            raise InputError("survey", f"it is {str(values)[:40]!r}", "it is a mapping of its facts")
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
     def __str__(self) -> str:

@@ -131,7 +131,7 @@ class Dataset:
         self.path = Path(path)
         shards = shard_paths(path)
         self.info = read_info(shards)
-        self.rows = _memory_map(shards)
+        self.rows = _memory_map(shards, self.info)
         self.indices = np.arange(len(self.rows))
         if split is not None:
             groups = self.rows.select_columns("group_id")[:]["group_id"].to_pylist()
@@ -199,6 +199,11 @@ def read_info(shards: list[Path]) -> DatasetInfo:
     """Facts of a dataset, the same in every shard."""
     schemas = [read_schema(shard) for shard in shards]
     info = DatasetInfo.from_schema(schemas[0], where=shards[0])
+    for wanted in info.arrow_schema():
+        found = schemas[0].field(wanted.name).type if wanted.name in schemas[0].names else "missing"
+        if found != wanted.type:
+            what = f"its columns are not those of its schema version: {wanted.name} is {found}"
+            raise InputError(shards[0], f"{what}, not {wanted.type}", "make it again")
     for shard, schema in zip(shards, schemas):
         if not schema.equals(schemas[0]):
             raise InputError(shard, f"its columns differ from those of {shards[0].name}")
@@ -208,7 +213,7 @@ def read_info(shards: list[Path]) -> DatasetInfo:
     return info
 
 
-def _memory_map(shards: list[Path]):
+def _memory_map(shards: list[Path], info: DatasetInfo):
     """Arrow rows of the shards, converted once into the Hugging Face cache and memory-mapped there."""
     import datasets
 
@@ -216,8 +221,11 @@ def _memory_map(shards: list[Path]):
     datasets.disable_progress_bars()
     # A cache of its own for each content: `datasets` tells files apart by name and time only.
     cache = Path(datasets.config.HF_DATASETS_CACHE) / f"pix2spec-{_fingerprint(shards)}"
+    # Said here, for else a file's own metadata could name others, such as pictures elsewhere.
+    features = datasets.Features.from_arrow_schema(info.arrow_schema().remove_metadata())
+    options = {"features": features, "columns": list(features), "cache_dir": str(cache)}
     try:
-        rows = datasets.Dataset.from_parquet([str(s) for s in shards], cache_dir=str(cache))
+        rows = datasets.Dataset.from_parquet([str(s) for s in shards], **options)
     except (pa.ArrowException, datasets.exceptions.DatasetsError) as error:
         broken = next((s for s in shards if not _readable(s)), shards[0].parent)
         raise InputError(

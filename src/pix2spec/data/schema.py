@@ -102,8 +102,10 @@ class DatasetInfo:
             version = values["schema_version"]
             if version == SCHEMA_VERSION:
                 grid, survey = SpectralGrid(**values.pop("grid")), Survey.from_dict(values.pop("survey"))
-                return cls(grid=grid, survey=survey, **values)
-        except (KeyError, TypeError, ValueError) as error:
+                info = cls(grid=grid, survey=survey, **values)
+                info.arrow_schema()  # facts of wrong kinds have none
+                return info
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise InputError(where, f"its pix2spec metadata are damaged: {error}", "make it again") from error
         raise InputError(
             where,

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 import pix2spec
@@ -37,6 +37,7 @@ FACTORISED_DATA = {
     "spectrum": "physical flux",
 }
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+AGAIN = "get the folder again"
 
 
 def save_model(folder: str | Path, model: torch.nn.Module, record: dict) -> None:
@@ -80,15 +81,16 @@ def read_config(folder: str | Path) -> dict:
         )
     try:
         config = json.loads(path.read_text())
-        if config["format"] != FORMAT:
-            raise InputError(path, f"its format {config['format']} is not {FORMAT}", "use a newer pix2spec")
-        return {
-            **config,
-            "grid": SpectralGrid(**config["grid"]),
-            "survey": Survey.from_dict(config["survey"]),
-        }
-    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(path, f"damaged: {type(error).__name__} {error}") from None
+        if config["format"] == FORMAT:
+            grid, survey = SpectralGrid(**config["grid"]), Survey.from_dict(config["survey"])
+            if not isinstance(config["preset"], dict) or not isinstance(config["record"], dict):
+                raise TypeError("preset and record are mappings")
+            return {**config, "grid": grid, "survey": survey}
+    except InputError as error:
+        raise InputError(path, f"damaged: {error.where}: {error.what}", error.mend) from None
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(path, f"damaged: {type(error).__name__} {error}", AGAIN) from None
+    raise InputError(path, f"its format {str(config['format'])[:40]} is not {FORMAT}", "use a newer pix2spec")
 
 
 def load_into(model: torch.nn.Module, path: Path) -> None:
@@ -103,15 +105,44 @@ def load_into(model: torch.nn.Module, path: Path) -> None:
         raise InputError(path, f"damaged weights: {error}") from None
     if isinstance(model, NeighboursModel):
         model.make_room(weights)
+    _compare_shapes(path, model, {name: tuple(tensor.shape) for name, tensor in weights.items()})
     own = model.state_dict()
-    wrong = sorted(set(own) ^ set(weights)) or sorted(n for n in own if own[n].shape != weights[n].shape)
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() != own[name].is_floating_point():
+            raise InputError(
+                path, f"damaged weights: {name!r} is {tensor.dtype}, not {own[name].dtype}", AGAIN
+            )
+        if not torch.isfinite(tensor.float() if tensor.element_size() == 1 else tensor).all():
+            raise InputError(path, f"damaged weights: {name!r} has NaN or infinite values", AGAIN)
+    model.load_state_dict(weights)
+
+
+def _compare_shapes(path: Path, model: torch.nn.Module, shapes: dict[str, tuple]) -> None:
+    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    wrong = sorted(set(own) ^ set(shapes)) or sorted(name for name in own if own[name] != shapes[name])
     if wrong:
         raise InputError(
             path,
             f"weights of another architecture ({len(wrong)} tensors differ, for example {wrong[0]!r})",
             "config.json and model.safetensors must come from the same training",
         )
-    model.load_state_dict(weights)
+
+
+def _check_size(path: Path, preset, grid: SpectralGrid, survey: Survey) -> None:
+    """Refuse a config.json whose model is not that of the weights before memory is given to it."""
+    try:
+        with safe_open(path, "pt") as stream:
+            shapes = {name: tuple(stream.get_slice(name).get_shape()) for name in stream.keys()}
+    except (SafetensorError, OSError):
+        return  # `load_into` says what is wrong
+    if preset.task == "neighbours":  # its sizes are those of the file
+        return
+    try:
+        with torch.device("meta"):  # shapes alone
+            model = build_model(preset, grid, survey)
+    except (RuntimeError, OverflowError, MemoryError) as error:
+        raise InputError(path.parent / CONFIG, f"damaged: no model has these sizes: {error}", AGAIN) from None
+    _compare_shapes(path, model, shapes)
 
 
 def load_model(folder: str | Path):
@@ -124,6 +155,7 @@ def load_model(folder: str | Path):
     """
     config = read_config(folder)
     preset = validate_preset(_without_download(config["preset"]), where=Path(folder) / CONFIG)
+    _check_size(Path(folder) / WEIGHTS, preset, config["grid"], config["survey"])
     model = build_model(preset, config["grid"], config["survey"])
     load_into(model, Path(folder) / WEIGHTS)
     return model.eval(), config
@@ -131,7 +163,7 @@ def load_model(folder: str | Path):
 
 def _without_download(preset: dict) -> dict:
     """The trained weights replace pretrained ones: loading must not fetch those again."""
-    if "encoder" not in preset:
+    if not isinstance(preset.get("encoder"), dict):
         return preset
     return {**preset, "encoder": {**preset["encoder"], "pretrained": False}}
 

@@ -242,9 +242,13 @@ def load_arrays(path: str | Path, required: tuple[str, ...], optional: tuple[str
                         near = get_close_matches(name, bundle.files, 1)
                         hint = f"did you mean {near[0]!r}?" if near else f"it holds {', '.join(bundle.files)}"
                         raise InputError(path, f"it has no array {name!r}", hint)
-                return {n: bundle[n] for n in (*required, *optional) if n in bundle.files}
+                arrays = {n: bundle[n] for n in (*required, *optional) if n in bundle.files}
         except zipfile.BadZipFile as error:
             raise InputError(path, "the npz bundle is truncated or damaged", AGAIN) from error
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biufSU":
+            raise InputError(path, f"its array {name!r} is {array.dtype}, not numbers or texts")
+    return arrays
 
 
 def _check_npz(path, bundle) -> None:

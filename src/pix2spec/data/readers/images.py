@@ -18,6 +18,7 @@ SCALE_TOLERANCE = 0.02
 NANOMAGGY = ("nanomagg", "nmgy", "nanomgy")
 UNITS = {"nanomaggy": (), "nJy": ("njy", "nanojansky"), "count": ("count", "adu", "dn", "ct")}
 BAND_LETTERS = "ugrizy"
+NUMBERS = dict.fromkeys(("plate", "mjd", "fiber"), "iu") | dict.fromkeys(("ra", "dec"), "iuf")  # of bundles
 # "frame-g-001234.fits", "0266-51602-0013-g.fits", "galaxy_g.fits.gz"
 BAND_IN_NAME = re.compile(
     rf"(?:^frame-|.*[-_.])([{BAND_LETTERS}])(?=\.fits?$|\.fits?\.\w+$|-\d)", re.IGNORECASE
@@ -285,8 +286,11 @@ class ImageBundle:
         if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8:
             raise InputError(path, f"image64 is {images.dtype} {images.shape}, not uint8 (N, 3, y, x)")
         for name, array in self.arrays.items():
-            if len(array) != len(images):
-                raise InputError(path, f"its array {name!r} has {len(array)} values, not {len(images)}")
+            if array.shape[:1] != images.shape[:1]:
+                raise InputError(path, f"its array {name!r} has {array.size} values, not {len(images)}")
+            if name in NUMBERS and array.dtype.kind not in NUMBERS[name]:
+                wanted = "integers" if NUMBERS[name] == "iu" else "numbers"
+                raise InputError(path, f"its array {name!r} is {array.dtype}, not {wanted}")
         if not {"plate", "object_id", "dr7objid"} & set(self.arrays):
             raise InputError(path, "it has neither plate, mjd, fiber nor object_id", "add one of them")
 

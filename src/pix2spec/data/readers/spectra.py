@@ -28,6 +28,7 @@ __all__ = [
 NO_DATA_BITS = (1 << 18) | (1 << 22) | (1 << 24)
 # ZWARNING's MANY_OUTLIERS: set for good, bright spectra too, and says nothing against the redshift.
 HARMLESS_ZWARNING = 1 << 4
+TEXTS = ("spec_class", "bestobjid", "object_group")  # of bundles, or numbers
 DESI_HDUS = {"FIBERMAP", "EXP_FIBERMAP", "REDSHIFTS", "B_FLUX", "B_WAVELENGTH"}
 
 
@@ -191,7 +192,7 @@ class SpectraBundle:
     def __init__(self, path: str | Path, grid: SpectralGrid | None = None):
         self.path, self.grid = path, grid or SpectralGrid()
         self.arrays = load_arrays(path, self.REQUIRED, self.OPTIONAL)
-        pixels, count = len(self.arrays["loglam"]), len(self.arrays["plate"])
+        pixels, count = self.arrays["loglam"].size, self.arrays["plate"].size
         for name, array in self.arrays.items():
             wide = (count, pixels) if name in ("flux", "ivar", "and_mask") else (count,)
             shape = {"loglam": (pixels,), "calibflux_ugriz": (count, 5)}.get(name, wide)
@@ -200,6 +201,9 @@ class SpectraBundle:
         for name in ("plate", "mjd", "fiber"):
             if self.arrays[name].dtype.kind not in "iu":
                 raise InputError(path, f"its array {name!r} is {self.arrays[name].dtype}, not integer")
+        for name, array in self.arrays.items():
+            if array.dtype.kind in "SU" and name not in TEXTS:
+                raise InputError(path, f"its array {name!r} is {array.dtype}, not numbers")
         self.groups = self._group_ids()
 
     def __len__(self) -> int:

@@ -1,12 +1,11 @@
 """Catalogues (CSV, FITS, VOTable, Parquet) to band fluxes in nanomaggies."""
 
-import codecs
 from difflib import get_close_matches
-from pathlib import Path
 
 import numpy as np
 
-from pix2spec.data.readers.files import check_expansion, fits_hdus, opened, reading, sniff, spec_id
+from pix2spec.data.readers.files import spec_id
+from pix2spec.data.readers.table_files import read_table
 from pix2spec.errors import InputError
 from pix2spec.survey import SDSS, Survey
 
@@ -74,122 +73,6 @@ def assumed_ivar(flux: np.ndarray, measured_ivar: np.ndarray | None = None) -> n
     return np.where(good, 1 / variance, 0).astype(np.float32)
 
 
-def read_table(path: str | Path):
-    """Read a catalogue; the kind of file is recognised by its content.
-
-    Parameters
-    ----------
-    path : str or Path
-        CSV (with a line of column names; lines that begin with # before it are skipped), FITS, VOTable
-        or Parquet.
-
-    Returns
-    -------
-    astropy.table.Table
-        In CSV, a cell that is not a number where numbers are expected is missing; rows with too many or
-        too few cells are left out and counted in ``table.meta["bad_rows"]``; their numbers, from 1, are in
-        ``table.meta["bad_row_numbers"]``.
-    """
-    kind = sniff(path)
-    if kind == "html":
-        raise InputError(path, "it is a web page (HTML), not a table: the download failed", "get it again")
-    if kind in ("jpeg", "png", "npz"):
-        raise InputError(path, f"it is a {kind} file, not a table", "give CSV, FITS, VOTable or Parquet")
-    if kind == "fits" or (kind == "gzip" and ".fit" in Path(path).name.lower()):
-        table = _read_fits(path)
-    else:
-        reader = {"parquet": _read_parquet, "votable": _read_votable}.get(kind, _read_csv)
-        with reading(path, f"a table ({kind})"):
-            table = reader(path)
-    if len(table) == 0:
-        raise InputError(path, "the table has no rows")
-    table.meta["path"] = str(path)
-    return table
-
-
-def _read_fits(path):
-    from astropy.table import Table
-
-    with fits_hdus(path) as hdus:
-        index = next((i for i, hdu in enumerate(hdus) if hasattr(hdu, "columns")), None)
-        if index is None:
-            raise InputError(path, "the FITS file holds no table")
-        return Table.read(hdus, hdu=index)
-
-
-def _read_votable(path):
-    from astropy.table import Table
-
-    return Table.read(path, format="votable")
-
-
-def _read_parquet(path):
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        facts = file.metadata
-        groups = (facts.row_group(i).total_byte_size for i in range(facts.num_row_groups))
-        check_expansion(path, sum(groups), "the table")
-        return _from_arrow(file.read())
-
-
-def _read_csv(path):
-    import pyarrow.csv as pc
-
-    bad = []
-    with opened(path, sniff(path)) as stream:
-        lines = [stream.readline() for _ in range(100)]
-        stream.seek(0)
-        encoding = "utf8" if _is_utf8(stream) else "latin1"
-        stream.seek(0)
-        skip = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith(b"#")), 0)
-        header = lines[skip]
-        delimiter = max(",\t;|", key=lambda d: header.count(d.encode()))
-        table = pc.read_csv(
-            stream,
-            pc.ReadOptions(skip_rows=skip, encoding=encoding, use_threads=False),  # threads lose row numbers
-            pc.ParseOptions(
-                delimiter=delimiter,
-                invalid_row_handler=lambda row: bad.append(row.number - skip - 1) or "skip",
-            ),
-            pc.ConvertOptions(
-                null_values=["", "null", "NULL", "nan", "NaN", "N/A", "--"], strings_can_be_null=True
-            ),
-        )
-    table = _from_arrow(table)
-    table.meta["bad_rows"], table.meta["bad_row_numbers"] = len(bad), bad
-    return table
-
-
-def _is_utf8(stream) -> bool:
-    decoder = codecs.getincrementaldecoder("utf8")()
-    try:
-        while chunk := stream.read(1 << 20):
-            decoder.decode(chunk)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _from_arrow(arrow):
-    import pyarrow as pa
-    from astropy.table import Table
-
-    columns = {}
-    for name, column in zip(arrow.column_names, arrow.columns):
-        if pa.types.is_integer(column.type) and column.null_count:
-            # not floats: they would round 19-digit object ids
-            columns[name.strip()] = np.array(["" if v is None else str(v) for v in column.to_pylist()])
-        elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-            columns[name.strip()] = column.to_numpy()
-        elif pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type):
-            continue
-        else:
-            columns[name.strip()] = np.array(["" if v is None else str(v) for v in column.to_pylist()], str)
-    return Table(columns)
-
-
 def _floats(column) -> np.ndarray:
     """Column as float64; whatever is masked or no number becomes NaN."""
     values = np.ma.asarray(column)
@@ -229,8 +112,16 @@ class _Columns:
     def __contains__(self, name: str) -> bool:
         return name in self.names
 
+    def column(self, name: str):
+        if self.names[name] in self.table.meta.get("twice", ()):
+            where = self.table.meta.get("path", "table")
+            raise InputError(
+                where, f"its column {self.names[name]!r} comes more than once", "rename the others"
+            )
+        return self.table[self.names[name]]
+
     def floats(self, name: str) -> np.ndarray:
-        return _in_nanomaggies(self.table[self.names[name]])
+        return _in_nanomaggies(self.column(name))
 
     def first(self, names) -> str | None:
         return next((name for name in names if name in self.names), None)
@@ -311,7 +202,7 @@ def _ids(columns: _Columns) -> list[str]:
     name = columns.first(OBJECT_IDS)
     if name is None:
         return [""] * len(columns.table)
-    values = np.ma.asarray(columns.table[columns.names[name]])
+    values = np.ma.asarray(columns.column(name))
     if values.dtype.kind == "f":  # rounded ids, such as 3.72E+18, identify nothing
         return [""] * len(values)
     texts = [v.decode() if isinstance(v, bytes) else str(v) for v in np.ma.filled(values).tolist()]
