@@ -191,7 +191,7 @@ def test_selection_from_a_catalogue_file(tmp_path, server):
     sql, file = pairs_of(tmp_path / "sql"), pairs_of(tmp_path / "file")
     assert sql.keys() == file.keys()
     for name, pair in sql.items():
-        # inverse variances come from magnitudes with errors, or from fluxes with ivar: the same but for rounding
+        # from magnitudes with errors there, from fluxes with ivar here: the same but for rounding
         assert np.allclose(pair.photometry, file[name].photometry, rtol=1e-6)
         assert np.allclose(pair.photometry_ivar, file[name].photometry_ivar, rtol=1e-6)
         assert_same(pair, file[name], ("image", "flux", "ivar", "mask"))

@@ -51,7 +51,7 @@ class Engine:
 
     def run(self, maker: "ShardMaker", missing: list[int]) -> Iterator[None]:
         """Make the missing shards; yields once an object."""
-        if self.name == "ray":
+        if self.name == "ray" and missing:
             return run_ray(maker, missing, self.workers, self.address)
         return run_local(maker, missing)
 
@@ -176,10 +176,11 @@ def _made_by_ray(maker: ShardMaker, missing: list[int], workers: int | None) -> 
     context.enable_progress_bars = False
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0))
-    workers = min(workers or gpus or int(resources["CPU"]), max(len(missing), 1))
-    made = ray.data.range(len(missing), override_num_blocks=max(len(missing), 1)).map(
+    workers = min(workers or gpus or int(resources["CPU"]), len(missing))
+    shards = ray.data.from_items([{"shard": k} for k in missing], override_num_blocks=len(missing))
+    made = shards.map(
         _Worker,
-        fn_constructor_args=(ray.put(maker), missing),
+        fn_constructor_args=(ray.put(maker),),
         compute=ActorPoolStrategy(size=workers),
         num_cpus=1,
         num_gpus=1 if gpus else 0,
@@ -193,11 +194,11 @@ def _made_by_ray(maker: ShardMaker, missing: list[int], workers: int | None) -> 
 class _Worker:
     """A model in a process of its own, which makes one shard a call."""
 
-    def __init__(self, maker, missing: list[int]):
+    def __init__(self, maker):
         import ray
         import torch
 
-        self.maker, self.missing = ray.get(maker), missing
+        self.maker = ray.get(maker)
         if torch.cuda.is_available():
             self.maker.generator.model.to("cuda")
             self.maker.generator.device = "cuda"
@@ -205,4 +206,4 @@ class _Worker:
             torch.set_num_threads(1)  # a core each
 
     def __call__(self, row: dict) -> dict:
-        return {"objects": sum(1 for _ in self.maker.make(self.missing[row["id"]]))}
+        return {"objects": sum(1 for _ in self.maker.make(row["shard"]))}
