@@ -52,15 +52,16 @@ def fetch_model(name: str, endpoint: str | None = None, cache: str | Path | None
         If there is no such model or revision, it cannot be had, or its content is not what the hub's hashes
         say.
     """
-    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import HfApi, try_to_load_from_cache
 
     repo, revision = _split(name)
     if revision and COMMIT.fullmatch(revision):
         config = try_to_load_from_cache(repo, CONFIG, cache_dir=cache, revision=revision)
         if isinstance(config, str):
             return Path(config).parent
+    api = HfApi(endpoint=endpoint)
     try:
-        info = HfApi(endpoint=endpoint).model_info(repo, revision=revision, files_metadata=True)
+        info = api.model_info(repo, revision=revision, files_metadata=True)
     except Exception as error:  # which ones, differs between versions of huggingface_hub
         raise _refused(name, error) from error
     published = {file.rfilename: file for file in info.siblings or ()}
@@ -70,7 +71,7 @@ def fetch_model(name: str, endpoint: str | None = None, cache: str | Path | None
     for file in FILES:
         if file in published:
             try:
-                path = hf_hub_download(repo, file, revision=info.sha, endpoint=endpoint, cache_dir=cache)
+                path = api.hf_hub_download(repo, file, revision=info.sha, cache_dir=cache)
             except Exception as error:
                 raise _refused(f"{name}: {file}", error) from error
             _check(Path(path), published[file], name)
@@ -203,6 +204,8 @@ def publish_model(model: str | Path, repo: str, private: bool = False, endpoint:
         commit = api.create_commit(repo, adds, commit_message="Model of pix2spec")
     except Exception as error:
         first = next(iter(str(error).strip().splitlines()), "")
-        what = f"the hub refused it: {type(error).__name__} {first}".rstrip()
-        raise InputError(repo, what, "log in with `hf auth login`, as someone who may write there") from error
+        what = f"the hub did not take it: {type(error).__name__} {first}".rstrip()
+        stranger = getattr(getattr(error, "response", None), "status_code", 0) in (401, 403)
+        mend = "log in with `hf auth login`, as someone who may write there" if stranger else "try again"
+        raise InputError(repo, what, mend) from error
     return f"{repo}@{commit.oid}"
