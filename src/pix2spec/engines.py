@@ -184,8 +184,7 @@ def _made_by_ray(maker: ShardMaker, missing: list[int], workers: int | None) -> 
         compute=ActorPoolStrategy(size=workers),
         num_cpus=1,
         num_gpus=1 if gpus else 0,
-        max_restarts=-1,
-        max_task_retries=RETRIES,
+        ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": RETRIES},
     )
     for row in made.iter_rows():
         yield from repeat(None, row["objects"])

@@ -1,0 +1,176 @@
+"""What a large catalogue takes: memory, workers, and what a billion galaxies would.
+
+    python benchmarks/scale.py memory --objects 1000 10000 100000
+    python benchmarks/scale.py workers --objects 2048
+    python benchmarks/scale.py cost --objects 2048
+
+`memory` generates with a tiny model (200 wavelengths, trained in seconds) from photometry, each size in a
+process of its own, whose private memory is sampled. `workers` generates with the shipped model in this
+process on one thread, and on one and two workers of Ray; rates are those after the workers' first shards, the
+time before is the start. `cost` multiplies the rate of one core and the bytes by a billion, and the
+counted operations of the networks by what is assumed of a GPU.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # its tiny models
+
+from pix2spec.data.dataset import Dataset, write_dataset
+from pix2spec.data.schema import DatasetInfo
+from pix2spec.data.simulate import SimulatedSurvey
+from pix2spec.engines import Engine
+from pix2spec.generate import Settings, load
+from pix2spec.produce import generate_catalogue
+from pix2spec.reproduce.cost import RATES
+
+BILLION = 1e9
+PARTS = 500  # simulated galaxies that a large input repeats, under other names
+
+
+def write_input(folder: Path, objects: int, grid, image: bool) -> Path:
+    """Dataset without spectra: `PARTS` simulated galaxies again and again."""
+    few = list(SimulatedSurvey(3, grid).pairs(min(objects, PARTS)))
+    few = [
+        replace(p, truth={}, flux=None, ivar=None, mask=None, image=p.image if image else None) for p in few
+    ]
+    pairs = (replace(few[i % len(few)], object_id=f"galaxy-{i}", group_id="") for i in range(objects))
+    write_dataset(folder, pairs, DatasetInfo(grid=grid))
+    return folder
+
+
+def tiny_model(folder: Path) -> Path:
+    from pix2spec.train import train
+    from tiny import GRID, tiny_factorised_preset, write_tiny_survey
+
+    return train(tiny_factorised_preset(), write_tiny_survey(folder / "survey", grid=GRID), folder / "tiny")
+
+
+def watch(process: subprocess.Popen) -> int:
+    """Largest private memory of a process, in bytes."""
+    import psutil
+
+    peak, watched = 0, psutil.Process(process.pid)
+    while process.poll() is None:
+        try:
+            peak = max(peak, watched.memory_full_info().uss)
+        except psutil.Error:
+            break
+        time.sleep(0.1)
+    return peak
+
+
+def memory(sizes: list[int]) -> None:
+    from tiny import GRID
+
+    print("| objects | private memory | seconds | objects/s |\n|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as work:
+        work = Path(work)
+        model = tiny_model(work)
+        for objects in sizes:
+            source = write_input(work / f"input-{objects}", objects, GRID, image=False)
+            command = [sys.executable, "-m", "pix2spec.cli", "generate", str(source)]
+            command += ["--out", str(work / f"out-{objects}"), "--model", str(model), "--use", "photometry"]
+            command += ["-n", "5", "--steps", "2", "--no-candidates"]
+            begin = time.perf_counter()
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            peak = watch(process)
+            seconds = time.perf_counter() - begin
+            if process.wait():
+                raise SystemExit(f"exit code {process.returncode}")
+            print(
+                f"| {objects:,} | {peak / 2**20:.0f} MiB | {seconds:.0f} | {objects / seconds:.0f} |",
+                flush=True,
+            )
+
+
+class Timed(Engine):
+    """An engine that notes when objects were done."""
+
+    def run(self, maker, missing):
+        """As `Engine.run`."""
+        times = self.__dict__.setdefault("times", [])
+        for done in super().run(maker, missing):
+            times.append(time.perf_counter())
+            yield done
+
+
+def one_run(generator, galaxies: Dataset, out: Path, engine: str, workers: int | None) -> tuple[float, float]:
+    """Seconds to the first shard, and objects/s after it."""
+    timed, begin = Timed(engine, workers), time.perf_counter()
+    generate_catalogue(generator, galaxies, out, Settings(), engine=timed, progress=False)
+    first = 128 * (workers or 1)  # shards of all workers
+    times = timed.times
+    return times[first - 1] - begin, (len(times) - first) / (times[-1] - times[first - 1])
+
+
+def workers(objects: int) -> None:
+    torch.set_num_threads(1)
+    generator = load()
+    print("| engine | start and first shard | objects/s | efficiency |\n|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as work:
+        galaxies = Dataset(write_input(Path(work) / "input", objects, generator.grid, image=True))
+        one = None
+        for engine, count in (("local", None), ("ray", 1), ("ray", 2)):
+            out = Path(work) / f"{engine}-{count}"
+            start, rate = one_run(generator, galaxies, out, engine, count)
+            one = one or rate
+            name = "local, one thread" if count is None else f"Ray, {count} worker{'s' * (count > 1)}"
+            print(f"| {name} | {start:.1f} s | {rate:.1f} | {rate / one / (count or 1):.0%} |", flush=True)
+
+
+def cost(objects: int, rate: float) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    torch.set_num_threads(1)
+    generator = load()
+    with tempfile.TemporaryDirectory() as work:
+        work = Path(work)
+        galaxies = Dataset(write_input(work / "input", objects, generator.grid, image=True))
+        with FlopCounterMode(display=False) as counter:
+            list(generator.run([galaxies[0]], "linear", Settings()))
+        flops = counter.get_total_flops()
+        _, speed = one_run(generator, galaxies, work / "all", "local", None)
+        generate_catalogue(generator, galaxies, work / "chosen", Settings(), limit=256, keep_candidates=False)
+        size = (work / "all" / "catalog.parquet").stat().st_size / objects
+        small = (work / "chosen" / "catalog.parquet").stat().st_size / min(256, objects)
+        received = sum(p.stat().st_size for p in (work / "input").glob("*.parquet")) / objects
+    core_hours = BILLION / speed / 3600
+    gpu_hours = BILLION * flops / rate / 3600
+    print(f"measured, default model, 25 candidates, one core: {speed:.1f} objects/s")
+    print(f"  10^9 objects: {core_hours:,.0f} core hours = {core_hours / 1e4 / 24:.1f} days of 10,000 cores")
+    print(f"counted: {flops / 1e9:.2f} GFLOP an object in the networks; at an assumed {rate:.1g} FLOP/s")
+    print(f"  10^9 objects: {gpu_hours:,.0f} GPU hours in the networks alone, if nothing else were the limit")
+    for what, each in (
+        ("input, images and photometry", received),
+        ("output with all candidates", size),
+        ("output without (--no-candidates)", small),
+    ):
+        print(f"  {what}: {each / 1e3:.0f} kB an object, {each * BILLION / 1e12:,.0f} TB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["memory", "workers", "cost"])
+    parser.add_argument("--objects", type=int, nargs="+", required=True)
+    parser.add_argument("--rate", type=float, default=RATES["cuda"], help="operations a second of a GPU")
+    arguments = parser.parse_args()
+    if arguments.what == "memory":
+        memory(arguments.objects)
+    elif arguments.what == "workers":
+        workers(arguments.objects[0])
+    else:
+        cost(arguments.objects[0], arguments.rate)
+
+
+if __name__ == "__main__":
+    main()
