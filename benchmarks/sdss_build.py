@@ -9,6 +9,7 @@ smallest to the largest build the test for a leak. Requests and bytes are the se
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -67,8 +68,9 @@ def measure(objects: int, images: str, rate: float, workers: int, folder: Path) 
         text = build.communicate()[0]
         seconds = time.perf_counter() - begin
         watcher.join()
-        # 3: all are there, but an image at a frame's edge is not
-        if build.returncode not in (0, 3) or f"{objects:,} in all" not in text:
+        # Some spectra are too short, as in the real survey. 3: an image at a frame's edge is not there.
+        written = re.search(r"Wrote ([\d,]+) objects", text)
+        if build.returncode not in (0, 3) or int(written[1].replace(",", "")) < 0.99 * objects:
             raise RuntimeError(text)
         with urllib.request.urlopen(f"{url}/requests") as answer:
             seen = json.load(answer).values()
