@@ -1,6 +1,8 @@
 import os
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks; before torch is imported
+
 import numpy as np
 import pytest
 from hypothesis import settings

@@ -16,6 +16,7 @@ from pix2spec.ensemble import Ensemble
 from pix2spec.evaluate import compare, evaluate
 
 N, MEMBERS = 160, 7
+ALONE = {"progress": False, "workers": 1}  # processes take longer to start than these spectra
 pytestmark = pytest.mark.slow
 
 
@@ -70,7 +71,7 @@ def predictions(folder, galaxies, change=None, order=None, scores=False):
 def perfect(galaxies, training, tmp_path_factory):
     folder = tmp_path_factory.mktemp("perfect")
     made = predictions(folder / "oracle", galaxies, scores=True)
-    return folder / "report", evaluate(made, galaxies, training, folder / "report", progress=False)
+    return folder / "report", evaluate(made, galaxies, training, folder / "report", **ALONE)
 
 
 def faults(result):
@@ -98,7 +99,7 @@ def test_perfect_predictions_are_ideal(perfect):
 
 def test_shuffled_predictions_are_chance(galaxies, tmp_path):
     order = np.roll(np.arange(N), 7)
-    result = evaluate(predictions(tmp_path / "a", galaxies, order=order), galaxies, progress=False)
+    result = evaluate(predictions(tmp_path / "a", galaxies, order=order), galaxies, **ALONE)
     assert "tell nothing of their object" in faults(result)
     redshift = result["redshift"]
     assert redshift["median of candidates"]["nmad"] > 0.5 * redshift["another object's"]["nmad"]
@@ -135,7 +136,7 @@ def noiseless(candidates, clean, sigma, i):
     ],
 )
 def test_planted_fault_is_stated(galaxies, tmp_path, change, sentence, silent):
-    result = evaluate(predictions(tmp_path / "a", galaxies, change), galaxies, progress=False)
+    result = evaluate(predictions(tmp_path / "a", galaxies, change), galaxies, **ALONE)
     assert re.search(sentence, faults(result)), faults(result)
     assert not re.search(silent, faults(result)), faults(result)
 
@@ -151,7 +152,7 @@ def test_memorised_training_spectra_are_stated(galaxies, training, tmp_path):
         return copies
 
     made = predictions(tmp_path / "a", galaxies, memorised)
-    result = evaluate(made, galaxies, training, progress=False)
+    result = evaluate(made, galaxies, training, **ALONE)
     assert re.search(
         r"Copies: (1[5-9]|2[0-5])\.\d ± \d\.\d % of the candidates look like copies", faults(result)
     )
@@ -181,7 +182,7 @@ def test_comparison_sets_models_side_by_side(galaxies, tmp_path):
     made = [
         predictions(tmp_path / name, galaxies, change) for name, change in (("a", None), ("b", noiseless))
     ]
-    results = compare(made, galaxies, out=tmp_path / "report", progress=False)
+    results = compare(made, galaxies, out=tmp_path / "report", **ALONE)
     assert [result["name"] for result in results] == ["a", "b"]
     html = (tmp_path / "report/report.html").read_text()
     assert "Side by side" in html and html.count("<h2>What it says") == 2
@@ -189,7 +190,7 @@ def test_comparison_sets_models_side_by_side(galaxies, tmp_path):
     assert set(json.loads((tmp_path / "report/metrics.json").read_text())) == {"models"}
 
 
-def test_number_of_processes_changes_nothing(galaxies, tmp_path):
-    made = predictions(tmp_path / "a", galaxies)
-    one, two = (evaluate(made, galaxies, progress=False, workers=workers) for workers in (1, 2))
+def test_number_of_processes_changes_nothing(galaxies, perfect):
+    folder, one = perfect
+    two = evaluate(folder.parent / "oracle", galaxies, progress=False, workers=2)
     assert one["science"] == two["science"] and one["redshift"] == two["redshift"]
