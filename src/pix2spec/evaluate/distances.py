@@ -102,7 +102,7 @@ def _pair(a, b) -> tuple[np.ndarray, np.ndarray]:
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Squared Fréchet distance of Gaussians fitted to two sets (Heusel et al. 2017, arXiv:1706.08500, Eq. 6).
 
-    |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)). It grows as sets get smaller: compare only sets of
+    ``|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))``. It grows as sets get smaller: compare only sets of
     the same sizes.
 
     Parameters
