@@ -138,7 +138,10 @@ class Downloader:
                         threads.append(self._start(todo, done, stop))
                 if not waiting:
                     return
-                result = done.get()
+                try:
+                    result = done.get(timeout=1)  # a signal just before it would go unseen until it ends
+                except queue.Empty:
+                    continue
                 waiting -= 1
                 if isinstance(result, BaseException):
                     raise result
