@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
 from loopback.server import serve
@@ -138,9 +139,10 @@ def test_five_bands_from_frames(tmp_path, server, truth):
     assert all("beyond the edge" in why and outcome == "written without image" for _, outcome, why in rows)
     for name in pairs.keys() - edge:
         got, true = pairs[name].image[1:4], truth[name].image
-        # frames keep 10 bits and no noise of single pixels
+        # interpolating to a frame and back takes noise of single pixels away, and nothing else
         assert got.sum() == pytest.approx(true.sum(), rel=0.01)
-        assert np.corrcoef(got.ravel(), true.ravel())[0, 1] > 0.9
+        got, true = (gaussian_filter(image, (0, 1.5, 1.5)).ravel() for image in (got, true))
+        assert np.corrcoef(got, true)[0, 1] > 0.999
     frames = {r.path for r in server.seen("frame-")}
     assert server.count("frame-") == len(frames)  # each frame once
 
