@@ -47,6 +47,7 @@ class ImageNetwork(Section):
     arch: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
     channels: tuple[PositiveInt, ...] | None = None
     pretrained: bool = False
+    revision: str | None = Field(None, pattern="^[0-9a-f]{40}$")  # of the pretrained weights, on the hub
 
 
 class EncoderSection(ImageNetwork):
@@ -55,7 +56,7 @@ class EncoderSection(ImageNetwork):
     For ``photometry``, `channels` are the widths of the layers; see `pix2spec.models.encoders`.
     """
 
-    arch: Literal["resnet18", "resnet34", "resnet50", "photometry"] = "resnet18"
+    arch: Literal["resnet18", "resnet34", "resnet50", "photometry"] = "resnet18"  # type: ignore[assignment]
 
 
 class DenoiserSection(Section):
@@ -155,6 +156,8 @@ class PretrainedSection(Section):
     arch: str = "efficientnet_b0"  # a name of timm
     weights: str | None = None  # "hub", "package" or a file; null: the first of hub and package at hand
     size: PositiveInt | None = None  # pixels that pictures are resized to; null: as the network wants
+    # Of the hub; `train` notes which commit it took, and later runs ask for no other.
+    revision: str | None = Field(None, pattern="^[0-9a-f]{40}$")
     sha256: str | None = None  # of the weights; `train` notes it, and later runs check it
 
 
@@ -301,7 +304,7 @@ def _nearest(word: str, known) -> str:
 
 
 def _known_keys(path: tuple, task: str) -> list[str]:
-    model = PRESETS.get(task, ContrastivePreset)
+    model: Any = PRESETS.get(task, ContrastivePreset)
     for key in path:
         field = model.model_fields.get(str(key))
         if field is None or not isinstance(field.annotation, type):

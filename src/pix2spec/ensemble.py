@@ -112,6 +112,12 @@ class Ensemble:
         return self.candidates[self.selected].mean(0)
 
     @property
+    def is_finite(self) -> bool:
+        """Whether candidates, scores and redshifts are numbers throughout."""
+        known = (self.candidates, self.scores, self.redshifts)
+        return all(np.isfinite(values).all() for values in known if values is not None)
+
+    @property
     def has_zero_point(self) -> bool:
         """Whether zero means no light; not so for spectra that a model made on the scale [-1, 1]."""
         return self.unit == PHYSICAL or self.provenance.get("normalisation") != "minmax"

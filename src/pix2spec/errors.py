@@ -18,7 +18,9 @@ class InputError(ValueError):
 
     def __init__(self, where, what: str, mend: str = ""):
         self.where, self.what, self.mend = str(where), what, mend
-        super().__init__(f"{where}: {what}" + (f" ({mend})" if mend else ""))
+        text = f"{where}: {what}" + (f" ({mend})" if mend else "")
+        # Texts of files may hold line breaks and what steers a terminal.
+        super().__init__("".join(c if c.isprintable() else " " for c in text))
 
     def __reduce__(self):
         """Errors come back from other processes: without this, as something that kills the pool."""

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, what made them, and progress bars for the long work."""
 
+import hashlib
 import os
 import shlex
 import sys
@@ -17,8 +18,16 @@ def made_by() -> dict[str, str]:
 
 
 def safe_name(object_id: str) -> str:
-    """An object id in characters that every file system takes."""
-    return "".join(c if c.isalnum() or c in "-_.+" else "_" for c in object_id)
+    """An object id as the name of a file, in characters and of a length that every file system takes.
+
+    Ids that are changed for it end in a hash: no two ids have one name.
+    """
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.+") else "_" for c in object_id)[:100]
+    if safe == object_id and safe.strip("."):
+        return safe
+    return (
+        f"{safe.lstrip('.')}-{hashlib.blake2b(object_id.encode(errors='replace'), digest_size=4).hexdigest()}"
+    )
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

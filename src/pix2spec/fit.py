@@ -12,7 +12,7 @@ import torch
 from pix2spec.config import Preset
 from pix2spec.data.dataset import Dataset
 from pix2spec.files import made_by
-from pix2spec.models.storage import WEIGHTS, save_model
+from pix2spec.models.storage import FEATURES, HUB_OR_PACKAGE, WEIGHTS, save_model, save_weights
 from pix2spec.models.trainable import build_model
 
 __all__ = ["fit", "fit_model"]
@@ -52,6 +52,10 @@ def fit(preset: Preset, dataset: Dataset, out: Path, progress: bool = True) -> P
     }
     network = getattr(model.preset, "network", None)
     if network is not None and network.sha256:
+        if network.weights not in HUB_OR_PACKAGE:  # a config.json may name no file but its own
+            save_weights(out / FEATURES, model.features.network)
+            network = network.model_copy(update={"weights": FEATURES})
+            model.preset = model.preset.model_copy(update={"network": network})
         record["network"] = f"{network.arch}, weights from {network.weights}, SHA-256 {network.sha256}"
     save_model(out, model.cpu(), record)
     return out

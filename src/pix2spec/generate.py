@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 DEFAULT_MODEL = "default"
+NOT_FINITE = "the model makes NaN or infinite values of it", "is its photometry in nanomaggies?"
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,6 @@ class Generator(ABC):
             return Pair(Path(source).stem, ra=info["ra"], dec=info["dec"], image=image), kind
         return Pair("galaxy", image=np.asarray(source, np.float32)), image_kind or "linear"
 
-    @torch.inference_mode()
     def generate_batch(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:
         """Ensembles of several galaxies; all candidates run through the network together.
 
@@ -245,10 +245,24 @@ class Generator(ABC):
         InputError
             For the first pair that cannot be used; `check` tells beforehand.
         """
-        self.check_settings(settings)
         for pair in pairs:
             self.check(pair, settings)
-        return self._ensembles(pairs, image_kind, settings)
+        made = self._finite(pairs, image_kind, settings)
+        for result in made:
+            if isinstance(result, InputError):
+                raise result
+        return made
+
+    @torch.inference_mode()
+    def _finite(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble | InputError]:
+        """Ensembles of pairs that were checked; an error in place of one that has NaN or infinite values."""
+        self.check_settings(settings)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what comes of it is looked at
+            made = self._ensembles(pairs, image_kind, settings)
+        return [
+            ensemble if ensemble.is_finite else InputError(ensemble.object_id, *NOT_FINITE)
+            for ensemble in made
+        ]
 
     def provenance(self, settings: Settings) -> dict:
         """What brings a result back: model and its hash, version, command, settings."""
@@ -307,16 +321,18 @@ class Generator(ABC):
         waiting: list[Pair] = []
 
         def flush():
-            good, reasons = [], {}
+            good, made = [], {}
             for pair in waiting:
                 try:
                     self.check(pair, settings)
                     good.append(pair)
                 except InputError as error:
-                    reasons[id(pair)] = str(error)
-            results = iter(self.generate_batch(good, image_kind, settings)) if good else iter(())
-            for pair in waiting:
-                yield (pair, reasons[id(pair)]) if id(pair) in reasons else next(results)
+                    made[id(pair)] = pair, str(error)
+            # What cannot be used leaves its place to another: batches, and so roundings, stay as they were.
+            filled = [good[0] if id(pair) in made else pair for pair in waiting] if good else []
+            for pair, result in zip(filled, self._finite(filled, image_kind, settings) if good else ()):
+                made.setdefault(id(pair), (pair, str(result)) if isinstance(result, InputError) else result)
+            yield from (made[id(pair)] for pair in waiting)
             waiting.clear()
 
         for pair in pairs:

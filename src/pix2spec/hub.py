@@ -13,7 +13,7 @@ from typing import Any
 
 from pix2spec.errors import InputError
 
-__all__ = ["export_model", "fetch_model", "is_hub_name", "publish_model", "source_of"]
+__all__ = ["check_hash", "export_model", "fetch_model", "is_hub_name", "publish_model", "source_of"]
 
 NAME = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?", re.ASCII)
 COMMIT = re.compile("[0-9a-f]{40}")
@@ -74,7 +74,7 @@ def fetch_model(name: str, endpoint: str | None = None, cache: str | Path | None
                 path = api.hf_hub_download(repo, file, revision=info.sha, cache_dir=cache)
             except Exception as error:
                 raise _refused(f"{name}: {file}", error) from error
-            _check(Path(path), published[file], name)
+            check_hash(Path(path), published[file], name)
             folder = Path(path).parent
     return folder
 
@@ -110,7 +110,7 @@ def _refused(name: str, error: Exception) -> InputError:
     return InputError(name, f"the hub did not give it: {type(error).__name__} {first}".rstrip(), mend)
 
 
-def _check(path: Path, published: Any, name: str) -> None:
+def check_hash(path: Path, published: Any, name: str) -> None:
     """Compare a file with the hash that the hub states: sha256 of large files, git's of small ones."""
     if published.lfs is not None:
         stated, digest = published.lfs.sha256, hashlib.sha256()

@@ -89,7 +89,7 @@ class ContrastivePair(nn.Module):
 
     Parameters
     ----------
-    arch, channels, bands, pretrained
+    arch, channels, bands, pretrained, revision
         Image network, see `pix2spec.models.encoders.image_network`.
     spectrum_channels, kernel
         Spectrum network, see `SpectrumEncoder`.
@@ -105,13 +105,14 @@ class ContrastivePair(nn.Module):
         channels: tuple[int, ...] | None = None,
         bands: int = 3,
         pretrained: bool = False,
+        revision: str | None = None,
         spectrum_channels: tuple[int, ...] = (64, 128, 256, 512),
         kernel: int = 16,
         latent: int = 128,
         temperature: float = 0.05,
     ):
         super().__init__()
-        self.image_encoder = image_network(arch, channels, bands, pretrained, num_classes=latent)
+        self.image_encoder = image_network(arch, channels, bands, pretrained, revision, num_classes=latent)
         self.spectrum_encoder = SpectrumEncoder(spectrum_channels, kernel, latent)
         self.temperature = temperature
 

@@ -4,17 +4,40 @@ import timm
 import torch
 from torch import nn
 
+from pix2spec.errors import InputError
+from pix2spec.models.fitted.pretrained import fetch_pinned
+
 __all__ = ["ConditionEncoder", "PhotometryEncoder", "image_network"]
 
 
-def image_network(arch: str, channels: tuple[int, ...] | None, bands: int, pretrained: bool, **kwargs):
+def image_network(
+    arch: str,
+    channels: tuple[int, ...] | None,
+    bands: int,
+    pretrained: bool,
+    revision: str | None = None,
+    **kwargs,
+):
     """A timm network for images with `bands` channels.
 
     `channels` narrows the four stages of a ResNet (the ``-small`` presets); None keeps timm's own.
-    `pretrained` fetches ImageNet weights from the hub, which needs a network connection.
+    `pretrained` fetches ImageNet weights of the commit `revision` from the hub, which needs a network
+    connection.
     """
     narrow = {"channels": tuple(channels)} if channels else {}
+    if pretrained:
+        narrow["pretrained_cfg_overlay"] = {"file": _pretrained_file(arch, revision)}
     return timm.create_model(arch, pretrained=pretrained, in_chans=bands, **narrow, **kwargs)
+
+
+def _pretrained_file(arch: str, revision: str | None) -> str:
+    if revision is None:
+        mend = f"set it to a full commit of {timm.get_pretrained_cfg(arch).hf_hub_id} on the hub"
+        raise InputError("encoder.revision", "pretrained weights need one, so that they stay the same", mend)
+    found = fetch_pinned(arch, revision)
+    if found is None:
+        raise InputError(arch, f"its weights of revision {revision[:12]} are neither here nor on the hub")
+    return str(found[0])
 
 
 class ConditionEncoder(nn.Module):
@@ -29,9 +52,12 @@ class ConditionEncoder(nn.Module):
         channels: tuple[int, ...] | None = None,
         bands: int = 3,
         pretrained: bool = False,
+        revision: str | None = None,
     ):
         super().__init__()
-        self.network = image_network(arch, channels, bands, pretrained, num_classes=0, global_pool="")
+        self.network = image_network(
+            arch, channels, bands, pretrained, revision, num_classes=0, global_pool=""
+        )
         self.width = self.network.num_features
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

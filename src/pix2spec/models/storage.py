@@ -28,6 +28,7 @@ __all__ = [
     "model_id",
     "read_config",
     "save_model",
+    "save_weights",
     "shipped_models",
 ]
 
@@ -37,6 +38,8 @@ FACTORISED_DATA = {
     "spectrum": "physical flux",
 }
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+FEATURES = "features.safetensors"  # of a pretrained network that neither the hub nor a package has
+HUB_OR_PACKAGE = ("hub", "package", None)
 AGAIN = "get the folder again"
 
 
@@ -62,8 +65,14 @@ def save_model(folder: str | Path, model: torch.nn.Module, record: dict) -> None
     }
     write_atomically(folder / CONFIG, lambda p: p.write_text(json.dumps(config, indent=2) + "\n"))
     write_atomically(folder / CARD, lambda p: p.write_text(_card(config)))
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    write_atomically(folder / WEIGHTS, lambda p: save_file(weights, p))
+    save_weights(folder / WEIGHTS, model)
+
+
+def save_weights(path: Path, model: torch.nn.Module) -> None:
+    """Write a state dict as safetensors; the file appears when it is whole."""
+    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda p: save_file(weights, p))
 
 
 def read_config(folder: str | Path) -> dict:
@@ -155,6 +164,7 @@ def load_model(folder: str | Path):
     """
     config = read_config(folder)
     preset = validate_preset(_without_download(config["preset"]), where=Path(folder) / CONFIG)
+    preset = _within(Path(folder), preset)
     _check_size(Path(folder) / WEIGHTS, preset, config["grid"], config["survey"])
     model = build_model(preset, config["grid"], config["survey"])
     load_into(model, Path(folder) / WEIGHTS)
@@ -166,6 +176,18 @@ def _without_download(preset: dict) -> dict:
     if not isinstance(preset.get("encoder"), dict):
         return preset
     return {**preset, "encoder": {**preset["encoder"], "pretrained": False}}
+
+
+def _within(folder: Path, preset):
+    """The preset with weights of the features' network, if it names a file, in the model's folder."""
+    network = preset.network if preset.task == "neighbours" and preset.features == "network" else None
+    if network is None or network.weights in HUB_OR_PACKAGE:
+        return preset
+    if network.weights != FEATURES:
+        what = f"network.weights: {network.weights[:80]!r} is outside of the folder"
+        raise InputError(folder / CONFIG, what, "fit the method again")
+    network = network.model_copy(update={"weights": str(folder / FEATURES)})
+    return preset.model_copy(update={"network": network})
 
 
 def model_id(folder: str | Path) -> str:

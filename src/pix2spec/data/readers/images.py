@@ -85,11 +85,9 @@ def read_cutout(
 
 
 def _read_composite(path: Path, survey: Survey, size: int, info: dict) -> np.ndarray:
-    from PIL import Image
-
     if len(survey.image_bands) != 3:
         raise InputError(path, f"a colour picture cannot hold the bands {', '.join(survey.image_bands)}")
-    with reading(path, "a picture"), Image.open(path, formats=("JPEG", "PNG")) as picture:
+    with reading(path, "a picture"), _opened_picture(path) as picture:
         _check_size(path, picture.height, picture.width, size)
         if picture.mode == "RGBA" and picture.getchannel("A").getextrema()[0] < 255:
             raise InputError(path, "the picture is partly transparent", "save it without transparency")
@@ -106,6 +104,15 @@ def _read_composite(path: Path, survey: Survey, size: int, info: dict) -> np.nda
     if (image[0] == image[1]).all() and (image[1] == image[2]).all():
         info["notes"].append("its three channels are the same: a greyscale picture saved as colour?")
     return np.ascontiguousarray(image)
+
+
+def _opened_picture(path: Path):
+    from PIL import Image
+
+    try:
+        return Image.open(path, formats=("JPEG", "PNG"))
+    except Image.DecompressionBombError as error:
+        raise InputError(path, f"too large for a cutout: {error}", "cut it out first") from error
 
 
 def _check_size(path, height: int, width: int, size: int) -> None:

