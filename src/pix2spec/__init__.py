@@ -1,9 +1,10 @@
 """Generate a galaxy's optical spectrum from its survey photometry, with calibrated uncertainty.
 
->>> import pix2spec                                   # doctest: +SKIP
->>> model = pix2spec.load()                           # doctest: +SKIP
->>> ensemble = model.generate("cutout.fits")          # doctest: +SKIP
->>> ensemble.plot()                                   # doctest: +SKIP
+>>> import pix2spec
+>>> model = pix2spec.load()
+>>> galaxy = pix2spec.Pair("mine", photometry=[15, 33, 41, 50, 52], photometry_ivar=[1, 1, 1, 1, 1])
+>>> model.generate(galaxy, n=25)
+<Ensemble mine: 25 candidates, select all, 1e-17 erg/s/cm2/Angstrom>
 """
 
 from importlib import import_module

@@ -59,6 +59,17 @@ class Ensemble:
     amplitude : array (n, 2), float32, optional
         Offset and scale that brought each candidate from the model's own scale into flux:
         ``candidates = offset + scale * x``. None where the candidates are as the model made them.
+
+    Examples
+    --------
+    Three flat spectra, of which all are chosen:
+
+    >>> grid = pix2spec.SpectralGrid(size=4)
+    >>> ensemble = pix2spec.Ensemble("flat", grid, [[1] * 4, [2] * 4, [6] * 4], selected=[0, 1, 2])
+    >>> ensemble.flux
+    array([3., 3., 3., 3.], dtype=float32)
+    >>> len(ensemble), ensemble.quantiles([0.5])[0, 0]
+    (3, np.float32(2.0))
     """
 
     object_id: str

@@ -117,6 +117,15 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
     ------
     InputError
         If a folder holds no model, a damaged one, or one of another kind.
+
+    Examples
+    --------
+    >>> model = pix2spec.load("default")
+    >>> model.grid.size, model.survey.photometry_bands
+    (3598, ('u', 'g', 'r', 'i', 'z'))
+    >>> pix2spec.load("defualt")
+    Traceback (most recent call last):
+    pix2spec.errors.InputError: defualt: no such model (give a run folder, or one of: default, default-sdss)
     """
     from pix2spec.generate_factorised import FactorisedGenerator
     from pix2spec.generate_fitted import FittedGenerator
@@ -222,6 +231,18 @@ class Generator(ABC):
         ------
         InputError
             If the input cannot be used, with the reason.
+
+        Examples
+        --------
+        Fluxes in nanomaggies and a redshift that is known; candidates without noise:
+
+        >>> galaxy = pix2spec.Pair("m", z=0.05, z_err=1e-4, photometry=[15, 33, 41, 50, 52],
+        ...                        photometry_ivar=[1, 1, 1, 1, 1])
+        >>> ensemble = pix2spec.load().generate(galaxy, n=4, use=("photometry", "redshift"), noise="none")
+        >>> ensemble.candidates.shape, ensemble.flux.shape
+        ((4, 3598), (3598,))
+        >>> ensemble.redshifts.round(3)
+        array([0.05, 0.05, 0.05, 0.05], dtype=float32)
         """
         settings.setdefault("select", self.default_select)
         pair, kind = self._as_pair(source, image_kind)

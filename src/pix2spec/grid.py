@@ -33,6 +33,14 @@ class SpectralGrid:
     ------
     InputError
         If these make no grid: they also come from the headers of files.
+
+    Examples
+    --------
+    >>> grid = pix2spec.SpectralGrid()
+    >>> grid.wave[[0, -1]].round(1)
+    array([3890.5, 8906.4])
+    >>> float(grid.pixel(6564.61 * 1.05).round(2))  # where Halpha is at redshift 0.05
+    2483.98
     """
 
     start: float = 3.59

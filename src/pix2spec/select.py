@@ -46,6 +46,12 @@ def select(rule: str, n: int, scores: np.ndarray | None) -> np.ndarray:
     ------
     InputError
         If scores are needed and there are none, or M > n.
+
+    Examples
+    --------
+    >>> from pix2spec.select import select
+    >>> select("mean:2", 4, np.array([0.1, 0.7, 0.3, 0.9]))
+    array([3, 1])
     """
     kind, m = parse_selection(rule)
     if kind == "single":

@@ -177,7 +177,14 @@ SURVEYS = {survey.name: survey for survey in (SDSS, LEGACY, LEGACY_NORTH, PS1, H
 
 
 def survey_of(name: str) -> Survey:
-    """The survey called `name`; `InputError` with the nearest name where there is none."""
+    """The survey called `name`; `InputError` with the nearest name where there is none.
+
+    Examples
+    --------
+    >>> from pix2spec.survey import survey_of
+    >>> survey_of("legacy").image_bands
+    ('g', 'r', 'z')
+    """
     key = str(name).strip().lower().replace("_", "-")
     if key in SURVEYS:
         return SURVEYS[key]

@@ -25,6 +25,12 @@ def split_of(group_id: str) -> str:
     """``"train"`` (90 %), ``"val"`` (5 %) or ``"test"`` (5 %): a pure function of the object's id.
 
     Repeat spectra of one object share a group id, so that they never fall on two sides.
+
+    Examples
+    --------
+    >>> from pix2spec.data.dataset import split_of
+    >>> split_of("1237650795146576091")
+    'train'
     """
     digest = hashlib.blake2b(group_id.encode(), digest_size=4).digest()
     bucket = int.from_bytes(digest, "little") / 2**32
@@ -123,6 +129,18 @@ class Dataset:
     ----------
     info : DatasetInfo
         Grid, survey, kind of image, provenance.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pix2spec.data.simulate import simulate_dataset
+    >>> folder = tempfile.mkdtemp()
+    >>> info = simulate_dataset(folder, 3, seed=7, progress=False)
+    >>> galaxies = pix2spec.Dataset(folder)
+    >>> len(galaxies), galaxies[0].object_id, galaxies[0].image.shape
+    (3, 'sim-7-00000000', (3, 64, 64))
+    >>> galaxies.batch([0, 2], ["z", "photometry"])["photometry"].shape
+    (2, 5)
     """
 
     def __init__(self, path: str | Path, split: str | None = None):

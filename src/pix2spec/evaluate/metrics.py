@@ -146,6 +146,15 @@ def crps_ensemble(ensemble: np.ndarray, truth: np.ndarray, ivar: np.ndarray) -> 
         Members.
     truth, ivar : array (..., L)
         Observation, and where it is valid.
+
+    Examples
+    --------
+    Two members, -1 and 1, and a truth of 0: |X - y| is 1, half of |X - X'| is 1. The pixel without a
+    truth does not count.
+
+    >>> from pix2spec.evaluate.metrics import crps_ensemble
+    >>> crps_ensemble(np.array([[-1.0, 5.0], [1.0, 5.0]]), np.zeros(2), np.array([1, 0]))
+    array(0.)
     """
     n = ensemble.shape[-2]
     good = _valid(truth, ivar=ivar) & np.isfinite(ensemble).all(-2)

@@ -323,6 +323,13 @@ def evaluate(tree: Node, columns: Mapping[str, np.ndarray]) -> np.ndarray:
     float array
         Of a statement 1 for true, 0 for false, NaN for unknown. A ratio whose denominator is measured and
         not positive (a flux lost in noise) is NaN: it would have the wrong sign, or none.
+
+    Examples
+    --------
+    >>> from pix2spec.rank.expression import evaluate, parse
+    >>> tree = parse("z > 0.2 or mag_r < 17", ["z", "mag_r"])
+    >>> evaluate(tree, {"z": [0.1, 0.3, np.nan], "mag_r": [16, 18, 18]})
+    array([ 1.,  1., nan])
     """
     with np.errstate(all="ignore"):
         return np.asarray(_evaluate(tree, columns), float)

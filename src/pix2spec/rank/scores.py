@@ -22,6 +22,13 @@ def probability(true: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
     The error is the standard deviation of the probability that `true` of `n` leave, given Jeffreys's prior
     Beta(1/2, 1/2): 25 of 25 are 1 +- 0.026, not 1 +- 0 (Brown, Cai & DasGupta 2001, Stat. Sci. 16:101).
+
+    Examples
+    --------
+    >>> from pix2spec.rank.scores import probability
+    >>> share, error = probability([25, 5], [25, 25])
+    >>> share, error.round(3)
+    (array([1. , 0.2]), array([0.026, 0.079]))
     """
     true, n = np.asarray(true, float), np.asarray(n, float)
     mean = (true + 0.5) / (n + 1)
