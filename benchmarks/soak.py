@@ -4,7 +4,7 @@
 
 Rounds of `generate --resume` over the same simulated galaxies. In some rounds writes fail at random in this
 process ("no space left", "input/output error"), in the others two workers of a Ray cluster make the
-shards, and a worker is killed (SIGKILL) every few seconds. A round that stops with an error is gone on with
+shards, and a worker is killed (SIGKILL) now and then. A round that stops with an error is gone on with
 until its catalogue is complete; it is then compared with that of an undisturbed run: every object once, and
 the same spectra. The memory of this process is a straight line's slope over all rounds but the first.
 """
@@ -136,7 +136,7 @@ def main() -> None:
         if name == "local":
             faults = lambda: failing_writes(rng, 0.02, counts)  # noqa: E731
         else:
-            faults = lambda: dying_workers(rng, 8, counts)  # noqa: E731
+            faults = lambda: dying_workers(rng, 40, counts)  # noqa: E731
         out = folder / "round"
         stops += one_round(generator, galaxies, out, engine, faults)
         found = contents(out)
