@@ -149,8 +149,8 @@ def crps_ensemble(ensemble: np.ndarray, truth: np.ndarray, ivar: np.ndarray) -> 
 
     Examples
     --------
-    Two members, -1 and 1, and a truth of 0: |X - y| is 1, half of |X - X'| is 1. The pixel without a
-    truth does not count.
+    Two members, -1 and 1, and a truth of 0: the distance to the truth is 1, and half of that between
+    members too. The pixel without a truth does not count.
 
     >>> from pix2spec.evaluate.metrics import crps_ensemble
     >>> crps_ensemble(np.array([[-1.0, 5.0], [1.0, 5.0]]), np.zeros(2), np.array([1, 0]))
