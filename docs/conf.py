@@ -1,10 +1,14 @@
 """Configuration of the site: ``sphinx-build -W --keep-going docs build/site``."""
 
+import re
+
+from latex2mathml.converter import convert
+
 import pix2spec
 
 project = "pix2spec"
-author = "the pix2spec authors"
-copyright = "2026, the pix2spec authors"
+author = "the pix2spec developers"
+copyright = "2026, the pix2spec developers"
 version = release = pix2spec.__version__
 
 extensions = [
@@ -41,3 +45,25 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 copybutton_exclude = ".linenos, .gp, .go"
 doctest_test_doctest_blocks = "default"
+doctest_global_setup = "import numpy as np\nimport pix2spec"
+html_math_renderer = "mathml"
+
+
+def mathml(self, node):
+    """Formulae as MathML: browsers draw it themselves, and the site needs no script from elsewhere."""
+    from docutils import nodes
+
+    inline = isinstance(node, nodes.math)
+    self.body.append(convert(node.astext(), display="inline" if inline else "block"))
+    raise nodes.SkipNode
+
+
+def titles_for_file_names(app, page, source):
+    """``[rank.md](rank.md)``, which reads well on GitHub, becomes a link with the page's title."""
+    source[0] = re.sub(r"\[([\w-]+\.md)\]\(\1", r"[](\1", source[0])
+
+
+def setup(app):
+    """What the pages need beyond the extensions."""
+    app.add_html_math_renderer("mathml", (mathml, None), (mathml, None))
+    app.connect("source-read", titles_for_file_names)

@@ -47,6 +47,8 @@ def test_the_site_builds_without_warnings_and_its_doctests_pass(tmp_path):
     assert int(re.search(r"(\d+) tests?\n", outcome)[1]) > 20, outcome
     pages = {path.stem for path in (tmp_path / "site").glob("*.html")}
     assert {path.stem for path in DOCS.glob("*.md")} <= pages
+    science = (tmp_path / "site" / "science.html").read_text()
+    assert science.count("<math") > 60 and not re.search(r"<m[ion][^>]*>\\", science)
     index = (tmp_path / "site" / "searchindex.js").read_text()
     assert "pix2spec.diffusion" in index and "training_loss" in index
     notebook = (tmp_path / "site" / "photometry-to-rank.html").read_text()
