@@ -706,7 +706,7 @@ def csv_of_words(folder):
     return put(folder, "targets.csv", MAGNITUDES + "a,1,2,faint,faint,faint,faint,faint\n")
 
 
-@bad("CSV", "table", "not text of one byte a letter")
+@bad("CSV", "table", "it has no column u, g, r, i, z")
 def csv_of_random_bytes(folder):
     return put(folder, "targets.csv", np.random.default_rng(0).bytes(3000))
 
@@ -846,9 +846,14 @@ def yaml_in_latin1(folder):
     return put(folder, "p.yaml", "task: mean\nname: a\nabout: Stra\xdfe\n".encode("latin1"))
 
 
-@bad("YAML", "preset", "not valid YAML")
+@bad("YAML", "preset", "nested too deep")
 def yaml_nested_too_deep(folder):
-    return put(folder, "p.yaml", "a: " + "[" * 20_000)
+    return put(folder, "p.yaml", "a: " + "[" * 16_000)
+
+
+@bad("YAML", "preset", "nested too deep")
+def yaml_list_of_lists(folder):
+    return put(folder, "p.yaml", "- " * 8000)
 
 
 @bad("YAML", "preset", "not valid YAML")

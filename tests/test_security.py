@@ -167,7 +167,7 @@ def test_yaml_of_a_thousand_million_laughs(tmp_path):
 
 
 def test_an_endless_preset_is_not_read(tmp_path):
-    with pytest.raises(InputError, match="longer than 64 kB"):
+    with pytest.raises(InputError, match="longer than 16 kB"):
         load_preset(put(tmp_path, "p.yaml", b"a: 1\n" * 100_000))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pix2spec.data.readers.files import reading
 from pix2spec.ensemble import PER_CANDIDATE, PHYSICAL, QUANTILE_NAMES, Ensemble
 from pix2spec.errors import InputError
 from pix2spec.grid import SpectralGrid
@@ -68,7 +69,7 @@ class _Derived:
             magnitude = np.full_like(magnitude, np.nan)
         if not ensemble.has_zero_point:
             colour = np.full_like(colour, np.nan)
-        values = {}
+        values: dict = {}
         z = np.full(len(colour), np.nan) if ensemble.redshifts is None else ensemble.redshifts
         quantities = [*self.magnitudes, *self.colours, "z_model"]
         for name, column in zip(quantities, np.column_stack([magnitude, colour, z]).T):
@@ -137,7 +138,8 @@ class CatalogueWriter:
             use_dictionary=False,
             use_byte_stream_split=floats,  # noisy floats: smaller, and faster to write
         )
-        self._rows, self._bytes = [], 0
+        self._rows: list[dict] = []
+        self._bytes = 0
         self.n_ok = self.n_failed = 0
 
     def add(self, ensemble: Ensemble) -> None:
@@ -150,7 +152,8 @@ class CatalogueWriter:
 
     def add_failure(self, object_id: str, error_text: str, ra=np.nan, dec=np.nan) -> None:
         """Append the row of an object that could not be done, with status ``"failed"``."""
-        row = {"object_id": object_id, "status": "failed", "error": str(error_text), "unit": "", "select": ""}
+        row: dict = {"object_id": object_id, "status": "failed", "error": str(error_text)}
+        row |= {"unit": "", "select": ""}
         row |= {"ra": ra, "dec": dec, "z": np.nan, "ebv": np.nan, "n_candidates": 0}
         row |= {name: np.nan for name in self._derive.names}
         row |= {name: np.full(self.grid.size, np.nan, np.float32) for name in VECTORS}
@@ -268,7 +271,8 @@ class Catalogue:
 
     def read(self, columns: list[str]) -> pa.Table:
         """Some columns of all objects."""
-        return pa.concat_tables(f.read(columns).replace_schema_metadata(None) for f in self._files)
+        with reading(self.path, "a catalogue"):
+            return pa.concat_tables(f.read(columns).replace_schema_metadata(None) for f in self._files)
 
     def _groups(self) -> Iterator[tuple[pq.ParquetFile, int]]:
         return ((file, group) for file in self._files for group in range(file.num_row_groups))
@@ -291,7 +295,8 @@ class Catalogue:
 
     def __iter__(self) -> Iterator[Ensemble]:
         for file, group in self._groups():
-            rows = file.read_row_group(group)
+            with reading(self.path, "a catalogue"):
+                rows = file.read_row_group(group)
             for i in range(len(rows)):
                 if rows["status"][i].as_py() == "ok":
                     yield self._ensemble(rows, i)
@@ -308,7 +313,8 @@ class Catalogue:
         for file, group in self._groups():
             size = file.metadata.row_group(group).num_rows
             if object_id in self.ids[start : start + size]:
-                rows, i = file.read_row_group(group), self.ids.index(object_id, start) - start
+                with reading(self.path, "a catalogue"):
+                    rows, i = file.read_row_group(group), self.ids.index(object_id, start) - start
                 if rows["status"][i].as_py() != "ok":
                     raise InputError(object_id, f"it failed: {rows['error'][i].as_py()}")
                 return self._ensemble(rows, i)
@@ -321,7 +327,8 @@ class Catalogue:
             value = rows[name][i]
             is_vector = isinstance(value, pa.ListScalar | pa.FixedSizeListScalar) and name != "flags"
             row[name] = value.values.to_numpy(zero_copy_only=False) if is_vector else value.as_py()
-        return Ensemble.from_row(row, self.grid, self.provenance)
+        with reading(self.path, "a catalogue"):
+            return Ensemble.from_row(row, self.grid, self.provenance)
 
 
 def _find(path: Path) -> tuple[Path, list[Path]]:
@@ -333,7 +340,9 @@ def _find(path: Path) -> tuple[Path, list[Path]]:
     folder = path if path.name == SHARDS else path / SHARDS
     shards = sorted(folder.glob("part-*.parquet"))
     record = folder / "run.json"
-    if record.exists() and not json.loads(record.read_text()).get("complete"):
+    with reading(record, "the record of a run"):
+        unfinished = record.exists() and not json.loads(record.read_text()).get("complete")
+    if unfinished:
         raise InputError(folder, "the catalogue is unfinished", "go on with `pix2spec generate ... --resume`")
     if not shards:
         raise InputError(path, f"no {FILE_NAME} there", "make one with `pix2spec generate`")

@@ -3,7 +3,7 @@
 import difflib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
@@ -273,6 +273,8 @@ class RegressorPreset(Section):
     limit: PositiveInt = 20_000  # training pairs at most; each takes 29 kB of memory while fitting
 
 
+Trained = DiffusionPreset | ContrastivePreset | FactorisedPreset | WuPeekPreset  # they have a section train
+FittedPreset = MeanPreset | NeighboursPreset | RegressorPreset
 Preset = Annotated[
     DiffusionPreset | ContrastivePreset | FactorisedPreset | WuPeekPreset
     | MeanPreset | NeighboursPreset | RegressorPreset,
@@ -289,7 +291,7 @@ PRESETS = {
 }
 
 
-LONGEST = 2**16  # bytes of a preset
+LONGEST, DEEPEST = 2**14, 200  # bytes and brackets of a preset: more takes the parser minutes
 
 
 def preset_names() -> list[str]:
@@ -361,6 +363,8 @@ def load_preset(name: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
 
 def parse_yaml(text: str, where):
     """What a YAML text says: numbers, texts, lists and mappings, never other objects."""
+    if sum(map(text.count, ("[", "{", "- -", "? ?"))) > DEEPEST:
+        raise InputError(where, "not valid YAML: it is nested too deep")
     try:
         return yaml.safe_load(text)
     except RecursionError:

@@ -3,7 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 DEFAULT_MODEL = "default"
+BRIGHTEST = 1e9  # nanomaggies: magnitude 0
 NOT_FINITE = "the model makes NaN or infinite values of it", "is its photometry in nanomaggies?"
 
 
@@ -266,6 +267,7 @@ class Generator(ABC):
         InputError
             For the first pair that cannot be used; `check` tells beforehand.
         """
+        pairs = [without_odd_fluxes(pair) for pair in pairs]
         for pair in pairs:
             self.check(pair, settings)
         made = self._finite(pairs, image_kind, settings)
@@ -357,7 +359,7 @@ class Generator(ABC):
             waiting.clear()
 
         for pair in pairs:
-            waiting.append(pair)
+            waiting.append(without_odd_fluxes(pair))
             if len(waiting) == (batch or self.default_batch):
                 yield from flush()
         yield from flush()
@@ -376,9 +378,20 @@ def check_image(pair: Pair, bands: tuple[str, ...]) -> None:
         raise InputError(pair.object_id, "its image is zero everywhere")
 
 
+def without_odd_fluxes(pair: Pair) -> Pair:
+    """The pair, in whose photometry what is no flux of a galaxy, or has no error, is missing."""
+    if pair.photometry is None or pair.photometry_ivar is None:
+        return replace(pair, photometry=None, photometry_ivar=None) if pair.photometry is not None else pair
+    flux, ivar = np.asarray(pair.photometry), np.asarray(pair.photometry_ivar)
+    sane = np.isfinite(flux) & (np.abs(flux) < BRIGHTEST) & np.isfinite(ivar) & (ivar > 0)
+    if (sane | (ivar == 0)).all():
+        return pair
+    return replace(pair, photometry=np.where(sane, flux, np.nan), photometry_ivar=np.where(sane, ivar, 0))
+
+
 def has_photometry(pair: Pair) -> bool:
     """Whether a pair has a band flux with an error."""
-    if pair.photometry is None:
+    if pair.photometry is None or pair.photometry_ivar is None:
         return False
     return bool((np.isfinite(pair.photometry) & (np.nan_to_num(pair.photometry_ivar) > 0)).any())
 
@@ -398,8 +411,10 @@ def fibre_photometry(pair: Pair, image_kind: str, survey, usable: np.ndarray):
     flags : list of str
         Where they come from.
     """
-    if pair.photometry is not None and (np.nan_to_num(pair.photometry_ivar)[usable] > 0).sum() >= 2:
-        return pair.photometry, np.nan_to_num(pair.photometry_ivar), ["amplitude-from-photometry"]
+    if pair.photometry is not None and pair.photometry_ivar is not None:
+        ivar = np.nan_to_num(pair.photometry_ivar)
+        if (ivar[usable] > 0).sum() >= 2:
+            return pair.photometry, ivar, ["amplitude-from-photometry"]
     if image_kind != "linear" or pair.image is None:
         return None, None, []
     fluxes = np.full(len(survey.photometry_bands), np.nan)

@@ -3,9 +3,11 @@
 import json
 import shutil
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from pix2spec.catalogue import FILE_NAME, SHARDS, CatalogueWriter
+from pix2spec.data.readers.files import reading
 from pix2spec.errors import InputError
 from pix2spec.files import write_atomically
 from pix2spec.grid import SpectralGrid
@@ -77,7 +79,8 @@ class Shards:
         identity = json.loads(json.dumps(identity | {"shard": self.size}, default=str))
         record = self.folder / RUN
         if record.exists():
-            self._check(json.loads(record.read_text()), identity, resume)
+            with reading(record, "the record of a run"):
+                self._check(json.loads(record.read_text()), identity, resume)
         self._record(identity, complete=False)
 
     def _check(self, earlier: dict, identity: dict, resume: bool) -> None:
@@ -117,7 +120,7 @@ class Shards:
             self.folder, *self._contents, name=self.path(k).name, partial=f"{uuid.uuid4().hex}.partial"
         )
 
-    def finish(self, unread: list[tuple[str, str]] = ()) -> Path:
+    def finish(self, unread: Sequence[tuple[str, str]] = ()) -> Path:
         """Make the catalogue complete; `unread` sources, with reasons, never became objects.
 
         Returns
@@ -135,7 +138,7 @@ class Shards:
         self._record(self._identity, complete=True)
         return self.folder
 
-    def _join(self, unread: list[tuple[str, str]]) -> Path:
+    def _join(self, unread: Sequence[tuple[str, str]]) -> Path:
         """One file of all shards; the names change in one step, and only then do the shards go."""
         with CatalogueWriter(self.out, *self._contents) as writer:
             _add_failures(writer, unread)
@@ -145,6 +148,6 @@ class Shards:
         return writer.path
 
 
-def _add_failures(writer: CatalogueWriter, failures: list[tuple[str, str]]) -> None:
+def _add_failures(writer: CatalogueWriter, failures: Sequence[tuple[str, str]]) -> None:
     for source, reason in failures:
         writer.add_failure(source, reason)
