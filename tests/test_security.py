@@ -3,6 +3,7 @@
 Files that would fill the memory: test_hostile_files.py. Names of servers: test_download.py.
 """
 
+import hashlib
 import json
 import os
 import pickle
@@ -316,6 +317,80 @@ def test_ids_that_look_alike_have_files_of_their_own():
 
     assert safe_name("a/b") != safe_name("a_b") and safe_name("plate-266") == "plate-266"
     assert safe_name("x" * 300) != safe_name("x" * 301)
+
+
+@pytest.mark.parametrize("name", ["../precious", "{folder}/precious", "raw/../../precious"])
+def test_a_manifest_deletes_nothing_outside_its_folder(tmp_path, name):
+    import sqlite3
+
+    from pix2spec.data.remote.manifest import Manifest
+
+    (tmp_path / "precious").touch()
+    (tmp_path / "build").mkdir()
+    path = tmp_path / "build" / "manifest.sqlite"
+    Manifest(path).close()
+    with sqlite3.connect(path) as database:
+        database.execute("INSERT INTO unneeded VALUES (?)", (name.format(folder=tmp_path),))
+    database.close()
+    with Manifest(path) as manifest, pytest.raises(InputError, match="leads out of the folder"):
+        manifest.sweep(tmp_path / "build")
+    assert (tmp_path / "precious").exists()
+
+
+def test_a_damaged_record_of_a_run_is_refused(tmp_path):
+    from pix2spec.catalogue import read_catalogue
+
+    (tmp_path / "catalog").mkdir()
+    for text in ("{", "[1]", "\x00", "[" * 100_000):
+        (tmp_path / "catalog" / "run.json").write_text(text)
+        with pytest.raises(InputError, match="cannot be read as the record of a run"):
+            read_catalogue(tmp_path)
+
+
+def test_pretrained_weights_need_a_commit_and_have_its_hash(tmp_path, monkeypatch):
+    """The hub is made up: it gives one file, and says another hash."""
+    from types import SimpleNamespace
+
+    import huggingface_hub
+    import timm
+    from safetensors.torch import save_file
+
+    from pix2spec.models import encoders
+    from pix2spec.models.fitted import pretrained
+
+    with pytest.raises(InputError, match=r"encoder\.revision.*full commit of timm/resnet18"):
+        encoders.image_network("resnet18", None, 3, pretrained=True)
+    with pytest.raises(InputError, match="revision"):
+        load_preset("paper-xattn-small", ["encoder.revision=main"])
+    commit, asked = "0123456789abcdef" * 2 + "01234567", []
+    weights = tmp_path / commit / "model.safetensors"
+    weights.parent.mkdir()
+    network = timm.create_model("resnet18")
+    save_file(network.state_dict(), weights)
+
+    def download(repo, name, revision=None, local_files_only=False):
+        if local_files_only:
+            raise FileNotFoundError(name)
+        asked.append((repo, revision))
+        return str(weights)
+
+    def stated(sha256):
+        file = SimpleNamespace(rfilename="model.safetensors", lfs=SimpleNamespace(sha256=sha256), blob_id="")
+        return lambda *_, **__: SimpleNamespace(sha=commit, siblings=[file])
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(pretrained, "_answers", lambda address: True)
+    with open(weights, "rb") as stream:
+        right = hashlib.file_digest(stream, "sha256").hexdigest()
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", stated(right))
+    made = encoders.image_network("resnet18", None, 3, pretrained=True, revision=commit)
+    assert asked == [("timm/resnet18.a1_in1k", commit)]
+    assert torch.equal(made.conv1.weight, network.conv1.weight)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", stated("0" * 64))
+    with pytest.raises(InputError, match="has the hash"):
+        encoders.image_network("resnet18", None, 3, pretrained=True, revision=commit)
+    assert not weights.exists()  # or it would be found in the cache the next time
 
 
 # ------------------------------------------------------------------------------------------- the source

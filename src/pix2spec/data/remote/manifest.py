@@ -318,7 +318,10 @@ class Manifest:
         """Delete the raw files that nobody needs; after a kill, those that should have gone before it."""
         names = [name for (name,) in self._db.execute("SELECT name FROM unneeded")]
         for name in names:
-            (folder / name).unlink(missing_ok=True)
+            path = folder / name
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise InputError(self.path, f"{name[:80]!r} leads out of the folder", "begin anew in another")
+            path.unlink(missing_ok=True)
         if names:
             with self._transaction():
                 self._db.execute("DELETE FROM unneeded")
@@ -376,4 +379,5 @@ class Manifest:
 
 def _spec_row(text: str) -> SpecRow:
     values = json.loads(text)
-    return SpecRow(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    facts: dict = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return SpecRow(**facts)
