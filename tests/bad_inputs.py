@@ -582,6 +582,22 @@ def truncated_shard(folder):
     return put(path.parent, path.name, path.read_bytes()[:-100])
 
 
+@bad("Parquet", CHECK, "its object_id comes more than once")
+def shard_with_an_id_twice(folder):
+    return shard(folder, lambda table: pa.concat_tables([table, table.slice(0, 1)]))
+
+
+@bad("Parquet", CHECK, "image has NaN or infinite pixels")
+def shard_of_nan_images(folder):
+    def change(table):
+        size = table.schema.field("image").type.list_size
+        values = pa.array(np.full(len(table) * size, np.nan, np.float32))
+        images = pa.FixedSizeListArray.from_arrays(values, size)
+        return table.set_column(table.column_names.index("image"), "image", images)
+
+    return shard(folder, change)
+
+
 @bad("Parquet", "dataset", "not a pix2spec dataset")
 def somebody_elses_parquet(folder):
     return rows(folder, {"a": [1, 2]})

@@ -18,8 +18,9 @@ __all__ = ["check_hash", "export_model", "fetch_model", "is_hub_name", "publish_
 NAME = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?", re.ASCII)
 COMMIT = re.compile("[0-9a-f]{40}")
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+FEATURES = "features.safetensors"  # a pretrained network that the model looks through, if it has one
 # The config last: where it is, all is, and has been checked.
-FILES = [folder + name for folder in ("selector/", "") for name in (WEIGHTS, CARD, CONFIG)]
+FILES = [folder + name for folder in ("selector/", "") for name in (WEIGHTS, FEATURES, CARD, CONFIG)]
 METADATA = "---\nlibrary_name: pix2spec\ntags:\n- astronomy\n- galaxies\n- spectroscopy\n---\n"
 
 
