@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -68,7 +68,7 @@ def main() -> None:
         sys.exit(fail("interrupted", 130))
 
 
-_UsageError = typer.BadParameter.__mro__[1]  # which typer does not export by its name
+_UsageError: Any = typer.BadParameter.__mro__[1]  # which typer does not export by its name
 
 
 def _wrong_usage(error) -> int:
@@ -184,7 +184,7 @@ def train(
 
     if (data is None) == (simulate is None):
         raise InputError("train", "it needs a dataset or --simulate N, one of the two")
-    source = data if simulate is None else Simulation(simulate, data_seed)
+    source: Any = data if simulate is None else Simulation(simulate, data_seed)
     try:
         run(load_preset(preset, set_ or []), source, out, resume=resume, init=init)
     except KeyboardInterrupt as stop:  # 130 after Ctrl-C, 143 after SIGTERM, as shells count

@@ -42,6 +42,6 @@ def export(
         files = export_model(model, out)
         print_text(f"Wrote {len(files)} files to {out}. Load it with `pix2spec.load({str(out)!r})`.")
         return {"model": out, "files": files}
-    name = publish_model(model, hub, private=private)
+    name = publish_model(model, str(hub), private=private)
     print_text(f"Published. Load it with `pix2spec.load({name!r})`.")
     return {"model": name}

@@ -93,8 +93,8 @@ def rank(
 
 def _print(found) -> None:
     """The head of the list, and what was left out of it."""
-    names = ("rank", "object_id", "probability", "probability_error", "score", "z", "hours", "hours_total")
-    names = [name for name in names if name in found.table.colnames]
+    wanted = ("rank", "object_id", "probability", "probability_error", "score", "z", "hours", "hours_total")
+    names = [name for name in wanted if name in found.table.colnames]
     shown = found.table[names][:SHOWN]
     for name in names[2:]:
         shown[name].format = ".3f"

@@ -36,7 +36,7 @@ def describe(name: str | Path) -> dict:
     is_preset = str(name) in preset_names() and str(name) not in shipped_models()
     if is_preset or str(name).endswith((".yaml", ".yml")):
         preset = load_preset(name)
-        facts = {"kind": "preset"}
+        facts: dict = {"kind": "preset"}
         grid, survey = DEFAULT_GRID, SDSS
         with torch.random.fork_rng():
             model = build_model(preset, grid, survey).eval()

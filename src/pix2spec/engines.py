@@ -1,5 +1,6 @@
 """Who makes the shards of a catalogue: this process, one after the other, or the workers of a Ray cluster."""
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -60,7 +61,8 @@ class Dust:
     """Takes the foreground out of pairs on their way to a model, and notes it on what comes back."""
 
     def __init__(self, foreground: Foreground | None, image_kind: str | None, seen: set[str]):
-        self.foreground, self.notes = foreground, {}
+        self.foreground = foreground
+        self.notes: dict = {}
         self.stated = {"corrected": False} if foreground is None else foreground.as_dict()
         self.drops_image = image_kind == "composite" and foreground is not None and foreground.correct
         if self.drops_image and "image" in seen:
@@ -174,6 +176,7 @@ def _made_by_ray(maker: ShardMaker, missing: list[int], workers: int | None) -> 
     context = DataContext.get_current()
     context.actor_task_retry_on_errors = [OSError]
     context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0))
     workers = min(workers or gpus or int(resources["CPU"]), len(missing))

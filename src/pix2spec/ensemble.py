@@ -215,19 +215,21 @@ class Ensemble:
         Where the catalogue did not keep its candidates, the chosen spectrum stands in as the only one.
         """
         kept = row["candidates"] is not None and len(row["candidates"]) > 0
-        columns = {k: np.asarray([] if row.get(k) is None else row[k]) for k in PER_CANDIDATE}
+        columns: dict = {k: np.asarray([] if row.get(k) is None else row[k]) for k in PER_CANDIDATE}
         columns["amplitude"] = columns["amplitude"].reshape(-1, 2)
+        columns = {k: values if kept and len(values) else None for k, values in columns.items()}
+        numbers: dict = {name: _number(row.get(name)) for name in ("z", "ra", "dec", "ebv")}
         return cls(
             object_id=row["object_id"],
             grid=grid,
             candidates=np.reshape(row["candidates"] if kept else row["flux"], (-1, grid.size)),
-            selected=row["selected"] if kept else [0],
-            **{k: values if kept and len(values) else None for k, values in columns.items()},
+            selected=np.asarray(row["selected"] if kept else [0]),
+            **columns,
             unit=row["unit"],
             select=row["select"],
             flags=list(row["flags"]),
             provenance=provenance or {},
-            **{name: _number(row.get(name)) for name in ("z", "ra", "dec", "ebv")},
+            **numbers,
         )
 
     def _flux_unit(self):

@@ -8,6 +8,7 @@ recalibration of 0.86 (Schlafly & Finkbeiner 2011, ApJ 737:103), so that the map
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -121,7 +122,7 @@ class Foreground:
 
     survey: Survey
     correct: bool = True
-    maps: object = None
+    maps: Any = None
     known: dict[str, np.ndarray] = field(default_factory=dict)
 
     def towards(self, pair: Pair) -> tuple[float, np.ndarray | None]:
@@ -154,7 +155,7 @@ class Foreground:
             return pair, ebv, [UNKNOWN]
         if not self.correct:
             return pair, ebv, [KEPT]
-        changes = {}
+        changes: dict[str, Any] = {}
         if pair.photometry is not None:
             flux, ivar = deredden_fluxes(pair.photometry, pair.photometry_ivar, extinction)
             changes = {"photometry": flux, "photometry_ivar": ivar}

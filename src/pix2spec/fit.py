@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from pix2spec.config import Preset
+from pix2spec.config import NeighboursPreset, Preset, RegressorPreset
 from pix2spec.data.dataset import Dataset
 from pix2spec.files import made_by
 from pix2spec.models.storage import FEATURES, HUB_OR_PACKAGE, WEIGHTS, save_model, save_weights
@@ -28,7 +28,7 @@ def fit_model(preset: Preset, dataset: Dataset, progress: bool = False):
     count : int
         Spectra that it was fitted to.
     """
-    if preset.task != "mean" and preset.image is None:
+    if isinstance(preset, NeighboursPreset | RegressorPreset) and preset.image is None:
         preset = preset.model_copy(update={"image": dataset.info.image_kind})
     model = build_model(preset, dataset.info.grid, dataset.info.survey)
     if preset.task == "neighbours" and preset.features == "network":

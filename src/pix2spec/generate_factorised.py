@@ -78,7 +78,8 @@ class FactorisedGenerator(Generator):
 
     def _ensembles(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:
         n, originals = settings.n, pairs
-        pairs, flags = zip(*(self._restrict(pair, settings) for pair in pairs))
+        seen, flags = zip(*(self._restrict(pair, settings) for pair in pairs))
+        pairs = list(seen)
         generators = [candidate_generator(settings.seed, p.object_id, k) for p in pairs for k in range(n)]
         with self.autocast:
             condition = self.model.condition(self._tokens(pairs, image_kind))
@@ -145,7 +146,7 @@ class FactorisedGenerator(Generator):
         for i, pair in enumerate(pairs):
             if pair.image is not None:
                 images[i] = centre(pair.image, size)
-            if pair.photometry is not None:
+            if pair.photometry is not None and pair.photometry_ivar is not None:
                 fluxes[i], ivar[i] = pair.photometry, np.nan_to_num(pair.photometry_ivar)
         tokens = (
             image_token(images, image_kind)
@@ -182,9 +183,9 @@ class FactorisedGenerator(Generator):
         """The r flux in nanomaggies that spectra must have, NaN if unknown, their unit, and flags."""
         r = self.survey.photometry_bands.index("r")
         usable = np.arange(len(self.survey.photometry_bands)) == r
-        known = pair.photometry is not None and np.isfinite(pair.photometry[r])
-        if known and np.nan_to_num(pair.photometry_ivar)[r] > 0:
-            flux, origin = pair.photometry[r], "amplitude-from-photometry"
+        own, ivar = pair.photometry, pair.photometry_ivar
+        if own is not None and ivar is not None and np.isfinite(own[r]) and np.nan_to_num(ivar)[r] > 0:
+            flux, origin = own[r], "amplitude-from-photometry"
         else:
             fluxes, _, _ = fibre_photometry(Pair("", image=pair.image), image_kind, self.survey, usable)
             flux, origin = (np.nan if fluxes is None else fluxes[r]), "amplitude-from-image"

@@ -79,10 +79,11 @@ class FittedGenerator(Generator):
 
     def _batch(self, pairs: list[Pair]) -> dict:
         """The pairs as arrays; missing fluxes are NaN."""
-        batch = {"group_id": [pair.group_id for pair in pairs]}
+        batch: dict = {"group_id": [pair.group_id for pair in pairs]}
         if "image" in self.model.sees:
-            batch["image"] = np.stack([pair.image for pair in pairs])
+            batch["image"] = np.stack([np.asarray(pair.image) for pair in pairs])
         if "photometry" in self.model.sees:
-            batch["photometry"] = np.stack([pair.photometry for pair in pairs])
-            batch["photometry_ivar"] = np.nan_to_num(np.stack([pair.photometry_ivar for pair in pairs]))
+            batch["photometry"] = np.stack([np.asarray(pair.photometry) for pair in pairs])
+            ivar = np.stack([np.asarray(pair.photometry_ivar) for pair in pairs])
+            batch["photometry_ivar"] = np.nan_to_num(ivar)
         return batch

@@ -130,7 +130,7 @@ class WuPeekGenerator(PixelGenerator):
 
     def _ensembles(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:
         data = self.model.preset.data
-        images = np.stack([p.image for p in pairs])
+        images = np.stack([np.asarray(p.image) for p in pairs])
         image = view(scale_image(images, image_kind, data.image), data.resize, data.crop, None)
         x = self.model.predict(image.to(self.device)).cpu().numpy()
         ensembles = []

@@ -46,8 +46,8 @@ def spread(wanted: Sequence[float], width: Sequence[float]) -> np.ndarray:
     The least-squares solution: isotonic regression of the positions less the room to their left, by
     pooling adjacent violators.
     """
-    width = np.asarray(width, float)
-    room = np.concatenate([[0], np.cumsum((width[1:] + width[:-1]) / 2)])
+    widths = np.asarray(width, float)
+    room = np.concatenate([[0], np.cumsum((widths[1:] + widths[:-1]) / 2)])
     blocks = []  # [mean, size]
     for value in np.asarray(wanted, float) - room:
         blocks.append([value, 1])
@@ -89,7 +89,7 @@ def figure_grid(
 
 def _fill_grid(figure, ensembles: Sequence[Ensemble], truths: Sequence[Pair | None]) -> None:
     axes = figure.subplots(len(ensembles), 2, width_ratios=(1, 4.2), squeeze=False)
-    handles = {}
+    handles: dict = {}
     for (left, right), ensemble, truth in zip(axes, ensembles, truths):
         draw_image(left, ensemble)
         draw_spectrum(right, ensemble, truth)
@@ -109,7 +109,7 @@ def save_figure(figure, path: str | Path | None) -> None:
         figure.savefig(path, dpi=200)
 
 
-def draw_image(axes, ensemble: Ensemble) -> None:
+def draw_image(axes, ensemble) -> None:
     """Draw the object's colour picture, or its magnitudes where there is none."""
     image = ensemble.image
     if image is None:

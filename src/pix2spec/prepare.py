@@ -137,12 +137,13 @@ def _foundation(preset, source, init, progress: bool) -> FactorisedModel:
     flux, ivar, clean, z, grid = _sample(source, size, preset.basis.z_max, progress)
     if init is not None:
         model.load_state_dict(init.state_dict())
-    spectra = (flux, floor_errors(flux, ivar)) if clean is None else (clean, None)
+    spectrum, weight = (flux, floor_errors(flux, ivar)) if clean is None else (clean, None)
     model.basis.fit(
-        *spectra, z, grid, preset.basis.iterations, refine=preset.basis.refine if init else 0.0,
+        spectrum, weight, z, grid, preset.basis.iterations, refine=preset.basis.refine if init else 0.0,
         progress=progress,
     )  # fmt: skip
-    fits = model.basis.encode(*spectra, z, grid, samples=1 if clean is not None else POSTERIOR_SAMPLES)
+    samples = 1 if clean is not None else POSTERIOR_SAMPLES
+    fits = model.basis.encode(spectrum, weight, z, grid, samples=samples)
     latents = model.vector(z, fits)
     model.normal.fit(torch.from_numpy(latents).flatten(0, 1))
     if clean is None:  # the best guess: the mean of the posterior

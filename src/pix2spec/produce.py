@@ -1,7 +1,7 @@
 """Generation of whole catalogues, and the demo: `pix2spec.generate` with files at both ends."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -101,7 +101,7 @@ def generate_catalogue(
     dataset: Dataset,
     out: str | Path,
     settings: Settings,
-    failures: list[tuple[str, str]] = (),
+    failures: Sequence[tuple[str, str]] = (),
     limit: int | None = None,
     keep_candidates: bool = True,
     fits: bool = False,

@@ -123,11 +123,11 @@ def _edges(grid: SpectralGrid) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)  # most files have one set of wavelengths
-def _overlap(wave: bytes, grid: SpectralGrid):
+def _overlap(stored: bytes, grid: SpectralGrid):
     """Overlap in Angstrom of each pixel of the grid with each pixel of a spectrum."""
     from scipy import sparse
 
-    wave, new = np.frombuffer(wave), _edges(grid)
+    wave, new = np.frombuffer(stored), _edges(grid)
     middle = (wave[1:] + wave[:-1]) / 2
     old = np.concatenate([[2 * wave[0] - middle[0]], middle, [2 * wave[-1] - middle[-1]]])
     cuts = np.union1d(old, new)

@@ -126,7 +126,8 @@ class Survey:
         """Inverse of `as_dict` (JSON turns tuples into lists)."""
         if not isinstance(values, dict):
             raise InputError("survey", f"it is {str(values)[:40]!r}", "it is a mapping of its facts")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        facts: dict = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**facts)
 
     def __str__(self) -> str:
         return f'{self.name} ({"".join(self.image_bands)} images of {self.pixel_scale}"/pixel)'

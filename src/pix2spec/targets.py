@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class Fetch:
         Address of the name resolver instead of CDS's.
     """
 
-    services: object
+    services: Any
     cache: Path
     release: str = "dr17"
     sesame: str | None = None
@@ -115,7 +116,7 @@ def fetch_targets(
     answers = _Answers(fetch.cache / "answers.jsonl")
     failures: list[tuple[str, str]] = []
     targets = list(_placed(_read(path, survey, failures), fetch, answers, failures, progress))
-    found = TargetSet(None, failures)
+    found = TargetSet(None, failures)  # type: ignore[arg-type]  # the dataset comes at the end
     if survey.name == "sdss":
         targets = list(_with_photometry(targets, fetch, answers, found, progress))
     for shard in out.glob("pairs-*.parquet"):  # of an earlier run, which ended before the catalogue
@@ -171,7 +172,8 @@ def _read(path, survey: Survey, failures) -> Iterator[_Target]:
             path, "it has neither ra and dec in degrees nor names", f"its columns are {', '.join(lower)}"
         )
     flux, ivar = _own_photometry(table, survey)
-    z, numbers, seen = redshift(table), _numbers(len(table), left_out), {}
+    z, numbers = redshift(table), _numbers(len(table), left_out)
+    seen: dict = {}
     for i, row in enumerate(numbers):
         name = "" if column is None else str(np.ma.filled(table[column][i], "")).strip()
         object_id = ids[i] or name or f"{Path(path).stem}-{row}"
@@ -283,7 +285,7 @@ def _photometry(fetch: Fetch, ra: float, dec: float) -> list | None:
     from pix2spec.data.remote.query import photometry_near
 
     row = photometry_near(fetch.services, fetch.release, ra, dec, WITHIN)
-    return row and [list(row.photometry), list(row.photometry_ivar), list(row.extinction)]
+    return [list(row.photometry), list(row.photometry_ivar), list(row.extinction)] if row else None
 
 
 def _with_images(targets, survey: Survey, fetch: Fetch, failures, progress: bool) -> Iterator[Pair]:

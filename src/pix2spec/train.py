@@ -27,13 +27,12 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pix2spec.checkpoint import check_run, load_checkpoint, record_preset, save_checkpoint
-from pix2spec.config import Preset
+from pix2spec.config import FactorisedPreset, FittedPreset, Preset, Trained
 from pix2spec.data.dataset import Dataset, read_info, shard_paths
 from pix2spec.distributed import any_process, check_launch, processes, share_statistics
 from pix2spec.draws import Draws
 from pix2spec.errors import InputError
 from pix2spec.files import made_by
-from pix2spec.models.fitted import FITTED
 from pix2spec.models.storage import find_model, load_model, model_id, save_model
 from pix2spec.models.trainable import build_model
 from pix2spec.prepare import Prepared, Simulation, load_foundation
@@ -50,7 +49,7 @@ class Run:
     """All that a training holds, in one of its processes."""
 
     out: Path
-    preset: Preset
+    preset: Trained
     accelerator: Accelerator
     model: torch.nn.Module
     forward: torch.nn.Module  # the model, or what averages its gradients over processes
@@ -117,7 +116,7 @@ def train(
         With the signal's number, after SIGINT or SIGTERM ended the run with a checkpoint.
     """
     out, data = Path(out), Path(data) if isinstance(data, str) else data
-    if preset.task in FITTED:
+    if isinstance(preset, FittedPreset):
         return _fit(preset, data, out, resume, progress, init)
     accelerator = _start_processes(preset)
     run = _set_up(preset, data, out, init, resume, progress, accelerator)
@@ -147,7 +146,7 @@ def _fit(preset: Preset, data, out: Path, resume: bool, progress: bool, init) ->
 # ------------------------------------------------------------------------------------ before the first step
 
 
-def _start_processes(preset: Preset) -> Accelerator:
+def _start_processes(preset: Trained) -> Accelerator:
     """Meet the other processes, if a launcher started some."""
     if processes() == 1:  # forget a training before this one, whose precision may have been another
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -161,13 +160,13 @@ def _start_processes(preset: Preset) -> Accelerator:
         kwargs_handlers=[parallel],
     )
     sizes = {"train.batch_size": preset.train.batch_size}
-    if factorised:
+    if isinstance(preset, FactorisedPreset):
         sizes["ranker.batch"] = min(preset.ranker.batch, preset.train.batch_size)
     check_launch(sizes)
     return accelerator
 
 
-def _set_up(preset: Preset, data, out: Path, init, resume: bool, progress: bool, accelerator) -> Run:
+def _set_up(preset: Trained, data, out: Path, init, resume: bool, progress: bool, accelerator) -> Run:
     """Data, model, average and optimiser, as they are at the start or in the checkpoint."""
     settings, is_main = preset.train, accelerator.is_main_process
     start = load_model(find_model(init))[0] if init else None

@@ -56,7 +56,8 @@ class Batches:
         return self.last - self.first
 
     def __iter__(self):
-        per_epoch, order, epoch = self.n // self.batch_size, None, -1
+        per_epoch, epoch = self.n // self.batch_size, -1
+        order = np.empty(0, int)
         for step in range(self.first, self.last):
             if step // per_epoch != epoch:
                 epoch = step // per_epoch
@@ -68,7 +69,7 @@ class Batches:
 class Rows(torch.utils.data.Dataset):
     """A dataset that is asked for whole batches of indices."""
 
-    def __init__(self, dataset: Dataset, index: np.ndarray, columns: tuple[str, ...]):
+    def __init__(self, dataset: Dataset | Prepared, index: np.ndarray, columns: tuple[str, ...]):
         self.dataset, self.index, self.columns = dataset, index, columns
 
     def __getitem__(self, chosen):

@@ -65,7 +65,8 @@ def write_downloads(
 
 def _write_spectrum(path: Path, result: Result, observed: Observed | None) -> None:
     ensemble = result.ensemble
-    columns = {"wavelength": ensemble.grid.wave, "flux": ensemble.flux, "uncertainty": ensemble.uncertainty}
+    columns: dict = {"wavelength": ensemble.grid.wave, "flux": ensemble.flux}
+    columns["uncertainty"] = ensemble.uncertainty
     columns |= dict(zip(QUANTILE_NAMES, ensemble.quantiles()))
     if observed is not None:
         columns |= {"observed_flux": observed.pair.flux, "observed_ivar": observed.pair.ivar}

@@ -125,7 +125,7 @@ class Page:
             self.root, request.session_hash, result, observed, table, self._draw_picture
         )
         known = observed is not None and np.isfinite(observed.pair.z)
-        z = float(observed.pair.z if known else result.z)
+        z = float(observed.pair.z if observed is not None and known else result.z)
         figure = spectrum_figure(ensemble, z, None if observed is None else observed.pair)
         return (
             text.summary(result, observed, table),

@@ -124,7 +124,8 @@ def measure_observed(pair: Pair, generator: Generator) -> Observed:
     if not np.isfinite(pair.z):
         return Observed(pair, None)
     z = np.array([pair.z])
-    return Observed(pair, measure_at(pair.flux[None], pair.ivar[None], z, generator.grid, generator.survey))
+    flux, ivar = np.asarray(pair.flux)[None], np.asarray(pair.ivar)[None]
+    return Observed(pair, measure_at(flux, ivar, z, generator.grid, generator.survey))
 
 
 def rows(result: Result, observed: Observed | None = None) -> list[Row]:

@@ -113,8 +113,10 @@ class _Checker:
         self.schema: pa.Schema | None = None
         self.seen: Counter = Counter()
         self.members: dict[str, str] = {}
-        self.splits, self.classes, self.has = Counter(), Counter(), Counter()
-        self.values = defaultdict(list)
+        self.splits: Counter = Counter()
+        self.classes: Counter = Counter()
+        self.has: Counter = Counter()
+        self.values: defaultdict[str, list] = defaultdict(list)
         self.shards = 0
 
     def problem(self, where, what: str, mend: str = "") -> None:

@@ -99,7 +99,8 @@ def write_dataset(
     out.mkdir(parents=True, exist_ok=True)
     if any(out.glob("*.parquet")):
         raise InputError(out, "it already holds a dataset", "choose another folder, or delete this one")
-    paths, waiting = [], []
+    paths: list[Path] = []
+    waiting: list = []
 
     def flush():
         paths.append(out / f"pairs-{len(paths):05d}.parquet")
@@ -177,11 +178,11 @@ class Dataset:
 
     def __getitem__(self, i: int) -> Pair:
         row = self.rows[[int(self.indices[i])]]
-        values = {name: to_numpy(name, row[name], self.info)[0] for name in row.column_names}
+        values: dict = {name: to_numpy(name, row[name], self.info)[0] for name in row.column_names}
         for name in VECTORS:
             if row[name].null_count:
                 values[name] = None
-        scalars = {name: float(values.pop(name)) for name in SCALARS}
+        scalars: dict = {name: float(values.pop(name)) for name in SCALARS}
         truth = {name: values.pop(name) for name in self.info.truth}
         return Pair(**values, **scalars, truth=truth)
 

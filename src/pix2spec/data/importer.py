@@ -164,7 +164,7 @@ def _pairs(
     sources, cutouts: "Cutouts", catalogue: "PhotometryTables", report: ImportReport
 ) -> Iterator[Pair]:
     """Read, join and yield the pairs one by one."""
-    written = {}
+    written: dict = {}
     catalogue.match([source.facts for source in sources])
     cutouts.match([source.facts for source in sources])
     for i, source in enumerate(sources):

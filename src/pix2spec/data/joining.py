@@ -100,7 +100,7 @@ def link_groups(names: list[str], ra: np.ndarray, dec: np.ndarray) -> list[str]:
 
     if not names:
         return []
-    first = {}
+    first: dict = {}
     links = np.array([(i, first.setdefault(name, i)) for i, name in enumerate(names)])
     known = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
     if len(known) > 1:
@@ -124,7 +124,8 @@ class PhotometryTables:
         self.rows: list[Pair] = []
         for path in paths:
             table = read_table(path)
-            self._append(path, table, *photometry_from_table(table, survey), redshift(table))
+            ids, ra, dec, flux, ivar = photometry_from_table(table, survey)
+            self._append(path, table, ids, ra, dec, flux, ivar, redshift(table))
         self.found: dict[int, Pair] = {}
 
     def _append(self, path, table, ids, ra, dec, flux, ivar, z) -> None:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -115,7 +116,9 @@ class _Keys:
 
     def __init__(self):
         self.ids, self.groups, self.rows = [], [], []
-        self.ra, self.dec, self.is_desi = [], [], False
+        self.ra: Any = []
+        self.dec: Any = []
+        self.is_desi = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -162,7 +165,8 @@ class _Cutouts:
         self.path, self.survey, self.size, self.report = path, survey, size, report
         self.slots: dict[int, int] = {}  # row of the images to place in the scratch file
         self.of_spectrum: dict[int, int] = {}  # row of the spectra to row of the images
-        self.counts, self.images = [], None
+        self.counts: list = []
+        self.images: Any = None
 
     def match(self, spectra: _Keys, images: _Keys, radius: float) -> None:
         """Find the image of each spectrum: of the same id, else the nearest within `radius` arcsec."""
@@ -260,7 +264,8 @@ def _nearest(spectra: _Keys, images: _Keys, radius: float) -> dict[int, int] | N
 
 def _pairs(files, sky: _Keys, cutouts: _Cutouts, grid: SpectralGrid, report: ImportReport) -> Iterator[Pair]:
     """Read, join and yield the pairs one by one."""
-    groups, written = link_groups(sky.groups, sky.ra, sky.dec), {}
+    groups = link_groups(sky.groups, sky.ra, sky.dec)
+    written: dict = {}
     columns = (*KEYS, "Z", *SDSS_FACTS, *DESI_FACTS, *flux_columns(cutouts.survey))
     start = 0
     for path, count in zip(files, sky.rows):

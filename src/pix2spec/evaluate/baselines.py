@@ -1,5 +1,7 @@
 """What any generator has to beat: the mean spectrum, and the spectra of look-alikes."""
 
+from typing import Any
+
 import numpy as np
 
 from pix2spec.config import MeanPreset, NeighboursPreset
@@ -33,8 +35,8 @@ def nearest_neighbours(
     `source` is ``"photometry"`` (colours and a magnitude) or ``"image"`` (aperture colours and sizes); by
     default, what `train` has.
     """
-    source = source or feature_source(train)
+    features: Any = source or feature_source(train)
     preset = NeighboursPreset(
-        task="neighbours", name="neighbours", about="", features=source, k=k, limit=limit
+        task="neighbours", name="neighbours", about="", features=features, k=k, limit=limit
     )
     return fit_model(preset, train)[0]

@@ -196,8 +196,9 @@ def calibration(
         If the shapes do not agree, or `best` is less than 2.
     """
     samples, truth = np.asarray(samples, float), np.asarray(truth, float)
-    if samples.ndim != 2 or len(samples) != len(truth) or np.shape(scores) not in ((), samples.shape):
-        what = f"samples {samples.shape}, truth {truth.shape} and scores {np.shape(scores)} do not agree"
+    shape = () if scores is None else np.shape(scores)
+    if samples.ndim != 2 or len(samples) != len(truth) or shape not in ((), samples.shape):
+        what = f"samples {samples.shape}, truth {truth.shape} and scores {shape} do not agree"
         raise InputError("calibration", what)
     if best < 2:
         raise InputError("calibration", f"the best {best} of the candidates have no width", "keep 2 or more")
@@ -221,10 +222,11 @@ def _calibration(samples: np.ndarray, truth: np.ndarray, seed: int) -> Calibrati
     covered = np.array([interval_coverage(samples, truth, level) for level in LEVELS])
     # The plotting position k / (n + 1) makes these quantiles the ends of `pixel_coverage`'s interval.
     low, high = np.quantile(samples, [(1 - LEVELS[0]) / 2, (1 + LEVELS[0]) / 2], axis=1, method="weibull")
-    return Calibration(
+    values: tuple = (
         n,
         *covered.T,
         np.array([expected_coverage(level, n) for level in LEVELS]),
         *pit_test(pit(samples, truth, seed)),
         float(np.median(high - low)),
     )
+    return Calibration(*values)

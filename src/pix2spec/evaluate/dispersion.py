@@ -116,7 +116,8 @@ def _designs(grid: SpectralGrid) -> tuple[np.ndarray, np.ndarray]:
             designs.append(np.hstack([templates / scale, slope, polynomials]))
             products.append(designs[-1][:, pairs[0]] * designs[-1][:, pairs[1]])
     shape = (PHASES, len(SIGMAS))
-    return tuple(np.reshape(values, (*shape, *np.shape(values)[1:])) for values in (designs, products))
+    first, second = (np.reshape(values, (*shape, *np.shape(values)[1:])) for values in (designs, products))
+    return first, second
 
 
 def _chi2(designs, products, y, weight) -> np.ndarray:

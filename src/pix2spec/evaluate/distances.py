@@ -7,7 +7,7 @@ between sets has no absolute meaning: compare it with what two sets of real spec
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -118,7 +118,8 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     a, b = _pair(a, b)
     # With C = R^T R, the trace of (C_a C_b)^(1/2) is the sum of the singular values of R_a R_b^T: no root
     # of a matrix is taken that may be singular or not symmetric.
-    ra, rb = (np.linalg.qr((x - x.mean(0)) / np.sqrt(len(x) - 1), mode="r") for x in (a, b))
+    roots: list[Any] = [np.linalg.qr((x - x.mean(0)) / np.sqrt(len(x) - 1), mode="r") for x in (a, b)]
+    ra, rb = roots
     common = np.linalg.svd(ra @ rb.T, compute_uv=False).sum()
     means = ((a.mean(0) - b.mean(0)) ** 2).sum()
     return max(float(means + (ra**2).sum() + (rb**2).sum() - 2 * common), 0.0)
@@ -229,7 +230,7 @@ def beside_chance(
         raise InputError("codes", f"{len(real)} and {len(fake)} in {splits} splits are not pairs to split")
     _, number = np.unique(np.arange(len(real)) if groups is None else groups, return_inverse=True)
     rng = np.random.default_rng(seed)
-    values = []
+    values: Any = []
     for _ in range(splits):
         first = rng.permutation(number.max() + 1)[number] < (number.max() + 1) // 2
         values.append([np.atleast_1d(distance(real[first], x[~first]))[0] for x in (fake, real)])

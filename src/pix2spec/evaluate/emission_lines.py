@@ -7,7 +7,7 @@ by a few Angstrom, and absorption lines come out negative.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -169,7 +169,7 @@ def fit_lines(
         is not positive. Errors are standard errors from `ivar`, those of continuum and width included.
     """
     lines = list(lines)
-    fits = {}
+    fits: dict = {}
     for blend in (HALPHA, HBETA, OXYGEN3, OXYGEN2, SULPHUR):
         chosen = {line: FEATURES[line][1] for line in lines if FEATURES[line][0] is blend}
         if chosen:
@@ -292,7 +292,8 @@ def bpt_class(halpha: LineFit, hbeta: LineFit, oiii: LineFit, nii: LineFit) -> n
         Index into `BPT_CLASSES`: 0 where a line is not measured, or is below 3 sigma (with the spread of
         the absorption as an error); where there are no errors, below 0.5 Angstrom.
     """
-    widths, significant = {}, True
+    widths: dict = {}
+    significant: Any = True
     for name, line in (("ha", halpha), ("hb", hbeta), ("o3", oiii), ("n2", nii)):
         added, spread = ABSORPTION if name in ("ha", "hb") else (0.0, 0.0)
         width = line.ew + added

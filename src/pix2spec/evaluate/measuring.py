@@ -1,7 +1,7 @@
 """Measuring spectra in other processes."""
 
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import cache
 
@@ -20,8 +20,10 @@ class Measuring:
     def __init__(self, grid: SpectralGrid, survey: Survey, wanted: bool, workers: int):
         self.grid, self.survey, self.wanted, self.workers = grid, survey, wanted, workers
         self.results: list[tuple[dict, dict]] = []
-        self.waiting, self.running = [], deque()
-        self.pool, self._opened = None, ExitStack()
+        self.waiting: list = []
+        self.running: deque = deque()
+        self.pool: ProcessPoolExecutor | None = None
+        self._opened = ExitStack()
 
     def __enter__(self) -> "Measuring":
         if self.wanted and self.workers > 1:

@@ -36,17 +36,18 @@ def realism_section(study: Study, skipped: list[str], features=None, progress: b
         return {}
     flux, ivar, single = flux[usable], ivar[usable], single[usable]
     groups = np.array([row["group_id"] for row in study.rows])[usable]
-    filled = [fill_missing(spectra, ivar) for spectra in (flux, single)]
+    real, fake = (fill_missing(spectra, ivar) for spectra in (flux, single))
     parts = {
         "power": lambda: _power(flux, single, ivar),
         "autocorrelation": lambda: _autocorrelation(flux, single, ivar),
         "distances": lambda: _distances(flux, single, ivar, features, groups),
-        "two_sample": lambda: _two_sample(*filled, groups),
+        "two_sample": lambda: _two_sample(real, fake, groups),
     }
     if study.observed:
         parts["line_widths"] = lambda: _line_widths(study)
-    if study.train is not None:
-        parts["memorisation"] = lambda: _memorisation(*filled, groups, study.train, result.get("power"))
+    train = study.train
+    if train is not None:
+        parts["memorisation"] = lambda: _memorisation(real, fake, groups, train, result.get("power"))
     result = {}
     for name, part in track(parts.items(), f"realism of {study.name}", progress):
         try:
@@ -60,7 +61,7 @@ def _distances(flux, single, ivar, features, groups) -> dict:
     """Fréchet and kernel distance of codes, beside what halves of the observed ones differ by."""
     model = "default" if features is None else features
     real, fake = (spectrum_features(spectra, ivar, model) for spectra in (flux, single))
-    result = {"features": str(model)}
+    result: dict = {"features": str(model)}
     for name, distance in (("frechet", frechet_distance), ("kernel", kernel_distance)):
         found = beside_chance(distance, real, fake, groups=groups)
         result[name] = {"value": found.value, "chance": found.chance, "scatter": found.scatter}

@@ -32,7 +32,8 @@ class FitsFolder:
     row_bytes = 0  # one file is one object: nothing waits for its other parts
 
     def __init__(self, path: Path, files: list[Path]):
-        self.path, self.refused, self._files = path, {}, {}
+        self.path, self.refused = path, {}
+        self._files: dict = {}
         self.provenance, self.has_candidates = {"format": "FITS"}, True
         first = None
         for file in files:

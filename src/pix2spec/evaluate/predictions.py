@@ -127,7 +127,7 @@ class Predictions:
         """Each object with all of its parts, as soon as the last one is read."""
         left = Counter(i for i in self._source.row_ids if i not in self._source.refused)
         for wanted in _passes(self._source.row_ids, left, self._source.row_bytes):
-            held = {}
+            held: dict = {}
             for object_id, part in self._source.parts(wanted):
                 held.setdefault(object_id, []).append(part)
                 if len(held[object_id]) == left[object_id]:
@@ -141,7 +141,8 @@ class Predictions:
         if len(set(scales)) > 1:
             raise InputError(object_id, f"its candidates differ in unit: {', '.join(sorted(set(scales)))}")
         candidates = np.concatenate([self._on_grid(object_id, *x) for x in zip(parts, scales)])
-        facts = {"selected": np.arange(len(candidates)), "select": "all" if len(candidates) > 1 else "single"}
+        facts: dict = {"selected": np.arange(len(candidates))}
+        facts |= {"select": "all" if len(candidates) > 1 else "single"}
         facts |= {"unit": PHYSICAL if _is_physical(scales[0]) else RELATIVE} | parts[0].facts
         if scales[0] == MINMAX:
             facts["provenance"] = facts.get("provenance", {}) | {"normalisation": MINMAX}
@@ -177,7 +178,8 @@ def _passes(row_ids: list[str], left: Counter, row_bytes: int) -> Iterator[set[s
     if runs == len(set(row_ids)):
         yield set(left)
         return
-    wanted, held = set(), 0
+    wanted: set[str] = set()
+    held = 0
     for object_id, count in left.items():
         if wanted and held + count * row_bytes > HELD_BYTES:
             yield wanted

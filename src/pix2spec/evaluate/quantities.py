@@ -156,7 +156,8 @@ def measure_at(
         {name: np.asarray(table[name], np.float32) for name in QUANTITIES}
         for table in (values | colours, errors | colour_errors)
     ]
-    return Measurement(*measured, bpt_class(halpha, hbeta, oiii, nii), np.zeros(z.shape, int))
+    table, table_errors = measured
+    return Measurement(table, table_errors, bpt_class(halpha, hbeta, oiii, nii), np.zeros(z.shape, int))
 
 
 def _measure_chunk(flux, ivar, grid, fitter, survey) -> Measurement:
@@ -201,7 +202,8 @@ def _map(function, *measurements: Measurement) -> Measurement:
     """Apply a function to the arrays of measurements, name by name."""
     columns = [[getattr(m, field.name) for m in measurements] for field in fields(Measurement)]
     tables = [{name: function(*(t[name] for t in column)) for name in QUANTITIES} for column in columns[:2]]
-    return Measurement(*tables, *(function(*column) for column in columns[2:]))
+    parts: list = [*tables, *(function(*column) for column in columns[2:])]
+    return Measurement(*parts)
 
 
 def _concatenate(parts: list[Measurement]) -> Measurement:

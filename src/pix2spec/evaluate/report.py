@@ -137,6 +137,7 @@ def _names(predictions: list) -> list[str]:
 def summarise(study: Study, quick: bool = False, features=None, progress: bool = False) -> dict:
     """Means over objects, with their standard errors; sections and findings unless `quick`."""
     names = dict.fromkeys(name for row in study.rows for name in row if "." in name)
+    methods: dict[str, dict]
     methods = {method: {} for method in METHODS if any(n.startswith(f"{method}.") for n in names)}
     for name in names:
         method, metric = name.split(".")

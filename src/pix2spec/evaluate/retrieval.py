@@ -47,7 +47,7 @@ def retrieval(dataset: Dataset, index: np.ndarray, model="default", pool: int = 
         raise InputError(dataset.path, "fewer than two objects have spectra and what the network sees")
     rank = ranks(conditions, spectra, pool)
     rank = rank[np.isfinite(rank)]
-    result = {"objects": len(rank), "pool": pool}
+    result: dict = {"objects": len(rank), "pool": pool}
     for k in (1, 5):
         share = float((rank < k).mean())
         error = float(np.sqrt(share * (1 - share) / len(rank)))

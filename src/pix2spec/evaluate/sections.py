@@ -23,7 +23,8 @@ CLIP = 5.0  # scatters of the observed values that an outlier may count
 
 def sections(study: Study, result: dict, features=None, progress: bool = False) -> dict:
     """All sections; ``"skipped"`` names what could not be done, and why."""
-    found, skipped = {}, []
+    found: dict = {}
+    skipped: list[str] = []
     if study.unmeasured:
         skipped.append(f"redshifts, lines and indices: {study.unmeasured}")
     elif study.observed:
@@ -52,7 +53,7 @@ def redshift_section(study: Study) -> dict:
     truth, samples = study.truths("z")[clear], study.samples("z")[clear]
     known = np.array([row["z"] for row in study.rows])[clear]
     warned = study.samples("zwarning")[clear] > 0
-    result = {"objects": int(clear.sum()), "unclear": int((~clear).sum())}
+    result: dict = {"objects": int(clear.sum()), "unclear": int((~clear).sum())}
     if clear.sum() < FEW:
         return result
     error = fractional(samples, truth)
@@ -152,7 +153,8 @@ def types_section(study: Study) -> dict:
 
 def calibration_section(study: Study) -> dict:
     """Intervals and ranks of every quantity, before and after selection; and of some jointly."""
-    scores, result = study.ranks(), {"quantities": {}}
+    scores = study.ranks()
+    result: dict = {"quantities": {}}
     for name in QUANTITIES:
         truth, samples = study.truths(name), study.samples(name)
         complete = np.isfinite(truth) & np.isfinite(samples).all(1)
@@ -164,9 +166,9 @@ def calibration_section(study: Study) -> dict:
     names = [name for name in JOINT if name in result["quantities"]]
     if len(names) > 1:
         samples = np.stack([study.samples(name) for name in names], -1)
-        found = tarp(samples, np.stack([study.truths(name) for name in names], -1))
-        result["joint"] = {"quantities": names, "levels": found.levels.tolist()}
-        result["joint"] |= {"coverage": found.coverage.tolist(), "ks_p": found.ks_p, "bias_p": found.bias_p}
+        joint = tarp(samples, np.stack([study.truths(name) for name in names], -1))
+        result["joint"] = {"quantities": names, "levels": joint.levels.tolist()}
+        result["joint"] |= {"coverage": joint.coverage.tolist(), "ks_p": joint.ks_p, "bias_p": joint.bias_p}
     return result
 
 
@@ -204,7 +206,7 @@ def strata(study: Study, method: str) -> list[dict]:
 
 def _stratum(study: Study, inside: np.ndarray, method: str) -> dict:
     rows = [row for row, kept in zip(study.rows, inside) if kept]
-    result = {"objects": len(rows)}
+    result: dict = {"objects": len(rows)}
     for metric in ("affine_matched_mse", "crps_median", "energy_median", "coverage_68_median"):
         values = _column(rows, f"{method}.{metric}")
         values = values[np.isfinite(values)]

@@ -63,7 +63,7 @@ def selection_curve(errors: np.ndarray, scores: np.ndarray) -> SelectionCurve:
     gain, most = (single - selected), (single - oracle)
     possible = np.where(most.mean(0) > 1e-12 * np.abs(errors).mean(), most.mean(0), np.nan)
     efficiency = gain.mean(0) / possible
-    return SelectionCurve(
+    values: tuple = (
         np.arange(1, errors.shape[1] + 1),
         *_mean_and_error(selected),
         *_mean_and_error(oracle),
@@ -72,6 +72,7 @@ def selection_curve(errors: np.ndarray, scores: np.ndarray) -> SelectionCurve:
         efficiency,
         _mean_and_error(gain - efficiency * most)[1] / possible,  # of a ratio of means
     )
+    return SelectionCurve(*values)
 
 
 def _rank_weights(n: int) -> np.ndarray:

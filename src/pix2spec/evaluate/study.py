@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class Study:
     """
 
     name: str
-    predictions: object
+    predictions: Any  # Catalogue or Predictions
     truth: Dataset
     train: Dataset | None
     rows: list[dict] = field(default_factory=list)
@@ -85,7 +86,8 @@ class Study:
 
     def ranks(self) -> np.ndarray | None:
         """Scores of all candidates (N, n), or None where the predictions have none."""
-        return None if any(s is None for s in self.scores) else _padded(self.scores)
+        known = [scores for scores in self.scores if scores is not None]
+        return None if len(known) < len(self.scores) else _padded(known)
 
     def candidate_errors(self) -> np.ndarray:
         """Affine-matched error of all candidates, (N, n)."""
@@ -190,10 +192,10 @@ def _add(study: Study, ensembles: list[Ensemble], position, baselines, measuring
     observed = good.any(1)
     study.without_spectrum += int((~observed).sum())
     ivar = np.where(good, batch["ivar"], 0).astype(np.float32)
-    look_alikes = baselines.predict(batch) if baselines else None
+    look_alikes: Any = baselines.predict(batch) if baselines else None
     for i in np.flatnonzero(observed):
         ensemble, flux = ensembles[i], batch["flux"][i]
-        row = _facts(ensemble, batch, i, ivar[i], truth)
+        row = _facts(ensemble, batch, int(i), ivar[i], truth)
         kept_all, profile = study.predictions.has_candidates, study.profiles["generated"]
         row |= scoring.score_object(ensemble, flux, ivar[i], kept_all, profile)
         study.sizes += [len(ensemble)] if kept_all else []

@@ -200,7 +200,8 @@ class RestFrameBasis(nn.Module):
         chi2 : array (n,)
             Per valid pixel.
         """
-        x, weight = normalise(*self.to_rest(flux, ivar, z, grid), self.window(), clean=ivar is None)
+        x, weight = self.to_rest(flux, ivar, z, grid)
+        x, weight = normalise(x, weight, self.window(), clean=ivar is None)
         theta, _, chi2, log_posterior = self._solve_all(x, weight)
         best = log_posterior.argmax(1)
         model = torch.empty_like(x)

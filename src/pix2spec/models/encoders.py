@@ -24,7 +24,7 @@ def image_network(
     `pretrained` fetches ImageNet weights of the commit `revision` from the hub, which needs a network
     connection.
     """
-    narrow = {"channels": tuple(channels)} if channels else {}
+    narrow: dict = {"channels": tuple(channels)} if channels else {}
     if pretrained:
         narrow["pretrained_cfg_overlay"] = {"file": _pretrained_file(arch, revision)}
     return timm.create_model(arch, pretrained=pretrained, in_chans=bands, **narrow, **kwargs)

@@ -154,12 +154,14 @@ class NoiseModel(nn.Module):
         if not len(chosen):
             raise InputError("ivar", "no spectrum has a valid pixel")
         chosen = chosen[torch.randperm(len(chosen), generator=rng)[:MOST].sort().values.numpy()]
-        flux, ivar, clean = (torch.as_tensor(np.asarray(a[chosen], np.float32)) for a in (flux, ivar, clean))
-        good = (ivar > 0) & flux.isfinite() & clean.isfinite()
-        bright = brightness(clean.where(good, torch.nan))
-        clean = clean.where(good, 0)
-        conditions = model._fit_law((1 / ivar).where(good, 0), clean, good)
-        level, amplitudes = model._fit_patterns((flux - clean).where(good, 0), clean, good, conditions, rng)
+        parts = (torch.as_tensor(np.asarray(a[chosen], np.float32)) for a in (flux, ivar, clean))
+        observed, inverse, truth = parts
+        good = (inverse > 0) & observed.isfinite() & truth.isfinite()
+        bright = brightness(truth.where(good, torch.nan))
+        truth = truth.where(good, 0)
+        conditions = model._fit_law((1 / inverse).where(good, 0), truth, good)
+        left = (observed - truth).where(good, 0)
+        level, amplitudes = model._fit_patterns(left, truth, good, conditions, rng)
 
         centred = bright - bright.mean()
         slope = (centred * conditions).mean() / centred.square().mean().clamp(min=1e-6)

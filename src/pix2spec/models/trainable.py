@@ -36,7 +36,7 @@ class PixelDiffusion(nn.Module):
         super().__init__()
         self.preset, self.grid, self.survey = preset, grid, survey
         if preset.encoder.arch == "photometry":
-            self.conditions = ("photometry", "photometry_ivar")
+            self.conditions: tuple[str, ...] = ("photometry", "photometry_ivar")
             self.encoder = PhotometryEncoder(3 * len(survey.photometry_bands), preset.encoder.channels)
         else:
             self.conditions = ("image",)

@@ -117,7 +117,7 @@ class _Parser:
                 word = self.text[place]
                 mend = {"=": "to compare, write ==", "&": "write and", "|": "write or"}.get(word, "")
                 raise self._error(f"{word!r} has no meaning here", place, mend)
-            kind = match.lastgroup
+            kind = str(match.lastgroup)
             yield Token(kind, match[kind], match.start(kind))
             place = match.end()
         yield Token("end", "", end)
@@ -311,7 +311,7 @@ class _Parser:
 
 def columns_of(tree: Node) -> set[str]:
     """Names of the columns that an expression looks at."""
-    own = {tree.value} if tree.kind == "column" else set()
+    own: set = {tree.value} if tree.kind == "column" else set()
     return own.union(*(columns_of(part) for part in tree.parts))
 
 
@@ -354,7 +354,7 @@ def _evaluate(tree: Node, columns):
     return _OPERATIONS[tree.kind](*parts)
 
 
-_OPERATIONS = {
+_OPERATIONS: dict = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,

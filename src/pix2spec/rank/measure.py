@@ -181,7 +181,7 @@ def _holds(path: Path, facts: dict) -> bool:
 
 
 def _write(path: Path, catalogue: Catalogue, facts: dict, workers: int | None, progress: bool) -> None:
-    failures = []
+    failures: list = []
     done = np.array(catalogue.read(["status"])["status"].to_pylist()) == "ok"
     objects = _usable(catalogue, np.flatnonzero(done), failures)
     total = int(done.sum())
@@ -223,7 +223,7 @@ def _in_order(function: Callable, jobs: Iterable[tuple], workers: int) -> Iterat
         yield from (function(*job) for job in jobs)
         return
     with worker_pool(workers) as pool:
-        running = deque()
+        running: deque = deque()
         for job in jobs:
             running.append(pool.submit(function, *job))
             if len(running) > workers + 1:

@@ -1,6 +1,7 @@
 """A list on disk: Parquet, CSV, FITS and VOTable, each with what it is and where it comes from."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,7 +24,7 @@ def write_tables(ranking: Ranking, out: str | Path) -> list[Path]:
     write_table_atomically(_arrow(ranking), out / "ranking.parquet")
     writers = {".csv": _write_csv, ".fits": _write_fits, ".vot": _write_votable}
     for suffix, write in writers.items():
-        write_atomically(out / f"ranking{suffix}", lambda path, write=write: write(ranking, path))
+        write_atomically(out / f"ranking{suffix}", partial(write, ranking))
     return [out / f"ranking{suffix}" for suffix in (".parquet", *writers)]
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.table import Column, Table
@@ -159,7 +160,7 @@ def rank(
     if train is not None and objects is None:
         raise InputError("--train", "novelty needs the objects' photometry", "give their dataset as --data")
     # Whatever was typed is read before the long work.
-    model = observing.model() if observing else None
+    model: Any = observing.model() if observing else None
     measured, numbers = names_of(opened)
     tree = parse(statement, [*measured, *numbers]) if statement else None
     by = by or "probability"
@@ -172,7 +173,7 @@ def rank(
     if tree:
         columns |= _probability(quantities, tree)
         true = columns.pop("true")
-    if train is not None:
+    if train is not None and objects is not None:
         distances = scores.novelty(objects, Dataset(train))
         columns["novelty"] = np.array([distances.get(name, np.nan) for name in quantities.ids])
     if observing:
@@ -186,7 +187,7 @@ def rank(
     order = _order(columns, top, observing, found)
     found.table = _table({name: np.asarray(column)[order] for name, column in columns.items()})
     about = "noise-free spectra" if opened.provenance.get("noise") == "none" else "spectra as observed"
-    facts = {"statement": statement or "", "about": about, "by": by, **made_by()}
+    facts: dict = {"statement": statement or "", "about": about, "by": by, **made_by()}
     facts |= {"train": str(train or ""), "catalogue": str(opened.path)}
     facts["observing"] = asdict(observing) | {"model": asdict(model[0])} if observing else None
     found.facts = facts | {"catalogue_provenance": opened.provenance}

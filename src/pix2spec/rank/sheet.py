@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,12 +49,14 @@ def write_sheets(ranking: Ranking, out: str | Path, n: int, progress: bool = Tru
 
 def _ensembles(ranking: Ranking, ids: list[str]) -> Iterator[Ensemble]:
     """Ensembles with their pictures, at the median redshift of their candidates."""
-    position, data = {}, ranking.data
+    position: dict = {}
+    data: Any = ranking.data
     if data is not None:
         names = data.batch(slice(None), ["object_id"])["object_id"]
         position = {name: i for i, name in enumerate(names)}
     for object_id in ids:
-        ensemble, seen = ranking.catalogue.ensemble(object_id), {}
+        ensemble = ranking.catalogue.ensemble(object_id)
+        seen: dict = {}
         if object_id in position:
             pair = data[position[object_id]]
             seen = {"image": pair.image, "photometry": pair.photometry, "image_kind": data.info.image_kind}
@@ -106,7 +109,7 @@ def sheet_rows(rows: list) -> tuple[list[str], list[list]]:
     names = [name for name in rows[0].colnames if name not in HIDDEN] if rows else []
     cells = []
     for row in rows:
-        values = [f"{row['rank']}. {row['object_id']}"]
+        values: list = [f"{row['rank']}. {row['object_id']}"]
         for name in names:
             value = row[name]
             if name == "probability":

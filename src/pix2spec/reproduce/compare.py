@@ -132,7 +132,7 @@ def table1(
 def _remember(plan: Plan, ids) -> None:
     """Scores of one test set must not meet those of another: the folder remembers which it holds."""
     digest = hashlib.blake2b("\n".join(map(str, ids)).encode(), digest_size=12).hexdigest()
-    facts = {"scale": plan.scale, "data": str(plan.data.resolve()), "test": str(plan.test.resolve())}
+    facts: dict = {"scale": plan.scale, "data": str(plan.data.resolve()), "test": str(plan.test.resolve())}
     facts |= {"split": plan.split, "objects": len(ids), "object_ids": digest}
     path = plan.out / "plan.json"
     if path.exists():

@@ -1,5 +1,7 @@
 """What a comparison costs before it starts: operations of its networks, at a rate that is stated."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -41,7 +43,7 @@ def _count(preset: Preset, info: DatasetInfo) -> tuple[float, float]:
     return _counted[key]
 
 
-def _measure(preset: Preset, info: DatasetInfo) -> tuple[float, float]:
+def _measure(preset: Any, info: DatasetInfo) -> tuple[float, float]:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -92,7 +94,8 @@ def seconds_of(job: Job, info: DatasetInfo, objects: int, known: dict[str, tuple
     if job.row.preset is None:
         return 0.0, SCORING * left
     if getattr(job.row.preset, "features", "") == "network":
-        a_picture = PICTURE * ((job.row.preset.network.size or 224) / 224) ** 2
+        network: Any = job.row.preset.network  # type: ignore[union-attr]
+        a_picture = PICTURE * ((network.size or 224) / 224) ** 2
         a_picture *= RATES["cpu"] / rate
         return a_picture * len(Dataset(job.plan.data)) * undone, (a_picture + SCORING) * left
     generation = 0.0

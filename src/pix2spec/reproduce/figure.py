@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def figure2(folder: str | Path, objects: int = 5, row: str | None = None, seed: 
         )
     dataset = Dataset(plan["test"], plan["split"])
     pairs = [dataset[i] for i in choose_galaxies(dataset, objects)]
-    kind = dataset.info.image_kind
+    kind: Any = dataset.info.image_kind
     columns = _spectra(runs, row, pairs, kind, plan["scale"], seed)
     figure = _draw(pairs, kind, dataset.info.grid, columns)
     paths = [folder / "figure2.png", folder / "figure2.pdf"]
@@ -150,7 +151,7 @@ def _draw(pairs: list[Pair], kind: str, grid, columns: list[list[np.ndarray]]):
     for k, title in enumerate(TITLES):
         axes[0, k].set_title(title, fontsize=10, pad=14)
     for number, (line, pair, spectra) in enumerate(zip(axes, pairs, columns)):
-        draw_image(line[0], Picture(pair.image, kind))
+        draw_image(line[0], Picture(np.asarray(pair.image), kind))
         line[0].set_ylabel(f"z = {pair.z:.3f}" if np.isfinite(pair.z) else "", fontsize=9)
         for k, (panel, spectrum) in enumerate(zip(line[1:], spectra)):
             _draw_panel(panel, grid.wave, spectra[0], spectrum if k else None, pair.z)

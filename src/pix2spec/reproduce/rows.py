@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pix2spec.config import Preset, load_preset
 from pix2spec.errors import InputError
@@ -99,10 +100,11 @@ class Row:
 
     def seeded(self, seed: int) -> Preset:
         """Preset of one run: the seed changes its initial weights and the order of training."""
-        if hasattr(self.preset, "train"):
-            train = self.preset.train.model_copy(update={"seed": seed})
-            return self.preset.model_copy(update={"train": train})
-        return self.preset.model_copy(update={"seed": seed}) if self.is_random else self.preset
+        preset: Any = self.preset
+        if hasattr(preset, "train"):
+            train = preset.train.model_copy(update={"seed": seed})
+            return preset.model_copy(update={"train": train})
+        return preset.model_copy(update={"seed": seed}) if self.is_random else preset
 
 
 def parse_rows(names: str | None, scale: str, settings: list[str] | tuple[str, ...] = ()) -> list[Row]:

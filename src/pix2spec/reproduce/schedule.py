@@ -5,6 +5,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from pix2spec.processes import worker_pool
@@ -122,7 +123,7 @@ def _run_here(tasks: list[Task], progress: bool) -> None:
             continue
         if progress and console.is_terminal:
             console.print(f"{number} of {len(tasks)}: {task.name}", highlight=False)
-        _finish(task, lambda task=task: task.run(progress))
+        _finish(task, partial(task.run, progress))
 
 
 def _block(tasks: list[Task]) -> None:

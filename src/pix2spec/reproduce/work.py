@@ -10,6 +10,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -196,7 +197,8 @@ def _scorer(job: Job, selector: Path | None, dataset: Dataset):
         return lambda some: noise_free_rows(dataset, some), {"parameters": 0, "hours": 0.0}
     from pix2spec.generate import Settings, load
 
-    generator = load(job.run if job.row.preset is not None else job.row.model, selector)
+    model: Any = job.run if job.row.preset is not None else job.row.model
+    generator = load(model, selector)
     if dataset.info.grid != generator.grid:
         raise InputError(dataset.path, f"its grid is not the one that {job.row.name} was trained on")
     check_same_survey(dataset.path, dataset.info.survey, job.row.name, generator.survey)

@@ -34,7 +34,7 @@ __all__ = [
 AGAIN = "download it again"
 FREE = 64 * 2**20
 EXPANSION = 100  # real tables and images shrink by 1.5 to 20
-UNPACKERS = {"gzip": gzip.open, "bz2": bz2.open}
+UNPACKERS: dict = {"gzip": gzip.open, "bz2": bz2.open}
 
 
 def spec_id(plate, mjd, fiber) -> str:

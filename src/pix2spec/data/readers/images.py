@@ -71,7 +71,7 @@ def read_cutout(
     paths = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     if not paths:
         raise InputError("image", "no file was given")
-    info = {"notes": [], "pixel_scale": None, "ra": np.nan, "dec": np.nan}
+    info: dict = {"notes": [], "pixel_scale": None, "ra": np.nan, "dec": np.nan}
     if image_kind(paths[0]) == "composite":
         if len(paths) > 1:
             raise InputError(paths[1], f"it competes with {paths[0].name}", "give one picture a galaxy")
@@ -131,13 +131,13 @@ def _crop(image: np.ndarray, size: int) -> np.ndarray:
 
 def _read_planes(path: Path, survey: Survey, expected_scale: float | None, info: dict) -> list:
     """(band or None, plane [y, x]) of every image in a FITS file, uncropped."""
-    planes = []
+    planes: list = []
     with fits_hdus(path) as hdus:
         for hdu in hdus:
-            shape = hdu.shape if getattr(hdu, "is_image", False) else ()
+            shape: tuple = hdu.shape if getattr(hdu, "is_image", False) else ()
             if len(shape) not in (2, 3) or 0 in shape:
                 continue
-            _check_size(path, *shape[-2:], 1)
+            _check_size(path, shape[-2], shape[-1], 1)
             count = shape[0] if len(shape) == 3 else 1
             if count > 16:
                 raise InputError(path, f"wrong band count: it has {count} planes", _expected(survey))
@@ -258,9 +258,10 @@ def _sort(planes: list, path: Path, survey: Survey) -> list:
     return [(band, named[band]) for band in bands]
 
 
-def prepare_plane(plane: np.ndarray, path: Path, band: str, size: int, info: dict) -> np.ndarray:
+def prepare_plane(plane: np.ndarray, path: str | Path, band: str, size: int, info: dict) -> np.ndarray:
     """Crop a plane and fill its few bad pixels with the median of their neighbours."""
-    _check_size(path, *plane.shape, size)
+    height, width = plane.shape
+    _check_size(path, height, width, size)
     plane = _crop(plane, size).astype(np.float32)
     bad = ~np.isfinite(plane)
     if bad.mean() > MAX_BAD:
@@ -336,7 +337,7 @@ class ImageBundle:
                 _expected(self.survey) + "; accept it with --any-bands",
             )
         picture = a["image64"][i]
-        _check_size(label, *picture.shape[-2:], self.size)
+        _check_size(label, picture.shape[-2], picture.shape[-1], self.size)
         image = _crop(picture[::-1], self.size).astype(np.float32)
         if image.max() == image.min():
             raise InputError(label, "the picture is empty: all its pixels are alike")

@@ -128,7 +128,7 @@ def _read_csv(path):
             pc.ReadOptions(skip_rows=skip, encoding=encoding, use_threads=False),  # threads lose row numbers
             pc.ParseOptions(
                 delimiter=delimiter,
-                invalid_row_handler=lambda row: bad.append(row.number - skip - 1) or "skip",
+                invalid_row_handler=lambda row: bad.append(row.number - skip - 1) or "skip",  # type: ignore[func-returns-value]
             ),
             pc.ConvertOptions(
                 null_values=["", "null", "NULL", "nan", "NaN", "N/A", "--"], strings_can_be_null=True

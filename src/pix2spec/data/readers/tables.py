@@ -176,9 +176,9 @@ def photometry_from_table(table, survey: Survey = SDSS):
 def positions_from_table(table) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Ids of a catalogue's rows, "" if unknown, and ra and dec as they are there, NaN if no numbers."""
     columns = _Columns(table)
-    ra, dec = columns.first(RA), columns.first(DEC)
+    east, north = columns.first(RA), columns.first(DEC)
     nowhere = np.full(len(table), np.nan)
-    ra, dec = (columns.floats(ra), columns.floats(dec)) if ra and dec else (nowhere, nowhere)
+    ra, dec = (columns.floats(east), columns.floats(north)) if east and north else (nowhere, nowhere)
     return _ids(columns), ra, dec
 
 
@@ -217,17 +217,17 @@ def _fluxes(columns: _Columns, bands: tuple[str, ...]) -> tuple[np.ndarray, np.n
             if flux.shape[1:] == (len(bands),):
                 error = f"{name}_ivar"
                 return _with_errors(flux, columns.floats(error) if error in columns else None)
-    found = None
-    for pattern, errors, unit in PATTERNS:
+    found: tuple[str, str | None, str] | None = None
+    for pattern, names, unit in PATTERNS:
         if all(pattern.format(band) in columns for band in bands):
-            error = next((e for e in errors if all(e.format(b) in columns for b in bands)), None)
-            if found is None or (error and found[0] == pattern):
-                found = (pattern, error, unit)
+            fitting = next((e for e in names if all(e.format(b) in columns for b in bands)), None)
+            if found is None or (fitting and found[0] == pattern):
+                found = (pattern, fitting, unit)
     if found is None:
         raise columns.missing(_nearest_pattern(columns, bands))
-    pattern, error, unit = found
+    pattern, fitting, unit = found
     values = np.stack([columns.floats(pattern.format(b)) for b in bands], axis=1)
-    errors = np.stack([columns.floats(error.format(b)) for b in bands], axis=1) if error else None
+    errors = np.stack([columns.floats(fitting.format(b)) for b in bands], axis=1) if fitting else None
     if unit == "mag":
         return _from_magnitudes(values, errors)
     if unit == "flux" and errors is not None:

@@ -126,10 +126,10 @@ def _nested(label: str, column, i: int, name: str) -> np.ndarray | None:
     of_structs = not pa.types.is_struct(row.type)
     row = row.flatten() if of_structs else row
     names = [row.type.field(k).name for k in range(row.type.num_fields)]
-    name = next((n for n in names if OLD_NAMES.get(("image", n), n) == name), None)
-    if name is None or row.null_count:
+    there = next((n for n in names if OLD_NAMES.get(("image", n), n) == name), None)
+    if there is None or row.null_count:
         return None
-    array, shape = row.field(name), [] if not of_structs else [len(row)]
+    array, shape = row.field(there), [] if not of_structs else [len(row)]
     while True:
         array = array.storage if isinstance(array, pa.ExtensionArray) else array
         if not any(test(array.type) for test in lists):

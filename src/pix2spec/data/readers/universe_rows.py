@@ -2,8 +2,8 @@
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,14 +27,14 @@ class Row:
         The row.
     facts : dict
         Wanted columns that the file has: numbers and str.
-    read : callable
-        See `field`.
+    read : callable or None
+        See `field`; None where no arrays were asked for.
     """
 
     label: str
     index: int
     facts: dict
-    read: Callable[[str], np.ndarray | None]
+    read: Any
 
     def number(self, name: str) -> float:
         """A fact as a float; NaN where it is missing or no number."""

@@ -69,7 +69,7 @@ def _made(job: Job, pair: Pair | InputError, image) -> Made:
 
 def _add_photometry(pair: Pair, row) -> None:
     """Fibre fluxes of the selection, for a spectrum whose file has none."""
-    usable = pair.photometry is not None and (pair.photometry_ivar > 0).any()
+    usable = pair.photometry is not None and (np.asarray(pair.photometry_ivar) > 0).any()
     if not usable:
         pair.photometry = pair.photometry_ivar = None
         if row.photometry is not None:
@@ -107,6 +107,7 @@ def _images(jobs: list[Job], info: DatasetInfo) -> list:
     found: list = [None] * len(jobs)
     for members in groups.values():
         files = jobs[members[0]].images
+        images: list
         try:
             if "" in files:
                 image, kind, _ = read_cutout(files[""], info.survey, info.image_size)

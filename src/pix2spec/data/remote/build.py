@@ -123,7 +123,7 @@ def _select(manifest: Manifest, order: Order, services: Services, progress: bool
     if manifest.selected:
         return rejected
     left = None if order.n is None else order.n - sum(manifest.counts().values())
-    go_on = {
+    go_on: dict = {
         "n": left,
         "after": manifest.fact("plate") and tuple(manifest.fact("plate")),
         "rejected": lambda object_id, reason: rejected.append((object_id, reason)),

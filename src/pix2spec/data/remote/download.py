@@ -126,8 +126,10 @@ class Downloader:
         OSError
             If the disk refuses; whatever goes wrong with one file is told in its :class:`Fetched`.
         """
-        todo, done = queue.SimpleQueue(), queue.SimpleQueue()
-        stop, threads, waiting = threading.Event(), [], 0
+        todo: queue.SimpleQueue = queue.SimpleQueue()
+        done: queue.SimpleQueue = queue.SimpleQueue()
+        threads: list[threading.Thread] = []
+        stop, waiting = threading.Event(), 0
         source = iter(remotes)
         try:
             while True:
@@ -181,7 +183,7 @@ class Downloader:
         jitter = tenacity.wait_random_exponential(multiplier=self.backoff, max=30)
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, Failed) and error.retry),
-            wait=lambda state: jitter(state) + state.outcome.exception().after,
+            wait=lambda state: jitter(state) + state.outcome.exception().after,  # type: ignore[union-attr]
             stop=tenacity.stop_after_attempt(self.attempts) | tenacity.stop_when_event_set(stop),
             sleep=tenacity.sleep_using_event(stop),
             reraise=True,

@@ -107,7 +107,7 @@ class Progress:
     def __enter__(self):
         if self.bar:
             self.bar.start()
-            fields = dict(objects=0, errors=0, rate="", left=size(self.estimate.received))
+            fields: dict = dict(objects=0, errors=0, rate="", left=size(self.estimate.received))
             self.task = self.bar.add_task("", total=max(self.estimate.requests, 1), **fields)
         return self
 

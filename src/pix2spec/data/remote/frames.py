@@ -154,7 +154,7 @@ def cut_field(
     InputError
         If a frame cannot be read.
     """
-    planes = [[] for _ in positions]
+    planes: list[list] = [[] for _ in positions]
     for band in survey.image_bands:
         frame = open_frame(frames[band], band)
         for planes_of_one, (ra, dec) in zip(planes, positions):

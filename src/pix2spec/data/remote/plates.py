@@ -50,7 +50,7 @@ def read_plate(path: str | Path, rows: list[SpecRow], grid: SpectralGrid) -> lis
         if not {"fiberid", "ra", "dec"} <= set(names):
             raise InputError(path, "its plug map lacks FIBERID, RA or DEC: not a spPlate file")
         plugs = {int(fiber): i for i, fiber in enumerate(hdus[PLUGMAP].data[names["fiberid"]])}
-        found = []
+        found: list[Pair | InputError] = []
         for row in rows:
             try:
                 found.append(_pair(path, hdus, names, plugs, loglam, row, grid))

@@ -200,13 +200,14 @@ def select_by_sql(
 
 def _next_plates(waiting: list, sizes: dict, rows: float) -> list:
     """Take plates from the end of `waiting` that have about so many rows, as many as fit in a query."""
-    plates = []
+    plates: list = []
     while waiting and len(plates) < PLATES and (not plates or sum(sizes[plate] for plate in plates) < rows):
         plates.append(waiting.pop())
     return plates
 
 
 def _spec_rows(found: dict, rejected: Callable[[str, str], object] | None) -> Iterator[SpecRow]:
+    names: tuple[str, ...]
     names = ("plate", "mjd", "fiberID", "run2d", "ra", "dec", "z", "zErr", "class", "zWarning", "objID")
     names += ("run", "camcol", "field", "rerun")
     for i in range(len(found["plate"])):

@@ -7,6 +7,7 @@ matched, so that the Nth entry in any file refers to the same object"
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -98,7 +99,9 @@ def select_from_specobj(
 
 def _plates(catalogue: "_Table", after: tuple[int, int] | None) -> Iterator[np.ndarray]:
     """Row numbers of galaxies, a plate at a time, in the order of plates; by fibre within."""
-    rows, keys, fibers = [], [], []
+    rows: Any = []
+    keys: Any = []
+    fibers: Any = []
     for start in range(0, len(catalogue), CHUNK):
         read = catalogue.read(
             slice(start, start + CHUNK), ("class", "zwarning", "primary", "wavemin", "wavemax")
@@ -139,7 +142,8 @@ def _spec_rows(catalogue: "_Table", fluxes: "_Table", rows: np.ndarray) -> Itera
             if photometry is None
             else clean_photometry(*(photometry[name][i] for name in PHOTOMETRY))
         )
-        yield SpecRow(*values, run, camcol, field, rerun, *measured)
+        facts: tuple = (*values, run, camcol, field, rerun, *measured)
+        yield SpecRow(*facts)
 
 
 def _ids(path: Path, ids: np.ndarray) -> np.ndarray:

@@ -176,7 +176,7 @@ class Work:
             unit.outcomes.append(Outcome(entry.object_id, status, f"{worst.remote.url}: {worst.error}"))
             return None
         problem = f"{failed[0].remote.url}: {failed[0].error}" if failed else ""
-        paths = {} if failed else {band: unit.fetched[r.name].path for band, r in images.items()}
+        paths: dict = {} if failed else {band: unit.fetched[r.name].path for band, r in images.items()}
         return Job(entry, found.path, paths, problem)
 
     def write(self, wait: bool = False, most: int | None = None) -> None:

@@ -150,10 +150,10 @@ def add_neighbours(rng, image):
         for share, sigma in PSF:
             sx, sy = np.hypot(sigma, size[rows]), np.hypot(sigma, size[rows] * flat[rows])
             shape += share * gaussians(y0[rows], sy)[:, :, None] * gaussians(x0[rows], sx)[:, None, :]
-        shape = shape.reshape(len(rows), -1)
+        profile = shape.reshape(len(rows), -1)
         for band, colour in enumerate((g_r, 0 * g_r, -r_i)):
             flux = 10 ** (-0.4 * (magnitude[rows] + colour[rows] - 22.5))
-            image[rows, band] += flux.astype(np.float32)[:, None] * shape
+            image[rows, band] += flux.astype(np.float32)[:, None] * profile
 
 
 def draw_images(rng, galaxies: Galaxies, components: Components):

@@ -200,7 +200,7 @@ def simulate_dataset(
     def pairs():
         for pair in survey.pairs(n):
             if composite:
-                pair.image = np.rint(lupton_rgb(pair.image))
+                pair.image = np.rint(lupton_rgb(np.asarray(pair.image)))
             yield pair
 
     write_dataset(out, track(pairs(), "simulating", progress, n), info)

@@ -5,6 +5,7 @@ with aperture colours and sizes, or fluxes, the simple floor that any network ha
 """
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,7 +81,9 @@ class NeighboursModel(nn.Module):
         if "image" in self.columns and dataset.info.image_kind is None:
             raise InputError(dataset.path, "it has no images, and this method compares images")
         spectra = np.empty((min(len(dataset), self.preset.limit), self.grid.size), np.float16)
-        measured, groups, count = None, [], 0
+        measured: Any = None
+        groups: Any = []
+        count = 0
         for batch, x in training_spectra(dataset, self.columns, self.preset.limit, progress):
             features, rows = (
                 self.features.measure(batch, dataset.info.image_kind),
@@ -107,7 +110,7 @@ class NeighboursModel(nn.Module):
         return count
 
     def _fit_axes(self, x: torch.Tensor) -> None:
-        components = self.preset.components
+        components = self.preset.components or 0
         if components > min(x.shape):
             what = f"{components} are more than {min(x.shape)}, the smaller of galaxies and features"
             raise InputError("components", what, "use fewer, or null for all features")

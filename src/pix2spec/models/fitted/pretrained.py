@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -39,7 +40,8 @@ class PretrainedFeatures:
     columns = ("image",)
 
     def __init__(self, section: PretrainedSection):
-        self.section, self.network, self.device = section, None, "cpu"
+        self.section, self.device = section, "cpu"
+        self.network: Any = None
 
     def open(self, device: str = "cpu") -> PretrainedSection:
         """Open the weights, on `device`; return the section with what was found: network, source and hash.
@@ -106,7 +108,8 @@ def open_network(section: PretrainedSection) -> tuple[torch.nn.Module, Pretraine
         arch = PACKAGE_ARCH if source == "package" else section.arch
         if arch not in timm.list_models():
             raise InputError("network.arch", f"timm has no network {arch!r}")
-        revision = None
+        revision: str | None = None
+        weights: dict | None
         if source == "hub":
             weights, revision = _from_hub(arch, section.revision) or (None, None)
         else:
@@ -128,7 +131,8 @@ def open_network(section: PretrainedSection) -> tuple[torch.nn.Module, Pretraine
         update={"arch": arch, "weights": source, "revision": revision, "sha256": _digest(network)}
     )
     if section.sha256 not in (None, found.sha256):
-        what = f"weights with hash {found.sha256[:12]}, the method was fitted with {section.sha256[:12]}"
+        theirs, own_hash = str(found.sha256)[:12], str(section.sha256)[:12]
+        what = f"weights with hash {theirs}, the method was fitted with {own_hash}"
         raise InputError(source, what, "bring back the weights, or fit it again")
     return network.eval().requires_grad_(False), found
 
@@ -188,7 +192,7 @@ def _from_package() -> dict | None:
     package = importlib.util.find_spec(PACKAGE)
     if package is None:
         return None
-    files = sorted(Path(package.origin).parent.glob("models/*.pth"))
+    files = sorted(Path(str(package.origin)).parent.glob("models/*.pth"))
     theirs = _from_file(files[0]) if files else {}
     names = timm.create_model(PACKAGE_ARCH).state_dict()
     # Both count the same layers in the same order; only the names differ.

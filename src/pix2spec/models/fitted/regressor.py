@@ -2,6 +2,7 @@
 
 import warnings
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,8 @@ class RegressorModel(nn.Module):
             ) from None
         if "image" in self.columns and dataset.info.image_kind is None:
             raise InputError(dataset.path, "it has no images, and this method measures images")
-        measured, spectra = [], []
+        measured: Any = []
+        spectra: Any = []
         for batch, x in training_spectra(dataset, self.columns, self.preset.limit, progress):
             measured.append(self.features.measure(batch, dataset.info.image_kind))
             spectra.append(x)
@@ -99,7 +101,7 @@ class RegressorModel(nn.Module):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # EPOCHS is enough
                 model.fit(x, y if y.shape[1] > 1 else y[:, 0])
-            fitted = zip((w.T for w in model.coefs_), model.intercepts_)
+            fitted = list(zip((w.T for w in model.coefs_), model.intercepts_))
         else:
             model = Ridge(alpha=self.preset.penalty).fit(x, y)
             fitted = [(model.coef_, model.intercept_)]
