@@ -32,10 +32,19 @@ def load_checkpoint(path: Path, model, average, optimizer) -> tuple[int, float]:
         with safe_open(path, "pt") as stream:
             metadata = stream.metadata()
         step, seconds = int(metadata["step"]), float(metadata["seconds"])
+        _load_networks(path, tensors, model, average)
         moments = _moments(tensors, optimizer)
+    except InputError:
+        raise
     except (SafetensorError, LookupError, TypeError, ValueError) as error:
         raise InputError(path, f"damaged checkpoint: {error}", "delete it to start anew") from None
+    adam = optimizer.state_dict()
+    adam["state"] |= moments
+    optimizer.load_state_dict(adam)
+    return step, seconds
 
+
+def _load_networks(path: Path, tensors: dict, model, average) -> None:
     def part(prefix):
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
@@ -45,10 +54,6 @@ def load_checkpoint(path: Path, model, average, optimizer) -> tuple[int, float]:
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip()
         raise InputError(path, f"checkpoint of another architecture: {reason}", "use another --out") from None
-    adam = optimizer.state_dict()
-    adam["state"] |= moments
-    optimizer.load_state_dict(adam)
-    return step, seconds
 
 
 def _moments(tensors: dict, optimizer) -> dict[int, dict[str, torch.Tensor]]:

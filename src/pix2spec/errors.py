@@ -14,14 +14,17 @@ class InputError(ValueError):
         What is wrong with it.
     mend : str, optional
         What the user can do.
+    place : str
+        Lines to stand below the sentence and show where in a text it is.
     """
 
-    def __init__(self, where, what: str, mend: str = ""):
-        self.where, self.what, self.mend = str(where), what, mend
+    def __init__(self, where, what: str, mend: str = "", place: str = ""):
+        self.where, self.what, self.mend, self.place = str(where), what, mend, place
         text = f"{where}: {what}" + (f" ({mend})" if mend else "")
         # Texts of files may hold line breaks and what steers a terminal.
-        super().__init__("".join(c if c.isprintable() else " " for c in text))
+        text = "".join(c if c.isprintable() else " " for c in text)
+        super().__init__(f"{text}\n{place}" if place else text)
 
     def __reduce__(self):
         """Errors come back from other processes: without this, as something that kills the pool."""
-        return type(self), (self.where, self.what, self.mend)
+        return type(self), (self.where, self.what, self.mend, self.place)

@@ -124,7 +124,8 @@ class _Parser:
 
     def _error(self, what: str, place: int, mend: str = "") -> InputError:
         shown = "".join(c if c.isprintable() else " " for c in self.text)
-        return InputError("expression", f"{what}, at column {place + 1}\n  {shown}\n  {' ' * place}^", mend)
+        below = f"  {shown}\n  {' ' * place}^"
+        return InputError("expression", f"{what}, at column {place + 1}", mend, below)
 
     def _unknown(self, what: str, token: Token, known: Iterable[str]) -> InputError:
         spelt = {name.casefold(): name for name in known}
