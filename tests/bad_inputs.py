@@ -85,8 +85,11 @@ def _spectra(path):
 
 def _coadd(path):
     from pix2spec.data.readers.desi import DesiCoadd
+    from pix2spec.errors import InputError
 
     coadd = DesiCoadd(path)
+    if not len(coadd):
+        raise InputError(path, "it holds no targets")
     for i in range(len(coadd)):
         coadd.pair(i)
 
@@ -393,6 +396,17 @@ def coadd_without_fibermap(folder):
 def coadd_without_targets(folder):
     hdu = fits.BinTableHDU.from_columns([fits.Column("Z", "D", array=[0.1])], name="FIBERMAP")
     return put(folder, "coadd-1.fits", fits.HDUList([fits.PrimaryHDU(), hdu]))
+
+
+@bad("FITS", "coadd", "column COADD_FIBERSTATUS of FIBERMAP does not hold one number a row")
+def coadd_whose_flags_are_words(folder):
+    return write_coadd(folder, n=1, redrock=False, COADD_FIBERSTATUS=np.array(["good"]))
+
+
+@bad("FITS", "coadd", "no targets")
+def coadd_of_wild_bytes(folder):
+    path = write_coadd(folder, n=1, redrock=False)
+    return put(folder, path.name, path.read_bytes().replace(b"TGT\0\0\0", b"T\xf6T\0\0\0"))
 
 
 # --------------------------------------------------------------------------------------- JPEG and PNG

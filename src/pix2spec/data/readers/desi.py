@@ -17,6 +17,8 @@ __all__ = ["DesiCoadd", "flux_columns", "is_coadd", "set_photometry"]
 
 PHOTSYS = {"legacy": "S", "legacy-north": "N"}  # DESI's name of the imaging survey
 ARMS = ("B", "R", "Z")
+TEXTS = ("OBJTYPE", "PHOTSYS", "SPECTYPE")
+INTEGERS = ("TARGETID", "COADD_FIBERSTATUS", "ZWARN")
 
 
 def is_coadd(path: str | Path) -> bool:
@@ -156,8 +158,12 @@ def _columns(path: Path, extension: str, required: tuple[str, ...], optional: tu
             elif name in required:
                 raise InputError(path, f"{extension} has no column {name}", "get the whole file")
         for name, column in columns.items():
-            if column.ndim != 1 or column.dtype.kind not in "iufUS":
-                raise InputError(path, f"column {name} of {extension} does not hold one value a row")
+            kinds = "US" if name in TEXTS else "iu" if name in INTEGERS else "iuf"
+            if column.ndim != 1 or column.dtype.kind not in kinds:
+                what = "text" if name in TEXTS else "number"
+                raise InputError(path, f"column {name} of {extension} does not hold one {what} a row")
+            if column.dtype.kind == "S":
+                columns[name] = np.char.decode(column, "ascii", "replace")
     return columns
 
 
