@@ -13,6 +13,7 @@ from pix2spec.data.simulate.spectra import INSTRUMENT
 from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
 from pix2spec.errors import InputError
 from pix2spec.exchange import to_table
+from pix2spec.files import safe_name
 from pix2spec.grid import SpectralGrid
 from pix2spec.sdss_files import spec_name, write_plate, write_spec
 
@@ -145,7 +146,7 @@ def test_spec_files_have_the_layout_of_sdss(tmp_path):
     ensemble.candidates[3, 7] = np.nan
     path = tmp_path / spec_name(ensemble.object_id)
     ensemble.write_spec(path)
-    assert path.name == "spec-0266-51602-0013.fits" and spec_name("α/3") == "α_3.fits"
+    assert path.name == "spec-0266-51602-0013.fits" and spec_name("α/3") == safe_name("α/3") + ".fits"
     with fits.open(path) as hdus:
         coadd, row, header = hdus["COADD"].data, hdus["SPECOBJ"].data[0], hdus[0].header
         expected = ["flux", "loglam", "ivar", "and_mask", "or_mask", "wdisp", "sky", "model"]
