@@ -1,6 +1,6 @@
 """Models on the Hugging Face hub: fetched by name, pinned to a commit, checked; and published there.
 
-Only the three files of a model folder are fetched (and those of the contrastive network in its ``selector``),
+Only the files of a model folder are fetched (and those of the contrastive network in its ``selector``),
 whatever else lies in the repository. None of them is code, and none is unpickled.
 """
 
