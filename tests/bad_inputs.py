@@ -691,6 +691,23 @@ def predictions_of_nan(folder):
     return rows(folder, {"object_id": ["a"], "flux": [[float("nan")] * GRID.size]})
 
 
+def with_levels_too_many(path: Path) -> Path:
+    """A footer with one more number of definition levels than there are: pyarrow would end the process."""
+    raw = path.read_bytes()
+    size = int.from_bytes(raw[-8:-4], "little")
+    footer = raw[-8 - size : -8]
+    four = b"\x19\x46\x00\x00\x00"  # a list of four 64-bit numbers, in the field after the last
+    assert footer.count(four) == 1
+    footer = footer.replace(four, b"\x19\x56\x00\x00\x00\x00")
+    path.write_bytes(raw[: -8 - size] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    return path
+
+
+@bad("Parquet", "predictions", "flux.list.element has 5 numbers of 4 levels")
+def predictions_whose_footer_would_end_the_process(folder):
+    return with_levels_too_many(rows(folder, {"object_id": ["a"], "flux": [[1.0] * GRID.size]}))
+
+
 @bad("Parquet", "catalogue", "not a generated catalogue")
 def catalogue_of_something_else(folder):
     return rows(folder, {"a": [1]}, {"pix2spec": "{}"})

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pix2spec.data.readers.files import load_arrays, reading
+from pix2spec.data.readers.parquet_footer import check_footer
 from pix2spec.data.readers.tables import OBJECT_IDS
 from pix2spec.errors import InputError
 
@@ -114,6 +115,7 @@ class ParquetRows:
         self.path, self.provenance, self._pixels = path, {"format": "Parquet"}, pixels
         with reading(path, "Parquet"):
             self._file = pq.ParquetFile(path, memory_map=True)
+            check_footer(path, self._file)
             schema = self._file.schema_arrow
             self._columns = [n for n in (*VECTORS, *PER_ROW) if n in schema.names]
             self._check(schema)

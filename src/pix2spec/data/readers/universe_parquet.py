@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pix2spec.data.readers.files import FREE, check_expansion
+from pix2spec.data.readers.parquet_footer import check_footer
 from pix2spec.data.readers.universe_rows import FIELDS, MEND, Row, matching, plain
 from pix2spec.errors import InputError
 
@@ -26,6 +27,7 @@ def parquet_rows(path: Path, what: str, columns, arrays: bool, only: set[int] | 
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
+        check_footer(path, file)
         names = _facts(file.schema_arrow, columns)
         leaves = _leaves(path, file, what)
         _check_declared(path, file, leaves["flux"], {*leaves.values(), *names.values()})
