@@ -172,7 +172,9 @@ def test_cutouts_as_a_file_and_as_a_folder(cli, tmp_path):
 
 
 def test_a_missing_extra_is_named(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "astroquery", None)
+    loaded = [name for name in sys.modules if name.startswith("astroquery.")]
+    for name in ("astroquery", *loaded):  # as if it could not be imported
+        monkeypatch.setitem(sys.modules, name, None)
     words = ["data", "sdss", str(tmp_path / "out"), "-n", "5", "--mirror", "http://127.0.0.1:9"]
     monkeypatch.setattr("sys.argv", ["pix2spec", *words])
     with pytest.raises(SystemExit) as stop:

@@ -433,10 +433,11 @@ def test_leaving_the_loop_stops_the_transfers(downloader):
 
 
 PROGRAM = """
-import sys
+import signal, sys
 from pix2spec.data.remote.download import Downloader
 from pix2spec.data.remote.services import Remote
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background passes it on as ignored
 with Downloader(sys.argv[2], rate=1000, timeout=60) as downloader:
     for got in downloader.fetch([Remote(sys.argv[1] + "/a", "a.fits", "fits")]):
         print(got)
