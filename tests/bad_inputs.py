@@ -708,9 +708,37 @@ def predictions_whose_footer_would_end_the_process(folder):
     return with_levels_too_many(rows(folder, {"object_id": ["a"], "flux": [[1.0] * GRID.size]}))
 
 
+@bad("Parquet", "predictions", "its footer is damaged: its list 3 is of kind 6, not 8")
+def predictions_whose_footer_is_read_in_two_ways(folder):
+    """A list of texts that says it holds numbers, which Arrow overlooks."""
+    path = with_levels_too_many(rows(folder, {"object_id": ["a"], "flux": [[1.0] * GRID.size]}))
+    raw = path.read_bytes()
+    at = raw.rindex(b"\x38\x04flux\x04list")  # three texts
+    path.write_bytes(raw[:at] + b"\x36" + raw[at + 1 :])
+    return path
+
+
+@bad("Parquet", "predictions", "a row group has 46013544063 rows of 1 values")
+def predictions_of_many_rows_that_are_not_there(folder):
+    path = rows(folder, {"object_id": ["a"], "flux": [[1.0] * GRID.size]})
+    raw = path.read_bytes()
+    size = int.from_bytes(raw[-8:-4], "little")
+    footer = raw[-8 - size : -8]
+    at = footer.rindex(b"\x16\x02\x26")  # one row, before the offset of the row group's data
+    footer = footer[:at] + b"\x16\xfe\xd9\xf7\xe9\xd6\x02" + footer[at + 2 :]
+    path.write_bytes(raw[: -8 - size] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    return path
+
+
 @bad("Parquet", "catalogue", "not a generated catalogue")
 def catalogue_of_something_else(folder):
     return rows(folder, {"a": [1]}, {"pix2spec": "{}"})
+
+
+@bad("Parquet", "catalogue", "it is not a Parquet file, or it is damaged")
+def catalogue_with_a_column_of_wild_bytes(folder):
+    path = rows(folder, {"name": [1]}, {"pix2spec": "{}"})
+    return put(folder, path.name, path.read_bytes().replace(b"name", b"\xb9ame"))
 
 
 @bad("Parquet", "catalogue", "damaged")

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pix2spec.data.readers.files import reading
+from pix2spec.data.readers.files import check_expansion, reading
 from pix2spec.ensemble import PER_CANDIDATE, PHYSICAL, QUANTILE_NAMES, Ensemble
 from pix2spec.errors import InputError
 from pix2spec.grid import SpectralGrid
@@ -351,8 +351,12 @@ def _find(path: Path) -> tuple[Path, list[Path]]:
 
 def _open(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        file = pq.ParquetFile(path)
+        check_expansion(path, 8 * file.metadata.num_rows, "ids of its rows")
+        return file
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(path, "it is not a Parquet file, or it is damaged") from error
 
 

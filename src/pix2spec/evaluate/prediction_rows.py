@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pix2spec.data.readers.files import load_arrays, reading
+from pix2spec.data.readers.files import check_expansion, load_arrays, reading
 from pix2spec.data.readers.parquet_footer import check_footer
 from pix2spec.data.readers.tables import OBJECT_IDS
 from pix2spec.errors import InputError
@@ -116,6 +116,7 @@ class ParquetRows:
         with reading(path, "Parquet"):
             self._file = pq.ParquetFile(path, memory_map=True)
             check_footer(path, self._file)
+            check_expansion(path, 8 * self._file.metadata.num_rows, "ids of its rows")
             schema = self._file.schema_arrow
             self._columns = [n for n in (*VECTORS, *PER_ROW) if n in schema.names]
             self._check(schema)

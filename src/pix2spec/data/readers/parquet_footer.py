@@ -14,10 +14,16 @@ from pix2spec.errors import InputError
 __all__ = ["check_footer"]
 
 ROW_GROUPS = 4  # of FileMetaData
-COLUMNS = 1  # of RowGroup
+COLUMNS, ROWS = 1, 3  # of RowGroup
 METADATA, CRYPTO, ENCRYPTED = 3, 8, 9  # of ColumnChunk
-SIZES = 16  # of ColumnMetaData
+VALUES, SIZES = 5, 16  # of ColumnMetaData
 UNENCODED, REPETITIONS, DEFINITIONS = 1, 2, 3  # of SizeStatistics
+# What lists hold, by their field in each of these: Arrow takes it for granted, whatever the list itself says.
+TEXT, STRUCT, INT32, INT64 = 8, 12, 5, 6
+OF_FILE = {2: STRUCT, 4: STRUCT, 5: STRUCT, 7: STRUCT}
+OF_GROUP = {1: STRUCT, 4: STRUCT}
+OF_COLUMN = {2: INT32, 3: TEXT, 8: STRUCT, 13: STRUCT}
+OF_SIZES = {2: INT64, 3: INT64}
 MAGIC = b"PAR1"
 DEEPEST = 32  # structs in structs
 
@@ -32,19 +38,28 @@ def check_footer(path: Path, file) -> None:
     """
     leaves = [file.schema.column(j) for j in range(len(file.schema))]
     try:
-        for group in _Footer(_bytes_of(path)).struct().get(ROW_GROUPS, ()):
+        footer = _Footer(_bytes_of(path)).struct()
+        _check_lists(footer, OF_FILE)
+        for group in footer.get(ROW_GROUPS, ()):
+            _check_lists(group, OF_GROUP)
             if len(group[COLUMNS]) != len(leaves):
                 raise ValueError(f"a row group has {len(group[COLUMNS])} columns, the schema {len(leaves)}")
             for chunk, leaf in zip(group[COLUMNS], leaves):
                 _check_chunk(chunk, leaf)
+            values = [chunk[METADATA][VALUES] for chunk in group[COLUMNS]]
+            if not 0 <= group[ROWS] <= min(values, default=0):  # nulls and empty lists are counted too
+                raise ValueError(f"a row group has {group[ROWS]} rows of {min(values, default=0)} values")
     except (ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
-        raise InputError(path, f"its footer is damaged: {error}", "download it again") from error
+        why = f"it lacks field {error}" if isinstance(error, KeyError) else error
+        raise InputError(path, f"its footer is damaged: {why}", "download it again") from error
 
 
 def _check_chunk(chunk: dict, leaf) -> None:
     if CRYPTO in chunk or ENCRYPTED in chunk:
         raise ValueError(f"column {leaf.path} is encrypted")
     sizes = chunk[METADATA].get(SIZES, {})
+    _check_lists(chunk[METADATA], OF_COLUMN)
+    _check_lists(sizes, OF_SIZES)
     if UNENCODED in sizes and leaf.physical_type != "BYTE_ARRAY":
         raise ValueError(f"column {leaf.path} has sizes of texts")
     for field, level in (
@@ -53,6 +68,13 @@ def _check_chunk(chunk: dict, leaf) -> None:
     ):
         if len(sizes.get(field, ())) not in (0, level + 1):
             raise ValueError(f"column {leaf.path} has {len(sizes[field])} numbers of {level + 1} levels")
+
+
+def _check_lists(fields: dict, kinds: dict[int, int]) -> None:
+    for number, kind in kinds.items():
+        values = fields.get(number, ())
+        if len(values) and values.kind != kind:
+            raise ValueError(f"its list {number} is of kind {values.kind}, not {kind}")
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -64,6 +86,12 @@ def _bytes_of(path: Path) -> bytes:
             raise ValueError("it is encrypted or cut off")
         stream.seek(end - size)
         return stream.read(size)
+
+
+class _List(list):
+    """A list that knows what it says it holds."""
+
+    kind = 0
 
 
 class _Footer:
@@ -95,6 +123,8 @@ class _Footer:
         number = 0
         while head := self._byte():
             number = number + (head >> 4) if head >> 4 else self._integer()
+            if number in fields:
+                raise ValueError(f"field {number} comes twice")
             kind = head & 15
             fields[number] = kind == 1 if kind in (1, 2) else self._value(kind, depth)
         return fields
@@ -115,7 +145,9 @@ class _Footer:
             count = head >> 4 if head >> 4 != 15 else self._varint()
             if count > len(self.raw):
                 raise ValueError("a list is longer than the file")
-            return [self._value(head & 15, depth + 1) for _ in range(count)]
+            values = _List(self._value(head & 15, depth + 1) for _ in range(count))
+            values.kind = head & 15
+            return values
         if kind == 11:
             count = self._varint()
             if not count:
