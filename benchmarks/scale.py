@@ -5,7 +5,7 @@
     python benchmarks/scale.py cost --objects 2048
 
 `memory` generates with a tiny model (200 wavelengths, trained in seconds) from photometry, each size in a
-process of its own, whose private memory is sampled. `workers` generates with the shipped model in this
+process of its own, whose anonymous memory is sampled (Linux). `workers` generates with the shipped model in this
 process on one thread, and on one and two workers of Ray; rates are those after the workers' first shards, the
 time before is the start. `cost` multiplies the rate of one core and the bytes by a billion, and the
 counted operations of the networks by what is assumed of a GPU.
@@ -54,16 +54,15 @@ def tiny_model(folder: Path) -> Path:
 
 
 def watch(process: subprocess.Popen) -> int:
-    """Largest private memory of a process, in bytes."""
-    import psutil
-
-    peak, watched = 0, psutil.Process(process.pid)
+    """Largest memory of a process of its own in bytes, without pages of files, which the system takes back."""
+    peak, counts = 0, Path(f"/proc/{process.pid}/smaps_rollup")
     while process.poll() is None:
         try:
-            peak = max(peak, watched.memory_full_info().uss)
-        except psutil.Error:
+            lines = counts.read_text().splitlines()
+        except OSError:
             break
-        time.sleep(0.1)
+        peak = max([peak, *(int(x.split()[1]) * 1024 for x in lines if x.startswith("Anonymous:"))])
+        time.sleep(0.2)
     return peak
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -158,11 +159,13 @@ def run_ray(
     The dataset and the catalogue must be on a disk that all nodes see under the same name. Only the numbers
     of shards and the model travel. Results are those of `run_local` to the bit on the same kind of machine.
     """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
+    if address is None:
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it tells of each worker that it restarts
     import ray
 
     ours = {} if address else {"include_dashboard": False, "object_store_memory": STORE}
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
-    ray.init(address, log_to_driver=False, logging_level="WARNING", **ours)
+    ray.init(address, log_to_driver=False, logging_level="ERROR", **ours)
     try:
         yield from _made_by_ray(maker, missing, workers)
     finally:
@@ -176,19 +179,21 @@ def _made_by_ray(maker: ShardMaker, missing: list[int], workers: int | None) -> 
     context = DataContext.get_current()
     context.actor_task_retry_on_errors = [OSError]
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0))
     workers = min(workers or gpus or int(resources["CPU"]), len(missing))
     shards = ray.data.from_items([{"shard": k} for k in missing], override_num_blocks=len(missing))
-    made = shards.map(
-        _Worker,
-        fn_constructor_args=(ray.put(maker),),
-        compute=ActorPoolStrategy(size=workers),
-        num_cpus=1,
-        num_gpus=1 if gpus else 0,
-        ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": RETRIES},
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Ray 2.64 is to drop ray_remote_args_fn
+        made = shards.map(
+            _Worker,
+            fn_constructor_args=(ray.put(maker),),
+            compute=ActorPoolStrategy(size=workers),
+            num_cpus=1,
+            num_gpus=1 if gpus else 0,
+            ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": RETRIES},
+        )
     for row in made.iter_rows():
         yield from repeat(None, row["objects"])
 
