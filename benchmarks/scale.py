@@ -5,10 +5,10 @@
     python benchmarks/scale.py cost --objects 2048
 
 `memory` generates with a tiny model (200 wavelengths, trained in seconds) from photometry, each size in a
-process of its own, whose anonymous memory is sampled (Linux). `workers` generates with the shipped model in this
-process on one thread, and on one and two workers of Ray; rates are those after the workers' first shards, the
-time before is the start. `cost` multiplies the rate of one core and the bytes by a billion, and the
-counted operations of the networks by what is assumed of a GPU.
+process of its own, whose anonymous memory is sampled (Linux). `workers` generates with the shipped model in
+this process on one thread, and on one and two workers of Ray; rates are those after the first shards of all
+workers, the time before is the start. `cost` multiplies the rate of one core and the bytes by a billion, and
+the counted operations of the networks by what is assumed of a GPU.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def tiny_model(folder: Path) -> Path:
 
 
 def watch(process: subprocess.Popen) -> int:
-    """Largest memory of a process of its own in bytes, without pages of files, which the system takes back."""
+    """Largest memory of a process in bytes, without pages of files, which the system takes back."""
     peak, counts = 0, Path(f"/proc/{process.pid}/smaps_rollup")
     while process.poll() is None:
         try:
