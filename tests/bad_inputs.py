@@ -741,6 +741,16 @@ def catalogue_with_a_column_of_wild_bytes(folder):
     return put(folder, path.name, path.read_bytes().replace(b"name", b"\xb9ame"))
 
 
+@bad("Parquet", "catalogue", "Invalid UTF8")
+def catalogue_with_a_reason_in_wild_bytes(folder):
+    from pix2spec.catalogue import CatalogueWriter
+
+    with CatalogueWriter(folder, GRID, {}) as writer:
+        writer.add_failure("a", "wild bytes")
+    path = folder / "catalog.parquet"
+    return put(folder, path.name, path.read_bytes().replace(b"wild", b"wil\xca"))
+
+
 @bad("Parquet", "catalogue", "damaged")
 def catalogue_with_half_a_fact(folder):
     return rows(folder, {"a": [1]}, {"pix2spec": '{"catalogue_version": 1, "grid": '})

@@ -272,7 +272,16 @@ class Catalogue:
     def read(self, columns: list[str]) -> pa.Table:
         """Some columns of all objects."""
         with reading(self.path, "a catalogue"):
-            return pa.concat_tables(f.read(columns).replace_schema_metadata(None) for f in self._files)
+            tables = [file.read(columns).replace_schema_metadata(None) for file in self._files]
+            for rows in tables:
+                rows.validate(full=True)
+            return pa.concat_tables(tables)
+
+    def _rows(self, file: pq.ParquetFile, group: int) -> pa.Table:
+        with reading(self.path, "a catalogue"):
+            rows = file.read_row_group(group)
+            rows.validate(full=True)  # texts in wild bytes, lists that reach beyond their values
+            return rows
 
     def _groups(self) -> Iterator[tuple[pq.ParquetFile, int]]:
         return ((file, group) for file in self._files for group in range(file.num_row_groups))
@@ -295,8 +304,7 @@ class Catalogue:
 
     def __iter__(self) -> Iterator[Ensemble]:
         for file, group in self._groups():
-            with reading(self.path, "a catalogue"):
-                rows = file.read_row_group(group)
+            rows = self._rows(file, group)
             for i in range(len(rows)):
                 if rows["status"][i].as_py() == "ok":
                     yield self._ensemble(rows, i)
@@ -313,8 +321,7 @@ class Catalogue:
         for file, group in self._groups():
             size = file.metadata.row_group(group).num_rows
             if object_id in self.ids[start : start + size]:
-                with reading(self.path, "a catalogue"):
-                    rows, i = file.read_row_group(group), self.ids.index(object_id, start) - start
+                rows, i = self._rows(file, group), self.ids.index(object_id, start) - start
                 if rows["status"][i].as_py() != "ok":
                     raise InputError(object_id, f"it failed: {rows['error'][i].as_py()}")
                 return self._ensemble(rows, i)
