@@ -85,7 +85,7 @@ def test_astropy_and_topcat_read_tables(tmp_path, catalogue):
     from astropy.table import Table
 
     table = to_table(catalogue)
-    table.write(tmp_path / "catalog.vot", format="votable")
+    table.write(tmp_path / "catalog.vot", format="votable", tabledata_format="binary2")
     first = parse(tmp_path / "catalog.vot", verify="exception").get_first_table()
     ucds = {field.name: field.ucd for field in first.fields}
     assert ucds["ra"] == "pos.eq.ra;meta.main" and ucds["dec"] == "pos.eq.dec;meta.main"

@@ -61,4 +61,6 @@ def _write_votable(ranking: Ranking, path: Path) -> None:
 
     votable = from_table(ranking.table)
     votable.infos.append(Info(name="pix2spec", value=ranking.table.meta["pix2spec"]))
-    votable.to_xml(str(path))
+    # As text, astropy's writer in C puts a byte behind its buffer where a row just fills it (seen in
+    # 8.0.2), which ends the process sooner or later.
+    votable.to_xml(str(path), tabledata_format="binary2")
