@@ -65,8 +65,8 @@ def to_pandas(ensemble: Ensemble) -> "pd.DataFrame":
 def to_table(catalogue: "Catalogue", spectra: bool = False) -> "Table":
     """A catalogue as an astropy table, for TOPCAT and others.
 
-    Write VOTables with ``write("catalog.vot", format="votable", tabledata_format="binary2")``: as text, astropy's
-    writer (8.0.2) puts a byte behind its buffer where a row just fills it, which can end the process.
+    Write VOTables with ``write("catalog.vot", format="votable", tabledata_format="binary2")``: as text,
+    astropy 8.0.2 writes a byte behind its buffer where a row just fills it, which can end the process.
 
     Parameters
     ----------
