@@ -6,9 +6,8 @@
 
 `memory` generates with a tiny model (200 wavelengths, trained in seconds) from photometry, each size in a
 process of its own, whose anonymous memory is sampled (Linux). `workers` generates with the shipped model in
-this process on one thread, and on one and two workers of Ray; rates are those after the first shards of all
-workers, the time before is the start. `cost` multiplies the rate of one core and the bytes by a billion, and
-the counted operations of the networks by what is assumed of a GPU.
+this process on one thread, and on one and two workers of Ray, whose start counts. `cost` multiplies the rate
+of one core and the bytes by a billion, and the counted operations of the networks by what is assumed of a GPU.
 """
 
 import argparse
@@ -90,39 +89,24 @@ def memory(sizes: list[int]) -> None:
             )
 
 
-class Timed(Engine):
-    """An engine that notes when objects were done."""
-
-    def run(self, maker, missing):
-        """As `Engine.run`."""
-        times = self.__dict__.setdefault("times", [])
-        for done in super().run(maker, missing):
-            times.append(time.perf_counter())
-            yield done
-
-
-def one_run(generator, galaxies: Dataset, out: Path, engine: str, workers: int | None) -> tuple[float, float]:
-    """Seconds to the first shard, and objects/s after it."""
-    timed, begin = Timed(engine, workers), time.perf_counter()
-    generate_catalogue(generator, galaxies, out, Settings(), engine=timed, progress=False)
-    first = 128 * (workers or 1)  # shards of all workers
-    times = timed.times
-    return times[first - 1] - begin, (len(times) - first) / (times[-1] - times[first - 1])
+def one_run(generator, galaxies: Dataset, out: Path, engine: str, workers: int | None) -> float:
+    """Seconds, the start of the engine included."""
+    begin = time.perf_counter()
+    generate_catalogue(generator, galaxies, out, Settings(), engine=Engine(engine, workers), progress=False)
+    return time.perf_counter() - begin
 
 
 def workers(objects: int) -> None:
     torch.set_num_threads(1)
     generator = load()
-    print("| engine | start and first shard | objects/s | efficiency |\n|---|---|---|---|")
+    print("| engine | seconds | objects/s |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as work:
         galaxies = Dataset(write_input(Path(work) / "input", objects, generator.grid, image=True))
-        one = None
         for engine, count in (("local", None), ("ray", 1), ("ray", 2)):
             out = Path(work) / f"{engine}-{count}"
-            start, rate = one_run(generator, galaxies, out, engine, count)
-            one = one or rate
+            seconds = one_run(generator, galaxies, out, engine, count)
             name = "local, one thread" if count is None else f"Ray, {count} worker{'s' * (count > 1)}"
-            print(f"| {name} | {start:.1f} s | {rate:.1f} | {rate / one / (count or 1):.0%} |", flush=True)
+            print(f"| {name} | {seconds:.0f} | {objects / seconds:.1f} |", flush=True)
 
 
 def cost(objects: int, rate: float) -> None:
@@ -136,7 +120,7 @@ def cost(objects: int, rate: float) -> None:
         with FlopCounterMode(display=False) as counter:
             list(generator.run([galaxies[0]], "linear", Settings()))
         flops = counter.get_total_flops()
-        _, speed = one_run(generator, galaxies, work / "all", "local", None)
+        speed = objects / one_run(generator, galaxies, work / "all", "local", None)
         generate_catalogue(generator, galaxies, work / "chosen", Settings(), limit=256, keep_candidates=False)
         size = (work / "all" / "catalog.parquet").stat().st_size / objects
         small = (work / "chosen" / "catalog.parquet").stat().st_size / min(256, objects)
