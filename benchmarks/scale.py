@@ -6,8 +6,8 @@
 
 `memory` generates with a tiny model (200 wavelengths, trained in seconds) from photometry, each size in a
 process of its own, whose anonymous memory is sampled (Linux). `workers` generates with the shipped model in
-this process on one thread, and on one and two workers of Ray, whose start counts. `cost` multiplies the rate
-of one core and the bytes by a billion, and the counted operations of the networks by what is assumed of a GPU.
+this process on one thread, and on one and two workers of Ray, whose start counts. `cost` multiplies the
+rate of one core and the bytes by a billion, and the operations of the networks by what is assumed of a GPU.
 """
 
 import argparse
