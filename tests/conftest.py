@@ -1,4 +1,5 @@
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks; before torch is imported
@@ -70,3 +71,21 @@ def tiny_factorised_run(tiny_survey, tmp_path_factory):
 
     out = tmp_path_factory.mktemp("runs") / "factorised"
     return train(tiny_factorised_preset(), tiny_survey, out, progress=False)
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """Run a command line in this process: exit code, stdout, stderr."""
+    from pix2spec.cli import main
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pix2spec", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

@@ -1,7 +1,6 @@
 """Every bad input is refused in one sentence that says what is wrong; readers survive whatever is altered."""
 
 import re
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,30 +11,12 @@ from hypothesis import strategies as st
 import pix2spec
 from bad_inputs import CORPUS, READERS, good_inputs, table
 from pix2spec.catalogue import read_catalogue
-from pix2spec.cli import main
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.errors import InputError
 from pix2spec.generate import Settings
 from tiny import tiny_pair
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Exit code and what was said of a command line, in this process."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["pix2spec", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_the_corpus_is_large_and_its_names_differ():
@@ -47,7 +28,7 @@ def test_the_corpus_is_large_and_its_names_differ():
 
 
 @pytest.mark.parametrize("bad", CORPUS, ids=lambda bad: bad.name)
-def test_bad_input_is_refused_in_one_sentence(bad, tmp_path, command):
+def test_bad_input_is_refused_in_one_sentence(bad, tmp_path, cli):
     path = bad.write(tmp_path)
     if bad.reader in READERS:
         with pytest.raises(InputError) as caught:
@@ -55,7 +36,7 @@ def test_bad_input_is_refused_in_one_sentence(bad, tmp_path, command):
         said, file = str(caught.value), str(path)
     else:
         words = bad.reader.format(path=path, out=tmp_path / "out").split()
-        code, out, said = command(*words)
+        code, out, said = cli(*words)
         listed = "failed:" in said or "data check" in bad.reader  # one of a batch, with its reason
         assert code == (1 if "data check" in bad.reader else 3 if listed else 2), said
         said, file = said + (out if listed else ""), path.name
@@ -141,13 +122,13 @@ def spoiled(pair, k: int):
     ][k % 5])  # fmt: skip
 
 
-def test_five_per_cent_of_bad_rows_cost_no_good_one(tmp_path, command):
+def test_five_per_cent_of_bad_rows_cost_no_good_one(tmp_path, cli):
     clean = [replace(pair, truth={}) for pair in SimulatedSurvey(seed=3).pairs(60)]
     bad = {7: 0, 30: 1, 59: 3}
     dirty = [spoiled(pair, bad[i]) if i in bad else pair for i, pair in enumerate(clean)]
     for name, pairs in (("clean", clean), ("dirty", dirty)):
         write_dataset(tmp_path / name, pairs, DatasetInfo())
-        code, _, err = command(
+        code, _, err = cli(
             "generate",
             tmp_path / name,
             "--out",

@@ -12,23 +12,6 @@ from pix2spec.config import preset_names
 from tiny import tiny_pair, write_tiny_dataset
 
 
-def run(monkeypatch, capsys, *arguments):
-    """Exit code, stdout, stderr of a command line, in this process."""
-    monkeypatch.setattr(sys, "argv", ["pix2spec", *map(str, arguments)])
-    code = 0
-    try:
-        main()
-    except SystemExit as stop:
-        code = stop.code or 0
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    return lambda *arguments: run(monkeypatch, capsys, *arguments)
-
-
 @pytest.mark.parametrize(
     "command",
     [

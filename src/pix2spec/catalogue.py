@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pix2spec.data.readers.files import check_expansion, reading
@@ -299,8 +300,9 @@ class Catalogue:
     @property
     def failures(self) -> dict[str, str]:
         """Error text by id of the objects that failed."""
-        rows = self.read(["object_id", "status", "error"]).to_pylist()
-        return {row["object_id"]: row["error"] for row in rows if row["status"] != "ok"}
+        rows = self.read(["object_id", "status", "error"])
+        failed = rows.filter(pc.fill_null(pc.not_equal(rows["status"], "ok"), True))  # few of many
+        return dict(zip(failed["object_id"].to_pylist(), failed["error"].to_pylist()))
 
     def __iter__(self) -> Iterator[Ensemble]:
         for file, group in self._groups():

@@ -18,7 +18,7 @@ __all__ = ["check_hash", "export_model", "fetch_model", "is_hub_name", "publish_
 NAME = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?", re.ASCII)
 COMMIT = re.compile("[0-9a-f]{40}")
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-FEATURES = "features.safetensors"  # a pretrained network that the model looks through, if it has one
+FEATURES = "features.safetensors"  # a pretrained network that the hub or a package does not have
 # The config last: where it is, all is, and has been checked.
 FILES = [folder + name for folder in ("selector/", "") for name in (WEIGHTS, FEATURES, CARD, CONFIG)]
 METADATA = "---\nlibrary_name: pix2spec\ntags:\n- astronomy\n- galaxies\n- spectroscopy\n---\n"
@@ -106,9 +106,13 @@ def _refused(name: str, error: Exception) -> InputError:
         return InputError(name, "no such model here or on the hub", "if it is private: `hf auth login`")
     if isinstance(error, errors.RevisionNotFoundError):
         return InputError(name, "the hub has no such revision of it")
-    first = next(iter(str(error).strip().splitlines()), "")
     mend = "try again; user/model@COMMIT, once fetched, needs no network"
-    return InputError(name, f"the hub did not give it: {type(error).__name__} {first}".rstrip(), mend)
+    return InputError(name, f"the hub did not give it: {_said(error)}", mend)
+
+
+def _said(error: Exception) -> str:
+    first = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__} {first}".rstrip()
 
 
 def check_hash(path: Path, published: Any, name: str) -> None:
@@ -204,8 +208,7 @@ def publish_model(model: str | Path, repo: str, private: bool = False, endpoint:
         api.create_repo(repo, private=private, exist_ok=True)
         commit = api.create_commit(repo, adds, commit_message="Model of pix2spec")
     except Exception as error:
-        first = next(iter(str(error).strip().splitlines()), "")
-        what = f"the hub did not take it: {type(error).__name__} {first}".rstrip()
+        what = f"the hub did not take it: {_said(error)}"
         stranger = getattr(getattr(error, "response", None), "status_code", 0) in (401, 403)
         mend = "log in with `hf auth login`, as someone who may write there" if stranger else "try again"
         raise InputError(repo, what, mend) from error

@@ -14,7 +14,7 @@ from pix2spec.config import validate_preset
 from pix2spec.errors import InputError
 from pix2spec.files import write_atomically
 from pix2spec.grid import SpectralGrid
-from pix2spec.hub import fetch_model, is_hub_name
+from pix2spec.hub import CARD, CONFIG, FEATURES, WEIGHTS, fetch_model, is_hub_name
 from pix2spec.models.fitted import FITTED
 from pix2spec.models.fitted.neighbours import NeighboursModel
 from pix2spec.models.trainable import build_model
@@ -37,8 +37,6 @@ FACTORISED_DATA = {
     "image": "linear or composite, with ugriz fluxes and a redshift in any combination",
     "spectrum": "physical flux",
 }
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-FEATURES = "features.safetensors"  # of a pretrained network that neither the hub nor a package has
 HUB_OR_PACKAGE = ("hub", "package", None)
 AGAIN = "get the folder again"
 
