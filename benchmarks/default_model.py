@@ -12,17 +12,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pix2spec.core.scaling import fill_missing
 from pix2spec.data.schema import Pair
 from pix2spec.data.simulate import SimulatedSurvey
-from pix2spec.evaluate import scoring
-from pix2spec.evaluate.baselines import LIMIT, mean_spectrum, nearest_neighbours
-from pix2spec.evaluate.calibration import interval_coverage, pit, pit_test, tarp
-from pix2spec.evaluate.emission_lines import equivalent_width
-from pix2spec.evaluate.indices import dn4000
-from pix2spec.evaluate.realism import two_sample_accuracy
-from pix2spec.files import track
-from pix2spec.generate import Settings, candidate_generator, load
-from pix2spec.normalise import fill_missing
+from pix2spec.evaluation.baselines import LIMIT, mean_spectrum, nearest_neighbours
+from pix2spec.evaluation.metrics import scoring
+from pix2spec.evaluation.metrics.calibration import interval_coverage, pit, pit_test, tarp
+from pix2spec.evaluation.metrics.realism import two_sample_accuracy
+from pix2spec.generate.load import load
+from pix2spec.measure.emission_lines import equivalent_width
+from pix2spec.measure.indices import dn4000
+from pix2spec.models.generator import Settings
+from pix2spec.runtime.progress import track
+from pix2spec.runtime.random import candidate_generator
 
 TEST_SEED, REALISM_SEED = 2, 3
 BATCH = 32
@@ -133,9 +135,9 @@ def floors(train: Path, survey, n: int) -> dict:
     """Scores of look-alikes, of the mean spectrum and of an MLP, on the same galaxies."""
     from scipy.stats import spearmanr
 
-    from pix2spec.config import load_preset
     from pix2spec.data.dataset import Dataset
-    from pix2spec.fit import fit_model
+    from pix2spec.models.presets import load_preset
+    from pix2spec.training.fit import fit_model
 
     data = Dataset(train)
     neighbours, mean = nearest_neighbours(data, "photometry"), mean_spectrum(data).spectrum.numpy()

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pix2spec.config import load_preset
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.simulate import simulate_dataset
-from pix2spec.draws import Draws
-from pix2spec.models.trainable import build_model
+from pix2spec.models.presets import load_preset
+from pix2spec.models.registry import build_model
+from pix2spec.runtime.random import Draws
 
 COLUMNS = ("image", "flux", "ivar")
 

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2spec.catalogue import read_catalogue
+from pix2spec.core.lines import LINES as SIMULATED_LINES
+from pix2spec.core.photometry import aperture_weights
 from pix2spec.data.dataset import Dataset
-from pix2spec.data.simulate.lines import LINES as SIMULATED_LINES
-from pix2spec.evaluate.quantities import measure_at
-from pix2spec.files import track
-from pix2spec.photometry import aperture_weights
-from pix2spec.rank.expression import columns_of, evaluate, parse
-from pix2spec.rank.instrument import GROWTH, INSTRUMENTS, REST, line_sn
-from pix2spec.rank.measure import Quantities, measure_catalogue, names_of, nominal_ivar
-from pix2spec.rank.scores import probability, redshift_information
+from pix2spec.measure.quantities import measure_at
+from pix2spec.products.catalogue import read_catalogue
+from pix2spec.ranking.exposure import GROWTH, INSTRUMENTS, REST, line_sn
+from pix2spec.ranking.expression import columns_of, evaluate, parse
+from pix2spec.ranking.measure import Quantities, measure_catalogue, names_of, nominal_ivar
+from pix2spec.ranking.scores import probability, redshift_information
+from pix2spec.runtime.progress import track
 
 STATEMENTS = (
     "ew(Halpha) > 50",

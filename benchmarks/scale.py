@@ -25,10 +25,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # its tiny models
 from pix2spec.data.dataset import Dataset, write_dataset
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.data.simulate import SimulatedSurvey
-from pix2spec.engines import Engine
-from pix2spec.generate import Settings, load
-from pix2spec.produce import generate_catalogue
-from pix2spec.reproduce.cost import RATES
+from pix2spec.generate.catalogue import generate_catalogue
+from pix2spec.generate.engines import Engine
+from pix2spec.generate.load import load
+from pix2spec.models.generator import Settings
+from pix2spec.paper.cost import RATES
 
 BILLION = 1e9
 PARTS = 500  # simulated galaxies that a large input repeats, under other names
@@ -46,7 +47,7 @@ def write_input(folder: Path, objects: int, grid, image: bool) -> Path:
 
 
 def tiny_model(folder: Path) -> Path:
-    from pix2spec.train import train
+    from pix2spec.training.loop import train
     from tiny import GRID, tiny_factorised_preset, write_tiny_survey
 
     return train(tiny_factorised_preset(), write_tiny_survey(folder / "survey", grid=GRID), folder / "tiny")
@@ -74,7 +75,7 @@ def memory(sizes: list[int]) -> None:
         model = tiny_model(work)
         for objects in sizes:
             source = write_input(work / f"input-{objects}", objects, GRID, image=False)
-            command = [sys.executable, "-m", "pix2spec.cli", "generate", str(source)]
+            command = [sys.executable, "-m", "pix2spec", "generate", str(source)]
             command += ["--out", str(work / f"out-{objects}"), "--model", str(model), "--use", "photometry"]
             command += ["-n", "5", "--steps", "2", "--no-candidates"]
             begin = time.perf_counter()

@@ -12,10 +12,10 @@ import time
 import numpy as np
 import torch
 
-from pix2spec.evaluate.emission_lines import BPT_CLASSES, fit_lines
-from pix2spec.evaluate.quantities import QUANTITIES, measure, measure_at
-from pix2spec.evaluate.redshift import RedshiftFitter
-from pix2spec.grid import SpectralGrid
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.measure.emission_lines import BPT_CLASSES, fit_lines
+from pix2spec.measure.quantities import QUANTITIES, measure, measure_at
+from pix2spec.measure.redshift import RedshiftFitter
 
 GRID = SpectralGrid()
 OURS = {  # line of SDSS's table, where alone or as a sum

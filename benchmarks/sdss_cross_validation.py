@@ -17,16 +17,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pix2spec.config import load_preset
 from pix2spec.data.dataset import Dataset, write_dataset
 from pix2spec.data.schema import DatasetInfo
-from pix2spec.evaluate import scoring
-from pix2spec.evaluate.baselines import nearest_neighbours
-from pix2spec.files import track
-from pix2spec.generate import Settings, load
-from pix2spec.models.fitted.features import photometry_features
-from pix2spec.prepare import floor_errors
-from pix2spec.train import train
+from pix2spec.evaluation.baselines import nearest_neighbours
+from pix2spec.evaluation.metrics import scoring
+from pix2spec.generate.load import load
+from pix2spec.models.baselines.features import photometry_features
+from pix2spec.models.generator import Settings
+from pix2spec.models.latent.prepare import floor_errors
+from pix2spec.models.presets import load_preset
+from pix2spec.runtime.progress import track
+from pix2spec.training.loop import train
 
 FOLDS = 5
 METHODS = ("model", "25 neighbours", "all but z known")
@@ -170,7 +171,7 @@ def main() -> None:
 
 def show_lines(basis, fits) -> None:
     """Largest stacked residual of held-out spectra near lines, in standard deviations."""
-    from pix2spec.models.emission import LINE_GROUPS
+    from pix2spec.core.lines import LINE_GROUPS
 
     weight = sum(f["weight"] for f in fits)
     sigma = sum(f["residual"] for f in fits) / np.sqrt(np.maximum(weight, 1e-9))

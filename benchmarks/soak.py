@@ -22,13 +22,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2spec import shards
-from pix2spec.catalogue import CatalogueWriter, read_catalogue
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.simulate import simulate_dataset
-from pix2spec.engines import Engine
-from pix2spec.generate import Settings, load
-from pix2spec.produce import generate_catalogue
+from pix2spec.generate.catalogue import generate_catalogue
+from pix2spec.generate.engines import Engine
+from pix2spec.generate.load import load
+from pix2spec.models.generator import Settings
+from pix2spec.products import shards
+from pix2spec.products.catalogue import CatalogueWriter, read_catalogue
 
 SETTINGS = Settings(n=4, select="all", steps=4)
 FAULTS = {errno.ENOSPC: "no space left", errno.EIO: "input/output error"}

@@ -11,13 +11,14 @@ import time
 import numpy as np
 import torch
 
-from pix2spec.config import load_preset
+from pix2spec.core.survey import SDSS
 from pix2spec.data.schema import DEFAULT_GRID
 from pix2spec.data.simulate import SimulatedSurvey
-from pix2spec.generate import Settings, load
-from pix2spec.generate_pixels import PixelGenerator
-from pix2spec.models.trainable import build_model
-from pix2spec.survey import SDSS
+from pix2spec.generate.load import load
+from pix2spec.models.generator import Settings
+from pix2spec.models.pixel.generator import PixelGenerator
+from pix2spec.models.presets import load_preset
+from pix2spec.models.registry import build_model
 
 THREADS, CANDIDATES, DDPM_STEPS = 2, 25, 250
 

@@ -13,10 +13,10 @@ that of all GPUs together.
 
 import argparse
 
-from pix2spec.config import load_preset
 from pix2spec.data.schema import DatasetInfo
-from pix2spec.models.trainable import build_model
-from pix2spec.reproduce.cost import RATES, training_flops
+from pix2spec.models.presets import load_preset
+from pix2spec.models.registry import build_model
+from pix2spec.paper.cost import RATES, training_flops
 
 NODE = 8  # GPUs that share one machine
 

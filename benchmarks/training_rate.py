@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pix2spec.config import load_preset
+from pix2spec.core.survey import SDSS
 from pix2spec.data.schema import DEFAULT_GRID
-from pix2spec.draws import Draws
-from pix2spec.models.factorised import FactorisedModel
-from pix2spec.survey import SDSS
+from pix2spec.models.latent.model import FactorisedModel
+from pix2spec.models.presets import load_preset
+from pix2spec.runtime.random import Draws
 
 
 def matmul_rate(size: int = 4096) -> float:

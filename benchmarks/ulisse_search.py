@@ -13,11 +13,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from pix2spec.config import load_preset
 from pix2spec.data.dataset import Dataset
-from pix2spec.files import track
-from pix2spec.models.fitted.pretrained import PretrainedFeatures
-from pix2spec.models.fitted.search import nearest
+from pix2spec.models.baselines.pretrained import PretrainedFeatures
+from pix2spec.models.baselines.search import nearest
+from pix2spec.models.presets import load_preset
+from pix2spec.runtime.progress import track
 
 K, QUERIES = 25, 256
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 import pix2spec
-from pix2spec.app.serve import launch
+from pix2spec.apps.web.serve import launch
 
 DOCS = Path(__file__).parents[1] / "docs"
 SCREENS = {

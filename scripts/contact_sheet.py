@@ -11,8 +11,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from pix2spec.core.scaling import lupton_rgb
 from pix2spec.data.simulate import GALAXY_TYPES, SimulatedSurvey
-from pix2spec.normalise import lupton_rgb
 
 
 def main():

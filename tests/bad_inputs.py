@@ -101,7 +101,7 @@ def _table(path):
 
 
 def _universe(path):
-    from pix2spec.data.readers.universe import read_rows
+    from pix2spec.data.mmu.read import read_rows
 
     for row in read_rows(Path(path), "spectrum", ("object_id", "ra", "dec")):
         for name in ("flux", "ivar", "lambda"):
@@ -116,14 +116,14 @@ def _dataset(path):
 
 
 def _catalogue(path):
-    from pix2spec.catalogue import read_catalogue
+    from pix2spec.products.catalogue import read_catalogue
 
     list(read_catalogue(path))
 
 
 def _predictions(path):
     from pix2spec.errors import InputError
-    from pix2spec.evaluate.predictions import open_predictions
+    from pix2spec.evaluation.predictions.open import open_predictions
 
     predictions = open_predictions(path, GRID)
     for _ in predictions:
@@ -133,7 +133,7 @@ def _predictions(path):
 
 
 def _preset(path):
-    from pix2spec.config import load_preset
+    from pix2spec.models.presets import load_preset
 
     load_preset(path)
 
@@ -743,7 +743,7 @@ def catalogue_with_a_column_of_wild_bytes(folder):
 
 @bad("Parquet", "catalogue", "Invalid UTF8")
 def catalogue_with_a_reason_in_wild_bytes(folder):
-    from pix2spec.catalogue import CatalogueWriter
+    from pix2spec.products.catalogue import CatalogueWriter
 
     with CatalogueWriter(folder, GRID, {}) as writer:
         writer.add_failure("a", "wild bytes")
@@ -971,10 +971,10 @@ def yaml_of_an_unknown_task(folder):
 
 def model(folder: Path, change=lambda config: config, weights=None) -> Path:
     """The folder of a mean spectrum, a whole model in a few kB, changed."""
-    from pix2spec.config import validate_preset
+    from pix2spec.core.survey import SDSS
+    from pix2spec.models.presets import validate_preset
+    from pix2spec.models.registry import build_model
     from pix2spec.models.storage import save_model
-    from pix2spec.models.trainable import build_model
-    from pix2spec.survey import SDSS
 
     preset = validate_preset({"task": "mean", "name": "m", "about": "of nothing"})
     save_model(folder / "run", build_model(preset, GRID, SDSS), {})
@@ -1099,8 +1099,8 @@ def model_without_weights(folder):
 
 def good_inputs(folder: Path) -> dict[str, Path]:
     """A small good input of each reader, in a folder of its own."""
-    from pix2spec.catalogue import CatalogueWriter
-    from pix2spec.ensemble import Ensemble
+    from pix2spec.products.catalogue import CatalogueWriter
+    from pix2spec.products.ensemble import Ensemble
 
     places = {name: folder / name for name in READERS}
     for place in places.values():

@@ -43,7 +43,7 @@ def tiny_data(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_run(tiny_data, tmp_path_factory):
     """Run folder of a denoiser that trained for six steps."""
-    from pix2spec.train import train
+    from pix2spec.training.loop import train
 
     return train(tiny_preset("paper-xattn-small"), tiny_data, tmp_path_factory.mktemp("runs") / "xattn")
 
@@ -51,7 +51,7 @@ def tiny_run(tiny_data, tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_selector(tiny_data, tmp_path_factory):
     """Run folder of a contrastive pair that trained for six steps."""
-    from pix2spec.train import train
+    from pix2spec.training.loop import train
 
     return train(
         tiny_preset("paper-contrastive-small"), tiny_data, tmp_path_factory.mktemp("runs") / "select"
@@ -67,7 +67,7 @@ def tiny_survey(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_factorised_run(tiny_survey, tmp_path_factory):
     """Run folder of a factorised model that trained for six steps."""
-    from pix2spec.train import train
+    from pix2spec.training.loop import train
 
     out = tmp_path_factory.mktemp("runs") / "factorised"
     return train(tiny_factorised_preset(), tiny_survey, out, progress=False)
@@ -76,7 +76,7 @@ def tiny_factorised_run(tiny_survey, tmp_path_factory):
 @pytest.fixture
 def cli(monkeypatch, capsys):
     """Run a command line in this process: exit code, stdout, stderr."""
-    from pix2spec.cli import main
+    from pix2spec.apps.cli.main import main
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["pix2spec", *map(str, arguments)])

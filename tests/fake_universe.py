@@ -1,4 +1,4 @@
-"""Files in the layouts of the Multimodal Universe (see pix2spec.data.readers.universe), made up."""
+"""Files in the layouts of the Multimodal Universe (see pix2spec.data.mmu.read), made up."""
 
 import h5py
 import numpy as np

@@ -32,9 +32,9 @@ def train_all(jobs: list[dict], folder: Path) -> None:
 
 
 def launch(world: int, *arguments, port: int | None = None) -> subprocess.Popen:
-    """``torchrun -m pix2spec.train ...`` in a session of its own."""
+    """``torchrun -m pix2spec train ...`` in a session of its own."""
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={world}"]
-    command += [f"--master-port={port or free_port()}", "-m", "pix2spec.train"]
+    command += [f"--master-port={port or free_port()}", "-m", "pix2spec", "train"]
     return start([*command, *map(str, arguments)])
 
 
@@ -52,8 +52,8 @@ def rank_of(launcher: subprocess.Popen, rank: int) -> psutil.Process:
 
 
 def _run(job: dict) -> None:
-    from pix2spec.config import load_preset
-    from pix2spec.train import train
+    from pix2spec.models.presets import load_preset
+    from pix2spec.training.loop import train
 
     train(load_preset(job["preset"], job["overrides"]), job["data"], job["out"], progress=False)
 
@@ -83,7 +83,7 @@ if __name__ == "__main__":
     import torch._dynamo
     import torch.utils.tensorboard  # noqa: F401
 
-    import pix2spec.train  # noqa: F401
+    import pix2spec.training.loop  # noqa: F401
 
     for job in json.loads(Path(sys.argv[1]).read_text()):
         port = free_port()

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fake_sdss import write_spec
-from pix2spec.app import exports, inputs, results, text
+from pix2spec.apps.web import exports, inputs, results, text
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.survey import SDSS
 from pix2spec.data.schema import Pair
-from pix2spec.ensemble import RELATIVE, Ensemble
 from pix2spec.errors import InputError
-from pix2spec.evaluate.quantities import QUANTITIES, Measurement
-from pix2spec.grid import SpectralGrid
-from pix2spec.survey import SDSS
+from pix2spec.measure.quantities import QUANTITIES, Measurement
+from pix2spec.products.ensemble import Ensemble
+from pix2spec.products.units import RELATIVE
 
 GRID = SpectralGrid()
 LIMIT = 2**20
@@ -287,7 +288,7 @@ def test_sessions_cannot_choose_their_folder(tmp_path, session):
 
 def test_the_figure_has_bands_candidates_and_lines():
     pytest.importorskip("plotly")
-    from pix2spec.app.figure import spectrum_figure
+    from pix2spec.apps.web.figure import spectrum_figure
 
     pair = Pair("obs", z=0.2, flux=np.full(GRID.size, 3.0), ivar=np.arange(GRID.size) % 2)
     figure = json.loads(spectrum_figure(ensemble(), 0.1, pair).to_json())
@@ -306,7 +307,7 @@ def test_the_figure_has_bands_candidates_and_lines():
 
 def test_one_candidate_has_no_bands():
     pytest.importorskip("plotly")
-    from pix2spec.app.figure import spectrum_figure
+    from pix2spec.apps.web.figure import spectrum_figure
 
     figure = spectrum_figure(ensemble(1, scores=None), 0.0)
     assert [trace.name for trace in figure.data] == ["mean of all candidates"]
@@ -318,7 +319,7 @@ def test_one_candidate_has_no_bands():
 def test_without_the_extra_the_mend_is_named(monkeypatch):
     import importlib.util
 
-    from pix2spec.app import serve
+    from pix2spec.apps.web import serve
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"gradio and plotly missing \(pip install 'pix2spec\[app\]'\)"):
@@ -327,7 +328,7 @@ def test_without_the_extra_the_mend_is_named(monkeypatch):
 
 @pytest.mark.slow
 def test_examples_are_what_they_are_called():
-    from pix2spec.app.examples import simulated_examples
+    from pix2spec.apps.web.examples import simulated_examples
 
     examples = simulated_examples(GRID)
     assert len(examples) == 5

@@ -18,8 +18,8 @@ from astropy.io import fits
 from PIL import Image
 
 from fake_sdss import write_cube, write_picture, write_spec
-from pix2spec.evaluate.quantities import QUANTITIES
-from pix2spec.plot import LINES, spread
+from pix2spec.measure.quantities import QUANTITIES
+from pix2spec.products.plot import LINES, spread
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -52,7 +52,7 @@ def serving(folder: Path, *options: str):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "pix2spec.cli", "app", "--port", str(port), *options]
+    command = [sys.executable, "-m", "pix2spec", "app", "--port", str(port), *options]
     log = folder / "log"
     with open(log, "w") as stream:
         process = subprocess.Popen(

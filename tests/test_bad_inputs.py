@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 import pix2spec
 from bad_inputs import CORPUS, READERS, good_inputs, table
-from pix2spec.catalogue import read_catalogue
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.errors import InputError
-from pix2spec.generate import Settings
+from pix2spec.models.generator import Settings
+from pix2spec.products.catalogue import read_catalogue
 from tiny import tiny_pair
 
 
@@ -176,11 +176,11 @@ def odd_image(how, image):
 
 
 def families(tiny_run, tiny_selector, tiny_factorised_run, tiny_data, folder):
-    from pix2spec.config import load_preset
     from pix2spec.data.dataset import Dataset
-    from pix2spec.fit import fit
-    from pix2spec.generate_pixels import WuPeekGenerator
-    from pix2spec.models.trainable import build_model
+    from pix2spec.models.baselines.wu_peek.generator import WuPeekGenerator
+    from pix2spec.models.presets import load_preset
+    from pix2spec.models.registry import build_model
+    from pix2spec.training.fit import fit
     from tiny import GRID
 
     yield pix2spec.load(tiny_run, device="cpu"), ("image", "photometry")

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.survey import SDSS
 from pix2spec.data.dataset import Dataset, write_dataset
 from pix2spec.data.schema import DatasetInfo, Pair
 from pix2spec.errors import InputError
-from pix2spec.evaluate.baselines import feature_source, mean_spectrum, nearest_neighbours
-from pix2spec.evaluate.metrics import to_minmax
-from pix2spec.grid import SpectralGrid
-from pix2spec.models.fitted.features import ApertureFeatures, image_features, photometry_features
-from pix2spec.survey import SDSS
+from pix2spec.evaluation.baselines import feature_source, mean_spectrum, nearest_neighbours
+from pix2spec.evaluation.metrics.pixels import to_minmax
+from pix2spec.models.baselines.features import ApertureFeatures, image_features, photometry_features
 
 GRID = SpectralGrid(3.6, 1e-3, 200)
 SIZE = 32

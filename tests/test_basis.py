@@ -6,8 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2spec.grid import SpectralGrid
-from pix2spec.models.basis import (
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.lines import LIGHT_SPEED, LINE_GROUPS
+from pix2spec.models.latent.basis import (
     NORMALISATION,
     WIDTHS,
     RestFrameBasis,
@@ -15,7 +16,6 @@ from pix2spec.models.basis import (
     cubic_weights,
     fourier_shift,
 )
-from pix2spec.models.emission import LIGHT_SPEED, LINE_GROUPS
 
 GRID = SpectralGrid(3.68, 1e-4, 1660)  # 4786 to 7014 Angstrom
 Z_MAX = 0.1

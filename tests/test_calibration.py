@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pix2spec.errors import InputError
-from pix2spec.evaluate.calibration import (
+from pix2spec.evaluation.metrics.calibration import (
     _generator,
     calibration,
     interval_coverage,
@@ -12,7 +12,7 @@ from pix2spec.evaluate.calibration import (
     pit_test,
     tarp,
 )
-from pix2spec.evaluate.metrics import expected_coverage
+from pix2spec.evaluation.metrics.pixels import expected_coverage
 
 SCATTER = np.linalg.cholesky([[0.25, 0.1, 0.0], [0.1, 0.09, 0.05], [0.0, 0.05, 0.64]]).T
 

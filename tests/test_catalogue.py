@@ -5,11 +5,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pix2spec import catalogue as module
-from pix2spec.catalogue import CatalogueWriter, read_catalogue
-from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
+from pix2spec.core.grid import SpectralGrid
 from pix2spec.errors import InputError
-from pix2spec.grid import SpectralGrid
+from pix2spec.products import catalogue as module
+from pix2spec.products.catalogue import CatalogueWriter, read_catalogue
+from pix2spec.products.ensemble import Ensemble
+from pix2spec.products.units import PHYSICAL, RELATIVE
 
 GRID = SpectralGrid(size=3598)
 SMALL = SpectralGrid(3.6, 1e-3, 300)

@@ -5,11 +5,11 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.check import check_dataset
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo, Pair
 from pix2spec.errors import InputError
-from pix2spec.grid import SpectralGrid
 
 INFO = DatasetInfo(grid=SpectralGrid(3.6, 1e-4, 20), image_size=8)
 

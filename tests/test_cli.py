@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from pix2spec.cli import main
-from pix2spec.config import preset_names
+from pix2spec.apps.cli.main import main
+from pix2spec.models.presets import preset_names
 from tiny import tiny_pair, write_tiny_dataset
 
 
@@ -36,7 +36,7 @@ def test_help_is_fast():
     best = 9.0
     for _ in range(3):
         start = time.monotonic()
-        subprocess.run([sys.executable, "-m", "pix2spec.cli", "--help"], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-m", "pix2spec", "--help"], check=True, capture_output=True)
         best = min(best, time.monotonic() - start)
     assert best < 1.0
 
@@ -134,8 +134,8 @@ def test_cutouts_as_a_file_and_as_a_folder(cli, tmp_path):
     from astropy.io import fits
     from PIL import Image
 
-    from pix2spec.catalogue import read_catalogue
-    from pix2spec.normalise import lupton_rgb
+    from pix2spec.core.scaling import lupton_rgb
+    from pix2spec.products.catalogue import read_catalogue
 
     image = tiny_pair(0).image
     fits.writeto(tmp_path / "cut.fits", image)

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from pix2spec.cli import app, main
-from pix2spec.cli_output import _plain
+from pix2spec.apps.cli.main import app, main
+from pix2spec.apps.cli.output import _plain
 from tiny import GRID, tiny_pair
 
 

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from pix2spec import shards
-from pix2spec.catalogue import read_catalogue
 from pix2spec.data.dataset import Dataset, write_dataset
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.data.simulate import SimulatedSurvey
-from pix2spec.engines import Engine
 from pix2spec.errors import InputError
-from pix2spec.generate import Settings, load
-from pix2spec.produce import generate_catalogue
+from pix2spec.generate.catalogue import generate_catalogue
+from pix2spec.generate.engines import Engine
+from pix2spec.generate.load import load
+from pix2spec.models.generator import Settings
+from pix2spec.products import shards
+from pix2spec.products.catalogue import read_catalogue
 
 N = 40
 

@@ -6,20 +6,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2spec.draws import Draws
-from pix2spec.models.conditions import (
+from pix2spec.core.photometry import aperture_weights
+from pix2spec.core.scaling import from_lupton_rgb, lupton_rgb
+from pix2spec.core.survey import SDSS
+from pix2spec.models.latent.conditions import (
     RADII,
-    TOKENS,
     ConditionNetwork,
     augment,
     drop_tokens,
     image_token,
-    photometry_token,
     redshift_token,
 )
-from pix2spec.normalise import from_lupton_rgb, lupton_rgb
-from pix2spec.photometry import aperture_weights
-from pix2spec.survey import SDSS
+from pix2spec.models.shared.inputs import TOKENS, photometry_token
+from pix2spec.runtime.random import Draws
 
 
 def galaxies(n, seed=0):

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2spec.config import load_preset, preset_names, validate_preset
 from pix2spec.errors import InputError
+from pix2spec.models.presets import load_preset, preset_names, validate_preset
 
 
 @pytest.mark.parametrize("name", preset_names())

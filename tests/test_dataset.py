@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pix2spec.core.grid import SpectralGrid
 from pix2spec.data import dataset as module
 from pix2spec.data.dataset import Dataset, split_of, write_dataset
 from pix2spec.data.schema import DatasetInfo, Pair
 from pix2spec.errors import InputError
-from pix2spec.grid import SpectralGrid
 
 INFO = DatasetInfo(grid=SpectralGrid(3.6, 1e-4, 20), image_size=8, truth={"true_z": 0, "true_sed": 3})
 
@@ -290,7 +290,7 @@ def test_progress_bars_of_the_user_stay_on(tmp_path):
 
 
 def test_importing_is_light():
-    code = "import sys, pix2spec.data.importer, pix2spec.data.check; print(sorted(sys.modules))"
+    code = "import sys, pix2spec.data.import_files, pix2spec.data.check; print(sorted(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     loaded = set(eval(ran.stdout))
     assert not {"datasets", "torch", "astropy.table", "astropy.io.fits", "PIL.Image", "scipy"} & loaded

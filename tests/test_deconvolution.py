@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2spec.models.deconvolution import Deconvolution2d, inverse_square_root
+from pix2spec.models.baselines.wu_peek.deconvolution import Deconvolution2d, inverse_square_root
 
 
 def correlated_images(n=64, channels=3, size=16, seed=0):

@@ -2,11 +2,10 @@ import time
 
 import pytest
 
-from pix2spec.catalogue import read_catalogue
 from pix2spec.data.dataset import Dataset
-from pix2spec.generate import find_model
-from pix2spec.models.storage import read_config
-from pix2spec.produce import DEMO_SEED, demo
+from pix2spec.generate.demo import DEMO_SEED, demo
+from pix2spec.models.storage import find_model, read_config
+from pix2spec.products.catalogue import read_catalogue
 
 
 @pytest.mark.slow

@@ -7,13 +7,13 @@ from astropy.io import fits
 
 from fake_desi import write_coadd
 from fake_sdss import write_spec
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.survey import LEGACY, LEGACY_NORTH, SDSS
 from pix2spec.data.dataset import Dataset
-from pix2spec.data.importer import import_data
+from pix2spec.data.import_files import import_data
 from pix2spec.data.readers.desi import DesiCoadd
 from pix2spec.data.readers.spectra import read_spectrum, read_spectrum_header
 from pix2spec.errors import InputError
-from pix2spec.grid import SpectralGrid
-from pix2spec.survey import LEGACY, LEGACY_NORTH, SDSS
 
 SHARED = Path(os.environ.get("PIX2SPEC_SHARED", Path(__file__).parents[2] / "shared" / "data"))
 REAL = SHARED / "spec" / "coadd-4-80613-thru20210324.fits"

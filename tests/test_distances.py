@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import sqrtm
 
 from pix2spec.errors import InputError
-from pix2spec.evaluate.distances import (
+from pix2spec.evaluation.metrics.distances import (
     beside_chance,
     frechet_distance,
     kernel_distance,

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo
-from pix2spec.distributed import check_launch
-from pix2spec.draws import Draws
 from pix2spec.errors import InputError
-from pix2spec.train import train
+from pix2spec.runtime.distributed import check_launch
+from pix2spec.runtime.random import Draws
+from pix2spec.training.loop import train
 from processes import launch, rank_of, start, train_all
 from test_wupeek import TINY_WUPEEK
 from tiny import GRID, TINY, TINY_FACTORISED, TINY_PIXELS, TINY_SELECTOR, tiny_pair, tiny_preset
@@ -114,7 +114,7 @@ def test_a_launcher_that_started_one_process_for_several_is_refused(monkeypatch)
 
 
 def test_batches_that_cannot_be_shared_are_refused(monkeypatch):
-    monkeypatch.setattr("pix2spec.distributed.processes", lambda: 3)
+    monkeypatch.setattr("pix2spec.runtime.distributed.processes", lambda: 3)
     with pytest.raises(InputError, match=r"train\.batch_size: 16 objects cannot be shared equally by 3"):
         check_launch({"train.batch_size": 16})
     check_launch({"train.batch_size": 15})
@@ -200,7 +200,7 @@ def test_a_launch_that_is_told_to_stop_leaves_a_checkpoint_of_its_last_step(tiny
 def test_a_signal_to_all_of_a_run_says_so_in_its_exit_code(tiny_data, tmp_path, number, code):
     out = tmp_path / "run"
     more = ("train.checkpoint_every=100000", "train.workers=1")  # the worker gets the signal too
-    command = [sys.executable, "-m", "pix2spec.train", *map(str, arguments(tiny_data, out, *more))]
+    command = [sys.executable, "-m", "pix2spec", "train", *map(str, arguments(tiny_data, out, *more))]
     process = start(command)
     wait_for(lambda: steps_done(out) >= 2, process)
     told_at = time.time()

@@ -53,7 +53,7 @@ def test_the_site_builds_without_warnings_and_its_doctests_pass(tmp_path):
     science = (tmp_path / "html" / "science.html").read_text()
     assert science.count("<math") > 60 and not re.search(r"<m[ion][^>]*>\\", science)
     index = (tmp_path / "html" / "searchindex.js").read_text()
-    assert "pix2spec.diffusion" in index and "training_loss" in index
+    assert "pix2spec.models.shared.samplers" in index and "training_loss" in index
     notebook = (tmp_path / "html" / "photometry-to-rank.html").read_text()
     assert (
         "expected number" in notebook and notebook.count("data:image/png") + notebook.count("_images/") >= 3
@@ -80,7 +80,7 @@ def test_links_between_pages_and_pictures_lead_somewhere():
 @pytest.mark.slow
 def test_a_band_is_added_as_the_page_says(tmp_path, monkeypatch):
     """The blocks of the page, one after another, on 80 made-up spectra; the training made short."""
-    import pix2spec.config
+    import pix2spec.models.presets
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "spectra").mkdir()
@@ -96,8 +96,8 @@ def test_a_band_is_added_as_the_page_says(tmp_path, monkeypatch):
         "basis.components=4", "basis.iterations=2", "condition.channels=[8,8,8]", "condition.blocks=1",
         "flow.width=32", "ranker.batch=8", "train.steps=4", "train.batch_size=8", "train.validation_size=4",
     )  # fmt: skip
-    load_preset = pix2spec.config.load_preset
-    monkeypatch.setattr(pix2spec.config, "load_preset", lambda name: load_preset(name, short))
+    load_preset = pix2spec.models.presets.load_preset
+    monkeypatch.setattr(pix2spec.models.presets, "load_preset", lambda name: load_preset(name, short))
 
     names = {}
     for block in blocks("howto-band.md", "python"):
@@ -129,8 +129,8 @@ def test_a_denoiser_is_added_as_the_page_says(tmp_path):
     program = """
 import sys
 import pix2spec
-from pix2spec.config import load_preset
-from pix2spec.train import train
+from pix2spec.models.presets import load_preset
+from pix2spec.training.loop import train
 short = ["train.steps=4", "train.batch_size=8", "train.validation_size=16", "encoder.channels=[8,8,8,8]"]
 run = train(load_preset("dilated.yaml", short), "data", "runs/dilated", progress=False)
 model = pix2spec.load(run)

@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2spec.data.remote import answers
-from pix2spec.data.remote.download import Downloader, target_under
-from pix2spec.data.remote.services import Remote
+from pix2spec.data.archives import answers
+from pix2spec.data.archives.download import Downloader, target_under
+from pix2spec.data.archives.urls import Remote
 from pix2spec.errors import InputError
 
 BODY = b"SIMPLE  =" + bytes(range(256)) * 300
@@ -434,8 +434,8 @@ def test_leaving_the_loop_stops_the_transfers(downloader):
 
 PROGRAM = """
 import signal, sys
-from pix2spec.data.remote.download import Downloader
-from pix2spec.data.remote.services import Remote
+from pix2spec.data.archives.download import Downloader
+from pix2spec.data.archives.urls import Remote
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background passes it on as ignored
 with Downloader(sys.argv[2], rate=1000, timeout=60) as downloader:

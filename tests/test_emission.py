@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2spec.models.emission import LIGHT_SPEED, LINE_GROUPS, EmissionLines
+from pix2spec.core.lines import LIGHT_SPEED, LINE_GROUPS
+from pix2spec.models.latent.line_profiles import EmissionLines
 
 START, SIZE, STEP = 3.55, 4500, 1e-4  # 3548 to 10,000 Angstrom: every line at rest, and at z = 0.45
 LINES = EmissionLines(STEP)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from pix2spec.data.simulate.lines import LINES
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.lines import LINES
 from pix2spec.data.simulate.survey import SimulatedSurvey
-from pix2spec.evaluate.emission_lines import (
+from pix2spec.measure.emission_lines import (
     BPT_CLASSES,
     FEATURES,
     LineFit,
@@ -14,8 +15,7 @@ from pix2spec.evaluate.emission_lines import (
     equivalent_width,
     fit_lines,
 )
-from pix2spec.evaluate.indices import dn4000
-from pix2spec.grid import SpectralGrid
+from pix2spec.measure.indices import dn4000
 
 GRID = SpectralGrid()
 EW = {  # Angstrom, of every line near a feature

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
+from pix2spec.core.grid import SpectralGrid
 from pix2spec.errors import InputError
-from pix2spec.grid import SpectralGrid
+from pix2spec.products.ensemble import Ensemble
+from pix2spec.products.units import PHYSICAL, RELATIVE
 
 GRID = SpectralGrid(3.6, 1e-3, 300)
 

@@ -6,15 +6,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pix2spec.catalogue import CatalogueWriter
+from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.dataset import Dataset, write_dataset
 from pix2spec.data.schema import DatasetInfo, Pair
-from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
 from pix2spec.errors import InputError
-from pix2spec.evaluate import evaluate
-from pix2spec.evaluate.metrics import to_minmax
-from pix2spec.evaluate.scoring import Profile, score_ensemble, selections
-from pix2spec.grid import SpectralGrid
+from pix2spec.evaluation.compare import evaluate
+from pix2spec.evaluation.metrics.pixels import to_minmax
+from pix2spec.evaluation.metrics.scoring import Profile, score_ensemble, selections
+from pix2spec.products.catalogue import CatalogueWriter
+from pix2spec.products.ensemble import Ensemble
+from pix2spec.products.units import PHYSICAL, RELATIVE
 
 GRID = SpectralGrid(3.6, 1e-3, 300)
 NOISE = 0.5

@@ -7,22 +7,19 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2spec.data.schema import Pair
-from pix2spec.errors import InputError
-from pix2spec.extinction import (
+from pix2spec.core.extinction import (
     COEFFICIENTS,
-    CORRECTED,
-    KEPT,
     MAP_FILES,
-    UNKNOWN,
-    Foreground,
     coefficients,
     deredden_fluxes,
     deredden_image,
     find_maps,
     open_maps,
 )
-from pix2spec.survey import LEGACY, SDSS, SURVEYS
+from pix2spec.core.survey import LEGACY, SDSS, SURVEYS
+from pix2spec.data.schema import Pair
+from pix2spec.errors import InputError
+from pix2spec.generate.foreground import CORRECTED, KEPT, UNKNOWN, Foreground
 
 SIZE = 256
 

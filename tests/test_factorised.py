@@ -11,25 +11,25 @@ import torch
 from safetensors.torch import load_file
 
 import pix2spec
-from pix2spec import prepare as prepare_module
-from pix2spec import train as train_module
-from pix2spec.catalogue import read_catalogue
+from pix2spec.core.photometry import filter_matrix
+from pix2spec.core.scaling import lupton_rgb
+from pix2spec.core.survey import SDSS
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.simulate import SimulatedSurvey
-from pix2spec.diffusion import FLOW_SAMPLERS
-from pix2spec.draws import Draws
-from pix2spec.ensemble import PHYSICAL, RELATIVE
 from pix2spec.errors import InputError
-from pix2spec.generate import Settings
-from pix2spec.models.basis import Coefficients
-from pix2spec.models.conditions import TOKENS
+from pix2spec.generate.catalogue import generate_catalogue
+from pix2spec.models.generator import Settings
+from pix2spec.models.latent import prepare as prepare_module
+from pix2spec.models.latent.basis import Coefficients
+from pix2spec.models.latent.prepare import Simulation
+from pix2spec.models.shared.inputs import TOKENS
+from pix2spec.models.shared.samplers import FLOW_SAMPLERS
 from pix2spec.models.storage import load_model
-from pix2spec.normalise import lupton_rgb
-from pix2spec.photometry import filter_matrix
-from pix2spec.prepare import Simulation
-from pix2spec.produce import generate_catalogue
-from pix2spec.survey import SDSS
-from pix2spec.train import train
+from pix2spec.products.catalogue import read_catalogue
+from pix2spec.products.units import PHYSICAL, RELATIVE
+from pix2spec.runtime.random import Draws
+from pix2spec.training import loop as train_module
+from pix2spec.training.loop import train
 from tiny import tiny_factorised_preset, write_tiny_survey
 
 QUICK = {"n": 3, "steps": 4}
@@ -443,7 +443,7 @@ def test_training_hides_tokens_and_validation_has_the_same_draws(model, galaxies
 
 
 def test_redshifts_given_in_training_have_the_errors_they_state():
-    from pix2spec.models.factorised import FactorisedModel
+    from pix2spec.models.latent.model import FactorisedModel
 
     z = torch.full((20_000,), 0.2, dtype=torch.float64)
     given, error = FactorisedModel._redshifts(z, Draws(0))

@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import pix2spec
-from pix2spec.catalogue import read_catalogue
-from pix2spec.config import load_preset, validate_preset
+from pix2spec.apps.cli.describe import describe
 from pix2spec.data.dataset import Dataset, write_dataset
 from pix2spec.data.schema import DatasetInfo, Pair
-from pix2spec.describe import describe
-from pix2spec.ensemble import PHYSICAL, RELATIVE
 from pix2spec.errors import InputError
-from pix2spec.evaluate import evaluate
-from pix2spec.fit import fit_model
-from pix2spec.generate import Settings
-from pix2spec.models.fitted.search import nearest
-from pix2spec.models.fitted.spectra import as_float16
-from pix2spec.produce import generate_catalogue
-from pix2spec.train import train
+from pix2spec.evaluation.compare import evaluate
+from pix2spec.generate.catalogue import generate_catalogue
+from pix2spec.models.baselines.search import nearest
+from pix2spec.models.baselines.training_spectra import as_float16
+from pix2spec.models.generator import Settings
+from pix2spec.models.presets import load_preset, validate_preset
+from pix2spec.products.catalogue import read_catalogue
+from pix2spec.products.units import PHYSICAL, RELATIVE
+from pix2spec.training.fit import fit_model
+from pix2spec.training.loop import train
 from tiny import GRID, tiny_pair, write_tiny_dataset
 
 SMALL = {
@@ -198,7 +198,7 @@ def test_a_finished_fit_is_kept(runs, tiny_data):
 
 
 def test_methods_fitted_to_composites_also_take_linear_images(tmp_path):
-    from pix2spec.normalise import lupton_rgb
+    from pix2spec.core.scaling import lupton_rgb
 
     def composite(i):
         pair = tiny_pair(i)

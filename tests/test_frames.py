@@ -7,10 +7,10 @@ from astropy.wcs import WCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pix2spec.data.remote import frames
-from pix2spec.data.remote.frames import Frame, cut_field, open_frame
+from pix2spec.core.survey import SDSS
+from pix2spec.data.archives.sdss import frames
+from pix2spec.data.archives.sdss.frames import Frame, cut_field, open_frame
 from pix2spec.errors import InputError
-from pix2spec.survey import SDSS
 
 SHAPE = (300, 400)  # rows, columns
 SCALE = 0.396127

@@ -3,15 +3,15 @@ import pytest
 import torch
 
 import pix2spec
-from pix2spec.catalogue import read_catalogue
+from pix2spec.core.photometry import filter_matrix
+from pix2spec.core.survey import SDSS
 from pix2spec.data.dataset import Dataset, write_dataset
 from pix2spec.data.schema import DatasetInfo
-from pix2spec.ensemble import PHYSICAL, RELATIVE
 from pix2spec.errors import InputError
-from pix2spec.generate import Settings
-from pix2spec.photometry import filter_matrix
-from pix2spec.produce import generate_catalogue
-from pix2spec.survey import SDSS
+from pix2spec.generate.catalogue import generate_catalogue
+from pix2spec.models.generator import Settings
+from pix2spec.products.catalogue import read_catalogue
+from pix2spec.products.units import PHYSICAL, RELATIVE
 from tiny import GRID, tiny_pair, write_tiny_dataset
 
 
@@ -162,7 +162,7 @@ def test_a_catalogue_keeps_order_and_loses_no_good_row_to_a_bad_one(model, tmp_p
 
 
 def test_data_of_another_grid_are_refused(model, tmp_path):
-    from pix2spec.grid import SpectralGrid
+    from pix2spec.core.grid import SpectralGrid
 
     write_tiny_dataset(tmp_path / "data", 2, grid=SpectralGrid(3.6, 1.8e-3, 200))
     with pytest.raises(InputError, match="grid"):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pix2spec.core.grid import SpectralGrid
 from pix2spec.errors import InputError
-from pix2spec.grid import SpectralGrid
 
 GRID = SpectralGrid()
 

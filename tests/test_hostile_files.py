@@ -19,7 +19,7 @@ import pytest
 from astropy.io import fits
 
 import fake_universe as fake
-from pix2spec.data.readers.files import EXPANSION, FREE, check_expansion
+from pix2spec.data.readers.guards import EXPANSION, FREE, check_expansion
 from pix2spec.errors import InputError
 
 ALLOWED = 150e6  # bytes above what was in use before: twice what any file may unfold to at once
@@ -30,10 +30,10 @@ from pathlib import Path
 import h5py, numpy, pyarrow.parquet
 from astropy.io import fits
 from pix2spec.data.readers.desi import DesiCoadd
-from pix2spec.data.readers.files import load_arrays
+from pix2spec.data.readers.guards import load_arrays
 from pix2spec.data.readers.images import read_cutout
 from pix2spec.data.readers.spectra import read_spectrum
-from pix2spec.data.readers.universe import read_rows
+from pix2spec.data.mmu.read import read_rows
 from pix2spec.errors import InputError
 
 def universe(path):

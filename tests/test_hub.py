@@ -8,9 +8,10 @@ import pytest
 
 import pix2spec
 from fake_hub import TOKEN, serve_hub
-from pix2spec.cli import main
+from pix2spec.apps.cli.main import main
 from pix2spec.errors import InputError
-from pix2spec.hub import export_model, fetch_model, is_hub_name, publish_model, source_of
+from pix2spec.models.publish import export_model, publish_model
+from pix2spec.models.shared.hub import fetch_model, is_hub_name, source_of
 from tiny import tiny_pair
 
 # huggingface_hub 2 uploads in a way that its own HTTP library deprecates.

@@ -9,9 +9,9 @@ import pytest
 from astropy.io import fits
 
 from fake_sdss import BESTOBJID, cutout, wcs_header, write_bundle, write_cube, write_picture, write_spec
+from pix2spec.data.crossmatch import group_ids
 from pix2spec.data.dataset import Dataset, split_of
-from pix2spec.data.importer import import_data
-from pix2spec.data.joining import group_ids
+from pix2spec.data.import_files import import_data
 from pix2spec.data.schema import Pair
 from pix2spec.errors import InputError
 
@@ -269,7 +269,7 @@ def test_full_disk_still_leaves_a_report(tmp_path, spec, monkeypatch):
 
 def test_silent_when_not_on_a_terminal(tmp_path, spec):
     call = f"import_data({str(tmp_path / 'out')!r}, [{str(spec)!r}])"
-    code = f"from pix2spec.data.importer import import_data; {call}"
+    code = f"from pix2spec.data.import_files import import_data; {call}"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (ran.stdout, ran.stderr, ran.returncode) == ("", "", 0)
 

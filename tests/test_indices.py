@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
+from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.simulate.spectra import load_templates
-from pix2spec.evaluate.indices import LICK, air_to_vacuum, break_4000, lick_index
-from pix2spec.grid import SpectralGrid
+from pix2spec.measure.indices import LICK, air_to_vacuum, break_4000, lick_index
 
 GRID = SpectralGrid()
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2spec.models.infovae import InfoVAE, infovae_loss, mmd, softened_weight
+from pix2spec.models.baselines.wu_peek.autoencoder import InfoVAE, infovae_loss, mmd, softened_weight
 
 
 def test_mmd_equals_a_hand_computed_value():

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pix2spec.catalogue import CatalogueWriter, read_catalogue
-from pix2spec.data.simulate.spectra import INSTRUMENT
-from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.lines import INSTRUMENT
 from pix2spec.errors import InputError
-from pix2spec.exchange import to_table
-from pix2spec.files import safe_name
-from pix2spec.grid import SpectralGrid
-from pix2spec.sdss_files import spec_name, write_plate, write_spec
+from pix2spec.products.catalogue import CatalogueWriter, read_catalogue
+from pix2spec.products.convert import to_table
+from pix2spec.products.ensemble import Ensemble
+from pix2spec.products.sdss_format import spec_name, write_plate, write_spec
+from pix2spec.products.units import PHYSICAL, RELATIVE
+from pix2spec.runtime.atomic import safe_name
 
 GRID = SpectralGrid(size=3598)
 DOCS = Path(__file__).parents[1] / "docs" / "interoperability.md"
@@ -179,7 +180,7 @@ def test_spec_files_come_back(tmp_path):
     import specutils
 
     from pix2spec.data.readers.spectra import read_spectrum
-    from pix2spec.evaluate.predictions import open_predictions
+    from pix2spec.evaluation.predictions.open import open_predictions
 
     ensemble = make()
     write_spec(ensemble, tmp_path / spec_name(ensemble.object_id))

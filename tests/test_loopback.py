@@ -22,14 +22,14 @@ from loopback import frames, sdss_files
 from loopback.server import serve
 from loopback.sky import Sky, simulated_block
 from loopback.targets import KINDS
+from pix2spec.core.scaling import lupton_rgb
+from pix2spec.data.archives import urls as sdss
+from pix2spec.data.archives.sdss.select_sql import select_by_sql
 from pix2spec.data.readers.images import read_cutout
 from pix2spec.data.readers.spectra import read_spectrum
 from pix2spec.data.readers.tables import assumed_ivar
-from pix2spec.data.remote import services as sdss
-from pix2spec.data.remote.query import select_by_sql
 from pix2spec.data.simulate.noise import SKY_NOISE
 from pix2spec.errors import InputError
-from pix2spec.normalise import lupton_rgb
 
 REAL = sorted((SHARED / "spec").glob("spec-*.fits"))
 SKY_R = SKY_NOISE[2]  # nanomaggies per pixel

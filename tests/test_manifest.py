@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from pix2spec.data.remote.manifest import DONE, FAILED, LATER, PENDING, Manifest, Outcome
-from pix2spec.data.remote.query import SpecRow
+from pix2spec.data.archives.sdss.manifest import DONE, FAILED, LATER, PENDING, Manifest, Outcome
+from pix2spec.data.archives.sdss.select_sql import SpecRow
 from pix2spec.errors import InputError
 
 
@@ -136,7 +136,7 @@ def test_other_options_are_named(manifest, tmp_path):
 
 
 def test_one_process_at_a_time(manifest):
-    code = "import sys; from pix2spec.data.remote.manifest import Manifest; Manifest(sys.argv[1])"
+    code = "import sys; from pix2spec.data.archives.sdss.manifest import Manifest; Manifest(sys.argv[1])"
     done = subprocess.run([sys.executable, "-c", code, manifest.path], capture_output=True, text=True)
     assert done.returncode and "another build is at work in this folder" in done.stderr
 

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import gammaln
 from scipy.stats import norm
 
-from pix2spec.evaluate import metrics
+from pix2spec.evaluation.metrics import pixels as metrics
 
 L = 400
 PAIRWISE = (

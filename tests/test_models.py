@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from pix2spec.config import load_preset
+from pix2spec.apps.cli.describe import describe, parameter_count
+from pix2spec.core.survey import SDSS
 from pix2spec.data.schema import DEFAULT_GRID
-from pix2spec.describe import describe, parameter_count
 from pix2spec.errors import InputError
-from pix2spec.models.contrastive import nt_xent
+from pix2spec.models.pixel.unet import UNet1D
+from pix2spec.models.presets import load_preset
+from pix2spec.models.registry import build_model
+from pix2spec.models.shared.contrastive import nt_xent
 from pix2spec.models.storage import load_into, load_model, model_id, save_model
-from pix2spec.models.trainable import build_model
-from pix2spec.models.unet import UNet1D
-from pix2spec.survey import SDSS
 from tiny import GRID, tiny_preset
 
 # Sizes of the authors' networks, in the paper's Table 1 and in their code.

@@ -7,7 +7,7 @@ from scipy.stats import kurtosis
 
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.errors import InputError
-from pix2spec.models.noise import NoiseModel
+from pix2spec.models.latent.noise import NoiseModel
 
 L = 200
 X = np.linspace(0, 1, L)

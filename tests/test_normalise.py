@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pix2spec.data.augment import scale_image, scale_spectra, view
-from pix2spec.draws import Draws
+from pix2spec.core.scaling import fill_missing, lupton_rgb, minmax, robust
 from pix2spec.errors import InputError
-from pix2spec.normalise import fill_missing, lupton_rgb, minmax, robust
+from pix2spec.models.shared.inputs import scale_image, scale_spectra, view
+from pix2spec.runtime.random import Draws
 
 spectra = arrays(np.float64, (3, 20), elements=st.floats(-1e4, 1e4))
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from pix2spec.grid import SpectralGrid
-from pix2spec.photometry import filter_matrix, fit_amplitude, synthetic_photometry
-from pix2spec.survey import SDSS
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.photometry import filter_matrix, fit_amplitude, synthetic_photometry
+from pix2spec.core.survey import SDSS
 
 WAVE = SpectralGrid().wave
 

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.text import Text
 
+from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.schema import Pair
-from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
-from pix2spec.grid import SpectralGrid
-from pix2spec.plot import figure_grid, spread
+from pix2spec.products.ensemble import Ensemble
+from pix2spec.products.plot import figure_grid, spread
+from pix2spec.products.units import PHYSICAL, RELATIVE
 
 GRID = SpectralGrid(3.59, 1e-3, 360)
 

@@ -15,13 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fake_sdss import write_spec
-from pix2spec.catalogue import Catalogue, CatalogueWriter
-from pix2spec.ensemble import PHYSICAL, RELATIVE, Ensemble
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.resample import resample
 from pix2spec.errors import InputError
-from pix2spec.evaluate import predictions as module
-from pix2spec.evaluate.predictions import open_predictions
-from pix2spec.grid import SpectralGrid
-from pix2spec.resample import resample
+from pix2spec.evaluation.predictions import open as module
+from pix2spec.evaluation.predictions.open import open_predictions
+from pix2spec.products.catalogue import Catalogue, CatalogueWriter
+from pix2spec.products.ensemble import Ensemble
+from pix2spec.products.units import PHYSICAL, RELATIVE
 
 GRID = SpectralGrid(3.6, 1e-3, 300)
 DOCS = Path(__file__).parents[1] / "docs" / "evaluate-formats.md"

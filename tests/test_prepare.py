@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from pix2spec import prepare as prepare_module
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.scaling import lupton_rgb
+from pix2spec.core.survey import SDSS
 from pix2spec.data.dataset import split_of, write_dataset
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.data.simulate import SimulatedSurvey
-from pix2spec.draws import Draws
 from pix2spec.errors import InputError
-from pix2spec.grid import SpectralGrid
-from pix2spec.models.factorised import FactorisedModel
-from pix2spec.normalise import lupton_rgb
-from pix2spec.prepare import Prepared, floor_errors, load_foundation, prepare
-from pix2spec.survey import SDSS
+from pix2spec.models.latent import prepare as prepare_module
+from pix2spec.models.latent.model import FactorisedModel
+from pix2spec.models.latent.prepare import Prepared, floor_errors, load_foundation, prepare
+from pix2spec.runtime.random import Draws
 from tiny import tiny_factorised_preset
 
 COARSE = SpectralGrid(3.59, 4e-4, 899)

@@ -5,16 +5,16 @@ import pytest
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.photometry import synthetic_photometry
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.data.simulate.spectra import load_templates
 from pix2spec.errors import InputError
-from pix2spec.evaluate.dispersion import EXCESS, velocity_dispersion
-from pix2spec.evaluate.emission_lines import equivalent_width, fit_lines
-from pix2spec.evaluate.indices import lick_index
-from pix2spec.evaluate.quantities import BPT_CLASSES, QUANTITIES, measure, measure_at, measure_many
-from pix2spec.evaluate.redshift import RedshiftFitter
-from pix2spec.grid import SpectralGrid
-from pix2spec.photometry import synthetic_photometry
+from pix2spec.measure.dispersion import EXCESS, velocity_dispersion
+from pix2spec.measure.emission_lines import equivalent_width, fit_lines
+from pix2spec.measure.indices import lick_index
+from pix2spec.measure.quantities import BPT_CLASSES, QUANTITIES, measure, measure_at, measure_many
+from pix2spec.measure.redshift import RedshiftFitter
 
 GRID = SpectralGrid()
 PIXEL = 299792.458 * np.log(10) * GRID.step  # km/s

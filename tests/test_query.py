@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 
 from loopback.server import serve
 from loopback.sky import Sky
-from pix2spec.data.remote import query, skyserver, specobj
-from pix2spec.data.remote.query import decode_objid, photometry_near, plate_rank, select_by_sql
-from pix2spec.data.remote.services import Services
-from pix2spec.data.remote.skyserver import safe_where
-from pix2spec.data.remote.specobj import select_from_specobj
+from pix2spec.data.archives import skyserver
+from pix2spec.data.archives.sdss import select_catalogue as specobj
+from pix2spec.data.archives.sdss import select_sql as query
+from pix2spec.data.archives.sdss.select_catalogue import select_from_specobj
+from pix2spec.data.archives.sdss.select_sql import decode_objid, photometry_near, plate_rank, select_by_sql
+from pix2spec.data.archives.skyserver import safe_where
+from pix2spec.data.archives.urls import Services
 from pix2spec.errors import InputError
 
 GALAXIES = 90
@@ -431,7 +433,7 @@ def test_files_that_are_no_catalogue_are_refused(tmp_path, facts, catalogue):
 
 MEASURE = r"""
 import re, sys
-from pix2spec.data.remote.specobj import select_from_specobj
+from pix2spec.data.archives.sdss.select_catalogue import select_from_specobj
 
 rows = sum(1 for _ in select_from_specobj(sys.argv[1]))
 print(rows, re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1])

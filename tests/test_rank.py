@@ -9,18 +9,19 @@ from astropy.io.votable import parse as parse_votable
 from astropy.table import Table
 from typer.testing import CliRunner
 
-from pix2spec.catalogue import CatalogueWriter, read_catalogue
-from pix2spec.cli import app
+from pix2spec.apps.cli.main import app
+from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo
-from pix2spec.ensemble import RELATIVE, Ensemble
 from pix2spec.errors import InputError
-from pix2spec.grid import SpectralGrid
-from pix2spec.rank import measure
-from pix2spec.rank.measure import estimated_ivar, measure_catalogue
-from pix2spec.rank.output import write_tables
-from pix2spec.rank.ranking import Observing, rank
-from pix2spec.rank.sheet import write_sheets
+from pix2spec.products.catalogue import CatalogueWriter, read_catalogue
+from pix2spec.products.ensemble import Ensemble
+from pix2spec.products.units import RELATIVE
+from pix2spec.ranking import measure
+from pix2spec.ranking.contact_sheet import write_sheets
+from pix2spec.ranking.measure import estimated_ivar, measure_catalogue
+from pix2spec.ranking.output import write_tables
+from pix2spec.ranking.ranking import Observing, rank
 from tiny import tiny_pair
 
 GRID = SpectralGrid()
@@ -254,7 +255,7 @@ def test_command_names_what_failed(tmp_path):
 
 def test_objects_of_a_model_without_redshifts_are_fitted(tmp_path):
     """A redshift fit of galaxy templates to galaxies: here their first spectra are the templates' own."""
-    from pix2spec.evaluate.measuring import _fitter
+    from pix2spec.measure.parallel import _fitter
 
     template = _fitter(GRID)
     candidates = _galaxy(template, 0.1)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pix2spec.errors import InputError
-from pix2spec.evaluate.quantities import LINES
-from pix2spec.rank.expression import LINE_NAMES, NUMBER, columns_of, evaluate, parse
+from pix2spec.measure.quantities import LINES
+from pix2spec.ranking.expression import LINE_NAMES, NUMBER, columns_of, evaluate, parse
 
 NAMES = ["z", "dn4000", "g_r", "r_i", "bpt", "mag_r"]
 NAMES += [f"{kind}_{line}" for kind in ("ew", "flux") for line in LINES]

@@ -4,12 +4,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
+from pix2spec.core.survey import LEGACY
 from pix2spec.data.dataset import Dataset, write_dataset
 from pix2spec.data.schema import DatasetInfo, Pair
 from pix2spec.errors import InputError
-from pix2spec.rank.instrument import INSTRUMENTS, exposure_hours, instrument_of, line_sn, telescope_hours
-from pix2spec.rank.scores import binary_entropy, class_information, novelty, probability, redshift_information
-from pix2spec.survey import LEGACY
+from pix2spec.ranking.exposure import INSTRUMENTS, exposure_hours, instrument_of, line_sn, telescope_hours
+from pix2spec.ranking.scores import (
+    binary_entropy,
+    class_information,
+    novelty,
+    probability,
+    redshift_information,
+)
 
 
 @pytest.mark.parametrize("true, n", [(0, 25), (25, 25), (7, 25), (1, 1)])

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fake_sdss import cutout, wcs_header, write_cube, write_picture
+from pix2spec.core.survey import HSC, LEGACY, LSST, PS1, Survey
 from pix2spec.data.readers.images import read_cutout, read_image_bundle
 from pix2spec.errors import InputError
-from pix2spec.survey import HSC, LEGACY, LSST, PS1, Survey
 
 
 def test_cube_without_band_names_is_in_the_surveys_order(tmp_path):

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fake_sdss import BESTOBJID, LOGLAM, spec_hdus, write_bundle, write_spec
+from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.readers.spectra import (
     SpectraBundle,
     read_spectra_bundle,
@@ -16,7 +17,6 @@ from pix2spec.data.readers.spectra import (
     read_spectrum_header,
 )
 from pix2spec.errors import InputError
-from pix2spec.grid import SpectralGrid
 
 SHARED = Path(os.environ.get("PIX2SPEC_SHARED", Path(__file__).parents[2] / "shared" / "data"))
 needs_real = pytest.mark.skipif(

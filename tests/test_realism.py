@@ -7,7 +7,7 @@ from scipy.ndimage import uniform_filter1d
 from scipy.stats import norm
 
 from pix2spec.errors import InputError
-from pix2spec.evaluate.realism import _split, autocorrelation, power_spectrum, two_sample_accuracy
+from pix2spec.evaluation.metrics.realism import _split, autocorrelation, power_spectrum, two_sample_accuracy
 
 N, L = 600, 256
 

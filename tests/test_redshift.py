@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.errors import InputError
-from pix2spec.evaluate.redshift import (
+from pix2spec.measure.redshift import (
     LITTLE_COVERAGE,
     NEGATIVE_MODEL,
     SMALL_DELTA_CHI2,

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from pix2spec.catalogue import CatalogueWriter
 from pix2spec.data.dataset import Dataset, write_dataset
 from pix2spec.data.simulate import simulate_dataset
-from pix2spec.ensemble import Ensemble
-from pix2spec.evaluate import compare, evaluate
+from pix2spec.evaluation.compare import compare, evaluate
+from pix2spec.products.catalogue import CatalogueWriter
+from pix2spec.products.ensemble import Ensemble
 
 N, MEMBERS = 160, 7
 ALONE = {"progress": False, "workers": 1}  # processes take longer to start than these spectra

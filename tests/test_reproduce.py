@@ -13,11 +13,12 @@ import pytest
 
 from pix2spec.data.dataset import Dataset
 from pix2spec.errors import InputError
-from pix2spec.evaluate.metrics import mean_squared_error, to_minmax
-from pix2spec.generate import load
-from pix2spec.reproduce import figure2, table1
-from pix2spec.reproduce.rows import ROWS, parse_rows
-from pix2spec.reproduce.work import read_scores
+from pix2spec.evaluation.metrics.pixels import mean_squared_error, to_minmax
+from pix2spec.generate.load import load
+from pix2spec.paper.compare import table1
+from pix2spec.paper.figure import figure2
+from pix2spec.paper.rows import ROWS, parse_rows
+from pix2spec.paper.work import read_scores
 from tiny import GRID, TINY, write_tiny_survey
 
 UNET = ("denoiser.width=8", "denoiser.multipliers=[1,1,1,2]", "diffusion.timesteps=20", "train.steps=6")
@@ -120,7 +121,7 @@ def test_formats_parse_and_name_their_origin(comparison):
 
 def test_a_second_call_does_nothing_twice(comparison, survey, monkeypatch, capsys):
     before = {path: path.stat().st_mtime_ns for path in comparison.plan.out.rglob("*seed*.parquet")}
-    monkeypatch.setattr("pix2spec.train.train", None)
+    monkeypatch.setattr("pix2spec.training.loop.train", None)
     again = run(survey, comparison.plan.out, MOST_ROWS, progress=True)
     assert again.failures == comparison.failures
     assert [line.values for line in again.lines] == [line.values for line in comparison.lines]
@@ -137,9 +138,10 @@ def test_a_second_call_does_nothing_twice(comparison, survey, monkeypatch, capsy
 
 def test_scores_are_those_of_evaluate(comparison, survey, tmp_path):
     from pix2spec.data.dataset import Dataset
-    from pix2spec.evaluate import evaluate
-    from pix2spec.generate import Settings, load
-    from pix2spec.produce import generate_catalogue
+    from pix2spec.evaluation.compare import evaluate
+    from pix2spec.generate.catalogue import generate_catalogue
+    from pix2spec.generate.load import load
+    from pix2spec.models.generator import Settings
 
     out = comparison.plan.out
     generator = load(out / "runs/concat-seed1", out / "runs/contrastive-seed1")
@@ -171,9 +173,9 @@ class Stop(BaseException):
 
 @pytest.mark.parametrize("stage", ["training", "scoring", "merging", "writing"])
 def test_killed_at_any_stage_it_goes_on_to_the_same_table(comparison, survey, tmp_path, monkeypatch, stage):
-    import pix2spec.reproduce.compare as compare
-    import pix2spec.reproduce.work as work
-    import pix2spec.train as training
+    import pix2spec.paper.compare as compare
+    import pix2spec.paper.work as work
+    import pix2spec.training.loop as training
 
     count = iter(range(99))
 
@@ -213,7 +215,7 @@ def test_killed_at_any_stage_it_goes_on_to_the_same_table(comparison, survey, tm
 
 
 def test_a_failing_row_is_reported_and_the_rest_completes(survey, tmp_path, monkeypatch):
-    import pix2spec.reproduce.work as work
+    import pix2spec.paper.work as work
 
     original = work.train_row
 
@@ -222,7 +224,7 @@ def test_a_failing_row_is_reported_and_the_rest_completes(survey, tmp_path, monk
             raise RuntimeError("out of luck")
         original(job, progress)
 
-    monkeypatch.setattr("pix2spec.reproduce.schedule.train_row", fail)
+    monkeypatch.setattr("pix2spec.paper.schedule.train_row", fail)
     result = run(survey, tmp_path, "concat,mean-spectrum", seeds=1)
     assert result.failures == [
         ("train contrastive-seed0", "RuntimeError: out of luck"),
@@ -267,7 +269,7 @@ def test_real_processes_that_are_killed_leave_work_that_is_continued(survey, tmp
     command = [
         sys.executable,
         "-c",
-        "from pix2spec.cli import main; main()",
+        "from pix2spec.apps.cli.main import main; main()",
         *map(str, words),
         "--workers",
         "2",
@@ -302,7 +304,7 @@ def wait_for(condition, process, seconds=300):
 
 @pytest.mark.parametrize("command", ["", "table1", "figure2"])
 def test_commands_explain_themselves(monkeypatch, capsys, command):
-    from pix2spec.cli import main
+    from pix2spec.apps.cli.main import main
 
     monkeypatch.setattr("sys.argv", ["pix2spec", "reproduce", *command.split(), "--help"])
     with pytest.raises(SystemExit) as stop:
@@ -312,7 +314,7 @@ def test_commands_explain_themselves(monkeypatch, capsys, command):
 
 
 def test_command_line_ends_with_3_when_a_row_fails(survey, tmp_path, monkeypatch, capsys):
-    from pix2spec.cli import main
+    from pix2spec.apps.cli.main import main
 
     words = ["reproduce", "table1", survey, "--out", tmp_path, "--rows", "mean-spectrum,default"]
     monkeypatch.setattr("sys.argv", ["pix2spec", *map(str, words), "--seeds", "1", "--workers", "1"])
@@ -354,10 +356,10 @@ def test_the_papers_scale_asks_before_it_starts_without_a_gpu(survey, tmp_path, 
 
 
 def test_cost_counts_operations():
-    from pix2spec.config import load_preset
+    from pix2spec.apps.cli.describe import describe
     from pix2spec.data.schema import DatasetInfo
-    from pix2spec.describe import describe
-    from pix2spec.reproduce.cost import generation_flops, training_flops
+    from pix2spec.models.presets import load_preset
+    from pix2spec.paper.cost import generation_flops, training_flops
 
     info, preset = DatasetInfo(), load_preset("paper-concat-mini")
     a_pass = generation_flops(preset, info)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2spec.grid import SpectralGrid
-from pix2spec.resample import resample, resample_mask, resample_with_ivar
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.resample import resample, resample_mask, resample_with_ivar
 
 GRID = SpectralGrid(3.65, 1e-4, 400)
 

@@ -10,14 +10,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pix2spec import shards
-from pix2spec.catalogue import read_catalogue
 from pix2spec.data.dataset import Dataset, write_dataset
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.errors import InputError
-from pix2spec.generate import Settings, load
-from pix2spec.produce import generate_catalogue
+from pix2spec.generate.catalogue import generate_catalogue
+from pix2spec.generate.load import load
+from pix2spec.models.generator import Settings
+from pix2spec.products import shards
+from pix2spec.products.catalogue import read_catalogue
 
 N, BATCH = 23, 4
 
@@ -126,7 +127,7 @@ def test_large_catalogues_stay_in_shards(generator, galaxies, tmp_path, monkeypa
 @pytest.mark.slow
 def test_killed_at_random_moments(generator, galaxies, tmp_path):
     code = (
-        "import sys; from pix2spec import shards; shards.SHARD = 4; from pix2spec.cli import main; "
+        "import sys; from pix2spec import shards; shards.SHARD = 4; from pix2spec.apps.cli.main import main; "
         "sys.argv = ['pix2spec', *sys.argv[1:]]; main()"
     )
     words = [

@@ -9,7 +9,7 @@ from pix2spec.data.dataset import Dataset, write_dataset
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.errors import InputError
-from pix2spec.evaluate.retrieval import ranks, retrieval
+from pix2spec.evaluation.metrics.retrieval import ranks, retrieval
 
 N = 96
 

@@ -18,17 +18,17 @@ from typer.testing import CliRunner
 
 from loopback.server import serve
 from loopback.sky import Sky
-from pix2spec.cli import app
+from pix2spec.apps.cli.main import app
+from pix2spec.data.archives.sdss import build as build_module
+from pix2spec.data.archives.sdss.build import build_sdss
+from pix2spec.data.archives.sdss.manifest import DONE, FAILED, LATER, Entry, Manifest
+from pix2spec.data.archives.sdss.pairs import Job, make_pairs
+from pix2spec.data.archives.sdss.request import Order
+from pix2spec.data.archives.sdss.select_sql import select_by_sql
+from pix2spec.data.archives.urls import Services
 from pix2spec.data.check import check_dataset
 from pix2spec.data.dataset import Dataset
-from pix2spec.data.importer import import_data
-from pix2spec.data.remote import build as build_module
-from pix2spec.data.remote.assemble import Job, make_pairs
-from pix2spec.data.remote.build import build_sdss
-from pix2spec.data.remote.manifest import DONE, FAILED, LATER, Entry, Manifest
-from pix2spec.data.remote.order import Order
-from pix2spec.data.remote.query import select_by_sql
-from pix2spec.data.remote.services import Services
+from pix2spec.data.import_files import import_data
 from pix2spec.errors import InputError
 from tiny import tiny_preset
 
@@ -517,7 +517,7 @@ def test_killed_five_times_with_faults(tmp_path):
         assert_same(killed[name], undisturbed[name])
     assert check_dataset(out).ok
 
-    from pix2spec.train import train
+    from pix2spec.training.loop import train
 
     run = train(tiny_preset("paper-concat", "train.steps=2", "train.workers=0"), out, tmp_path / "run")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -19,11 +19,11 @@ import torch
 from safetensors.numpy import save
 
 from bad_inputs import model, put, rows, shard
-from pix2spec.config import load_preset
 from pix2spec.data.dataset import Dataset
-from pix2spec.data.readers.files import load_arrays
+from pix2spec.data.readers.guards import load_arrays
 from pix2spec.data.readers.tables import read_table
 from pix2spec.errors import InputError
+from pix2spec.models.presets import load_preset
 from pix2spec.models.storage import load_model
 from tiny import GRID
 
@@ -57,7 +57,7 @@ def test_the_bomb_works(tmp_path):
 
 
 def test_pickled_arrays_are_not_run(tmp_path, mark):
-    from pix2spec.evaluate.predictions import open_predictions
+    from pix2spec.evaluation.predictions.open import open_predictions
 
     objects = np.array([Bomb(mark)], object)
     np.savez(tmp_path / "b.npz", flux=objects, object_id=objects)
@@ -76,8 +76,8 @@ def test_pickled_arrays_are_not_run(tmp_path, mark):
 
 
 def test_pickled_weights_are_not_run(tmp_path, mark):
-    from pix2spec.config import PretrainedSection
-    from pix2spec.models.fitted.pretrained import open_network
+    from pix2spec.models.baselines.preset import PretrainedSection
+    from pix2spec.models.baselines.pretrained import open_network
 
     torch.save({"weight": Bomb(mark)}, tmp_path / "w.pt")
     put(tmp_path, "plain.pth", pickle.dumps(Bomb(mark)))
@@ -90,7 +90,7 @@ def test_pickled_weights_are_not_run(tmp_path, mark):
 
 
 def test_pickles_in_parquet_stay_bytes(tmp_path, mark):
-    from pix2spec.evaluate.predictions import open_predictions
+    from pix2spec.evaluation.predictions.open import open_predictions
 
     raw = pickle.dumps(Bomb(mark))
     kind = pa.field("u", pa.binary(), metadata={"ARROW:extension:name": "arrow.py_extension_type",
@@ -116,7 +116,7 @@ def test_a_dataset_cannot_name_features_of_its_own(tmp_path):
 
 
 def test_a_checkpoint_of_other_shapes_is_refused(tmp_path):
-    from pix2spec.checkpoint import load_checkpoint
+    from pix2spec.training.checkpoint import load_checkpoint
 
     network = torch.nn.Linear(2, 1)
     adam = torch.optim.Adam(network.parameters())
@@ -304,7 +304,7 @@ def test_messages_do_not_steer_the_terminal(tmp_path):
 
 @pytest.mark.parametrize("name", ["../../evil", "/etc/passwd", "a\0b", "..", "x" * 300, "ä" * 200, ""])
 def test_ids_of_objects_lead_nowhere(tmp_path, name):
-    from pix2spec.files import safe_name
+    from pix2spec.runtime.atomic import safe_name
 
     safe = safe_name(name)
     assert safe and "/" not in safe and "\0" not in safe and len(f"{safe}.fits.partial".encode()) <= 255
@@ -313,7 +313,7 @@ def test_ids_of_objects_lead_nowhere(tmp_path, name):
 
 
 def test_ids_that_look_alike_have_files_of_their_own():
-    from pix2spec.files import safe_name
+    from pix2spec.runtime.atomic import safe_name
 
     assert safe_name("a/b") != safe_name("a_b") and safe_name("plate-266") == "plate-266"
     assert safe_name("x" * 300) != safe_name("x" * 301)
@@ -323,7 +323,7 @@ def test_ids_that_look_alike_have_files_of_their_own():
 def test_a_manifest_deletes_nothing_outside_its_folder(tmp_path, name):
     import sqlite3
 
-    from pix2spec.data.remote.manifest import Manifest
+    from pix2spec.data.archives.sdss.manifest import Manifest
 
     (tmp_path / "precious").touch()
     (tmp_path / "build").mkdir()
@@ -338,7 +338,7 @@ def test_a_manifest_deletes_nothing_outside_its_folder(tmp_path, name):
 
 
 def test_a_damaged_record_of_a_run_is_refused(tmp_path):
-    from pix2spec.catalogue import read_catalogue
+    from pix2spec.products.catalogue import read_catalogue
 
     (tmp_path / "catalog").mkdir()
     for text in ("{", "[1]", "\x00", "[" * 100_000):
@@ -355,8 +355,7 @@ def test_pretrained_weights_need_a_commit_and_have_its_hash(tmp_path, monkeypatc
     import timm
     from safetensors.torch import save_file
 
-    from pix2spec.models import encoders
-    from pix2spec.models.fitted import pretrained
+    from pix2spec.models.shared import encoders, hub
 
     with pytest.raises(InputError, match=r"encoder\.revision.*full commit of timm/resnet18"):
         encoders.image_network("resnet18", None, 3, pretrained=True)
@@ -380,7 +379,7 @@ def test_pretrained_weights_need_a_commit_and_have_its_hash(tmp_path, monkeypatc
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(pretrained, "_answers", lambda address: True)
+    monkeypatch.setattr(hub, "_answers", lambda address: True)
     with open(weights, "rb") as stream:
         right = hashlib.file_digest(stream, "sha256").hexdigest()
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", stated(right))

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pix2spec.errors import InputError
-from pix2spec.select import parse_selection, select
+from pix2spec.products.selection import parse_selection, select
 
 SCORES = np.array([0.1, 0.9, -0.3, 0.5])
 

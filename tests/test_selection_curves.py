@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pix2spec.errors import InputError
-from pix2spec.evaluate.selection import selection_curve
+from pix2spec.evaluation.metrics.selection import selection_curve
 
 
 @pytest.fixture

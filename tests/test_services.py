@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2spec.data.remote import services
-from pix2spec.data.remote.checksums import read_sha1sums, sha1sum_files, with_checksums
-from pix2spec.data.remote.download import Downloader, target_under
-from pix2spec.data.remote.services import RELEASES, Remote, Services
+from pix2spec.data.archives import urls as services
+from pix2spec.data.archives.checksums import read_sha1sums, sha1sum_files, with_checksums
+from pix2spec.data.archives.download import Downloader, target_under
+from pix2spec.data.archives.urls import RELEASES, Remote, Services
 from pix2spec.errors import InputError
 from test_download import answer, serving, status
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 import pix2spec
+from pix2spec.core.photometry import filter_matrix
+from pix2spec.core.survey import SDSS
 from pix2spec.data.schema import Pair
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.models.storage import read_config, shipped_models
-from pix2spec.photometry import filter_matrix
-from pix2spec.survey import SDSS
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_weights_stay_small():
 def test_the_default_model_knows_redshift_and_flux(galaxies):
     pairs, batch = galaxies
     model = pix2spec.load(device="cpu")
-    settings = pix2spec.generate.Settings(n=16, noise="none")
+    settings = pix2spec.models.generator.Settings(n=16, noise="none")
     ensembles = model.generate_batch(pairs, "linear", settings)
     guess = np.array([np.median(e.redshifts) for e in ensembles])
     dz = (guess - batch["z"]) / (1 + batch["z"])
@@ -55,5 +55,5 @@ def test_candidates_with_a_given_redshift_have_it(galaxies):
 def test_the_real_model_takes_fluxes_alone(galaxies):
     pairs, _ = galaxies
     ensemble = pix2spec.load("default-sdss", device="cpu").generate(pairs[0], n=8, use=("photometry",))
-    assert ensemble.unit == pix2spec.ensemble.PHYSICAL and np.isfinite(ensemble.candidates).all()
+    assert ensemble.unit == pix2spec.products.units.PHYSICAL and np.isfinite(ensemble.candidates).all()
     assert np.median(ensemble.redshifts) < 0.1  # it knows nearby galaxies

@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.photometry import synthetic_photometry
+from pix2spec.core.survey import SDSS
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.simulate import GALAXY_TYPES, LINES, SimulatedSurvey, simulate_dataset
+from pix2spec.data.simulate.galaxies import draw_galaxies, luminosity_distance
+from pix2spec.data.simulate.gas import agn_lines, star_forming_lines
 from pix2spec.data.simulate.images import AXIS, MIXTURES, PIXEL, coordinates, fibre_weights, render
-from pix2spec.data.simulate.lines import agn_lines, star_forming_lines
-from pix2spec.data.simulate.populations import draw_galaxies, luminosity_distance
 from pix2spec.data.simulate.spectra import SpectrumModel, dn4000, load_templates
 from pix2spec.errors import InputError
-from pix2spec.grid import SpectralGrid
-from pix2spec.photometry import synthetic_photometry
-from pix2spec.survey import SDSS
 
 LINE = {name: i for i, name in enumerate(LINES)}
 

@@ -7,16 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pix2spec.catalogue import read_catalogue
-from pix2spec.data.dataset import Dataset, write_dataset
-from pix2spec.data.schema import DatasetInfo
-from pix2spec.describe import describe
-from pix2spec.errors import InputError
-from pix2spec.grid import SpectralGrid
-from pix2spec.models.storage import load_model, save_model
-from pix2spec.models.trainable import build_model
-from pix2spec.photometry import synthetic_photometry
-from pix2spec.survey import (
+from pix2spec.apps.cli.describe import describe
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.photometry import synthetic_photometry
+from pix2spec.core.survey import (
     HSC,
     LEGACY,
     LEGACY_NORTH,
@@ -29,6 +23,12 @@ from pix2spec.survey import (
     differences,
     survey_of,
 )
+from pix2spec.data.dataset import Dataset, write_dataset
+from pix2spec.data.schema import DatasetInfo
+from pix2spec.errors import InputError
+from pix2spec.models.registry import build_model
+from pix2spec.models.storage import load_model, save_model
+from pix2spec.products.catalogue import read_catalogue
 from tiny import GRID, tiny_factorised_preset, tiny_pair, tiny_preset
 
 surveys = st.sampled_from(list(SURVEYS.values()))
@@ -168,8 +168,9 @@ def model_of(tmp_path_factory):
 
 
 def generated(model, data, out, selector=None, **settings):
-    from pix2spec.generate import Settings, load
-    from pix2spec.produce import generate_catalogue
+    from pix2spec.generate.catalogue import generate_catalogue
+    from pix2spec.generate.load import load
+    from pix2spec.models.generator import Settings
 
     generator = load(model, selector, device="cpu")
     settings = Settings(n=2, steps=2, **settings)
@@ -213,7 +214,7 @@ def test_what_the_model_does_not_look_at_may_be_another_surveys(model_of, tmp_pa
 
 
 def test_selectors_of_another_survey_are_refused(model_of):
-    from pix2spec.generate import load
+    from pix2spec.generate.load import load
 
     pixels = model_of("pixels", SDSS)
     assert load(pixels, model_of("select", SDSS), device="cpu").selector is not None
@@ -223,7 +224,7 @@ def test_selectors_of_another_survey_are_refused(model_of):
 
 @pytest.mark.parametrize("kind", ["pixels", "factorised"])
 def test_fine_tuning_starts_from_the_same_survey(model_of, legacy_data, tmp_path, kind):
-    from pix2spec.train import train
+    from pix2spec.training.loop import train
 
     preset = {"pixels": tiny_preset("paper-concat-small"), "factorised": tiny_factorised_preset()}[kind]
     with pytest.raises(InputError, match=r"its survey is sdss, that of the training data is legacy.*--init"):
@@ -232,7 +233,7 @@ def test_fine_tuning_starts_from_the_same_survey(model_of, legacy_data, tmp_path
 
 
 def test_training_on_another_survey_is_recorded(tmp_path):
-    from pix2spec.train import train
+    from pix2spec.training.loop import train
 
     data = write_survey(tmp_path / "data", LEGACY, n=200)
     preset = tiny_preset("paper-concat-small", "train.steps=2")
@@ -270,13 +271,13 @@ def test_import_takes_cutouts_of_a_survey(tmp_path):
 def imported(out, *words):
     from typer.testing import CliRunner
 
-    from pix2spec.cli import app
+    from pix2spec.apps.cli.main import app
 
     return CliRunner().invoke(app, ["data", "import", str(out), *map(str, words)])
 
 
 def test_composites_of_other_than_three_bands_are_refused():
-    from pix2spec.data.augment import scale_image
+    from pix2spec.models.shared.inputs import scale_image
 
     with pytest.raises(InputError, match=r"three bands, these images have 5 \(.*data.image=linear"):
         scale_image(np.ones((1, 5, 8, 8), np.float32), "linear", "composite")

@@ -16,17 +16,17 @@ from typer.testing import CliRunner
 
 from loopback.server import serve
 from loopback.sky import Sky
-from pix2spec.catalogue import read_catalogue
-from pix2spec.cli import app
+from pix2spec.apps.cli.main import app
+from pix2spec.core.survey import HSC, LEGACY, SDSS
+from pix2spec.data.archives import skyserver
+from pix2spec.data.archives.targets import Fetch, fetch_targets, is_position_table
+from pix2spec.data.archives.urls import Services
 from pix2spec.data.dataset import write_dataset
-from pix2spec.data.remote import skyserver
-from pix2spec.data.remote.services import Services
 from pix2spec.data.schema import DatasetInfo, Pair
 from pix2spec.errors import InputError
+from pix2spec.models.registry import build_model
 from pix2spec.models.storage import save_model
-from pix2spec.models.trainable import build_model
-from pix2spec.survey import HSC, LEGACY, SDSS
-from pix2spec.targets import Fetch, fetch_targets, is_position_table
+from pix2spec.products.catalogue import read_catalogue
 from test_extinction import sky_dust, write_maps
 from tiny import GRID, tiny_preset
 

@@ -10,14 +10,14 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from pix2spec import train as train_module
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo
-from pix2spec.draws import Draws
 from pix2spec.errors import InputError
-from pix2spec.train import train
-from pix2spec.training_data import Batches
-from pix2spec.training_log import LossWatch
+from pix2spec.runtime.random import Draws
+from pix2spec.training import loop as train_module
+from pix2spec.training.batches import Batches
+from pix2spec.training.log import LossWatch
+from pix2spec.training.loop import train
 from tiny import GRID, tiny_pair, tiny_preset, write_tiny_dataset
 
 

@@ -9,16 +9,18 @@ import torch
 from safetensors.torch import save_file
 
 import pix2spec
-from pix2spec.config import PretrainedSection, load_preset
+from pix2spec.apps.cli.describe import describe
 from pix2spec.data.dataset import Dataset, write_dataset
 from pix2spec.data.schema import DatasetInfo
-from pix2spec.describe import describe
 from pix2spec.errors import InputError
-from pix2spec.generate import Settings
-from pix2spec.models.fitted import pretrained
-from pix2spec.models.fitted.pretrained import PACKAGE, PACKAGE_ARCH, PretrainedFeatures, open_network
-from pix2spec.produce import generate_catalogue
-from pix2spec.train import train
+from pix2spec.generate.catalogue import generate_catalogue
+from pix2spec.models.baselines import pretrained
+from pix2spec.models.baselines.preset import PretrainedSection
+from pix2spec.models.baselines.pretrained import PACKAGE, PACKAGE_ARCH, PretrainedFeatures, open_network
+from pix2spec.models.generator import Settings
+from pix2spec.models.presets import load_preset
+from pix2spec.models.shared import hub
+from pix2spec.training.loop import train
 from tiny import GRID, tiny_pair
 
 ARCH = "test_efficientnet"
@@ -122,7 +124,7 @@ def test_other_weights_than_those_of_the_fit_are_refused(weights, data, tmp_path
 
 
 def test_without_pretrained_weights_it_says_how_to_get_them(monkeypatch, data, tmp_path):
-    monkeypatch.setattr(pretrained, "_answers", lambda address: False)
+    monkeypatch.setattr(hub, "_answers", lambda address: False)
     monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))

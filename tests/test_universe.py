@@ -5,13 +5,13 @@ import pytest
 from typer.testing import CliRunner
 
 import fake_universe as fake
-from pix2spec.cli import app
+from pix2spec.apps.cli.main import app
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.survey import LEGACY, LEGACY_NORTH, SDSS
 from pix2spec.data.check import check_dataset
 from pix2spec.data.dataset import Dataset
-from pix2spec.data.universe import import_universe
+from pix2spec.data.mmu.importer import import_universe
 from pix2spec.errors import InputError
-from pix2spec.grid import SpectralGrid
-from pix2spec.survey import LEGACY, LEGACY_NORTH, SDSS
 
 CROP = slice(48, 112)  # the middle 64 of 160 pixels
 

@@ -6,23 +6,23 @@ import torch
 from safetensors.torch import load_file
 
 import pix2spec
-from pix2spec import train as train_module
-from pix2spec.config import load_preset
+from pix2spec.apps.cli.describe import describe, parameter_count
+from pix2spec.core.scaling import minmax
+from pix2spec.core.survey import SDSS
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.schema import DEFAULT_GRID
-from pix2spec.describe import describe, parameter_count
-from pix2spec.draws import Draws
-from pix2spec.ensemble import PHYSICAL, RELATIVE
 from pix2spec.errors import InputError
-from pix2spec.evaluate import evaluate
-from pix2spec.generate import Settings
+from pix2spec.evaluation.compare import evaluate
+from pix2spec.generate.catalogue import generate_catalogue
+from pix2spec.models.baselines.wu_peek.model import HybridNetwork
+from pix2spec.models.generator import Settings
+from pix2spec.models.presets import load_preset
+from pix2spec.models.registry import build_model
 from pix2spec.models.storage import load_model
-from pix2spec.models.trainable import build_model
-from pix2spec.models.wupeek import HybridNetwork
-from pix2spec.normalise import minmax
-from pix2spec.produce import generate_catalogue
-from pix2spec.survey import SDSS
-from pix2spec.train import train
+from pix2spec.products.units import PHYSICAL, RELATIVE
+from pix2spec.runtime.random import Draws
+from pix2spec.training import loop as train_module
+from pix2spec.training.loop import train
 from tiny import GRID, tiny_pair
 
 TINY_WUPEEK = (

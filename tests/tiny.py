@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from pix2spec.config import load_preset
+from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo, Pair
 from pix2spec.data.simulate import SimulatedSurvey
-from pix2spec.grid import SpectralGrid
+from pix2spec.models.presets import load_preset
 
 GRID = SpectralGrid(3.59, 1.8e-3, 200)
 

@@ -15,11 +15,11 @@ __version__ = version("pix2spec")
 # Public name -> module that defines it. Loaded on first use, so that `import pix2spec` and
 # `pix2spec --help` do not pay for torch and astropy.
 _PUBLIC = {
-    "load": "pix2spec.generate",
-    "Generator": "pix2spec.generate",
-    "Ensemble": "pix2spec.ensemble",
-    "SpectralGrid": "pix2spec.grid",
-    "Survey": "pix2spec.survey",
+    "load": "pix2spec.generate.load",
+    "Generator": "pix2spec.models.generator",
+    "Ensemble": "pix2spec.products.ensemble",
+    "SpectralGrid": "pix2spec.core.grid",
+    "Survey": "pix2spec.core.survey",
     "Pair": "pix2spec.data.schema",
     "Dataset": "pix2spec.data.dataset",
     "InputError": "pix2spec.errors",

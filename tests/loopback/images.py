@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.ndimage import map_coordinates
 
 from loopback.sky import Sky
-from pix2spec.normalise import lupton_rgb
+from pix2spec.core.scaling import lupton_rgb
 
 CUTOUT_SCALE = 0.396  # arcsec per pixel of the simulated cutouts
 LEGACY_SCALE = 0.262

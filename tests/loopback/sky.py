@@ -14,11 +14,11 @@ from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
 from loopback.targets import BANDS, BOSS_RUN2D, FRAME_SHAPE, KINDS, SCALE, SHARES, WIDE, Plate, Target
+from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.schema import Pair
+from pix2spec.data.simulate.galaxies import draw_galaxies
 from pix2spec.data.simulate.noise import SpectrumNoise
-from pix2spec.data.simulate.populations import draw_galaxies
 from pix2spec.data.simulate.survey import BLOCK, SimulatedSurvey
-from pix2spec.grid import SpectralGrid
 
 CELL = 104  # frame pixels between neighbours: a turned cutout of 64 pixels is 91 wide
 # A / E(B-V) of the ugriz bands (Schlafly & Finkbeiner 2011, ApJ 737:103, table 6, R_V = 3.1)

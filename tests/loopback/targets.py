@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pix2spec.grid import SpectralGrid
+from pix2spec.core.grid import SpectralGrid
 
 WIDE = SpectralGrid(3.552, 1e-4, 4640)  # holds the native pixels of SDSS (3.58 to 3.96) and of BOSS spectra
 BOSS_RUN2D = "v5_13_2"

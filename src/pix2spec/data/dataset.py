@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pix2spec.data.schema import DatasetInfo, Pair
 from pix2spec.errors import InputError
-from pix2spec.files import write_atomically
+from pix2spec.runtime.atomic import write_atomically
 
 __all__ = ["Dataset", "split_of", "write_dataset", "write_shard", "write_table_atomically"]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 import pyarrow as pa
 
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.survey import SDSS, Survey
 from pix2spec.errors import InputError
-from pix2spec.grid import SpectralGrid
-from pix2spec.survey import SDSS, Survey
 
 __all__ = ["SCHEMA_VERSION", "DatasetInfo", "Pair"]
 

@@ -10,15 +10,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 import pix2spec
-from pix2spec.config import validate_preset
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.survey import Survey
 from pix2spec.errors import InputError
-from pix2spec.files import write_atomically
-from pix2spec.grid import SpectralGrid
-from pix2spec.hub import CARD, CONFIG, FEATURES, WEIGHTS, fetch_model, is_hub_name
-from pix2spec.models.fitted import FITTED
-from pix2spec.models.fitted.neighbours import NeighboursModel
-from pix2spec.models.trainable import build_model
-from pix2spec.survey import Survey
+from pix2spec.models.baselines.neighbours import NeighboursModel
+from pix2spec.models.presets import validate_preset
+from pix2spec.models.registry import FITTED, build_model
+from pix2spec.models.shared.hub import CARD, CONFIG, FEATURES, WEIGHTS, fetch_model, is_hub_name
+from pix2spec.runtime.atomic import write_atomically
 
 __all__ = [
     "as_bullets",

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2spec.data.readers.files import fits_hdus, load_arrays, reading, sniff, spec_id
+from pix2spec.core.survey import SDSS, Survey
+from pix2spec.data.readers.guards import fits_hdus, load_arrays, reading, sniff, spec_id
 from pix2spec.errors import InputError
-from pix2spec.survey import SDSS, Survey
 
 __all__ = ["BAND_LETTERS", "ImageBundle", "image_kind", "prepare_plane", "read_cutout", "read_image_bundle"]
 

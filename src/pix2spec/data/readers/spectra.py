@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.readers.desi import DesiCoadd, is_coadd
-from pix2spec.data.readers.files import column_names, fits_hdus, load_arrays, spec_id
+from pix2spec.data.readers.guards import column_names, fits_hdus, load_arrays, spec_id
 from pix2spec.data.readers.tables import assumed_ivar
 from pix2spec.data.schema import Pair
 from pix2spec.errors import InputError
-from pix2spec.grid import SpectralGrid
 
 __all__ = [
     "HARMLESS_ZWARNING",

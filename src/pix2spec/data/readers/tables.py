@@ -4,10 +4,10 @@ from difflib import get_close_matches
 
 import numpy as np
 
-from pix2spec.data.readers.files import spec_id
-from pix2spec.data.readers.table_files import read_table
+from pix2spec.core.survey import SDSS, Survey
+from pix2spec.data.readers.guards import spec_id
+from pix2spec.data.readers.table_formats import read_table
 from pix2spec.errors import InputError
-from pix2spec.survey import SDSS, Survey
 
 __all__ = [
     "ERROR_FLOOR",

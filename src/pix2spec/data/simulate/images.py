@@ -6,10 +6,10 @@ PASP 125:719), so that no image is ever transformed or resampled.
 
 import numpy as np
 
-from pix2spec.data.simulate.populations import GREEN, LATE, STARBURST, Galaxies
+from pix2spec.core.photometry import aperture_weights
+from pix2spec.core.survey import SDSS
+from pix2spec.data.simulate.galaxies import GREEN, LATE, STARBURST, Galaxies
 from pix2spec.data.simulate.spectra import Components
-from pix2spec.photometry import aperture_weights
-from pix2spec.survey import SDSS
 
 __all__ = ["draw_images", "fibre_weights", "render"]
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.survey import SDSS
 from pix2spec.data.simulate.images import fibre_weights
-from pix2spec.grid import SpectralGrid
-from pix2spec.survey import SDSS
 
 __all__ = ["BAD_PIXEL", "BRIGHT_SKY", "SpectrumNoise", "add_image_noise", "measure_photometry"]
 

@@ -11,14 +11,18 @@ from importlib.resources import files
 
 import numpy as np
 
-from pix2spec.data.simulate.lines import BROAD, LINES, agn_lines, star_forming_lines
-from pix2spec.data.simulate.populations import LIGHT_SPEED, Galaxies, luminosity_distance
-from pix2spec.photometry import filter_matrix
-from pix2spec.survey import SDSS
+from pix2spec.core.lines import INSTRUMENT, LINES
+from pix2spec.core.photometry import filter_matrix
+from pix2spec.core.survey import SDSS
+from pix2spec.data.simulate.galaxies import LIGHT_SPEED, Galaxies, luminosity_distance
+from pix2spec.data.simulate.gas import BROAD, agn_lines, star_forming_lines
 
-__all__ = ["Components", "SpectrumModel", "dn4000"]
+__all__ = [
+    "Components",
+    "SpectrumModel",
+    "dn4000",
+]
 
-INSTRUMENT = 64.0  # km/s: dispersion of the SDSS spectrographs' line spread, R = 1,850 to 2,200
 HALPHA_PER_SFR = 4.8e7  # Lsun per Msun/yr (Kennicutt & Evans 2012, ARA&A 50:531)
 YOUNGEST = 1.05e7  # yr: age of the bin that ionises
 REMAINING = 0.6  # mass in stars and remnants / mass formed, for old Chabrier populations

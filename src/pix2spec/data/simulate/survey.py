@@ -6,17 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.lines import LINES
+from pix2spec.core.scaling import lupton_rgb
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.simulate.galaxies import AGN_TYPES, GALAXY_TYPES, MAX_REDSHIFT, draw_galaxies
 from pix2spec.data.simulate.images import draw_images
-from pix2spec.data.simulate.lines import LINES
 from pix2spec.data.simulate.noise import SpectrumNoise, add_image_noise, measure_photometry
-from pix2spec.data.simulate.populations import AGN_TYPES, GALAXY_TYPES, MAX_REDSHIFT, draw_galaxies
 from pix2spec.data.simulate.spectra import SpectrumModel, dn4000
 from pix2spec.errors import InputError
-from pix2spec.files import made_by, track
-from pix2spec.grid import SpectralGrid
-from pix2spec.normalise import lupton_rgb
+from pix2spec.runtime.progress import track
+from pix2spec.runtime.provenance import made_by
 
 __all__ = ["BLOCK", "SimulatedSurvey", "simulate_dataset"]
 

@@ -1,0 +1,34 @@
+"""A few galaxies of the simulated survey, made when the page starts."""
+
+from dataclasses import replace
+
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.data.schema import Pair
+from pix2spec.data.simulate import SimulatedSurvey
+from pix2spec.data.simulate.survey import BLOCK
+from pix2spec.generate.demo import DEMO_SEED
+
+__all__ = ["simulated_examples"]
+
+# What a galaxy is called, and which truth (see `data.simulate.survey.TRUTH`) and redshift it has.
+WANTED = {
+    "Star-forming galaxy": lambda t, z: t["true_logssfr"] > -10 and t["true_agn"] == "none" and z > 0.05,
+    "Quiescent galaxy": lambda t, z: t["true_type"] == "early" and t["true_agn"] == "none" and z < 0.1,
+    "Seyfert 2 galaxy": lambda t, z: t["true_agn"] == "seyfert2",
+    "Post-starburst galaxy": lambda t, z: t["true_type"] == "post-starburst" and t["true_agn"] == "none",
+    "Distant quiescent galaxy": lambda t, z: t["true_type"] == "early" and z > 0.2,
+}
+
+
+def simulated_examples(grid: SpectralGrid, seed: int = DEMO_SEED) -> dict[str, Pair]:
+    """The first galaxy of each wanted kind, by a label with its redshift.
+
+    Each has image, photometry, redshift and the spectrum that the simulated survey observed.
+    """
+    examples = {}
+    pairs = list(SimulatedSurvey(seed, grid).pairs(BLOCK))
+    for name, is_wanted in WANTED.items():
+        pair = next((pair for pair in pairs if is_wanted(pair.truth, pair.z)), None)
+        if pair is not None:
+            examples[f"{name}, z = {pair.z:.3f}"] = replace(pair, truth={})
+    return examples

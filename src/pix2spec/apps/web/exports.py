@@ -1,0 +1,87 @@
+"""Files to download, in a folder of the visitor's session that goes when the session ends."""
+
+import csv
+import hashlib
+import secrets
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from pix2spec.apps.web.inputs import safe_name
+from pix2spec.apps.web.results import Observed, Result, Row
+from pix2spec.products.units import QUANTILE_NAMES
+from pix2spec.runtime.atomic import write_atomically
+
+__all__ = ["remove_old_sessions", "remove_session", "session_folder", "write_downloads"]
+
+
+def session_folder(root: Path, session: str | None) -> Path:
+    """Folder of a session: its name is a hash, because the browser chooses the session's own."""
+    return root / "sessions" / hashlib.sha256(str(session).encode()).hexdigest()[:32]
+
+
+def remove_session(root: Path, session: str | None) -> None:
+    """Remove what was written for a session."""
+    shutil.rmtree(session_folder(root, session), ignore_errors=True)
+
+
+def remove_old_sessions(root: Path, seconds: float) -> None:
+    """Remove what sessions have not touched for so long: tabs that were closed while the model worked."""
+    for folder in (root / "sessions").glob("*"):
+        with suppress(FileNotFoundError):  # it went meanwhile
+            if time.time() - folder.stat().st_mtime > seconds:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_downloads(
+    root: Path, session: str | None, result: Result, observed: Observed | None, table: list[Row], draw
+) -> list[Path]:
+    """Write FITS, two CSV and PNG, replacing the session's earlier files.
+
+    `draw` is called with the arguments of `Ensemble.plot`.
+
+    Returns
+    -------
+    list of Path
+        ``NAME.fits``, ``NAME-spectrum.csv``, ``NAME-quantities.csv``, ``NAME.png``.
+    """
+    remove_session(root, session)
+    # a name that cannot be guessed: whoever knows it may download
+    folder = session_folder(root, session) / secrets.token_urlsafe(16)
+    folder.mkdir(parents=True)
+    ensemble, name = result.ensemble, safe_name(result.ensemble.object_id)
+    endings = (".fits", "-spectrum.csv", "-quantities.csv", ".png")
+    fits, spectrum, quantities, picture = (folder / f"{name}{end}" for end in endings)
+    ensemble.write_fits(fits)
+    write_atomically(spectrum, lambda path: _write_spectrum(path, result, observed))
+    write_atomically(quantities, lambda path: _write_quantities(path, table))
+    truth = {} if observed is None else {"truth": observed.pair.flux, "truth_ivar": observed.pair.ivar}
+    draw(ensemble, path=picture, z=result.z if observed is None else observed.pair.z, **truth)
+    return [fits, spectrum, quantities, picture]
+
+
+def _write_spectrum(path: Path, result: Result, observed: Observed | None) -> None:
+    ensemble = result.ensemble
+    columns: dict = {"wavelength": ensemble.grid.wave, "flux": ensemble.flux}
+    columns["uncertainty"] = ensemble.uncertainty
+    columns |= dict(zip(QUANTILE_NAMES, ensemble.quantiles()))
+    if observed is not None:
+        columns |= {"observed_flux": observed.pair.flux, "observed_ivar": observed.pair.ivar}
+    _write_csv(path, list(columns), np.column_stack(list(columns.values())).tolist())
+
+
+def _write_quantities(path: Path, table: list[Row]) -> None:
+    names = ["name", "unit", "median", "q16", "q84", "n_measured", "observed", "observed_error"]
+    lines = [(r.name, r.unit, r.median, r.low, r.high, r.n, r.observed, r.observed_error) for r in table]
+    _write_csv(path, names, lines)
+
+
+def _write_csv(path: Path, names: list[str], lines: list) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(names)
+        for line in lines:
+            writer.writerow([f"{value:.7g}" if isinstance(value, float) else value for value in line])

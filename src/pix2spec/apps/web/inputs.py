@@ -1,0 +1,159 @@
+"""What a visitor gives, checked: files by their content, numbers by their range."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.survey import Survey
+from pix2spec.data.readers.guards import sniff
+from pix2spec.data.schema import Pair
+from pix2spec.errors import InputError
+
+__all__ = [
+    "MAX_CANDIDATES",
+    "checked_file",
+    "cutout_pair",
+    "fluxes_of_magnitudes",
+    "number",
+    "observed_spectrum",
+    "safe_name",
+    "sentence",
+    "whole_number",
+]
+
+MAX_CANDIDATES = 100
+FITS = {"fits", "gzip", "bz2"}  # packed FITS is FITS
+PICTURES = {"jpeg", "png"}
+BRIGHTEST, FAINTEST, LARGEST_ERROR = 1.0, 32.0, 10.0  # magnitudes; beyond are fillers such as 99 or -9999
+
+
+def safe_name(name: str) -> str:
+    """Name an object after a visitor's file: letters, digits, ``-_.+`` only, 60 characters at most."""
+    stem = re.sub(r"(\.(fits?|fz|gz|bz2|jpe?g|png))+$", "", Path(name).name, flags=re.IGNORECASE)
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", stem).strip("._")[:60] or "galaxy"
+
+
+def sentence(error: InputError) -> str:
+    """One sentence for the page: no folders of the server, no options of the command line."""
+    where = "" if error.where.startswith("-") else Path(error.where).name + ": "
+    mend = f" ({error.mend})" if error.mend and "--" not in error.mend else ""
+    return f"{where}{error.what}{mend}."
+
+
+def checked_file(path: str | Path | None, kinds: set[str], wanted: str, max_bytes: int) -> Path:
+    """Path of an uploaded file whose first bytes are of one of `kinds` (see `readers.files.sniff`).
+
+    Raises
+    ------
+    InputError
+        If there is none, if it is empty, too large, or something else than `wanted` says.
+    """
+    if path is None:
+        raise InputError("file", "there is none yet", f"choose {wanted}")
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(path, "it is no longer on the server", "choose it again")
+    if path.stat().st_size > max_bytes:
+        size = path.stat().st_size / 2**20
+        raise InputError(path, f"it has {size:.1f} MiB, and {max_bytes / 2**20:.0f} MiB are allowed")
+    kind = sniff(path)
+    if kind not in kinds:
+        raise InputError(path, f"its content is {kind}", f"give {wanted}")
+    return path
+
+
+def cutout_pair(path: str | Path | None, survey: Survey, max_bytes: int) -> tuple[Pair, str]:
+    """Read an uploaded cutout.
+
+    Returns
+    -------
+    pair : Pair
+        With an image (band, 64, 64), and a position where the file has a WCS.
+    kind : str
+        ``"linear"`` or ``"composite"``.
+    """
+    from pix2spec.data.readers.images import read_cutout
+
+    path = checked_file(path, FITS | PICTURES, "a cutout as FITS, JPEG or PNG", max_bytes)
+    image, kind, info = read_cutout(path, survey)
+    return Pair(safe_name(path.name), ra=info["ra"], dec=info["dec"], image=image), kind
+
+
+def observed_spectrum(path: str | Path, grid: SpectralGrid, max_bytes: int) -> Pair:
+    """Read an uploaded SDSS ``spec-PLATE-MJD-FIBER.fits`` file on `grid`."""
+    from pix2spec.data.readers.spectra import read_spectrum
+
+    path = checked_file(path, FITS, "an SDSS file spec-PLATE-MJD-FIBER.fits", max_bytes)
+    return read_spectrum(path, grid)
+
+
+def fluxes_of_magnitudes(magnitudes, errors, survey: Survey):
+    """Band fluxes of typed AB magnitudes, by the rules of `photometry_from_table`.
+
+    Parameters
+    ----------
+    magnitudes, errors : sequence of str
+        As typed, one a band of `survey.photometry_bands`; empty where unknown. Errors for all magnitudes, or
+        for none: then 5 % and 0.05 nanomaggies are assumed.
+
+    Returns
+    -------
+    flux, ivar : array (bands,), float32, or None
+        Nanomaggies; ivar 0 where unknown. None and None without any magnitude.
+    """
+    from astropy.table import Table
+
+    from pix2spec.data.readers.tables import photometry_from_table
+
+    bands = survey.photometry_bands
+    known = _numbers(bands, magnitudes, "magnitude")
+    given = _numbers(bands, errors, "error")
+    for band, value in known.items():
+        if not BRIGHTEST < value < FAINTEST:
+            limits = f"magnitudes from {BRIGHTEST:g} to {FAINTEST:g}"
+            raise InputError(f"{band} magnitude", f"{value:g} is none of a galaxy", limits)
+    for band, error in given.items():
+        if band not in known:
+            raise InputError(f"{band} error", "there is no magnitude to go with it")
+        if not 0 < error < LARGEST_ERROR:
+            limits = f"between 0 and {LARGEST_ERROR:g}"
+            raise InputError(f"{band} error", f"{error:g} is none of a magnitude", limits)
+    if not known:
+        return None, None
+    if given and len(given) < len(known):
+        missing = ", ".join(band for band in known if band not in given)
+        raise InputError(f"{missing} error", "it is missing", "give all errors or none")
+    columns = {f"mag_{band}": [known.get(band, np.nan)] for band in bands}
+    if given:
+        columns |= {f"mag_err_{band}": [given.get(band, np.nan)] for band in bands}
+    *_, flux, ivar = photometry_from_table(Table(columns), survey)
+    return flux[0], ivar[0]
+
+
+def _numbers(bands, texts, what: str) -> dict[str, float]:
+    values = {band: number(text, f"{band} {what}") for band, text in zip(bands, texts, strict=True)}
+    return {band: value for band, value in values.items() if value is not None}
+
+
+def number(text: str | None, what: str) -> float | None:
+    """Return a typed number, with a decimal point or comma; None for an empty field."""
+    typed = (text or "").strip()
+    if not typed:
+        return None
+    try:
+        value = float(typed.replace(",", ".").replace("−", "-"))
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise InputError(what, f"{typed[:40]!r} is not a number")
+    return value
+
+
+def whole_number(value, what: str, low: int, high: int) -> int:
+    """Return `value` as an integer between `low` and `high`."""
+    if not isinstance(value, int | float) or not low <= value <= high or value != int(value):
+        given = "it is empty" if value is None else f"{value} is not possible"
+        raise InputError(what, given, f"a whole number from {low} to {high}")
+    return int(value)

@@ -1,0 +1,248 @@
+"""The page: its layout, and what its buttons do. One object serves all visitors and keeps nothing of any."""
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from threading import Lock
+
+import gradio as gr
+import numpy as np
+
+from pix2spec.apps.web import exports, inputs, results, text
+from pix2spec.apps.web.figure import spectrum_figure
+from pix2spec.data.schema import Pair
+from pix2spec.errors import InputError
+from pix2spec.models.generator import Generator
+from pix2spec.products.ensemble import Ensemble
+
+__all__ = ["SOURCES", "Page"]
+
+SOURCES = ("Simulated example", "My cutout", "My magnitudes")
+EXAMPLE, CUTOUT, MAGNITUDES = SOURCES
+MAX_REDSHIFT = 0.6  # of the slider
+MAX_SEED = 2**31 - 1
+SESSION_SECONDS = 3600  # after which what a closed or idle tab left is forgotten
+WAITING = 64  # visitors in the queue
+START = "Choose a galaxy and press <em>Generate</em>."
+# On a narrow screen the results are below the fold.
+SHOW_RESULTS = """() => { if (matchMedia("(max-width: 760px)").matches)
+  document.querySelector("#results")?.scrollIntoView({behavior: "smooth"}); }"""
+
+
+html = partial(gr.HTML, apply_default_css=False)
+
+
+@dataclass
+class Page:
+    """The web page of one model.
+
+    Parameters
+    ----------
+    generator : Generator
+        Shared by all visitors, and only read.
+    examples : dict of str to Pair
+        Galaxies to choose from, by label.
+    root : Path
+        Temporary folder; sessions' files are in its ``sessions``.
+    max_bytes : int
+        Largest upload.
+    workers : int
+        Visitors that are served at a time; the others queue.
+    """
+
+    generator: Generator
+    examples: dict[str, Pair]
+    root: Path
+    max_bytes: int = 20 * 2**20
+    workers: int = 1
+    _drawing: Lock = field(default_factory=Lock, repr=False)  # matplotlib is not made for threads
+
+    # ------------------------------------------------------------------------------- actions
+
+    def read_input(self, source: str, example: str, cutout, z, values) -> tuple[Pair, str]:
+        """Pair and kind of its image, of whatever the visitor chose."""
+        if source == EXAMPLE:
+            if example not in self.examples:
+                raise InputError("example", "there is no such example", "choose one of the list")
+            pair, kind = self.examples[example], "linear"
+            pair = replace(pair, z=np.nan, z_err=np.nan)  # it would be the truth
+        elif source == CUTOUT:
+            pair, kind = inputs.cutout_pair(cutout, self.generator.survey, self.max_bytes)
+        else:
+            pair, kind = Pair("magnitudes"), "linear"
+        if source != EXAMPLE:
+            bands = len(self.generator.survey.photometry_bands)
+            flux, ivar = inputs.fluxes_of_magnitudes(values[:bands], values[bands:], self.generator.survey)
+            if source == MAGNITUDES and flux is None:
+                raise InputError("magnitudes", "there are none yet", "type those that you know")
+            pair = replace(pair, photometry=flux, photometry_ivar=ivar)
+        known = inputs.number(z, "redshift")
+        return (pair if known is None else replace(pair, z=known, z_err=0.0)), kind
+
+    def generate(
+        self, source, example, cutout, n, seed, noise, z, observed, request: gr.Request,
+        progress=gr.Progress(), *values,  # noqa: B008
+    ):  # fmt: skip
+        """Generate for a visitor; returns what `_show` returns."""
+        try:
+            progress(0.0, "Reading")
+            n = inputs.whole_number(n, "candidates", 1, inputs.MAX_CANDIDATES)
+            seed = inputs.whole_number(seed, "seed", 0, MAX_SEED)
+            pair, kind = self.read_input(source, example, cutout, z, values)
+            given = self._observed(observed)
+            seen = replace(pair, flux=None, ivar=None, mask=None)
+            result = results.generate(self.generator, seen, kind, n, seed, bool(noise), progress)
+            if pair.flux is not None:
+                own = replace(pair, z=self.examples[example].z)
+                result = replace(result, own=results.measure_observed(own, self.generator))
+            progress(0.8, "Drawing")
+            return self._show(result, given or result.own, request)
+        except InputError as error:
+            return self._refuse(error)
+
+    def compare(self, result, observed, request: gr.Request):
+        """Show the last result again, with another observed spectrum or without; see `_show`."""
+        try:
+            given = self._observed(observed)
+            if result is None:
+                return self._say(text.note("It will be compared with what you generate.") if given else "")
+            return self._show(result, given or result.own, request)
+        except InputError as error:
+            return self._refuse(error)
+
+    def _observed(self, path) -> results.Observed | None:
+        if path is None:
+            return None
+        pair = inputs.observed_spectrum(path, self.generator.grid, self.max_bytes)
+        return results.measure_observed(pair, self.generator)
+
+    def _show(self, result: results.Result, observed: results.Observed | None, request: gr.Request):
+        """Values of all outputs, in the order of the layout's list."""
+        table = results.rows(result, observed)
+        ensemble = result.ensemble
+        exports.remove_old_sessions(self.root, SESSION_SECONDS)
+        files = exports.write_downloads(
+            self.root, request.session_hash, result, observed, table, self._draw_picture
+        )
+        known = observed is not None and np.isfinite(observed.pair.z)
+        z = float(observed.pair.z if observed is not None and known else result.z)
+        figure = spectrum_figure(ensemble, z, None if observed is None else observed.pair)
+        return (
+            text.summary(result, observed, table),
+            figure,
+            gr.Slider(value=float(np.clip(round(z, 4), 0, MAX_REDSHIFT)), interactive=True),
+            text.quantity_table(table),
+            text.candidate_table(ensemble),
+            *(gr.DownloadButton(value=str(path), interactive=True) for path in files),
+            result,
+        )
+
+    def _draw_picture(self, ensemble: Ensemble, **arguments) -> None:
+        with self._drawing:
+            ensemble.plot(**arguments)
+
+    @staticmethod
+    def _refuse(error: InputError):
+        return Page._say(text.alert(inputs.sentence(error)))
+
+    @staticmethod
+    def _say(words: str):
+        """Values of all outputs that change the message alone."""
+        return (words, *(gr.skip() for _ in range(9)))
+
+    # -------------------------------------------------------------------------------- layout
+
+    def build(self) -> gr.Blocks:
+        """Lay out the page, ready to launch."""
+        page = gr.Blocks(
+            title="pix2spec", analytics_enabled=False, delete_cache=(SESSION_SECONDS // 4, SESSION_SECONDS)
+        )
+        with page:
+            html(text.header(self.generator.ids["model"]), elem_id="top")
+            with gr.Row(elem_id="columns"):
+                with gr.Column(scale=1, min_width=320, elem_id="controls"):
+                    arguments, observed, button = self._controls()
+                with gr.Column(scale=3, min_width=320, elem_id="results"):
+                    outputs, plot = self._results()
+            action = {"outputs": outputs, "show_progress_on": plot, "api_visibility": "private"}
+            action |= {"concurrency_limit": self.workers, "concurrency_id": "model"}
+            button.click(self.generate, arguments, **action).then(js=SHOW_RESULTS)
+            observed.change(self.compare, [outputs[-1], observed], **action)
+            page.unload(self.forget)
+        return page.queue(max_size=WAITING, api_open=False)
+
+    def forget(self, request: gr.Request) -> None:
+        """Remove a session's files when its tab closes."""
+        exports.remove_session(self.root, request.session_hash)
+
+    def _controls(self):
+        """Input and settings; returns the arguments of `generate` and what starts actions."""
+        source = gr.Radio(SOURCES, value=EXAMPLE, label="What to start from", elem_id="source")
+        example = gr.Dropdown(
+            list(self.examples), value=next(iter(self.examples)), label="Example", filterable=False,
+            elem_id="example",
+        )  # fmt: skip
+        survey = self.generator.survey
+        with gr.Column(visible=False) as upload:
+            cutout = gr.File(label="Cutout (FITS, JPEG or PNG)", height=160, elem_id="cutout")
+            about = (
+                f"At least 64 pixels across, {survey.pixel_scale}″ a pixel, the galaxy in the middle. FITS: "
+                f"bands {', '.join(survey.image_bands)}. At most {self.max_bytes / 2**20:.0f} MiB."
+            )
+            html(text.note(about))
+        with gr.Accordion("Magnitudes", open=True, visible=False, elem_id="magnitudes") as typed:
+            html(
+                text.note(f"AB, within the fibre ({survey.fibre_diameter:g}″). Leave empty what is unknown.")
+            )
+            values = [self._magnitude(band) for band in survey.photometry_bands]
+        n = gr.Slider(1, inputs.MAX_CANDIDATES, 25, step=1, label="Candidates", elem_id="n", buttons=[])
+        with gr.Row():
+            seed = gr.Number(0, label="Seed", min_width=120, elem_id="seed")
+            z = gr.Textbox(label="Redshift, if known", min_width=120, elem_id="known")
+        free = results.can_be_noise_free(self.generator)
+        noise = gr.Checkbox(
+            not free, label="With the noise of an exposure", interactive=free, elem_id="noise"
+        )
+        button = gr.Button("Generate", variant="primary", elem_id="generate")
+        observed = gr.File(label="Compare: SDSS spec-….fits (optional)", height=160, elem_id="observed")
+
+        def switch(choice):
+            shown = (choice == EXAMPLE, choice == CUTOUT, choice in (CUTOUT, MAGNITUDES))
+            title = "Magnitudes" + (" (optional)" if choice == CUTOUT else "")
+            kinds = (gr.Dropdown, gr.Column, gr.Accordion)
+            updates = [kind(visible=visible) for kind, visible in zip(kinds, shown)]
+            updates[2] = gr.Accordion(visible=shown[2], open=choice == MAGNITUDES, label=title)
+            return updates
+
+        source.change(
+            switch, source, [example, upload, typed], queue=False, show_progress="hidden",
+            api_visibility="private",
+        )  # fmt: skip
+        magnitudes = [*(value for value, _ in values), *(error for _, error in values)]
+        return [source, example, cutout, n, seed, noise, z, observed, *magnitudes], observed, button
+
+    @staticmethod
+    def _magnitude(band: str) -> tuple[gr.Textbox, gr.Textbox]:
+        # no gr.Number: it fills an empty field with zero
+        with gr.Row():
+            return (
+                gr.Textbox(label=f"{band} magnitude", min_width=100, elem_id=f"mag-{band}"),
+                gr.Textbox(label=f"{band} error", min_width=100, elem_id=f"error-{band}"),
+            )
+
+    @staticmethod
+    def _results():
+        """What is shown; returns the outputs of actions, and the plot, which shows their progress."""
+        message = html(text.note(START), elem_id="message")
+        plot = gr.Plot(label="Spectrum", show_label=False, elem_id="spectrum")
+        z = gr.Slider(
+            0, MAX_REDSHIFT, 0, step=0.0005, label="Redshift of the marked lines", elem_id="redshift",
+            buttons=[], interactive=False,
+        )  # fmt: skip
+        z.change(None, z, js="(z) => window.pix2specMoveLines(Number(z))")
+        with gr.Row(elem_id="downloads"):
+            names = ("Save FITS", "Save spectrum (CSV)", "Save quantities (CSV)", "Save figure (PNG)")
+            buttons = [gr.DownloadButton(name, interactive=False, size="md", min_width=130) for name in names]
+        quantities, candidates = html(elem_id="quantities"), html(elem_id="candidates")
+        state = gr.State(None, time_to_live=SESSION_SECONDS)
+        return [message, plot, z, quantities, candidates, *buttons, state], plot

@@ -1,0 +1,124 @@
+"""From the raw files of some objects to their pairs; runs in worker processes."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from pix2spec.data.archives.sdss.frames import cut_field
+from pix2spec.data.archives.sdss.manifest import DONE, FAILED, LATER, Entry, Outcome
+from pix2spec.data.archives.sdss.plates import read_plate
+from pix2spec.data.readers.guards import AGAIN
+from pix2spec.data.readers.images import read_cutout
+from pix2spec.data.readers.spectra import read_spectrum
+from pix2spec.data.readers.tables import assumed_ivar
+from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.errors import InputError
+
+__all__ = ["Job", "Made", "make_pairs"]
+
+
+@dataclass
+class Job:
+    """One object and its files; `images` holds a file a band (frames), or one under the name ``""``."""
+
+    entry: Entry
+    spectrum: Path
+    images: dict[str, Path] = field(default_factory=dict)
+    image_problem: str = ""  # why there is no image to read
+
+
+@dataclass
+class Made:
+    """What became of one object; `unreadable` names files that are to be fetched again."""
+
+    outcome: Outcome
+    pair: Pair | None = None
+    unreadable: list[Path] = field(default_factory=list)
+
+
+def make_pairs(jobs: list[Job], info: DatasetInfo) -> list[Made]:
+    """Read the files of `jobs`: each plate and each frame is opened once.
+
+    A spectrum that cannot be used costs the object; an image that cannot be used is left out. Where a file is
+    damaged, the object waits for a better copy.
+    """
+    spectra, images = _spectra(jobs, info), _images(jobs, info)
+    return [_made(job, *both) for job, *both in zip(jobs, spectra, images)]
+
+
+def _made(job: Job, pair: Pair | InputError, image) -> Made:
+    name = job.entry.object_id
+    broken = [e for e in (pair, image) if isinstance(e, InputError) and e.mend == AGAIN]
+    if broken:
+        paths = [job.spectrum, *job.images.values()]
+        unreadable = [p for p in paths if any(str(p) == e.where for e in broken)]
+        return Made(Outcome(name, LATER, str(broken[0])), unreadable=unreadable)
+    if isinstance(pair, InputError):
+        return Made(Outcome(name, FAILED, str(pair)))
+    if pair.object_id != name:
+        return Made(Outcome(name, FAILED, f"{job.spectrum}: it is the spectrum of {pair.object_id}"))
+    pair.group_id = job.entry.group_id
+    _add_photometry(pair, job.entry.row)
+    if isinstance(image, InputError):
+        return Made(Outcome(name, DONE, str(image)), pair)
+    pair.image = image
+    return Made(Outcome(name, DONE, job.image_problem), pair)
+
+
+def _add_photometry(pair: Pair, row) -> None:
+    """Fibre fluxes of the selection, for a spectrum whose file has none."""
+    usable = pair.photometry is not None and (np.asarray(pair.photometry_ivar) > 0).any()
+    if not usable:
+        pair.photometry = pair.photometry_ivar = None
+        if row.photometry is not None:
+            flux = np.array(row.photometry, np.float32)
+            ivar = assumed_ivar(flux, np.array(row.photometry_ivar))
+            if (ivar > 0).any():
+                pair.photometry, pair.photometry_ivar = flux, ivar
+
+
+def _spectra(jobs: list[Job], info: DatasetInfo) -> list[Pair | InputError]:
+    plates = defaultdict(list)
+    for i, job in enumerate(jobs):
+        plates[job.spectrum if job.entry.whole else i].append(i)
+    found: list = [None] * len(jobs)
+    for members in plates.values():
+        job = jobs[members[0]]
+        try:
+            if job.entry.whole:
+                pairs = read_plate(job.spectrum, [jobs[i].entry.row for i in members], info.grid)
+            else:
+                pairs = [read_spectrum(job.spectrum, info.grid)]
+        except InputError as error:
+            pairs = [error] * len(members)
+        for i, pair in zip(members, pairs):
+            found[i] = pair
+    return found
+
+
+def _images(jobs: list[Job], info: DatasetInfo) -> list:
+    """Image, None or `InputError` of each job."""
+    groups = defaultdict(list)
+    for i, job in enumerate(jobs):
+        if job.images:
+            groups[tuple(job.images.values())].append(i)
+    found: list = [None] * len(jobs)
+    for members in groups.values():
+        files = jobs[members[0]].images
+        images: list
+        try:
+            if "" in files:
+                image, kind, _ = read_cutout(files[""], info.survey, info.image_size)
+                if kind != info.image_kind:
+                    raise InputError(files[""], f"a {kind} image, not a {info.image_kind} one")
+                images = [image]
+            else:
+                positions = [(jobs[i].entry.row.ra, jobs[i].entry.row.dec) for i in members]
+                images = cut_field(files, positions, info.survey, info.image_size)
+        except InputError as error:
+            images = [error] * len(members)
+        for i, image in zip(members, images):
+            found[i] = image
+    return found

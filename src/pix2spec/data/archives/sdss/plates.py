@@ -1,0 +1,115 @@
+"""Spectra out of spPlate files, which hold all fibres of a plate.
+
+Layout (data.sdss.org/datamodel, BOSS_SPECTRO_REDUX/RUN2D/PLATE4/spPlate.html): images of one row a fibre in
+HDU 0 flux, 1 ivar, 2 andmask, 3 ormask, 4 dispersion, the table PLUGMAP in HDU 5, 6 sky; log10 of the
+wavelength is COEFF0 + COEFF1 * column. They hold no redshifts: these come from the selection.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.data.archives.sdss.select_sql import SpecRow
+from pix2spec.data.readers.guards import column_names, fits_hdus, spec_id
+from pix2spec.data.readers.spectra import HARMLESS_ZWARNING, place_spectrum
+from pix2spec.data.readers.tables import assumed_ivar
+from pix2spec.data.schema import Pair
+from pix2spec.errors import InputError
+
+__all__ = ["read_plate"]
+
+FLUX, IVAR, ANDMASK, PLUGMAP = 0, 1, 2, 5
+MAX_FIBRES, MAX_PIXELS = 1000, 20_000
+
+
+def read_plate(path: str | Path, rows: list[SpecRow], grid: SpectralGrid) -> list[Pair | InputError]:
+    """Spectra of some fibres of a plate, as their own spec files would give them.
+
+    Parameters
+    ----------
+    path : path
+        ``spPlate-PLATE-MJD.fits``.
+    rows : list of SpecRow
+        The fibres, with what the selection knows of them.
+    grid : SpectralGrid
+
+    Returns
+    -------
+    list
+        A pair for each row, or the `InputError` that says why there is none.
+
+    Raises
+    ------
+    InputError
+        If the file as a whole cannot be used.
+    """
+    with fits_hdus(path) as hdus:
+        loglam = _loglam(path, hdus, rows[0])
+        names = column_names(hdus[PLUGMAP])
+        if not {"fiberid", "ra", "dec"} <= set(names):
+            raise InputError(path, "its plug map lacks FIBERID, RA or DEC: not a spPlate file")
+        plugs = {int(fiber): i for i, fiber in enumerate(hdus[PLUGMAP].data[names["fiberid"]])}
+        found: list[Pair | InputError] = []
+        for row in rows:
+            try:
+                found.append(_pair(path, hdus, names, plugs, loglam, row, grid))
+            except InputError as error:
+                found.append(error)
+        return found
+
+
+def _loglam(path, hdus, row: SpecRow) -> np.ndarray:
+    """Wavelengths of the columns, once it is sure that this is the plate and that its images fit together."""
+    if len(hdus) <= PLUGMAP:
+        raise InputError(path, f"it has {len(hdus)} HDUs: not a spPlate file")
+    shapes = {hdus[i].shape for i in (FLUX, IVAR, ANDMASK)}
+    shape = min(shapes)
+    if len(shapes) > 1 or len(shape) != 2 or shape[0] > MAX_FIBRES or shape[1] > MAX_PIXELS:
+        raise InputError(path, f"its images have the shapes {sorted(shapes)}: not a spPlate file")
+    header = hdus[FLUX].header
+    if (header.get("PLATEID"), header.get("MJD")) != (row.plate, row.mjd):
+        what = f"it is of plate {header.get('PLATEID')}, MJD {header.get('MJD')}"
+        raise InputError(path, f"{what}, not of {row.plate}, {row.mjd}")
+    try:
+        first, step = float(header["COEFF0"]), float(header["COEFF1"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(path, "its header lacks the wavelengths, COEFF0 and COEFF1") from error
+    # float32, as in the spec files
+    return (first + step * np.arange(shape[1])).astype(np.float32)
+
+
+def _pair(path, hdus, names: dict, plugs: dict, loglam: np.ndarray, row: SpecRow, grid) -> Pair:
+    object_id = spec_id(row.plate, row.mjd, row.fiber)
+    where = f"{path}, fibre {row.fiber}"
+    place = row.fiber - 1
+    if plugs.get(row.fiber) != place or place >= hdus[FLUX].shape[0]:
+        raise InputError(where, "the plate has no such fibre")
+    flux, ivar, mask = (np.asarray(hdus[i].section[place]) for i in (FLUX, IVAR, ANDMASK))
+    # spec files leave out what lies before the first and after the last pixel with data, and so do we:
+    # a spectrum covers the grid or does not, whichever file it comes from
+    valid = np.flatnonzero(ivar > 0)
+    if not len(valid):
+        raise InputError(where, "ivar: no valid pixel", "leave this spectrum out")
+    cut = slice(valid[0], valid[-1] + 1)
+    plug = hdus[PLUGMAP].data[place]
+    doubtful = row.zwarning & ~HARMLESS_ZWARNING
+    # the selection's numbers are decimals of the pipeline's float32
+    z, z_err = float(np.float32(row.z)), float(np.float32(row.z_err))
+    pair = Pair(
+        object_id=object_id,
+        ra=float(plug[names["ra"]]),
+        dec=float(plug[names["dec"]]),
+        z=z,
+        z_err=z_err if z_err > 0 and not doubtful else np.nan,
+        spec_class=row.spec_class,
+    )
+    if "calibflux" in names:
+        flux_of_bands = np.asarray(plug[names["calibflux"]], np.float32).ravel()
+        error = names.get("calibflux_ivar")
+        measured = np.asarray(plug[error], float).ravel() if error else np.zeros(len(flux_of_bands))
+        pair.photometry, pair.photometry_ivar = flux_of_bands, assumed_ivar(flux_of_bands, measured)
+    place_spectrum(
+        pair, where, grid, loglam[cut], flux[cut].astype(float), ivar[cut].astype(float), mask[cut]
+    )
+    return pair

@@ -1,0 +1,217 @@
+"""The work of a build: from units of objects to files that are fetched, pairs that are made, shards.
+
+A unit is a shard's worth of objects. While worker processes make the pairs of one unit, the files of the next
+ones are fetched. A unit's shard is written before the manifest says so, and the manifest says so before raw
+files go: whatever is cut off between these steps is done again by the next run, from the files that are here.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pix2spec.data.archives.checksums import with_checksums
+from pix2spec.data.archives.download import Downloader, Fetched
+from pix2spec.data.archives.sdss.estimate import Estimate
+from pix2spec.data.archives.sdss.manifest import DONE, FAILED, LATER, Entry, Manifest, Outcome
+from pix2spec.data.archives.sdss.pairs import Job, Made, make_pairs
+from pix2spec.data.archives.sdss.request import Order
+from pix2spec.data.archives.urls import Remote, Services
+from pix2spec.data.dataset import write_shard
+from pix2spec.errors import InputError
+from pix2spec.runtime.provenance import made_by
+
+__all__ = ["BuildReport", "Work"]
+
+CHUNK = 32  # objects that a worker process makes at a time, or more where they share frames
+BACKLOG = 2  # units whose files are here and whose pairs are being made; more than that, and fetching waits
+
+
+@dataclass
+class BuildReport:
+    """What a run did, and what the dataset holds by now.
+
+    `n_written`, `n_failed` and `n_later` count this run's objects: written (of which `n_without_image` lost
+    their image), failed for good, to be tried again. `n_total` objects are in the dataset; `n_left_out` have
+    failed for good, in this run or an earlier one.
+    `requests` and `received` (bytes) are this run's, without the listings of checksums; `addresses` are the
+    first ones, of a dry run alone; `examples` are (object id, reason) of the first ten problems.
+    """
+
+    out: Path
+    estimate: Estimate
+    n_written: int = 0
+    n_without_image: int = 0
+    n_failed: int = 0
+    n_later: int = 0
+    n_total: int = 0
+    n_left_out: int = 0
+    requests: int = 0
+    received: int = 0
+    addresses: list[str] = field(default_factory=list)
+    examples: list[tuple[str, str]] = field(
+        default_factory=list
+    )  # (object id, reason), the first ten problems
+
+    @property
+    def n_problems(self) -> int:
+        """Objects of this run with something to report."""
+        return self.n_without_image + self.n_failed + self.n_later
+
+    def count(self, outcome: Outcome) -> None:
+        """Add what became of an object."""
+        self.n_written += outcome.status == DONE
+        self.n_without_image += outcome.status == DONE and outcome.reason != ""
+        self.n_failed += outcome.status == FAILED
+        self.n_later += outcome.status == LATER
+        if outcome.reason and len(self.examples) < 10:
+            self.examples.append((outcome.object_id, outcome.reason))
+
+    @property
+    def failures(self) -> Path:
+        """The CSV file that names every object that failed, and why."""
+        return self.out / "failures.csv"
+
+
+@dataclass
+class _Unit:
+    """A unit under way: its objects, what is still to arrive, and the calls that make its pairs."""
+
+    number: int
+    entries: list[Entry]
+    files: dict[str, tuple[Remote, dict[str, Remote]]] = field(default_factory=dict)  # of each object
+    outcomes: list[Outcome] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)  # names
+    fetched: dict[str, Fetched] = field(default_factory=dict)
+    calls: list[Future] = field(default_factory=list)
+
+
+class Work:
+    """What is under way, from the files that are asked for to the shards that are written."""
+
+    def __init__(
+        self, manifest: Manifest, order: Order, services: Services, report: BuildReport, keep: bool,
+        downloader: Downloader, pool: Executor,
+    ):  # fmt: skip
+        self.manifest, self.order, self.services, self.report = manifest, order, services, report
+        self.keep, self.downloader, self.pool = keep, downloader, pool
+        provenance = made_by() | order.provenance(services)
+        self.info = replace(order.info(), provenance=provenance)
+        self.coming: dict[str, list[_Unit]] = {}  # name of a file on its way to the units that wait for it
+        self.making: list[_Unit] = []  # in the pool
+
+    def remotes(self) -> Iterator[Remote]:
+        """The files of unit after unit, each asked for once while it is on its way."""
+        for number in self.manifest.pending_units():
+            while len(self.making) > BACKLOG:
+                self.write(wait=True, most=1)
+            unit = self._open(number)
+            wanted = {
+                r.name: r for spectrum, images in unit.files.values() for r in (spectrum, *images.values())
+            }
+            remotes = with_checksums(
+                self.downloader, self.services, self.order.release, list(wanted.values())
+            )
+            unit.missing = set(wanted)
+            for remote in remotes:
+                waiting = self.coming.setdefault(remote.name, [])
+                waiting.append(unit)
+                if len(waiting) == 1:
+                    yield remote
+            if not wanted:
+                self._make(unit)
+
+    def _open(self, number: int) -> _Unit:
+        unit = _Unit(number, self.manifest.entries(number))
+        for entry in unit.entries:
+            try:
+                unit.files[entry.object_id] = self.order.files(self.services, entry)
+            except InputError as error:  # numbers that no address can be made of
+                unit.outcomes.append(Outcome(entry.object_id, FAILED, str(error)))
+        return unit
+
+    def arrived(self, fetched: Fetched) -> None:
+        """Note a file; begin with the units that waited for nothing else, write those that are made."""
+        self.report.requests += fetched.n_requests
+        self.report.received += fetched.n_bytes
+        if "checksum" in fetched.error:  # perhaps it is the list of checksums that is wrong: not kept
+            for path in (self.downloader.folder / fetched.remote.name).parent.glob("*.sha1sum"):
+                path.unlink(missing_ok=True)
+        for unit in self.coming.pop(fetched.remote.name):
+            unit.fetched[fetched.remote.name] = fetched
+            unit.missing.discard(fetched.remote.name)
+            if not unit.missing:
+                self._make(unit)
+        self.write()
+
+    def _make(self, unit: _Unit) -> None:
+        """Hand the objects whose files are here to the pool, those that share a field together."""
+        jobs = [job for entry in unit.entries if (job := self._job(unit, entry))]
+        fields: dict[str, list[Job]] = {}
+        for job in jobs:
+            fields.setdefault(job.entry.field_key, []).append(job)
+        chunk: list[Job] = []
+        for members in fields.values():
+            chunk += members
+            if len(chunk) >= CHUNK:
+                unit.calls.append(self.pool.submit(make_pairs, chunk, self.info))
+                chunk = []
+        if chunk:
+            unit.calls.append(self.pool.submit(make_pairs, chunk, self.info))
+        self.making.append(unit)
+
+    def _job(self, unit: _Unit, entry: Entry) -> Job | None:
+        """What is to be made of an object, or None and an outcome if its files are not here."""
+        if entry.object_id not in unit.files:
+            return None
+        spectrum, images = unit.files[entry.object_id]
+        failed = [f for r in images.values() if not (f := unit.fetched[r.name]).path]
+        found = unit.fetched[spectrum.name]
+        lost = [f for f in (found, *failed) if not f.path]
+        if not found.path or any(not f.permanent for f in lost):
+            # what may come later is waited for, unless the spectrum never comes
+            final = not found.path and found.permanent
+            worst = found if final else next(f for f in lost if not f.permanent)
+            status = FAILED if final else LATER
+            unit.outcomes.append(Outcome(entry.object_id, status, f"{worst.remote.url}: {worst.error}"))
+            return None
+        problem = f"{failed[0].remote.url}: {failed[0].error}" if failed else ""
+        paths: dict = {} if failed else {band: unit.fetched[r.name].path for band, r in images.items()}
+        return Job(entry, found.path, paths, problem)
+
+    def write(self, wait: bool = False, most: int | None = None) -> None:
+        """Write the units that are made; with `wait`, also those that will be, `most` of them at most."""
+        for unit in self.making[:most]:
+            if wait or all(call.done() for call in unit.calls):
+                self._write(unit)
+                self.making.remove(unit)
+
+    def _write(self, unit: _Unit) -> None:
+        """The shard, then the manifest, then the files that nobody needs any more go: in this order."""
+        made: list[Made] = [one for call in unit.calls for one in call.result()]
+        for path in {path for one in made for path in one.unreadable}:
+            path.unlink(missing_ok=True)
+        pairs = {one.pair.object_id: one.pair for one in made if one.pair is not None}
+        shard = self.report.out / f"pairs-{unit.number:05d}.parquet"
+        if pairs:
+            in_order = [pairs[e.object_id] for e in unit.entries if e.object_id in pairs]
+            write_shard(shard, in_order, self.info)
+        else:
+            shard.unlink(missing_ok=True)  # of a run that was killed before it reached the manifest
+        outcomes = unit.outcomes + [one.outcome for one in made]
+        self.manifest.finish(unit.number, outcomes, self._sharers(unit), self.keep)
+        self.manifest.sweep(self.downloader.folder)
+        for outcome in outcomes:
+            self.report.count(outcome)
+
+    def _sharers(self, unit: _Unit) -> dict[str, tuple[str, str]]:
+        """Name of each raw file to the objects that need it, as a column of the manifest and its value."""
+        sharers = {}
+        for entry in unit.entries:
+            spectrum, images = unit.files.get(entry.object_id, (None, {}))
+            own = ("object_id", entry.object_id)
+            if spectrum is not None:
+                sharers[spectrum.name] = ("plate_key", entry.plate_key) if entry.whole else own
+            for band, remote in images.items():
+                sharers[remote.name] = ("field_key", entry.field_key) if band else own
+        return sharers

@@ -1,0 +1,308 @@
+"""What goes with what: repeats of one object, its catalogue row, its cutout."""
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from pix2spec.core.survey import Survey
+from pix2spec.data.readers.guards import sniff
+from pix2spec.data.readers.images import BAND_LETTERS, ImageBundle, image_kind, read_cutout
+from pix2spec.data.readers.tables import photometry_from_table, read_table, redshift
+from pix2spec.data.schema import Pair
+from pix2spec.errors import InputError
+
+__all__ = ["Cutouts", "ImportReport", "PhotometryTables", "Source", "group_ids", "link_groups"]
+
+SAME_OBJECT = 2.0  # arcsec: spectra closer than this are repeats of one object
+SAME_ROW = 1.0  # arcsec: a catalogue row or a picture this close belongs to the object
+PICTURES = (".jpg", ".jpeg", ".png")
+IMAGE_ENDINGS = (*PICTURES, ".fits", ".fit", ".fits.gz", ".fits.fz")
+
+
+@dataclass
+class ImportReport:
+    """What became of each source.
+
+    `failures` holds (source, reason): a spectrum that was left out, or a picture or catalogue row that
+    was not used. `notes` holds what was mended or is doubtful. `path` is the CSV file with the failures.
+    """
+
+    path: Path
+    n_written: int = 0
+    n_spectra: int = 0
+    n_images: int = 0
+    n_photometry: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        """One line of counts."""
+        return (
+            f"{self.n_written} pairs written ({self.n_spectra} with a spectrum, "
+            f"{self.n_images} with an image, {self.n_photometry} with photometry), "
+            f"{len(self.failures)} failures"
+        )
+
+    def fail(self, error: InputError) -> None:
+        """Record a source that could not be used."""
+        self.failures.append((error.where, f"{error.what} ({error.mend})" if error.mend else error.what))
+
+    def save(self) -> None:
+        """Write the CSV file: one line a failure, the counts last."""
+        with open(self.path, "w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(("source", "reason"))
+            writer.writerows(self.failures)
+            writer.writerow(("(summary)", self.summary))
+
+
+@dataclass
+class Source:
+    """One object to be imported: its facts, and how to read its spectrum."""
+
+    label: str
+    facts: Pair  # without flux and image
+    load: Callable[[], Pair] | None = None
+
+
+def _sky(pairs: list[Pair]):
+    """Coordinates of the pairs that have a position, and their indices."""
+    import astropy.units as u
+    from astropy.coordinates import SkyCoord
+
+    positions = np.array([(p.ra, p.dec) for p in pairs], float).reshape(-1, 2)
+    known = np.flatnonzero(np.isfinite(positions).all(1))
+    return SkyCoord(*positions[known].T, unit=u.deg), known
+
+
+def group_ids(pairs: list[Pair]) -> list[str]:
+    """Group id of each pair: pairs of one photometric id, or within 2 arcsec, share it."""
+    positions = np.array([(p.ra, p.dec) for p in pairs], float).reshape(-1, 2)
+    return link_groups([pair.group_id for pair in pairs], *positions.T)
+
+
+def link_groups(names: list[str], ra: np.ndarray, dec: np.ndarray) -> list[str]:
+    """Group id of each object, from its own id (photometric if known) and its position in degrees, or NaN.
+
+    Links are followed all the way (a repeat of a repeat is a repeat), whatever gave them: photometric ids
+    change between data releases, so that either link alone would let repeats fall apart.
+    """
+    import astropy.units as u
+    from astropy.coordinates import SkyCoord, search_around_sky
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    if not names:
+        return []
+    first: dict = {}
+    links = np.array([(i, first.setdefault(name, i)) for i, name in enumerate(names)])
+    known = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+    if len(known) > 1:
+        sky = SkyCoord(ra[known], dec[known], unit=u.deg)
+        i, j, *_ = search_around_sky(sky, sky, SAME_OBJECT * u.arcsec)
+        links = np.concatenate([links, np.stack([known[i], known[j]], axis=1)])
+    graph = coo_matrix((np.ones(len(links)), links.T), shape=(len(names), len(names)))
+    _, labels = connected_components(graph, directed=False)
+    # The group's name is a photometric id if one is known: it stays the same whatever else is imported.
+    members = defaultdict(list)
+    for label, name in zip(labels, names):
+        members[label].append((not name.isdigit(), name))
+    return [min(members[label])[1] for label in labels]
+
+
+class PhotometryTables:
+    """Photometry of catalogue rows, joined to pairs by object id, photometric id or position."""
+
+    def __init__(self, paths, survey: Survey, report: ImportReport):
+        self.report = report
+        self.rows: list[Pair] = []
+        for path in paths:
+            table = read_table(path)
+            ids, ra, dec, flux, ivar = photometry_from_table(table, survey)
+            self._append(path, table, ids, ra, dec, flux, ivar, redshift(table))
+        self.found: dict[int, Pair] = {}
+
+    def _append(self, path, table, ids, ra, dec, flux, ivar, z) -> None:
+        bad_rows = table.meta.get("bad_rows", 0)
+        if bad_rows:
+            self.report.fail(InputError(path, f"{bad_rows} rows have too many or too few cells"))
+        for i, name in enumerate(ids):
+            if not (ivar[i] > 0).any():
+                self.report.fail(InputError(f"{path}, row {i + 1}", "no usable flux or magnitude"))
+                continue
+            self.rows.append(
+                Pair(
+                    object_id=name or f"{Path(path).stem}-{i + 1}",
+                    ra=float(ra[i]),
+                    dec=float(dec[i]),
+                    z=float(z[i]),
+                    photometry=flux[i],
+                    photometry_ivar=ivar[i],
+                )
+            )
+
+    def sources(self) -> Iterator[Source]:
+        """Every row as an object of its own."""
+        return (Source(f"{row.object_id} (catalogue)", row) for row in self.rows)
+
+    def match(self, pairs: list[Pair]) -> None:
+        """Find the row of each pair."""
+        if not self.rows or not pairs:
+            return
+        by_id = {row.object_id: row for row in reversed(self.rows)}
+        near = _nearest(pairs, self.rows)
+        for i, pair in enumerate(pairs):
+            row = by_id.get(pair.object_id) or by_id.get(pair.group_id)
+            if row is None and i in near:
+                row = self.rows[near[i]]
+            if row is not None:
+                self.found[i] = row
+
+    def add(self, i: int, pair: Pair) -> None:
+        """Give pair number `i` its photometry, and what else it lacks."""
+        row = self.found.get(i)
+        if row is None:
+            return
+        pair.photometry, pair.photometry_ivar = row.photometry, row.photometry_ivar
+        pair.z = row.z if np.isnan(pair.z) else pair.z
+        if np.isnan(pair.ra):
+            pair.ra, pair.dec = row.ra, row.dec
+
+
+def _nearest(pairs: list[Pair], others: list[Pair]) -> dict[int, int]:
+    """Index into `others` of the nearest one within 1 arcsec of each pair."""
+    import astropy.units as u
+
+    sky, known = _sky(pairs)
+    other_sky, other_known = _sky(others)
+    if not len(known) or not len(other_known):
+        return {}
+    index, distance, _ = sky.match_to_catalog_sky(other_sky)
+    near = distance < SAME_ROW * u.arcsec
+    return dict(zip(known[near].tolist(), other_known[index[near]].tolist()))
+
+
+@dataclass
+class _Picture:
+    label: str
+    kind: str
+    facts: Pair
+    load: Callable[[], tuple[np.ndarray, dict]]  # image, what its reader says of it
+
+
+class Cutouts:
+    """Pictures of a folder or bundle, all of one kind, joined to pairs by name or position."""
+
+    def __init__(self, path, survey: Survey, size: int, any_scale: bool, any_bands: bool, report):
+        self.survey, self.size, self.any_scale, self.report = survey, size, any_scale, report
+        self.pictures: list[_Picture] = []
+        self.found: dict[int, int] = {}
+        if path is not None:
+            path = Path(path)
+            if path.is_dir():
+                self.pictures = list(self._files(sorted(path.rglob("*")), path))
+            elif path.name.lower().endswith(IMAGE_ENDINGS):
+                self.pictures = list(self._files([path], path))
+            else:
+                bundle = ImageBundle(path, survey, size, any_bands)
+                self.pictures = [self._bundled(bundle, i) for i in range(len(bundle))]
+        self.kind = self._one_kind()
+
+    def _files(self, paths: list[Path], source: Path) -> Iterator[_Picture]:
+        files = defaultdict(list)
+        for path in paths:
+            name = path.name.lower()
+            longest_first = sorted(IMAGE_ENDINGS, key=len, reverse=True)
+            ending = next((e for e in longest_first if name.endswith(e)), None)
+            if ending is None or not path.is_file():
+                continue
+            stem, kind = path.name[: -len(ending)], "composite" if ending in PICTURES else "linear"
+            base, _, band = stem.replace("_", "-").rpartition("-")
+            if kind == "linear" and base and len(band) == 1 and band.lower() in BAND_LETTERS:
+                stem = stem[:-2]  # one file a band
+            files[stem, kind].append(path)
+        if not files:
+            raise InputError(source, "the folder holds no images (FITS, JPEG, PNG)")
+        for (stem, _), paths in files.items():
+            try:
+                kind, content = image_kind(paths[0]), sniff(paths[0])
+                if content not in ("fits", "gzip", "jpeg", "png"):
+                    raise InputError(paths[0], f"it holds {content}, not an image", "download it again")
+            except InputError as error:
+                self.report.fail(error)
+                continue
+            yield _Picture(str(paths[0]), kind, Pair(stem), partial(self._read, paths))
+
+    def _read(self, paths) -> tuple[np.ndarray, dict]:
+        image, _, info = read_cutout(paths, self.survey, self.size, any_pixel_scale=self.any_scale)
+        return image, info
+
+    def _bundled(self, bundle: ImageBundle, i: int) -> _Picture:
+        keys = bundle.keys(i)
+        facts = Pair(keys["object_id"], keys["photo_id"], keys["ra"], keys["dec"])
+        return _Picture(
+            bundle.label(i), "composite", facts, lambda: (bundle.image(i)[0], {"notes": bundle.notes(i)})
+        )
+
+    def _one_kind(self) -> str | None:
+        """The kind that most pictures have; the others are refused, for one dataset holds one kind."""
+        counts = Counter(picture.kind for picture in self.pictures).most_common()
+        if not counts:
+            return None
+        kind = counts[0][0]
+        for picture in self.pictures:
+            if picture.kind != kind:
+                what = f"a {picture.kind} image in a dataset of {kind} ones"
+                self.report.fail(InputError(picture.label, what, "import it into a dataset of its own"))
+        self.pictures = [picture for picture in self.pictures if picture.kind == kind]
+        return kind
+
+    def sources(self) -> Iterator[Source]:
+        """Every picture as an object of its own, without a spectrum; its position is its centre's."""
+        for picture in self.pictures:
+            if picture.kind == "linear":
+                try:
+                    info = picture.load()[1]
+                except InputError as error:
+                    self.report.fail(error)
+                    continue
+                picture.facts = replace(picture.facts, ra=info["ra"], dec=info["dec"])
+            yield Source(picture.label, replace(picture.facts))
+
+    def match(self, pairs: list[Pair]) -> None:
+        """Find the picture of each pair: by object id, by photometric id, else by position."""
+        by_object = {p.facts.object_id: k for k, p in enumerate(self.pictures)}
+        by_photo = {p.facts.group_id: k for k, p in enumerate(self.pictures)}
+        near = _nearest(pairs, [p.facts for p in self.pictures]) if self.pictures and pairs else {}
+        for i, pair in enumerate(pairs):
+            places = (by_object.get(pair.object_id), by_photo.get(pair.group_id), near.get(i))
+            k = next((k for k in places if k is not None), None)
+            if k is not None:
+                self.found[i] = k
+
+    def read(self, i: int) -> np.ndarray | None:
+        """Image of pair number `i`; one that cannot be used is reported and costs the pair nothing else."""
+        if i not in self.found:
+            return None
+        picture = self.pictures[self.found[i]]
+        try:
+            image, info = picture.load()
+        except InputError as error:
+            self.report.fail(error)
+            return None
+        self.report.notes += [(picture.label, note) for note in info.get("notes", [])]
+        return image
+
+    def report_unused(self) -> None:
+        """Report the pictures that belong to no spectrum."""
+        used = set(self.found.values())
+        for k, picture in enumerate(self.pictures):
+            if k not in used:
+                what = f"no spectrum has the object id {picture.facts.object_id!r}"
+                self.report.fail(InputError(picture.label, what, "name images by object id"))

@@ -1,0 +1,192 @@
+"""Other people's files to a dataset: spectra, cutouts and catalogues, joined object by object."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.survey import SDSS, Survey
+from pix2spec.data.crossmatch import Cutouts, ImportReport, PhotometryTables, Source, group_ids
+from pix2spec.data.dataset import write_dataset
+from pix2spec.data.readers.desi import DesiCoadd, is_coadd
+from pix2spec.data.readers.guards import sniff
+from pix2spec.data.readers.spectra import SpectraBundle, read_spectrum, read_spectrum_header
+from pix2spec.data.readers.tables import ERROR_FLOOR, ERROR_FRACTION
+from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.errors import InputError
+from pix2spec.runtime.progress import track
+from pix2spec.runtime.provenance import made_by
+
+__all__ = ["ImportReport", "import_data"]
+
+
+def import_data(
+    out: str | Path,
+    spectra: list,
+    images: str | Path | None = None,
+    tables: list | None = None,
+    survey: Survey = SDSS,
+    progress: bool = True,
+    any_pixel_scale: bool = False,
+    any_bands: bool = False,
+    image_size: int = 64,
+    grid: SpectralGrid | None = None,
+) -> ImportReport:
+    """Make a dataset of spectra, cutouts and catalogue photometry.
+
+    Parameters
+    ----------
+    out : path
+        Folder of the new dataset; ``import-report.csv`` in it lists every source that was not used.
+    spectra : list of path
+        SDSS spec files, DESI coadds, folders that are searched for ``*.fits`` and ``*.fits.gz``, npz
+        bundles. When empty, the objects are those of `images`, or without these the rows of `tables`.
+    images : path, optional
+        Folder of cutouts named by object id (``0266-51602-0013.jpg``, ``0266-51602-0013-g.fits`` ...), or
+        an npz bundle of pictures.
+    tables : list of path, optional
+        Catalogues with photometry, joined by object id, else by position (1 arcsec). Their photometry
+        takes precedence over that of the spectrum's file.
+    survey : Survey
+        Bands and pixel scale that the images must have, bands of the photometry, and the unit of the
+        images' pixels, which are converted to nanomaggies.
+    progress : bool
+        Show progress on a terminal.
+    any_pixel_scale, any_bands : bool
+        Accept images of another pixel scale, or pictures of other bands.
+    image_size : int
+        Pixels a side of the dataset's images.
+    grid : SpectralGrid, optional
+        The default is the paper's.
+
+    Returns
+    -------
+    ImportReport
+        One bad file costs no other.
+
+    Raises
+    ------
+    InputError
+        If `out` already holds a dataset, a path does not exist, or `images` or one of `tables` is unusable
+        as a whole: nothing is written then.
+    """
+    out, grid = Path(out), grid or SpectralGrid()
+    if not spectra and images is None and not tables:
+        raise InputError("import", "nothing to import", "give spectra, images or tables")
+    for path in (*spectra, *([] if images is None else [images]), *(tables or [])):
+        if not Path(path).exists():
+            raise InputError(path, "no such file or folder")
+    if any(out.glob("*.parquet")):
+        raise InputError(out, "it already holds a dataset", "choose another folder, or delete this one")
+    report = ImportReport(out / "import-report.csv")
+    cutouts = Cutouts(images, survey, image_size, any_pixel_scale, any_bands, report)
+    catalogue = PhotometryTables(tables or [], survey, report)
+    out.mkdir(parents=True, exist_ok=True)
+    # The first pass reads headers only: what repeats what must be known before the first row is written.
+    if spectra:
+        headers = _spectrum_headers(spectra, grid, survey, report)
+    else:
+        headers = cutouts.sources() if images is not None else catalogue.sources()
+    sources = list(track(headers, "reading headers", progress))
+    for source, group in zip(sources, group_ids([source.facts for source in sources])):
+        source.facts.group_id = group
+    info = DatasetInfo(
+        grid=grid,
+        survey=survey,
+        image_kind=cutouts.kind,
+        image_size=image_size,
+        provenance=_provenance(spectra, images, tables),
+    )
+    pairs = _pairs(sources, cutouts, catalogue, report)
+    try:
+        write_dataset(out, track(pairs, "importing", progress, len(sources)), info)
+    except BaseException:
+        with suppress(OSError):  # a full disk must not hide the first error
+            report.save()
+        raise
+    if spectra:
+        cutouts.report_unused()
+    report.save()
+    return report
+
+
+def _provenance(spectra, images, tables) -> dict:
+    return {
+        **made_by(),
+        "spectra": [str(p) for p in spectra],
+        "images": str(images) if images is not None else "",
+        "tables": [str(p) for p in tables or []],
+        "photometry_errors": f"{ERROR_FRACTION:.0%} of the flux and {ERROR_FLOOR} nanomaggies in quadrature "
+        "where the source gives no error; with the pipeline's own error added for CALIBFLUX",
+    }
+
+
+def _spectrum_headers(paths, grid: SpectralGrid, survey: Survey, report: ImportReport) -> Iterator[Source]:
+    for path in _expand(paths, report):
+        try:
+            if sniff(path) == "npz":
+                yield from _bundle_headers(SpectraBundle(path, grid), report)
+            elif is_coadd(path):
+                yield from _bundle_headers(DesiCoadd(path, grid, survey), report)
+            else:
+                yield Source(str(path), read_spectrum_header(path), partial(read_spectrum, path, grid))
+        except InputError as error:
+            report.fail(error)
+
+
+def _bundle_headers(bundle: SpectraBundle | DesiCoadd, report: ImportReport) -> Iterator[Source]:
+    for i in range(len(bundle)):
+        try:
+            yield Source(bundle.label(i), bundle.header(i), partial(bundle.pair, i))
+        except InputError as error:
+            report.fail(error)
+
+
+def _expand(paths, report: ImportReport) -> Iterator[Path]:
+    """Files of files and folders, each once, in a stable order."""
+    seen = set()
+    for path in map(Path, paths):
+        found = [path]
+        if path.is_dir():
+            names = (p for p in path.rglob("*") if p.name.lower().endswith((".fits", ".fit", ".fits.gz")))
+            # redrock files are read with the coadds that they belong to
+            found = sorted(p for p in names if not p.name.startswith("redrock-"))
+            if not found:
+                report.fail(InputError(path, "the folder holds no FITS files"))
+        for file in found:
+            if file.resolve() not in seen:
+                seen.add(file.resolve())
+                yield file
+
+
+def _pairs(
+    sources, cutouts: "Cutouts", catalogue: "PhotometryTables", report: ImportReport
+) -> Iterator[Pair]:
+    """Read, join and yield the pairs one by one."""
+    written: dict = {}
+    catalogue.match([source.facts for source in sources])
+    cutouts.match([source.facts for source in sources])
+    for i, source in enumerate(sources):
+        try:
+            first = written.get(source.facts.object_id)
+            if first is not None:
+                raise InputError(
+                    source.label, f"duplicate of object id {source.facts.object_id}", f"{first} was kept"
+                )
+            pair = source.load() if source.load else replace(source.facts)
+        except InputError as error:
+            report.fail(error)
+            continue
+        pair.group_id = source.facts.group_id
+        catalogue.add(i, pair)
+        pair.image = cutouts.read(i)
+        if pair.flux is None and pair.image is None and pair.photometry is None:
+            continue  # its picture was refused, which is reported
+        written[pair.object_id] = source.label
+        report.n_written += 1
+        report.n_spectra += pair.flux is not None
+        report.n_images += pair.image is not None
+        report.n_photometry += pair.photometry is not None
+        yield pair

@@ -1,0 +1,1 @@
+"""How good is a generated spectrum: metrics, simple comparisons, the report."""

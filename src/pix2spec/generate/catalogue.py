@@ -1,0 +1,169 @@
+"""Generation of whole catalogues, and the demo: `pix2spec.generate` with files at both ends."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from pix2spec.core.survey import INPUTS, Survey, check_same_survey, differences
+from pix2spec.data.dataset import Dataset
+from pix2spec.data.schema import Pair
+from pix2spec.errors import InputError
+from pix2spec.generate.engines import Engine, ShardMaker
+from pix2spec.generate.foreground import Dust, Foreground
+from pix2spec.models.generator import Generator, Settings
+from pix2spec.products.catalogue import read_catalogue
+from pix2spec.products.ensemble import Ensemble
+from pix2spec.products.shards import Shards
+from pix2spec.runtime.progress import track
+
+__all__ = [
+    "Summary",
+    "check_survey",
+    "generate_catalogue",
+]
+
+LOCAL = Engine()
+
+
+@dataclass
+class Summary:
+    """What a run made."""
+
+    catalogue: Path
+    n_ok: int = 0
+    n_failed: int = 0
+    n_candidates: int = 0  # of an object, at most
+    failures: list[tuple[str, str]] = field(default_factory=list)  # the first hundred
+    files: list[Path] = field(default_factory=list)
+
+
+def generate_catalogue(
+    generator: Generator,
+    dataset: Dataset,
+    out: str | Path,
+    settings: Settings,
+    failures: Sequence[tuple[str, str]] = (),
+    limit: int | None = None,
+    keep_candidates: bool = True,
+    fits: bool = False,
+    spec: bool = False,
+    figures: int = 0,
+    batch: int | None = None,
+    progress: bool = True,
+    foreground: Foreground | None = None,
+    resume: bool = False,
+    engine: Engine = LOCAL,
+) -> Summary:
+    """Generate an ensemble for every pair of a dataset and write ``catalog.parquet``.
+
+    Parameters
+    ----------
+    generator : Generator
+    dataset : Dataset
+        Its grid must be the model's, and so must the survey of what the model looks at.
+    out : path
+        Folder; memory does not grow with the number of objects.
+    settings : Settings
+    failures : list of (str, str)
+        Objects that failed earlier, to be listed too.
+    limit : int, optional
+        Only the first so many objects.
+    keep_candidates : bool
+        Store all candidates (14 kB each), which `evaluate` needs for calibration.
+    fits : bool
+        Also one FITS file an object, in ``OUT/spectra``.
+    spec : bool
+        Also one file an object in SDSS's spec format, in ``OUT/spec``.
+    figures : int
+        Draw the first so many objects in ``OUT/spectra.png``.
+    batch : int, optional
+        Objects that share a pass through the networks; the model's own default.
+    foreground : Foreground, optional
+        Galactic extinction, to be stated and, if it says so, taken out of image and photometry. Without,
+        objects are taken as they are.
+    resume : bool
+        Go on with a run that was cut off: what is done is kept, and the result is the same to the bit.
+    engine : Engine
+        Where: in this process, or on the workers of a Ray cluster.
+    """
+    if dataset.info.grid != generator.grid:
+        raise InputError(dataset.path, "its grid is not the one that the model was trained on")
+    generator.check_settings(settings)
+    unseen = _other_survey(generator, dataset, settings)
+    out = Path(out)
+    dust = Dust(foreground, dataset.info.image_kind, generator.inputs(settings))
+    total = min(len(dataset), limit or len(dataset))
+    provenance = generator.provenance(settings) | {"galactic_extinction": dust.stated}
+    batch = batch or generator.default_batch
+    shards = Shards(out, total, generator.grid, provenance, keep_candidates, generator.survey, batch)
+    identity = {k: v for k, v in provenance.items() if k != "command"}
+    identity |= {"input": str(dataset.path.resolve()), "objects": total, "batch": batch}
+    shards.claim(identity | {"candidates": keep_candidates}, resume)
+    folders = {"spectra": out / "spectra"} if fits else {}
+    folders |= {"spec": out / "spec"} if spec else {}
+    maker = ShardMaker(generator, dataset, settings, shards, dust, batch, unseen, **folders)
+    missing = shards.missing
+    left = sum(len(shards.rows(k)) for k in missing)
+    for _ in track(engine.run(maker, missing), "generating", progress, left):
+        pass
+    summary = _summary(shards.finish(failures))
+    for folder in folders.values():
+        summary.files += sorted(folder.glob("*.fits"))
+    if figures and summary.n_ok:
+        shown = _first_of(out, dataset, figures)
+        summary.files.insert(0, _draw(shown, dataset, out / "spectra.png"))
+    return summary
+
+
+def _summary(path: Path) -> Summary:
+    """What a catalogue holds."""
+    catalogue = read_catalogue(path)
+    rows = catalogue.read(["status", "n_candidates"])
+    n_ok = pc.sum(pc.equal(rows["status"], "ok")).as_py() or 0
+    failures = list(islice(catalogue.failures.items(), 100))
+    return Summary(path, n_ok, len(rows) - n_ok, pc.max(rows["n_candidates"]).as_py() or 0, failures)
+
+
+def check_survey(generator: Generator, where, survey: Survey, seen) -> None:
+    """Raise `InputError` if what a model is to see (`seen`) of `where` is of another survey than its own."""
+    mend = "use a model trained on such data: pix2spec train PRESET DATASET"
+    check_same_survey(where, survey, "the model", generator.survey, seen, mend)
+
+
+def _other_survey(generator: Generator, dataset: Dataset, settings: Settings) -> dict[str, None]:
+    """Refuse input of another survey than the model's.
+
+    Input that the model does not look at is no reason to refuse. Where it is another survey's, it is left
+    out: the keys of the result are the fields that are to be None.
+    """
+    present = {name for name in INPUTS if len(dataset.having(name))}
+    seen = generator.inputs(settings) & present
+    check_survey(generator, dataset.path, dataset.info.survey, seen)
+    others = [x for x in present - seen if differences(dataset.info.survey, generator.survey, [x])]
+    return dict.fromkeys(others)
+
+
+def _first_of(out: Path, dataset: Dataset, count: int) -> list[Ensemble]:
+    """The first ensembles of a catalogue, with the images that it does not hold."""
+    ensembles = list(islice(read_catalogue(out), count))
+    for ensemble, pair in zip(ensembles, _pairs_of(ensembles, dataset)):
+        ensemble.image, ensemble.image_kind = pair.image, dataset.info.image_kind
+        ensemble.photometry = pair.photometry
+    return ensembles
+
+
+def _draw(ensembles: list[Ensemble], dataset: Dataset, path: Path) -> Path:
+    from pix2spec.products.plot import figure_grid
+
+    truths = [pair if pair.flux is not None else None for pair in _pairs_of(ensembles, dataset)]
+    figure_grid(ensembles, truths=truths, path=path)
+    return path
+
+
+def _pairs_of(ensembles: list[Ensemble], dataset: Dataset) -> Iterator[Pair]:
+    ids = dataset.batch(slice(None), ["object_id"])["object_id"]
+    position = {object_id: i for i, object_id in enumerate(ids)}
+    return (dataset[position[ensemble.object_id]] for ensemble in ensembles)

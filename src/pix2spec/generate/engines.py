@@ -1,0 +1,193 @@
+"""Who makes the shards of a catalogue: this process, one after the other, or the workers of a Ray cluster."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import repeat
+from pathlib import Path
+
+from pix2spec.data.dataset import Dataset
+from pix2spec.data.schema import Pair
+from pix2spec.errors import InputError
+from pix2spec.generate.foreground import Dust
+from pix2spec.models.generator import Generator, Settings
+from pix2spec.products.catalogue import CatalogueWriter
+from pix2spec.products.ensemble import Ensemble
+from pix2spec.products.sdss_format import spec_name
+from pix2spec.products.shards import Shards
+from pix2spec.runtime.atomic import safe_name
+
+__all__ = [
+    "Engine",
+    "ShardMaker",
+    "run_local",
+    "run_ray",
+]
+
+STORE = 2**28  # bytes of Ray's shared memory on this machine: the model and the numbers of shards
+RETRIES = 3  # of a shard, after a lost worker or an I/O error
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where to generate.
+
+    Parameters
+    ----------
+    name : str
+        ``local`` or ``ray``.
+    workers : int, optional
+        Of Ray: models at work at a time; by default one a GPU, or one a core.
+    address : str, optional
+        Of Ray's cluster; without, one starts on this machine and ends with the run.
+    """
+
+    name: str = "local"
+    workers: int | None = None
+    address: str | None = None
+
+    def __post_init__(self):
+        if self.name not in ("local", "ray"):
+            raise InputError("--engine", f"{self.name!r} is unknown", "local or ray")
+        if self.name == "local" and (self.workers or self.address):
+            raise InputError("--engine local", "it has no workers and no address", "use --engine ray")
+        if self.workers is not None and self.workers < 1:
+            raise InputError("--workers", f"{self.workers} workers", "at least one")
+
+    def run(self, maker: "ShardMaker", missing: list[int]) -> Iterator[None]:
+        """Make the missing shards; yields once an object."""
+        if self.name == "ray" and missing:
+            return run_ray(maker, missing, self.workers, self.address)
+        return run_local(maker, missing)
+
+
+@dataclass
+class ShardMaker:
+    """Everything that a shard is made of; it travels to workers as it is, the rows of `dataset` do not.
+
+    Parameters
+    ----------
+    generator : Generator
+    dataset : Dataset
+    settings : Settings
+    shards : Shards
+    dust : Dust
+    batch : int
+        Objects that share a pass through the networks.
+    unseen : dict
+        Fields of a pair that are to be None.
+    spectra : path, optional
+        Folder for one FITS file an object.
+    spec : path, optional
+        Folder for one file an object in SDSS's spec format.
+    """
+
+    generator: Generator
+    dataset: Dataset
+    settings: Settings
+    shards: Shards
+    dust: Dust
+    batch: int
+    unseen: dict
+    spectra: Path | None = None
+    spec: Path | None = None
+
+    def make(self, k: int) -> Iterator[None]:
+        """Write shard k, unless it is there; yields once an object."""
+        if self.shards.path(k).exists():  # by a worker that was believed lost
+            yield from repeat(None, len(self.shards.rows(k)))
+            return
+        pairs = (self.dust.before(replace(self.dataset[i], **self.unseen)) for i in self.shards.rows(k))
+        kind = self.dataset.info.image_kind or "linear"
+        with self.shards.writer(k) as writer:
+            for result in self.generator.run(pairs, kind, self.settings, self.batch):
+                self._add(writer, result)
+                yield
+
+    def _add(self, writer: CatalogueWriter, result: Ensemble | tuple[Pair, str]) -> None:
+        if isinstance(result, Ensemble):
+            self.dust.after(result)
+            writer.add(result)
+            if self.spectra is not None:
+                self.spectra.mkdir(parents=True, exist_ok=True)
+                result.write_fits(self.spectra / f"{safe_name(result.object_id)}.fits")
+            if self.spec is not None:
+                self.spec.mkdir(parents=True, exist_ok=True)
+                result.write_spec(self.spec / spec_name(result.object_id))
+        else:
+            pair, reason = result
+            self.dust.notes.pop(pair.object_id, None)
+            writer.add_failure(pair.object_id, reason)
+
+
+def run_local(maker: ShardMaker, missing: list[int]) -> Iterator[None]:
+    """Make shards in order, in this process."""
+    for k in missing:
+        yield from maker.make(k)
+
+
+def run_ray(
+    maker: ShardMaker, missing: list[int], workers: int | None = None, address: str | None = None
+) -> Iterator[None]:
+    """Make shards with Ray Data: one model an actor, shards as they come, a lost worker's again by another.
+
+    The dataset and the catalogue must be on a disk that all nodes see under the same name. Only the numbers
+    of shards and the model travel. Results are those of `run_local` to the bit on the same kind of machine.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
+    if address is None:
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it tells of each worker that it restarts
+    import ray
+
+    ours = {} if address else {"include_dashboard": False, "object_store_memory": STORE}
+    ray.init(address, log_to_driver=False, logging_level="ERROR", **ours)
+    try:
+        yield from _made_by_ray(maker, missing, workers)
+    finally:
+        ray.shutdown()
+
+
+def _made_by_ray(maker: ShardMaker, missing: list[int], workers: int | None) -> Iterator[None]:
+    import ray
+    from ray.data import ActorPoolStrategy, DataContext
+
+    context = DataContext.get_current()
+    context.actor_task_retry_on_errors = [OSError]
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    resources = ray.cluster_resources()
+    gpus = int(resources.get("GPU", 0))
+    workers = min(workers or gpus or int(resources["CPU"]), len(missing))
+    shards = ray.data.from_items([{"shard": k} for k in missing], override_num_blocks=len(missing))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Ray 2.64 is to drop ray_remote_args_fn
+        made = shards.map(
+            _Worker,
+            fn_constructor_args=(ray.put(maker),),
+            compute=ActorPoolStrategy(size=workers),
+            num_cpus=1,
+            num_gpus=1 if gpus else 0,
+            ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": RETRIES},
+        )
+    for row in made.iter_rows():
+        yield from repeat(None, row["objects"])
+
+
+class _Worker:
+    """A model in a process of its own, which makes one shard a call."""
+
+    def __init__(self, maker):
+        import ray
+        import torch
+
+        self.maker = ray.get(maker)
+        if torch.cuda.is_available():
+            self.maker.generator.model.to("cuda")
+            self.maker.generator.device = "cuda"
+        else:
+            torch.set_num_threads(1)  # a core each
+
+    def __call__(self, row: dict) -> dict:
+        return {"objects": sum(1 for _ in self.maker.make(row["shard"]))}

@@ -1,0 +1,89 @@
+"""Generation with the fitted methods: the mean spectrum, look-alikes (ULISSE among them), regressors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pix2spec.data.schema import Pair
+from pix2spec.errors import InputError
+from pix2spec.models.generator import Generator, Settings, check_image, has_photometry
+from pix2spec.products.ensemble import Ensemble
+from pix2spec.products.selection import parse_selection
+
+__all__ = ["FittedGenerator"]
+
+
+@dataclass
+class FittedGenerator(Generator):
+    """One spectrum an object, or the observed spectra of its look-alikes, nearest first."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.uses_network = getattr(self.model.preset, "features", "") == "network"
+        if self.uses_network:
+            found = self.model.features.open(self.device)
+            self.ids = self.ids | {"features": f"{found.arch}@{found.sha256[:12]}"}
+
+    @property
+    def default_select(self) -> str:
+        """ULISSE's guess is the nearest one (arXiv:2211.05556, section 3); else the mean of all."""
+        return "best" if self.uses_network else "all"
+
+    @property
+    def default_batch(self) -> int:
+        """Enough objects to keep matrix products large."""
+        return 256
+
+    def inputs(self, settings: Settings) -> set[str]:
+        """What the method looks at, and the fluxes that scale its spectra."""
+        return {*self.model.sees, "photometry"}
+
+    def check_settings(self, settings: Settings) -> None:
+        """Raise `InputError` for noise-free spectra, or if the method may not see what it needs."""
+        if settings.noise != "observed":
+            raise InputError("--noise", "this method knows observed spectra only", "leave it out")
+        unseen = set(self.model.sees) - set(settings.use)
+        if unseen:
+            raise InputError("--use", f"{self.model.preset.name} needs {', '.join(sorted(unseen))}")
+
+    def check(self, pair: Pair, settings: Settings) -> None:
+        """Raise `InputError` if what the method needs of a pair cannot be used."""
+        if "image" in self.model.sees:
+            check_image(pair, self.survey.image_bands)
+        if "photometry" in self.model.sees and not has_photometry(pair):
+            raise InputError(pair.object_id, "it has no photometry, and this method needs it")
+
+    def _ensembles(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:
+        spectra, scores = self.model.predict(self._batch(pairs), image_kind, settings.n)
+        ensembles = []
+        for i, pair in enumerate(pairs):
+            x, ranks = spectra[i], None
+            if scores is not None:
+                others = np.isfinite(scores[i])  # not the object itself
+                x, ranks = x[others], scores[i][others]
+            values = self._in_flux(pair, image_kind, x, has_zero_point=True)
+            if self.model.is_point:
+                values["flags"] = ["point-estimate", *values["flags"]]
+            kept = parse_selection(settings.select)[1] or len(x)  # candidates come in order, best first
+            ensembles.append(
+                self._ensemble(
+                    pair,
+                    image_kind,
+                    settings,
+                    selected=np.arange(min(kept, len(x))),
+                    scores=ranks,
+                    **values,
+                )
+            )
+        return ensembles
+
+    def _batch(self, pairs: list[Pair]) -> dict:
+        """The pairs as arrays; missing fluxes are NaN."""
+        batch: dict = {"group_id": [pair.group_id for pair in pairs]}
+        if "image" in self.model.sees:
+            batch["image"] = np.stack([np.asarray(pair.image) for pair in pairs])
+        if "photometry" in self.model.sees:
+            batch["photometry"] = np.stack([np.asarray(pair.photometry) for pair in pairs])
+            ivar = np.stack([np.asarray(pair.photometry_ivar) for pair in pairs])
+            batch["photometry_ivar"] = np.nan_to_num(ivar)
+        return batch

@@ -1,0 +1,180 @@
+"""Look-alikes: the spectra of the training galaxies nearest in some space of features.
+
+With the features of a network pretrained on ImageNet this is ULISSE (Doorenbos et al. 2022, A&A 666:A171);
+with aperture colours and sizes, or fluxes, the simple floor that any network has to beat.
+"""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.survey import Survey
+from pix2spec.data.dataset import Dataset
+from pix2spec.errors import InputError
+from pix2spec.models.baselines.features import ApertureFeatures
+from pix2spec.models.baselines.preset import NeighboursPreset
+from pix2spec.models.baselines.pretrained import PretrainedFeatures
+from pix2spec.models.baselines.search import nearest
+from pix2spec.models.baselines.training_spectra import as_float16, training_spectra
+
+__all__ = ["NeighboursModel"]
+
+ARRAYS = ("index", "spectra", "groups", "centre", "axes")  # their sizes follow the training set
+SAMPLE = 32_768  # galaxies, at most, that principal components are fitted to
+
+
+class NeighboursModel(nn.Module):
+    """An index of training galaxies by their features, and their spectra.
+
+    It stores, for N galaxies, the index (N, D) in float32, the median-scaled spectra (N, L) in float16, and
+    hashes of the objects' names, by which an object never becomes a neighbour of itself.
+    """
+
+    is_point = False
+
+    def __init__(self, preset: NeighboursPreset, grid: SpectralGrid, survey: Survey):
+        super().__init__()
+        self.preset, self.grid, self.survey = preset, grid, survey
+        self.sees = ("image",) if preset.features == "network" else (preset.features,)
+        if preset.features == "network":
+            self.features = PretrainedFeatures(preset.network)
+        else:
+            self.features = ApertureFeatures(self.sees, preset.image, survey)
+        self.columns = ("group_id", *self.features.columns)
+        self.register_buffer("index", torch.zeros(0, 0))
+        self.known_squares: torch.Tensor | None = None
+        self.register_buffer("spectra", torch.zeros(0, grid.size, dtype=torch.float16))
+        self.register_buffer("groups", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("repeats", torch.zeros((), dtype=torch.int64))  # spectra of one object, at most
+        if preset.components:
+            self.register_buffer("centre", torch.zeros(0))
+            self.register_buffer("axes", torch.zeros(0, preset.components))
+
+    def make_room(self, arrays: dict[str, torch.Tensor]) -> None:
+        """Take on the sizes of stored arrays.
+
+        Raises
+        ------
+        InputError
+            If the arrays do not go together.
+        """
+        own = [name for name in ARRAYS if name in self._buffers and name in arrays]
+        rows = {len(arrays[name]) for name in own[:3]}
+        if len(rows) > 1 or ("spectra" in own and arrays["spectra"].shape[1:] != (self.grid.size,)):
+            raise InputError("model.safetensors", "its arrays are of different sizes", "fit the method again")
+        for name in own:
+            setattr(self, name, torch.empty_like(arrays[name]))
+
+    def fit(self, dataset: Dataset, progress: bool = False) -> int:
+        """Remember features and spectra of `dataset`; return their number.
+
+        Raises
+        ------
+        InputError
+            If there are no spectra, or none of what the features are measured on.
+        """
+        if "image" in self.columns and dataset.info.image_kind is None:
+            raise InputError(dataset.path, "it has no images, and this method compares images")
+        spectra = np.empty((min(len(dataset), self.preset.limit), self.grid.size), np.float16)
+        measured: Any = None
+        groups: Any = []
+        count = 0
+        for batch, x in training_spectra(dataset, self.columns, self.preset.limit, progress):
+            features, rows = (
+                self.features.measure(batch, dataset.info.image_kind),
+                slice(count, count + len(x)),
+            )
+            if measured is None:
+                measured = np.empty((len(spectra), features.shape[1]), np.float32)
+            measured[rows], spectra[rows] = features, as_float16(x)
+            groups.append(_hashes(batch["group_id"]))
+            count += len(x)
+        if not count:
+            raise InputError(dataset.path, "no pair of it has a spectrum")
+        measured, groups = measured[:count], np.concatenate(groups)
+        if len(np.unique(groups)) < 2:
+            raise InputError(dataset.path, "it holds one object alone, which has no neighbours")
+        self.features.fit(measured)
+        if self.preset.components:
+            self._fit_axes(self._scaled(measured[:: -(-count // SAMPLE)]))
+        self.known_squares = None
+        self.index = torch.cat([self.embed(measured[i : i + SAMPLE]) for i in range(0, count, SAMPLE)])
+        self.spectra = torch.from_numpy(spectra[:count]).to(self.index.device)
+        self.groups = torch.from_numpy(groups).to(self.index.device)
+        self.repeats.fill_(int(np.unique(groups, return_counts=True)[1].max()))
+        return count
+
+    def _fit_axes(self, x: torch.Tensor) -> None:
+        components = self.preset.components or 0
+        if components > min(x.shape):
+            what = f"{components} are more than {min(x.shape)}, the smaller of galaxies and features"
+            raise InputError("components", what, "use fewer, or null for all features")
+        self.centre = x.mean(0)
+        _, vectors = torch.linalg.eigh(torch.cov(x.T))  # in the order of rising variance
+        self.axes = vectors[:, -components:].flip(1).contiguous()
+
+    def _scaled(self, measured: np.ndarray) -> torch.Tensor:
+        x = self.features(measured).to(self.index.device)
+        # On the unit sphere Euclidean distance d and cosine similarity are one: cos = 1 - d^2 / 2.
+        return F.normalize(x) if self.preset.metric == "cosine" else x
+
+    def embed(self, measured: np.ndarray) -> torch.Tensor:
+        """Features (N, F) as points (N, D) whose Euclidean distance is what counts."""
+        x = self._scaled(measured)
+        return (x - self.centre) @ self.axes if self.preset.components else x
+
+    @torch.inference_mode()
+    def neighbours(
+        self, batch: dict, image_kind: str | None = None, n: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Positions (N, m) of the nearest training galaxies, nearest first, and distances (N, m).
+
+        `n` are asked for, by default the preset's k; m is less where k or the training set is. An object
+        itself and repeats of it come last, at infinite distance: they appear only where a training set
+        has nothing else.
+        """
+        m = min(n or self.preset.k, self.preset.k, len(self.spectra))
+        reach = min(m + int(self.repeats), len(self.spectra))
+        found, distance = nearest(
+            self.index, self.embed(self.features.measure(batch, image_kind)), reach, self._squares()
+        )
+        own = torch.from_numpy(_hashes(batch["group_id"])).to(found.device)
+        distance = distance.masked_fill(self.groups[found] == own[:, None], torch.inf)
+        distance, order = distance.sort(stable=True, dim=1)
+        return found.gather(1, order)[:, :m].cpu().numpy(), distance[:, :m].cpu().numpy()
+
+    def _squares(self) -> torch.Tensor:
+        """Squared lengths of the index's items, which every search needs: computed at the first one."""
+        known = self.known_squares
+        if known is None or known.shape != self.index.shape[:1] or known.device != self.index.device:
+            self.known_squares = (self.index**2).sum(1)
+        return self.known_squares
+
+    def predict(self, batch: dict, image_kind: str | None = None, n: int | None = None):
+        """Spectra of the neighbours and how alike they are.
+
+        Returns
+        -------
+        spectra : array (N, m, L), float32
+            Median-scaled, nearest first.
+        scores : array (N, m)
+            Minus the distance, or the cosine similarity; minus infinity for the object itself.
+        """
+        found, distance = self.neighbours(batch, image_kind, n)
+        scores = 1 - distance**2 / 2 if self.preset.metric == "cosine" else -distance
+        return self.spectra[torch.from_numpy(found)].float().cpu().numpy(), scores
+
+    def parts(self) -> dict:
+        """Networks with inputs for one object."""
+        return self.features.parts() if self.preset.features == "network" else {}
+
+
+def _hashes(groups) -> np.ndarray:
+    """Names as int64: what safetensors can store."""
+    digests = [hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in groups]
+    return np.frombuffer(b"".join(digests), "<i8").astype(np.int64)

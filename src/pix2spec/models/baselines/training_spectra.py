@@ -1,0 +1,42 @@
+"""Training spectra as the fitted methods see them: median-scaled, without holes."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from pix2spec.core.scaling import fill_missing, robust
+from pix2spec.data.dataset import Dataset
+from pix2spec.runtime.progress import track
+
+__all__ = ["as_float16", "training_spectra"]
+
+CHUNK = 256
+
+
+def training_spectra(
+    dataset: Dataset, columns, limit: int, progress: bool = False, seed: int = 0
+) -> Iterator[tuple[dict, np.ndarray]]:
+    """Batches of at most `limit` training pairs with a spectrum, spread over the whole `dataset`.
+
+    Yields
+    ------
+    batch : dict
+        The `columns`, and flux and ivar.
+    x : array (n, L), float32
+        Median-scaled flux; holes are interpolated.
+    """
+    index = np.arange(len(dataset))
+    if len(index) > limit:
+        index = np.sort(np.random.default_rng(seed).choice(index, limit, replace=False))
+    for start in track(range(0, len(index), CHUNK), "fitting", progress, -(-len(index) // CHUNK)):
+        batch = dataset.batch(index[start : start + CHUNK], [*columns, "flux", "ivar"])
+        keep = (batch["ivar"] > 0).any(1) & np.isfinite(np.where(batch["ivar"] > 0, batch["flux"], 0)).all(1)
+        batch = {name: values[keep] for name, values in batch.items()}
+        if keep.any():
+            scale = robust(batch["flux"], batch["ivar"])[2]
+            yield batch, (fill_missing(batch["flux"], batch["ivar"]) / scale).astype(np.float32)
+
+
+def as_float16(x: np.ndarray) -> np.ndarray:
+    """Halve the memory of median-scaled spectra: rounding errors are below 0.05 % of each value."""
+    return np.clip(x, -65504, 65504).astype(np.float16)

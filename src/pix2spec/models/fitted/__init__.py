@@ -1,3 +1,0 @@
-"""Methods that are fitted in one pass over the training set: the floors of every comparison, and ULISSE."""
-
-FITTED = ("mean", "neighbours", "regressor")  # tasks of their presets

@@ -1,0 +1,190 @@
+"""Generation with the default model: a flow over latent vectors, decoded to spectra."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pix2spec.data.schema import Pair
+from pix2spec.errors import InputError
+from pix2spec.models.generator import Generator, Settings, check_image, fibre_photometry, has_photometry
+from pix2spec.models.latent.conditions import centre, image_token, redshift_token
+from pix2spec.models.shared.inputs import photometry_token
+from pix2spec.models.shared.samplers import FLOW_SAMPLERS, sample_flow
+from pix2spec.products.ensemble import Ensemble
+from pix2spec.products.selection import select
+from pix2spec.products.units import PHYSICAL, RELATIVE
+from pix2spec.runtime.random import candidate_generator
+
+__all__ = ["FactorisedGenerator"]
+
+EVALUATIONS = 16  # of the network a candidate
+
+
+@dataclass
+class FactorisedGenerator(Generator):
+    """The default model: any of image, photometry and redshift to spectra in physical flux."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.flow = self.model.flow
+        self.autocast = torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda"))
+        if self.device.startswith("cuda"):
+            self.flow = torch.compile(self.flow, dynamic=True)
+
+    @property
+    def default_select(self) -> str:
+        """The whole ensemble: choosing narrows it."""
+        return "all"
+
+    @property
+    def default_batch(self) -> int:
+        """Enough objects to keep matrix products large; memory stays below 1 GB."""
+        return 32 if self.device == "cpu" else 256
+
+    def inputs(self, settings: Settings) -> set[str]:
+        """What the settings allow to use; the redshift is no survey's."""
+        return set(settings.use) & {"image", "photometry"}
+
+    def check_settings(self, settings: Settings) -> None:
+        """Raise `InputError` for the sampler of another family."""
+        if settings.sampler not in FLOW_SAMPLERS:
+            known = ", ".join(FLOW_SAMPLERS)
+            raise InputError(
+                "--sampler", f"{settings.sampler!r} is for models over pixels", f"one of {known}"
+            )
+
+    def check(self, pair: Pair, settings: Settings) -> None:
+        """Raise `InputError` unless something that the settings allow to use is known of the pair."""
+        if "redshift" in settings.use and not (
+            np.isnan(pair.z) or -0.001 <= pair.z <= self.model.basis.z_max
+        ):
+            reach = f"beyond the model's range, 0 to {self.model.basis.z_max}"
+            raise InputError(pair.object_id, f"its redshift {pair.z:.3f} is {reach}")
+        if self._has_photometry(pair, settings) or ("redshift" in settings.use and np.isfinite(pair.z)):
+            return
+        if "image" in settings.use:
+            check_image(pair, self.survey.image_bands)
+            return
+        raise InputError(pair.object_id, f"it has none of: {', '.join(settings.use)}", "see --use")
+
+    @staticmethod
+    def _has_photometry(pair: Pair, settings: Settings) -> bool:
+        return "photometry" in settings.use and has_photometry(pair)
+
+    def _ensembles(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:
+        n, originals = settings.n, pairs
+        seen, flags = zip(*(self._restrict(pair, settings) for pair in pairs))
+        pairs = list(seen)
+        generators = [candidate_generator(settings.seed, p.object_id, k) for p in pairs for k in range(n)]
+        with self.autocast:
+            condition = self.model.condition(self._tokens(pairs, image_kind))
+            latents = self._latents(condition, settings, generators)
+        latents, condition = latents.float(), condition.float()
+        known = torch.tensor([p.z if p.z_err < 1e-3 else np.nan for p in pairs]).repeat_interleave(n)
+        amplitudes = [self._amplitude(pair, image_kind) for pair in pairs]
+        r = torch.tensor([a for a, _, _ in amplitudes], device=self.device).repeat_interleave(n).log10()
+        latents[:, 1] = torch.where(torch.isfinite(r), r, latents[:, 1])
+        spectra, z = self.model.spectra(latents, known.to(self.device))
+        observed = spectra + self.model.noise.sample(spectra, generators)[0]
+        scores = self.model.ranker.scores(condition, observed.unflatten(0, (-1, n))).cpu().numpy()
+        candidates = (spectra if settings.noise == "none" else observed).unflatten(0, (-1, n)).cpu().numpy()
+        z = z.unflatten(0, (-1, n)).cpu().numpy()
+        return [
+            self._ensemble(
+                pair,
+                image_kind,
+                settings,
+                candidates=candidates[i],
+                redshifts=z[i],
+                selected=select(settings.select, n, scores[i]),
+                scores=scores[i],
+                unit=amplitudes[i][1],
+                flags=flags[i] + amplitudes[i][2],
+            )
+            for i, pair in enumerate(originals)
+        ]
+
+    @torch.no_grad()
+    def queries(self, pairs: list[Pair], image_kind: str, settings: Settings) -> np.ndarray:
+        """Codes (objects, D) of what is known of each object, to compare with the ranker's of spectra."""
+        seen = [self._restrict(pair, settings)[0] for pair in pairs]
+        condition = self.model.condition(self._tokens(seen, image_kind)).float()
+        return self.model.ranker.query(condition).cpu().numpy()
+
+    def _restrict(self, pair: Pair, settings: Settings) -> tuple[Pair, list[str]]:
+        """The pair without what the settings forbid to use or cannot be used, and flags that say so."""
+        image, flags = pair.image, []
+        if "image" in settings.use and image is not None:
+            try:
+                check_image(pair, self.survey.image_bands)
+            except InputError:
+                image, flags = None, ["image-unusable"]
+        has_photometry = self._has_photometry(pair, settings)
+        known_z = "redshift" in settings.use and np.isfinite(pair.z)
+        seen = Pair(
+            pair.object_id,
+            ra=pair.ra,
+            dec=pair.dec,
+            z=pair.z if known_z else np.nan,
+            z_err=np.nan_to_num(pair.z_err) if known_z else np.nan,
+            image=image if "image" in settings.use else None,
+            photometry=pair.photometry if has_photometry else None,
+            photometry_ivar=pair.photometry_ivar if has_photometry else None,
+        )
+        return seen, flags
+
+    def _tokens(self, pairs: list[Pair], image_kind: str) -> dict:
+        size, bands = self.model.preset.condition.image_size, len(self.survey.image_bands)
+        images = np.full((len(pairs), bands, size, size), np.nan, np.float32)
+        fluxes = np.zeros((len(pairs), len(self.survey.photometry_bands)), np.float32)
+        ivar = np.zeros_like(fluxes)
+        for i, pair in enumerate(pairs):
+            if pair.image is not None:
+                images[i] = centre(pair.image, size)
+            if pair.photometry is not None and pair.photometry_ivar is not None:
+                fluxes[i], ivar[i] = pair.photometry, np.nan_to_num(pair.photometry_ivar)
+        tokens = (
+            image_token(images, image_kind)
+            | photometry_token(fluxes, ivar)
+            | redshift_token(np.array([p.z for p in pairs]), np.array([p.z_err for p in pairs]))
+        )
+        return {name: tensor.to(self.device) for name, tensor in tokens.items()}
+
+    def _latents(self, condition, settings: Settings, generators) -> torch.Tensor:
+        """Latent vectors (objects * n, D) that the flow draws given conditions (objects, C)."""
+        repeated = condition.repeat_interleave(settings.n, dim=0)
+        velocity = self.flow
+        if settings.guidance != 1:
+            nothing = self.model.condition.nothing(len(repeated))
+
+            def velocity(x, sigma, c):
+                free = self.flow(x, sigma, nothing)
+                return free + settings.guidance * (self.flow(x, sigma, c) - free)
+
+        shape = (len(repeated), self.model.dimension)
+        x = sample_flow(
+            lambda x, sigma: velocity(x, sigma, repeated),
+            shape,
+            settings.sampler,
+            settings.steps or EVALUATIONS,
+            generators,
+            self.device,
+        )
+        # No candidate beyond what training saw: photometry with errors of its own asks for such.
+        reach = self.model.normal.REACH
+        return self.model.normal.inverse(x.float().clamp(-reach, reach))
+
+    def _amplitude(self, pair: Pair, image_kind: str) -> tuple[float, str, list[str]]:
+        """The r flux in nanomaggies that spectra must have, NaN if unknown, their unit, and flags."""
+        r = self.survey.photometry_bands.index("r")
+        usable = np.arange(len(self.survey.photometry_bands)) == r
+        own, ivar = pair.photometry, pair.photometry_ivar
+        if own is not None and ivar is not None and np.isfinite(own[r]) and np.nan_to_num(ivar)[r] > 0:
+            flux, origin = own[r], "amplitude-from-photometry"
+        else:
+            fluxes, _, _ = fibre_photometry(Pair("", image=pair.image), image_kind, self.survey, usable)
+            flux, origin = (np.nan if fluxes is None else fluxes[r]), "amplitude-from-image"
+        if not flux > 0:
+            return np.nan, RELATIVE, ["relative-flux"]
+        return float(flux), PHYSICAL, [origin]

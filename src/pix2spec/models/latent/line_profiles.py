@@ -1,0 +1,83 @@
+"""Emission lines of the rest-frame basis: which exist, which are tied, and what they look like."""
+
+import math
+
+import torch
+from torch import nn
+
+from pix2spec.core.lines import LIGHT_SPEED, LINE_GROUPS
+
+__all__ = [
+    "EmissionLines",
+]
+
+
+class EmissionLines(nn.Module):
+    """Gaussian profiles of the groups of `LINE_GROUPS`, of one width in velocity.
+
+    Parameters
+    ----------
+    step : float
+        Pixel of the log10-wavelength lattice, in dex.
+    instrument : float
+        Dispersion of the spectrograph's line spread in km/s; widths below are without it.
+    """
+
+    REACH = 5.0  # profiles end at so many dispersions
+
+    def __init__(self, step: float = 1e-4, instrument: float = 64.0):
+        super().__init__()
+        self.pixel = LIGHT_SPEED * math.log(10) * step  # km/s
+        self.step, self.instrument = step, instrument
+        flat = [(w, s, g) for g, lines in enumerate(LINE_GROUPS.values()) for w, s in lines]
+        wave, share, group = zip(*flat)
+        wave = torch.tensor(wave, dtype=torch.float64)
+        self.register_buffer("loglam", torch.log10(wave), persistent=False)
+        # A line of unit flux in 1e-17 erg/s/cm2 has this flux density per pixel of its profile.
+        density = torch.tensor(share, dtype=torch.float64) / (wave * math.log(10) * step)
+        self.register_buffer("density", density.float(), persistent=False)
+        self.register_buffer("group", torch.tensor(group), persistent=False)
+
+    def __len__(self) -> int:
+        """Count the groups."""
+        return len(LINE_GROUPS)
+
+    def sigma_pixels(self, width: torch.Tensor) -> torch.Tensor:
+        """Observed dispersion in pixels of lines of intrinsic dispersion `width` in km/s."""
+        return torch.hypot(width, torch.full_like(width, self.instrument)) / self.pixel
+
+    def templates(self, start: float, size: int, width: float) -> torch.Tensor:
+        """Rest-frame profiles of unit flux of each group: (groups, size) on ``start + step * i``."""
+        sigma = self.sigma_pixels(torch.tensor(float(width), dtype=torch.float64))
+        x = torch.arange(size, dtype=torch.float64) - ((self.loglam - start) / self.step)[:, None]
+        profile = torch.exp(-0.5 * (x / sigma) ** 2) / (sigma * math.sqrt(2 * math.pi))
+        profile *= self.density.double()[:, None]
+        return torch.zeros(len(self), size).index_add_(0, self.group, profile.float())
+
+    def add(self, spectra, loglam0: float, zeta, flux, width) -> None:
+        """Add lines to `spectra` (B, L) in place.
+
+        Parameters
+        ----------
+        spectra : tensor (B, L)
+            Rest-frame flux density against observed wavelengths ``loglam0 + step * i``.
+        zeta : tensor (B,), float64
+            log10(1 + z).
+        flux : tensor (B, groups)
+            Rest-frame line fluxes, in the unit of `spectra` times Angstrom.
+        width : tensor (B,)
+            Intrinsic dispersion in km/s.
+        """
+        size = spectra.shape[1]
+        sigma = self.sigma_pixels(width)[:, None, None]
+        centre = (self.loglam + zeta[:, None] - loglam0) / self.step  # (B, lines), float64
+        nearest = centre.round().long()
+        reach = math.ceil(self.REACH * float(sigma.max()))
+        offset = torch.arange(-reach, reach + 1, device=spectra.device)
+        x = offset - (centre - nearest).float()[..., None]
+        height = flux[:, self.group] * self.density / (sigma[..., 0] * math.sqrt(2 * math.pi))
+        profile = height[..., None] * torch.exp(-0.5 * (x / sigma) ** 2)
+        pixel = nearest[..., None] + offset
+        inside = (pixel >= 0) & (pixel < size)
+        profile = profile * inside
+        spectra.scatter_add_(1, pixel.clamp(0, size - 1).flatten(1), profile.flatten(1).to(spectra.dtype))

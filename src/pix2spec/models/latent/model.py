@@ -1,0 +1,198 @@
+"""The default model: diffuse what is unknown, redshift x rest-frame coefficients x amplitude, and decode.
+
+    tokens ── ConditionNetwork ──► condition ── flow, few steps ──► latent vector ── basis ──► clean spectrum
+                                                                                  ── noise model ──► observed
+
+A latent vector is (log10(1 + z), log10 r, h, lines, log10 width): redshift, synthetic r flux in
+nanomaggies, continuum coefficients, asinh line fluxes and line width of `RestFrameBasis`.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.photometry import filter_matrix
+from pix2spec.core.survey import Survey
+from pix2spec.models.latent.basis import Coefficients, RestFrameBasis
+from pix2spec.models.latent.conditions import (
+    ConditionNetwork,
+    augment,
+    drop_tokens,
+    image_token,
+    redshift_token,
+)
+from pix2spec.models.latent.flow import FlowNetwork, NormalScores, flow_loss, logit_normal
+from pix2spec.models.latent.noise import NoiseModel
+from pix2spec.models.latent.preset import FactorisedPreset
+from pix2spec.models.shared.contrastive import nt_xent
+from pix2spec.models.shared.inputs import photometry_token
+from pix2spec.runtime.distributed import gather
+from pix2spec.runtime.random import Draws
+
+__all__ = ["FactorisedModel"]
+
+LINE_SOFTENING = 0.2  # Angstrom; weaker lines are not seen
+REDSHIFT_WEIGHT = 5.0  # of the redshift in the loss: a shift moves every line, other latents a few pixels
+REDSHIFT_ERRORS = (1e-4, 0.1)  # of redshifts given in training, log-uniform
+
+
+class Ranker(nn.Module):
+    """Contrastive network on the same inputs: which spectrum belongs to which condition (paper, Eq. 3)."""
+
+    def __init__(self, condition: int, channels: tuple[int, ...], latent: int, temperature: float):
+        super().__init__()
+        self.temperature = temperature
+        self.query = nn.Sequential(nn.Linear(condition, condition), nn.SiLU(), nn.Linear(condition, latent))
+        layers, previous = [], 1
+        for i, c in enumerate(channels):
+            kernel, stride = (16, 8) if i == 0 else (8, 2)
+            layers += [
+                nn.Conv1d(previous, c, kernel, stride, padding=kernel // 2),
+                nn.SiLU(),
+                nn.GroupNorm(1, c),
+            ]
+            previous = c
+        self.layers = nn.Sequential(*layers)
+        self.key = nn.Linear(2 * previous, latent)
+
+    def forward(self, condition: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
+        """Contrastive loss of conditions (B, C) and the spectra (B, L) that belong to them."""
+        a, b = self.query(condition), self.encode(spectra)
+        if self.training:  # objects of all processes are each other's negatives
+            a, b = gather(a), gather(b)
+        return nt_xent(a, b, self.temperature)
+
+    def encode(self, spectra: torch.Tensor) -> torch.Tensor:
+        """Latent codes (B, latent) of spectra (B, L) in any unit."""
+        scale = spectra.median(1, keepdim=True).values.clamp(min=1e-3)
+        x = self.layers(torch.asinh(spectra / scale)[:, None])
+        return self.key(torch.cat([x.mean(2), x.amax(2)], dim=1))
+
+    def scores(self, condition: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
+        """Cosine similarity (B, n) of conditions (B, C) with candidate spectra (B, n, L)."""
+        n = spectra.shape[1]
+        keys = self.encode(spectra.flatten(0, 1)).unflatten(0, (-1, n))
+        return F.cosine_similarity(self.query(condition)[:, None], keys, dim=-1)
+
+
+def student(shape: tuple[int, ...], draws: Draws) -> np.ndarray:
+    """Student's t with two degrees of freedom, within +-10."""
+    normal, uniform = draws.normal(*shape), draws.uniform(*shape)
+    return (normal / (-torch.log(uniform.clamp(min=1e-6))).sqrt()).clamp(-10, 10).numpy()
+
+
+class FactorisedModel(nn.Module):
+    """Condition network, flow, basis, noise model and ranker of one preset."""
+
+    columns = ()  # learns from `pix2spec.models.latent.prepare.Prepared`, which has its own
+
+    def __init__(self, preset: FactorisedPreset, grid: SpectralGrid, survey: Survey):
+        super().__init__()
+        self.preset, self.grid, self.survey = preset, grid, survey
+        self.basis = RestFrameBasis(grid, **preset.basis.model_dump(include={"components", "z_max"}))
+        self.noise = NoiseModel(grid.size)
+        self.dimension = 3 + self.basis.n_components + self.basis.n_lines
+        self.normal = NormalScores(self.dimension)
+        self.condition = ConditionNetwork(survey, **preset.condition.model_dump(exclude={"drop", "jitter"}))
+        self.flow = FlowNetwork(self.dimension, self.condition.width, preset.flow.width, preset.flow.depth)
+        self.ranker = Ranker(self.condition.width, **preset.ranker.model_dump(exclude={"batch"}))
+        r = survey.photometry_bands.index("r")
+        weights = filter_matrix(grid.wave, survey.filters)[:, r]
+        self.register_buffer("r_weights", torch.from_numpy(weights).float(), persistent=False)
+        latent_weights = torch.ones(self.dimension)
+        latent_weights[0] = REDSHIFT_WEIGHT
+        self.register_buffer("latent_weights", latent_weights / latent_weights.mean(), persistent=False)
+
+    # ------------------------------------------------------------------------------------- latents
+
+    def vector(self, z: np.ndarray, fits: Coefficients, seed: int = 0) -> np.ndarray:
+        """Latent vectors (n, samples, D) of fitted spectra at redshifts `z` (n,)."""
+        n, samples = fits.scale.shape
+        k = self.basis.n_components
+        rng = np.random.default_rng(seed)
+        zeta = np.repeat(np.log10(1 + z)[:, None], samples, 1)
+        values, lines = torch.from_numpy(fits.values).flatten(0, 1), fits.values[..., k:]
+        unit = self.basis.decode(
+            torch.from_numpy(zeta).flatten(),
+            values[:, :k],
+            values[:, k:],
+            torch.from_numpy(fits.width).flatten(),
+        )
+        r = (unit @ self.r_weights).numpy().reshape(n, samples) * fits.scale
+        # Galaxies without a line share the value zero; a little noise makes it a continuous distribution.
+        lines = lines + 0.02 * rng.standard_normal(lines.shape)
+        columns = [zeta, np.log10(np.maximum(r, 1e-3))]
+        vector = np.concatenate(
+            [
+                np.stack(columns, -1),
+                fits.values[..., :k],
+                np.arcsinh(lines / LINE_SOFTENING),
+                np.log10(fits.width)[..., None],
+            ],
+            axis=-1,
+        )
+        return vector.astype(np.float32)
+
+    def spectra(self, latents: torch.Tensor, z: torch.Tensor | None = None):
+        """Noise-free spectra (B, L) in 1e-17 erg/s/cm2/A of latent vectors (B, D), and their redshifts.
+
+        `z` (B,), where finite, replaces the latent redshift.
+        """
+        k = 2 + self.basis.n_components
+        zeta = latents[:, 0].double()
+        if z is not None:
+            zeta = torch.where(torch.isfinite(z), torch.log10(1 + z.double()), zeta)
+        zeta = zeta.clamp(-0.001, np.log10(1 + self.basis.z_max))
+        lines = LINE_SOFTENING * torch.sinh(latents[:, k:-1])
+        unit = self.basis.decode(zeta, latents[:, 2:k], lines, 10 ** latents[:, -1].clamp(0.5, 2.8))
+        unit = unit.clamp(min=0)  # light is not negative
+        r = (unit @ self.r_weights).clamp(min=1e-6)
+        return unit * (10 ** latents[:, 1] / r)[:, None], (10**zeta - 1).float()
+
+    # ------------------------------------------------------------------------------------- training
+
+    def prepare(self, batch: dict, image_kind: str, draws: Draws, train: bool) -> dict:
+        """All that `forward` needs of a batch of `latent.prepare.Prepared`; random numbers from `draws`."""
+        n, levels = len(batch["z"]), self.preset.flow.draws
+        latents = torch.from_numpy(batch["latents"])
+        which = draws.integers(latents.shape[1], n)
+        x0 = self.normal(latents[torch.arange(n), which])
+        z, error = self._redshifts(torch.from_numpy(batch["z"]), draws)
+        photometry = batch["photometry"]
+        if train and self.preset.condition.jitter:
+            photometry = photometry * (1 + self.preset.condition.jitter * student(photometry.shape, draws))
+        tokens = (
+            image_token(batch["image"].astype(np.float32), image_kind)
+            | photometry_token(photometry, batch["photometry_ivar"])
+            | redshift_token(z.numpy(), error.numpy())
+        )
+        if train:
+            tokens = augment(tokens, self.preset.condition.drop.composite, draws)
+        drop = self.preset.condition.drop.model_dump()
+        tokens = drop_tokens(tokens, drop, draws)
+        ranked = min(n, draws.first(self.preset.ranker.batch))
+        spectra, _ = self.spectra(latents[torch.arange(n), which][:ranked])
+        observed = spectra + self.noise.sample(spectra, draws.generators(ranked))[0]
+        return tokens | {
+            "x0": x0.repeat(levels, 1),
+            "sigma": logit_normal(draws.normal(levels, n, axis=1)).flatten(),
+            "noise": draws.normal(levels, n, self.dimension, axis=1).flatten(0, 1),
+            "observed": observed,
+        }
+
+    @staticmethod
+    def _redshifts(z: torch.Tensor, draws: Draws):
+        """Redshifts as somebody may know them: half of them spectroscopic, the others photometric."""
+        low, high = np.log(REDSHIFT_ERRORS)
+        error = torch.exp(low + (high - low) * draws.uniform(len(z), dtype=z.dtype))
+        error = torch.where(draws.uniform(len(z)) < 0.5, REDSHIFT_ERRORS[0], error)
+        return z + error * draws.normal(len(z), dtype=z.dtype), error
+
+    def forward(self, x0, sigma, noise, observed, **tokens) -> torch.Tensor:
+        """Training loss: flow matching, and the contrastive one, which does not shape the condition."""
+        condition = self.condition(tokens)
+        repeated = condition.repeat(len(x0) // len(condition), 1)
+        loss = flow_loss(self.flow, x0, repeated, sigma, noise, self.latent_weights)
+        return loss + 0.02 * self.ranker(condition[: len(observed)].detach(), observed)

@@ -1,0 +1,73 @@
+"""The paper's conditional diffusion model: condition encoder, U-Net, noise schedule."""
+
+import torch
+from torch import nn
+
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.survey import Survey
+from pix2spec.models.pixel.preset import DiffusionPreset
+from pix2spec.models.pixel.unet import UNet1D
+from pix2spec.models.shared.encoders import ConditionEncoder, PhotometryEncoder
+from pix2spec.models.shared.inputs import photometry_token, scale_image, scale_spectra, view
+from pix2spec.models.shared.samplers import make_scheduler, training_loss
+from pix2spec.runtime.distributed import mean_over_processes
+from pix2spec.runtime.random import Draws
+
+__all__ = [
+    "PixelDiffusion",
+]
+
+
+def _views(batch: dict, image_kind: str, data, draws: Draws | None) -> torch.Tensor:
+    """Images of a batch as the networks see them; augmented when there are draws."""
+    image = scale_image(batch["image"], image_kind, data.image)
+    return view(image, data.resize, data.crop, draws)
+
+
+class PixelDiffusion(nn.Module):
+    """The paper's conditional diffusion model: condition encoder, U-Net, noise schedule."""
+
+    def __init__(self, preset: DiffusionPreset, grid: SpectralGrid, survey: Survey):
+        super().__init__()
+        self.preset, self.grid, self.survey = preset, grid, survey
+        if preset.encoder.arch == "photometry":
+            self.conditions: tuple[str, ...] = ("photometry", "photometry_ivar")
+            self.encoder = PhotometryEncoder(3 * len(survey.photometry_bands), preset.encoder.channels)
+        else:
+            self.conditions = ("image",)
+            self.encoder = ConditionEncoder(**preset.encoder.model_dump(), bands=len(survey.image_bands))
+        self.columns = (*self.conditions, "flux", "ivar")
+        self.denoiser = UNet1D(grid.size, **preset.denoiser.model_dump(), context_width=self.encoder.width)
+        self.scheduler = self.make_scheduler("ddpm")
+
+    def make_scheduler(self, sampler: str):
+        """Noise schedule of the model, for training or for one of the samplers."""
+        clip = self.preset.data.spectrum == "minmax"
+        return make_scheduler(sampler, **self.preset.diffusion.model_dump(), clip=clip)
+
+    def prepare(self, batch: dict, image_kind: str, draws: Draws, train: bool) -> dict:
+        """All that `forward` needs of a batch; every random number comes from `draws`."""
+        data = self.preset.data
+        x0, mask = scale_spectra(batch["flux"], batch["ivar"], data.spectrum)
+        t = draws.integers(self.preset.diffusion.timesteps, len(x0))
+        noise = draws.normal(*x0.shape)
+        known = self.known(batch, image_kind, draws if train else None)
+        return {"known": known, "x0": x0, "mask": mask, "t": t, "noise": noise}
+
+    def known(self, batch: dict, image_kind: str, draws: Draws | None) -> torch.Tensor:
+        """What the encoder sees of a batch: views of images, augmented with draws, or band fluxes."""
+        if "photometry" in self.conditions:
+            return photometry_token(batch["photometry"], batch["photometry_ivar"])["photometry"]
+        return _views(batch, image_kind, self.preset.data, draws)
+
+    def forward(self, known, x0, mask, t, noise) -> torch.Tensor:
+        """Training loss (paper, Eq. 2)."""
+        context = self.encode(known)
+        valid = mean_over_processes(mask.sum()) if self.training else mask.sum()
+        return training_loss(
+            lambda x, t: self.denoiser(x, t, context), x0, mask, t, noise, self.scheduler, valid
+        )
+
+    def encode(self, known: torch.Tensor) -> torch.Tensor:
+        """The condition of what `known` gives, once for all candidates and steps."""
+        return self.denoiser.condition(self.encoder(known))

@@ -1,0 +1,40 @@
+"""The paper's contrastive network, which ranks candidates."""
+
+import torch
+from torch import nn
+
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.survey import Survey
+from pix2spec.models.pixel.model import _views
+from pix2spec.models.pixel.preset import ContrastivePreset
+from pix2spec.models.shared.contrastive import ContrastivePair
+from pix2spec.models.shared.inputs import scale_spectra
+from pix2spec.runtime.random import Draws
+
+__all__ = [
+    "ContrastiveModel",
+]
+
+
+class ContrastiveModel(nn.Module):
+    """The contrastive pair, trained to recognise which spectrum belongs to which image."""
+
+    columns = ("image", "flux", "ivar")
+
+    def __init__(self, preset: ContrastivePreset, grid: SpectralGrid, survey: Survey):
+        super().__init__()
+        self.preset, self.grid, self.survey = preset, grid, survey
+        self.pair = ContrastivePair(
+            **preset.encoder.model_dump(),
+            **preset.contrastive.model_dump(),
+            bands=len(survey.image_bands),
+        )
+
+    def prepare(self, batch: dict, image_kind: str, draws: Draws, train: bool) -> dict:
+        """All that `forward` needs of a batch; every random number comes from `draws`."""
+        x, _ = scale_spectra(batch["flux"], batch["ivar"], self.preset.data.spectrum)
+        return {"image": _views(batch, image_kind, self.preset.data, draws if train else None), "x": x}
+
+    def forward(self, image, x) -> torch.Tensor:
+        """Training loss (paper, Eq. 3)."""
+        return self.pair(image, x)

@@ -1,0 +1,153 @@
+"""Presets: one YAML file is the whole truth of a training run, validated before anything starts."""
+
+import difflib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from pix2spec.errors import InputError
+from pix2spec.models.baselines.preset import MeanPreset, NeighboursPreset, RegressorPreset
+from pix2spec.models.baselines.wu_peek.preset import WuPeekPreset
+from pix2spec.models.latent.preset import FactorisedPreset
+from pix2spec.models.pixel.preset import ContrastivePreset, DiffusionPreset
+
+__all__ = [
+    "Preset",
+    "load_preset",
+    "parse_yaml",
+    "preset_names",
+    "validate_preset",
+]
+
+Trained = DiffusionPreset | ContrastivePreset | FactorisedPreset | WuPeekPreset  # they have a section train
+FittedPreset = MeanPreset | NeighboursPreset | RegressorPreset
+Preset = Annotated[
+    DiffusionPreset | ContrastivePreset | FactorisedPreset | WuPeekPreset
+    | MeanPreset | NeighboursPreset | RegressorPreset,
+    Field(discriminator="task"),
+]  # fmt: skip
+PRESETS = {
+    "diffusion": DiffusionPreset,
+    "contrastive": ContrastivePreset,
+    "factorised": FactorisedPreset,
+    "wu-peek": WuPeekPreset,
+    "mean": MeanPreset,
+    "neighbours": NeighboursPreset,
+    "regressor": RegressorPreset,
+}
+LONGEST, DEEPEST = 2**14, 200  # bytes and brackets of a preset: more takes the parser minutes
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that ship with the package."""
+    folder = resources.files("pix2spec") / "presets"
+    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+
+
+def _nearest(word: str, known) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
+    return f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(sorted(known))
+
+
+def _known_keys(path: tuple, task: str) -> list[str]:
+    model: Any = PRESETS.get(task, ContrastivePreset)
+    for key in path:
+        field = model.model_fields.get(str(key))
+        if field is None or not isinstance(field.annotation, type):
+            return []
+        model = field.annotation
+    return list(model.model_fields)
+
+
+def validate_preset(values: dict, where="preset") -> Preset:
+    """Turn a plain dictionary into a preset.
+
+    Raises
+    ------
+    InputError
+        Names the key at fault; an unknown one comes with the nearest known one.
+    """
+    try:
+        return TypeAdapter(Preset).validate_python(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        # pydantic puts the task first; a section may have the same name.
+        path = problem["loc"][1:] if problem["loc"][:1] == (values.get("task"),) else problem["loc"]
+        key = ".".join(str(p) for p in path) or "preset"
+        if problem["type"] == "extra_forbidden":
+            mend = _nearest(str(path[-1]), _known_keys(path[:-1], values.get("task", "")))
+            raise InputError(where, f"unknown key {key!r}", mend) from None
+        raise InputError(where, f"{key}: {problem['msg']}") from None
+
+
+def load_preset(name: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Preset:
+    """A preset by name, or from a YAML file, with ``"train.lr=2e-4"``-style overrides.
+
+    Raises
+    ------
+    InputError
+        For an unknown name or key (the nearest known one is suggested), or a value of the wrong kind.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise InputError(path, "no such preset file")
+        text = _short_text(path)
+    elif str(name) in preset_names():
+        text = (resources.files("pix2spec") / "presets" / f"{name}.yaml").read_text()
+    else:
+        raise InputError("preset", f"unknown name {str(name)!r}", _nearest(str(name), preset_names()))
+    values = parse_yaml(text, name)
+    if not isinstance(values, dict):
+        raise InputError(name, "a preset is a mapping of sections")
+    for override in overrides:
+        _override(values, override)
+    return validate_preset(values, where=name)
+
+
+def parse_yaml(text: str, where):
+    """What a YAML text says: numbers, texts, lists and mappings, never other objects."""
+    if sum(map(text.count, ("[", "{", "- -", "? ?"))) > DEEPEST:
+        raise InputError(where, "not valid YAML: it is nested too deep")
+    try:
+        return yaml.safe_load(text)
+    except RecursionError:
+        raise InputError(where, "not valid YAML: it is nested too deep") from None
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:  # also of impossible dates
+        raise InputError(where, f"not valid YAML: {' '.join(str(error).split())[:300]}") from None
+
+
+def _short_text(path: Path) -> str:
+    with open(path, "rb") as stream:
+        raw = stream.read(LONGEST + 1)
+    if len(raw) > LONGEST:
+        raise InputError(path, f"it is longer than {LONGEST // 1024} kB: no preset")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(path, f"not valid YAML: {error}", "save it as UTF-8") from None
+
+
+def _override(values: dict, override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise InputError("--set", f"{override!r} is not of the form section.key=value", "as in train.lr=2e-4")
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise InputError("--set", f"{key!r}: {section!r} is not a section")
+    values[last] = _parse(text)
+
+
+def _parse(text: str):
+    value = parse_yaml(text, "--set")
+    if isinstance(value, str):
+        try:
+            return float(value)  # YAML 1.1 reads 2e-4 as text
+        except ValueError:
+            return value
+    return value

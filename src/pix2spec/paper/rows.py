@@ -1,0 +1,180 @@
+"""The rows of Table 1: which preset stands behind each, at which scale, and what the paper printed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pix2spec.errors import InputError
+from pix2spec.models.presets import Preset, load_preset
+from pix2spec.models.storage import shipped_models
+
+__all__ = ["PAPER", "ROWS", "SELECTIONS", "Row", "contrastive", "parse_rows", "sampling"]
+
+SELECTIONS = {
+    "single": "single",
+    "best_of_5": "contrastive (5)",
+    "best": "contrastive (25)",
+    "mean_best_5": "contrastive + mean (25/5)",
+    "mean_all": "mean of all",
+}
+CANDIDATES = 25
+SMALL_STEPS = 6
+
+# Mean and standard deviation of three runs on 5,000 real SDSS galaxies: arXiv:2211.05556, Table 1.
+PAPER = {
+    ("concat", "single"): (0.179, 0.017),
+    ("concat", "best_of_5"): (0.160, 0.010),
+    ("concat", "best"): (0.154, 0.004),
+    ("concat", "mean_best_5"): (0.105, 0.003),
+    ("xattn", "single"): (0.225, 0.014),
+    ("xattn", "best_of_5"): (0.136, 0.008),
+    ("xattn", "best"): (0.118, 0.010),
+    ("xattn", "mean_best_5"): (0.103, 0.008),
+    ("ulisse", "single"): (0.168, 0.000),
+    ("wu-peek", "single"): (0.080, 0.000),
+}
+
+# Name, label, preset at the paper's scale, preset at the small one. The order is the table's.
+_METHODS = (
+    ("wu-peek", "Wu & Peek", "paper-wu-peek", "paper-wu-peek-small"),
+    ("ulisse", "ULISSE", "ulisse", "ulisse-small"),
+    ("concat", "diffusion, concat", "paper-concat", "paper-concat-mini"),
+    ("xattn", "diffusion, cross-attention", "paper-xattn", "paper-xattn-mini"),
+    ("contrastive", "contrastive network", "paper-contrastive", "paper-contrastive-mini"),
+    ("photometry", "diffusion, ugriz only", "photometry-concat", "photometry-concat-mini"),
+    ("mean-spectrum", "mean spectrum", "mean-spectrum", "mean-spectrum"),
+    ("nearest-neighbour", "nearest neighbour", "nearest-neighbour", "nearest-neighbour"),
+    ("neighbours-25", "25 neighbours", "neighbours-25", "neighbours-25"),
+    (
+        "neighbours-25-photometry",
+        "25 neighbours, ugriz only",
+        "neighbours-25-photometry",
+        "neighbours-25-photometry",
+    ),
+    ("pca-ridge", "PCA, ridge regression", "pca-ridge", "pca-ridge"),
+    ("pca-mlp", "PCA, MLP", "pca-mlp", "pca-mlp"),
+    ("noise-free", "noise-free truth", None, None),
+    ("default", "pix2spec default", None, None),
+)
+ROWS = tuple(name for name, *_ in _METHODS)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method of the table.
+
+    Parameters
+    ----------
+    name, label : str
+        In files, and in the table.
+    preset : Preset, optional
+        What is trained, once a seed.
+    model : str, optional
+        A trained model that is scored as it is. Neither preset nor model: the noise-free truth.
+    overrides : tuple of str
+        Of the preset, as in ``train.steps=100``.
+    """
+
+    name: str
+    label: str
+    preset: Preset | None = None
+    model: str | None = None
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the contrastive network of the same seed ranks its candidates: it sees the image too."""
+        return self.preset is not None and self.preset.task == "diffusion" and not self.sees_fluxes
+
+    @property
+    def sees_fluxes(self) -> bool:
+        """Whether it is the diffusion model of band fluxes alone."""
+        return getattr(getattr(self.preset, "encoder", None), "arch", "") == "photometry"
+
+    @property
+    def is_random(self) -> bool:
+        """Whether another seed gives another result."""
+        if self.preset is None:
+            return self.model is not None
+        return hasattr(self.preset, "train") or bool(getattr(self.preset, "hidden", ()))
+
+    def seeded(self, seed: int) -> Preset:
+        """Preset of one run: the seed changes its initial weights and the order of training."""
+        preset: Any = self.preset
+        if hasattr(preset, "train"):
+            train = preset.train.model_copy(update={"seed": seed})
+            return preset.model_copy(update={"train": train})
+        return preset.model_copy(update={"seed": seed}) if self.is_random else preset
+
+
+def parse_rows(names: str | None, scale: str, settings: list[str] | tuple[str, ...] = ()) -> list[Row]:
+    """Rows by name, in the table's order; ``NAME=PRESET.yaml`` and ``NAME=RUN`` add one's own.
+
+    Parameters
+    ----------
+    names : str, optional
+        Separated by commas; all by default.
+    scale : {"paper", "small"}
+        Which presets.
+    settings : sequence of str
+        ``ROW.section.key=value``, to override the preset of a row.
+
+    Raises
+    ------
+    InputError
+        For an unknown row, preset or key.
+    """
+    if scale not in ("paper", "small"):
+        raise InputError("--scale", f"{scale!r} is unknown", "paper or small")
+    wanted = [word.strip() for word in names.split(",") if word.strip()] if names else list(ROWS)
+    known = {name: (label, paper if scale == "paper" else small) for name, label, paper, small in _METHODS}
+    overrides: dict[str, list[str]] = {}
+    for setting in settings:
+        row, dot, override = setting.partition(".")
+        if not dot or row not in [word.partition("=")[0] for word in [*wanted, "contrastive"]]:
+            raise InputError("--set", f"{setting!r} does not begin with a row", "as in concat.train.steps=99")
+        overrides.setdefault(row, []).append(override)
+    own = [word for word in wanted if "=" in word]
+    unknown = [word for word in wanted if word not in known and word not in own]
+    if unknown:
+        raise InputError("--rows", f"{unknown[0]!r} is unknown", f"some of {', '.join(ROWS)}")
+    rows = [_row(n, *known[n], overrides.get(n, [])) for n in known if n in wanted]
+    for word in own:
+        name, _, source = word.partition("=")
+        if not name or name in known or not set(name) <= set(_LETTERS):
+            raise InputError("--rows", f"{name!r} cannot name a row of one's own", "take letters and dashes")
+        rows.append(_row(name, name, source, overrides.get(name, [])))
+    return rows
+
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+
+
+def _row(name: str, label: str, source: str | None, overrides: list[str]) -> Row:
+    if name == "default":
+        source = "default"
+    if source is None:
+        return Row(name, label)
+    if (Path(source) / "config.json").is_file() or (name == "default" and source in shipped_models()):
+        if overrides:
+            raise InputError("--set", f"row {name} is a trained model", "it cannot be changed")
+        return Row(name, label, model=source)
+    return Row(name, label, preset=load_preset(source, overrides), overrides=tuple(overrides))
+
+
+def contrastive(scale: str, settings) -> Row:
+    """The row of the network that ranks candidates."""
+    mine = [setting for setting in settings if setting.startswith("contrastive.")]
+    return parse_rows("contrastive", scale, mine)[0]
+
+
+def sampling(preset: Preset | None, scale: str, seed: int) -> dict:
+    """How candidates are drawn: keywords of `pix2spec.models.generator.Settings`.
+
+    The paper's 250 ancestral steps, or on the small scale a few of DPM-Solver++, for the sake of time.
+    """
+    settings = {"n": CANDIDATES, "seed": seed, "select": "all"}
+    if preset is not None and preset.task == "diffusion":
+        small = {"sampler": "dpm++", "steps": SMALL_STEPS}
+        return settings | ({"sampler": "ddpm"} if scale == "paper" else small)
+    return settings

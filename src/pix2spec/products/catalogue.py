@@ -1,0 +1,375 @@
+"""Generated catalogues: one Parquet row per object, written as a stream."""
+
+import json
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.photometry import filter_matrix
+from pix2spec.core.survey import SDSS, Survey
+from pix2spec.data.readers.guards import check_expansion, reading
+from pix2spec.errors import InputError
+from pix2spec.products.ensemble import Ensemble
+from pix2spec.products.units import PER_CANDIDATE, PHYSICAL, QUANTILE_NAMES
+
+__all__ = ["CATALOGUE_VERSION", "Catalogue", "CatalogueWriter", "read_catalogue"]
+
+CATALOGUE_VERSION = 1
+FILE_NAME = "catalog.parquet"
+SHARDS = "catalog"  # folder of the shards of one that grows, or is large
+ROW_GROUP_BYTES = 32 * 2**20  # candidates of some 90 objects; what a reader holds at a time
+VECTORS = ("flux", *QUANTILE_NAMES)
+INTERVAL = (0.5, 0.16, 0.84)
+
+
+def catalogue_schema(grid: SpectralGrid, derived: list[str], metadata: dict) -> pa.Schema:
+    """Columns of a catalogue. Nothing is null, so that astropy reads them too: NaN or empty is missing."""
+    f32 = pa.float32()
+    columns = [pa.field(n, pa.string()) for n in ("object_id", "status", "error")]
+    columns += [pa.field(n, pa.float64()) for n in ("ra", "dec", "z", "ebv")]
+    columns += [pa.field(n, pa.string()) for n in ("unit", "select")]
+    columns += [pa.field("n_candidates", pa.int32()), pa.field("flags", pa.list_(pa.string()))]
+    columns += [pa.field(n, pa.float64()) for n in derived]
+    columns += [pa.field(n, pa.list_(f32, grid.size)) for n in VECTORS]
+    columns += [pa.field(n, pa.list_(f32)) for n in PER_CANDIDATE]
+    columns += [pa.field("selected", pa.list_(pa.int32()))]
+    columns += [pa.field("candidates", pa.list_(f32))]
+    return pa.schema(columns, metadata={"pix2spec": json.dumps(metadata, default=str)})
+
+
+class _Derived:
+    """Synthetic magnitudes and colours in the bands that the grid covers, and redshift, with intervals."""
+
+    def __init__(self, grid: SpectralGrid, survey: Survey):
+        weights = filter_matrix(grid.wave, survey.filters, min_coverage=0.99)
+        covered = np.isfinite(weights).all(0)
+        self.weights = weights[:, covered]
+        bands = [band for band, inside in zip(survey.photometry_bands, covered) if inside]
+        self.magnitudes = [f"mag_{band}" for band in bands]
+        self.colours = [f"{blue}_{red}" for blue, red in pairwise(bands)]
+        quantities = self.magnitudes + self.colours
+        self.names = [name + end for name in [*quantities, "z_model"] for end in ("", "_lo", "_hi")]
+
+    def __call__(self, ensemble: Ensemble) -> dict:
+        """Median and 16 to 84 % interval over the candidates.
+
+        Magnitudes need physical fluxes, colours a zero point: they are NaN otherwise.
+        """
+        nanomaggies = ensemble.candidates @ self.weights
+        with np.errstate(invalid="ignore", divide="ignore"):
+            magnitude = 22.5 - 2.5 * np.log10(np.where(nanomaggies > 0, nanomaggies, np.nan))
+        colour = magnitude[:, :-1] - magnitude[:, 1:]
+        if ensemble.unit != PHYSICAL:
+            magnitude = np.full_like(magnitude, np.nan)
+        if not ensemble.has_zero_point:
+            colour = np.full_like(colour, np.nan)
+        values: dict = {}
+        z = np.full(len(colour), np.nan) if ensemble.redshifts is None else ensemble.redshifts
+        quantities = [*self.magnitudes, *self.colours, "z_model"]
+        for name, column in zip(quantities, np.column_stack([magnitude, colour, z]).T):
+            known = column[np.isfinite(column)]
+            interval = np.quantile(known, INTERVAL) if 2 * len(known) > len(column) else [np.nan] * 3
+            values |= dict(zip((name, name + "_lo", name + "_hi"), interval))
+        return values
+
+
+class CatalogueWriter:
+    """Write a catalogue object by object; memory does not grow with their number.
+
+    Use it as a context manager. The file has its name only once it is complete: after an error,
+    or a kill, no ``catalog.parquet`` is there.
+
+    Parameters
+    ----------
+    out_dir : str or Path
+        Folder, made if need be, that receives ``catalog.parquet``.
+    grid : SpectralGrid
+        Wavelengths of all spectra.
+    provenance : dict
+        Model id and hash, version, seed, command.
+    keep_candidates : bool
+        Whether the candidates go along: 14 kB each.
+    survey : Survey
+        Filters of the synthetic magnitudes.
+    name : str
+        Of the file.
+    partial : str, optional
+        Name of the file until it is complete, by default ``NAME.partial``.
+
+    Raises
+    ------
+    InputError
+        If the folder already holds a catalogue: results are never overwritten.
+    """
+
+    def __init__(
+        self,
+        out_dir: str | Path,
+        grid: SpectralGrid,
+        provenance: dict,
+        keep_candidates: bool = True,
+        survey: Survey = SDSS,
+        name: str = FILE_NAME,
+        partial: str | None = None,
+    ):
+        self.path = Path(out_dir) / name
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            raise InputError(self.path, "it exists already", "choose another folder, or delete it")
+        self.grid, self.keep_candidates = grid, keep_candidates
+        self._derive = _Derived(grid, survey)
+        metadata = {"catalogue_version": CATALOGUE_VERSION, "grid": grid.as_dict()}
+        metadata |= {"survey": survey.as_dict(), "provenance": provenance}
+        metadata |= {"candidates": keep_candidates}
+        self.schema = catalogue_schema(grid, self._derive.names, metadata)
+        self._temporary = self.path.with_name(partial or name + ".partial")
+        floats = [f"{name}.list.element" for name in (*VECTORS, "candidates")]
+        self._file = pq.ParquetWriter(
+            self._temporary,
+            self.schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=False,
+            use_byte_stream_split=floats,  # noisy floats: smaller, and faster to write
+        )
+        self._rows: list[dict] = []
+        self._bytes = 0
+        self.n_ok = self.n_failed = 0
+
+    def add(self, ensemble: Ensemble) -> None:
+        """Append the row of one ensemble, with status ``"ok"``."""
+        if ensemble.grid != self.grid:
+            raise InputError(ensemble.object_id, "its wavelength grid is not the catalogue's")
+        row = ensemble.to_row(self.keep_candidates) | {"status": "ok", "error": ""}
+        self.n_ok += 1
+        self._append(row | self._derive(ensemble))
+
+    def add_failure(self, object_id: str, error_text: str, ra=np.nan, dec=np.nan) -> None:
+        """Append the row of an object that could not be done, with status ``"failed"``."""
+        row: dict = {"object_id": object_id, "status": "failed", "error": str(error_text)}
+        row |= {"unit": "", "select": ""}
+        row |= {"ra": ra, "dec": dec, "z": np.nan, "ebv": np.nan, "n_candidates": 0}
+        row |= {name: np.nan for name in self._derive.names}
+        row |= {name: np.full(self.grid.size, np.nan, np.float32) for name in VECTORS}
+        row |= {name: [] for name in ("flags", *PER_CANDIDATE, "selected", "candidates")}
+        self.n_failed += 1
+        self._append(row)
+
+    def _append(self, row: dict) -> None:
+        self._rows.append(row)
+        self._bytes += sum(v.nbytes for v in row.values() if isinstance(v, np.ndarray))
+        if self._bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        columns = [pa.array([row[f.name] for row in self._rows], f.type) for f in self.schema]
+        self._file.write_table(pa.Table.from_arrays(columns, schema=self.schema))
+        self._rows, self._bytes = [], 0
+
+    def append_file(self, path: Path) -> None:
+        """Append the rows of another catalogue of the same grid and survey, a row group at a time."""
+        self._flush()
+        with pq.ParquetFile(path) as other:
+            for group in range(other.num_row_groups):
+                rows = other.read_row_group(group).replace_schema_metadata(self.schema.metadata)
+                self._file.write_table(rows)
+
+    def close(self) -> Path:
+        """Finish the file and give it its name."""
+        try:
+            self._flush()
+            self._file.close()
+            with open(self._temporary, "rb+") as stream:
+                os.fsync(stream.fileno())
+            os.replace(self._temporary, self.path)
+        except BaseException:
+            self._abandon()
+            raise
+        return self.path
+
+    def _abandon(self) -> None:
+        try:
+            self._file.close()
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    def __enter__(self) -> "CatalogueWriter":
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._abandon()
+
+
+class Catalogue:
+    """A catalogue on disk: one file, or the shards of a large one.
+
+    Iterating gives the ensembles of the objects that worked, one row group at a time.
+
+    Attributes
+    ----------
+    path : Path
+        The Parquet file, or the folder of shards.
+    grid : SpectralGrid
+        Wavelengths of all spectra.
+    provenance : dict
+        Model id and hash, version, seed, command.
+    has_candidates : bool
+        Whether the candidates are in it, or the chosen spectra alone.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path, shards = _find(Path(path))
+        self._files = [_open(shard) for shard in shards]
+        facts = self._facts()
+        if "catalogue_version" not in facts:
+            raise InputError(self.path, "it is Parquet, but not a generated catalogue")
+        if facts["catalogue_version"] != CATALOGUE_VERSION:
+            version = facts["catalogue_version"]
+            raise InputError(self.path, f"catalogue version {version} is not {CATALOGUE_VERSION}")
+        try:
+            self.grid, self.survey = SpectralGrid(**facts["grid"]), Survey.from_dict(facts["survey"])
+            self.provenance, self.has_candidates = dict(facts["provenance"]), bool(facts["candidates"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._damaged(f"{type(error).__name__} {error}") from error
+        for file in self._files:
+            for wanted in catalogue_schema(self.grid, [], {}):
+                names = file.schema_arrow.names
+                found = file.schema_arrow.field(wanted.name).type if wanted.name in names else "missing"
+                if found != wanted.type:
+                    raise self._damaged(f"{wanted.name} is {found}, not {wanted.type}")
+
+    def _facts(self) -> dict:
+        try:
+            facts = json.loads((self.schema.metadata or {}).get(b"pix2spec", b"{}"))
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(str(error)) from error
+        if not isinstance(facts, dict):
+            raise self._damaged("its facts are no mapping")
+        return facts
+
+    def _damaged(self, why: str) -> InputError:
+        return InputError(self.path, f"the catalogue is damaged: {why}", "make it again")
+
+    def __len__(self) -> int:
+        return sum(file.metadata.num_rows for file in self._files)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns."""
+        return self._files[0].schema_arrow
+
+    def read(self, columns: list[str]) -> pa.Table:
+        """Some columns of all objects."""
+        with reading(self.path, "a catalogue"):
+            tables = [file.read(columns).replace_schema_metadata(None) for file in self._files]
+            for rows in tables:
+                rows.validate(full=True)
+            return pa.concat_tables(tables)
+
+    def _rows(self, file: pq.ParquetFile, group: int) -> pa.Table:
+        with reading(self.path, "a catalogue"):
+            rows = file.read_row_group(group)
+            rows.validate(full=True)  # texts in wild bytes, lists that reach beyond their values
+            return rows
+
+    def _groups(self) -> Iterator[tuple[pq.ParquetFile, int]]:
+        return ((file, group) for file in self._files for group in range(file.num_row_groups))
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """All object ids, those that failed included."""
+        return self.read(["object_id"])["object_id"].to_pylist()
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """All columns but the candidates; those are read object by object."""
+        return self.read([n for n in self.schema.names if n != "candidates"])
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Error text by id of the objects that failed."""
+        rows = self.read(["object_id", "status", "error"])
+        failed = rows.filter(pc.fill_null(pc.not_equal(rows["status"], "ok"), True))  # few of many
+        return dict(zip(failed["object_id"].to_pylist(), failed["error"].to_pylist()))
+
+    def __iter__(self) -> Iterator[Ensemble]:
+        for file, group in self._groups():
+            rows = self._rows(file, group)
+            for i in range(len(rows)):
+                if rows["status"][i].as_py() == "ok":
+                    yield self._ensemble(rows, i)
+
+    def ensemble(self, object_id: str) -> Ensemble:
+        """Read the ensemble of one object.
+
+        Raises
+        ------
+        InputError
+            If the object is not in the catalogue, or failed.
+        """
+        start = 0
+        for file, group in self._groups():
+            size = file.metadata.row_group(group).num_rows
+            if object_id in self.ids[start : start + size]:
+                rows, i = self._rows(file, group), self.ids.index(object_id, start) - start
+                if rows["status"][i].as_py() != "ok":
+                    raise InputError(object_id, f"it failed: {rows['error'][i].as_py()}")
+                return self._ensemble(rows, i)
+            start += size
+        raise InputError(object_id, f"no such object in {self.path}")
+
+    def _ensemble(self, rows: pa.Table, i: int) -> Ensemble:
+        row = {}
+        for name in rows.column_names:
+            value = rows[name][i]
+            is_vector = isinstance(value, pa.ListScalar | pa.FixedSizeListScalar) and name != "flags"
+            row[name] = value.values.to_numpy(zero_copy_only=False) if is_vector else value.as_py()
+        with reading(self.path, "a catalogue"):
+            return Ensemble.from_row(row, self.grid, self.provenance)
+
+
+def _find(path: Path) -> tuple[Path, list[Path]]:
+    """The catalogue at `path`, a file, its folder or that of its shards, and the files to read."""
+    if path.is_dir() and (path / FILE_NAME).exists():
+        path = path / FILE_NAME
+    if path.is_file():
+        return path, [path]
+    folder = path if path.name == SHARDS else path / SHARDS
+    shards = sorted(folder.glob("part-*.parquet"))
+    record = folder / "run.json"
+    with reading(record, "the record of a run"):
+        unfinished = record.exists() and not json.loads(record.read_text()).get("complete")
+    if unfinished:
+        raise InputError(folder, "the catalogue is unfinished", "go on with `pix2spec generate ... --resume`")
+    if not shards:
+        raise InputError(path, f"no {FILE_NAME} there", "make one with `pix2spec generate`")
+    return folder, shards
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        file = pq.ParquetFile(path)
+        check_expansion(path, 8 * file.metadata.num_rows, "ids of its rows")
+        return file
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(path, "it is not a Parquet file, or it is damaged") from error
+
+
+def read_catalogue(path: str | Path) -> Catalogue:
+    """Open a catalogue: a folder that `CatalogueWriter` filled, or its ``catalog.parquet``."""
+    return Catalogue(path)

@@ -1,0 +1,261 @@
+"""Quantities of every candidate of a catalogue, measured once and kept beside it."""
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.survey import Survey
+from pix2spec.errors import InputError
+from pix2spec.measure.parallel import _fitter, why_not
+from pix2spec.measure.quantities import LINES, QUANTITIES, measure_at
+from pix2spec.products.catalogue import Catalogue
+from pix2spec.products.ensemble import Ensemble
+from pix2spec.products.units import PHYSICAL
+from pix2spec.runtime.atomic import write_atomically
+from pix2spec.runtime.progress import track
+from pix2spec.runtime.workers import worker_pool
+
+__all__ = ["COLUMNS", "Quantities", "estimated_ivar", "measure_catalogue", "names_of", "nominal_ivar"]
+
+VERSION = 1  # of what is measured, and how: another one has everything measured again
+FILE_NAME = "quantities.parquet"
+SPECTRA = 512  # a batch
+NOMINAL = 100.0  # signal to noise of a pixel that noise-free spectra are measured at
+SMOOTH = 75  # pixels over which noise is taken as constant
+ERRORS = tuple(f"flux_{line}_error" for line in LINES)
+COLUMNS = (*QUANTITIES, *ERRORS, "bpt")
+SCHEMA = pa.schema(
+    [("object_id", pa.string()), ("position", pa.int64()), ("candidate", pa.int32())]
+    + [(name, pa.int8() if name == "bpt" else pa.float32()) for name in COLUMNS]
+)
+
+
+def estimated_ivar(candidates: np.ndarray) -> np.ndarray:
+    """Inverse variance (L,) of the noise that candidates (n, L) of one object carry.
+
+    From second differences of pixels two apart, which resampling leaves uncorrelated and a smooth
+    spectrum does not enter (DER_SNR, Stoehr et al. 2008, ASPC 394:505): the median over candidates, and
+    over neighbours, so that lines do not count as noise.
+    """
+    from scipy.ndimage import median_filter
+
+    flux = np.asarray(candidates, float)
+    step = np.median(np.abs(2 * flux[:, 2:-2] - flux[:, :-4] - flux[:, 4:]), 0)
+    sigma = median_filter(np.pad(step, 2, mode="reflect"), SMOOTH, mode="reflect") * 1.4826 / np.sqrt(6)
+    return 1 / np.maximum(sigma, 1e-12) ** 2
+
+
+def nominal_ivar(candidates: np.ndarray) -> np.ndarray:
+    """Inverse variance (n, L) of noise-free candidates: a signal to noise of `NOMINAL` everywhere."""
+    level = np.abs(np.median(candidates, 1, keepdims=True))
+    ivar = (NOMINAL / np.maximum(level, 1e-6)) ** 2
+    return np.broadcast_to(ivar, np.shape(candidates)).astype(np.float32)
+
+
+def names_of(catalogue: Catalogue) -> tuple[list[str], list[str]]:
+    """Names that an expression may use: of what is measured on candidates, and of the catalogue's numbers.
+
+    Noise-free spectra have no signal to noise.
+    """
+    noise_free = catalogue.provenance.get("noise") == "none"
+    measured = [name for name in COLUMNS if not (noise_free and name in ERRORS)]
+    numbers = [f.name for f in catalogue.schema if pa.types.is_floating(f.type)]
+    return measured, [name for name in numbers if name not in COLUMNS]
+
+
+class Quantities:
+    """The measured quantities of a catalogue: one row a candidate, those of an object together.
+
+    Attributes
+    ----------
+    rows : int array (rows,)
+        Position in the catalogue of each candidate's object.
+    position : int array (objects,)
+        Rows of the objects in the catalogue.
+    starts, counts : int arrays (objects,)
+        First row and number of candidates of each object here.
+    failures : list of (str, str)
+        Objects that could not be measured, and why.
+    """
+
+    def __init__(self, path: Path, catalogue: Catalogue):
+        self.path, self.catalogue = path, catalogue
+        facts = _facts(path)
+        self.failures = [tuple(pair) for pair in facts["failures"]]
+        self.rows = pq.read_table(path, columns=["position"])["position"].to_numpy()
+        self.starts = np.flatnonzero(np.diff(self.rows, prepend=-1))
+        self.counts = np.diff(self.starts, append=len(self.rows))
+        self.position = self.rows[self.starts]
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Object ids."""
+        known = self.catalogue.ids
+        return [known[i] for i in self.position]
+
+    def columns(self, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """Values by name, one for each candidate (rows,)."""
+        names = list(names)
+        own = [name for name in names if name in COLUMNS]
+        table = pq.read_table(self.path, columns=own)
+        values = {name: table[name].to_numpy() for name in own}
+        values |= {name: np.repeat(self.of_objects(name), self.counts) for name in set(names) - set(own)}
+        return values
+
+    def of_objects(self, name: str) -> np.ndarray:
+        """A number that the catalogue has for each object (objects,)."""
+        return self.catalogue.read([name])[name].to_numpy()[self.position]
+
+    def total(self, values: np.ndarray) -> np.ndarray:
+        """Sum over the candidates (rows,) of each object (objects,)."""
+        return np.add.reduceat(np.asarray(values, float), self.starts)
+
+    def split(self, values: np.ndarray) -> list[np.ndarray]:
+        """Values of all candidates (rows,), object by object."""
+        return np.split(values, self.starts[1:])
+
+
+def measure_catalogue(catalogue: Catalogue, workers: int | None = None, progress: bool = True) -> Quantities:
+    """Measure all candidates of a catalogue, or open what was measured before.
+
+    Candidates of models that know their redshift are measured at it; others at a fitted one, and where
+    the fit is not clear (ZWARNING) nothing is known of them. Line fluxes are NaN where the catalogue's are
+    relative. The result is ``quantities.parquet`` beside the catalogue; it holds for this content of the
+    catalogue alone, and another one is measured anew.
+
+    Raises
+    ------
+    InputError
+        If the catalogue has no candidates, or none can be measured.
+    """
+    if not catalogue.has_candidates:
+        mend = "generate it again, without --no-candidates"
+        raise InputError(catalogue.path, "it has no candidates, only the chosen spectra", mend)
+    path = catalogue.path.with_name(FILE_NAME)
+    facts = {"quantities_version": VERSION, "catalogue": _identity(catalogue)}
+    facts["noise_free"] = catalogue.provenance.get("noise") == "none"
+    if not _holds(path, facts):
+        write_atomically(path, lambda temporary: _write(temporary, catalogue, facts, workers, progress))
+    found = Quantities(path, catalogue)
+    if not len(found):
+        reason = found.failures[0][1] if found.failures else "none was generated"
+        raise InputError(catalogue.path, f"no object can be measured: {reason}")
+    return found
+
+
+def _identity(catalogue: Catalogue) -> str:
+    """Hash of the files' sizes and ends, which hold sizes and extremes of all their columns."""
+    digest = hashlib.blake2b(digest_size=16)
+    path = catalogue.path
+    for file in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
+        size = file.stat().st_size
+        with open(file, "rb") as stream:
+            stream.seek(max(size - 2**18, 0))
+            digest.update(stream.read() + str(size).encode())
+    return digest.hexdigest()
+
+
+def _facts(path: Path) -> dict:
+    """What a file of quantities says of itself, written after its rows."""
+    return json.loads((pq.read_metadata(path).metadata or {}).get(b"pix2spec", b"{}"))
+
+
+def _holds(path: Path, facts: dict) -> bool:
+    """Whether a file of quantities is there that was measured on this very catalogue."""
+    try:
+        found = _facts(path)
+    except (OSError, ValueError):  # none, or damaged: Arrow's errors are ValueErrors
+        return False
+    return all(found.get(name) == value for name, value in facts.items())
+
+
+def _write(path: Path, catalogue: Catalogue, facts: dict, workers: int | None, progress: bool) -> None:
+    failures: list = []
+    done = np.array(catalogue.read(["status"])["status"].to_pylist()) == "ok"
+    objects = _usable(catalogue, np.flatnonzero(done), failures)
+    total = int(done.sum())
+    objects = track(objects, "measuring", progress, total)
+    first = next(objects, None)
+    n = 1 if first is None else len(first[2])
+    objects, size = chain([] if first is None else [first], objects), max(SPECTRA // n, 1)
+    batches = iter(lambda: tuple(islice(objects, size)), ())
+    jobs = ((batch, catalogue.grid, catalogue.survey, facts["noise_free"]) for batch in batches)
+    workers = min(workers or os.cpu_count() or 1, -(-total * n // SPECTRA))
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as file:
+        for table in _in_order(_measure, jobs, workers):
+            file.write_table(table)
+        file.add_key_value_metadata({"pix2spec": json.dumps(facts | {"failures": failures})})
+
+
+def _usable(catalogue: Catalogue, positions: np.ndarray, failures: list) -> Iterator[tuple]:
+    """Position, id, candidates, redshifts of objects; those that cannot be measured go to `failures`."""
+    no_fit = why_not(catalogue.grid)
+    for position, ensemble in zip(positions, catalogue):
+        if reason := _why_not(ensemble, no_fit):
+            failures.append((ensemble.object_id, reason))
+            continue
+        physical = ensemble.unit == PHYSICAL
+        yield int(position), ensemble.object_id, ensemble.candidates, ensemble.redshifts, physical
+
+
+def _why_not(ensemble: Ensemble, no_fit: str) -> str:
+    if not ensemble.has_zero_point:
+        return "its candidates have no zero of flux: widths of lines and colours mean nothing"
+    if not np.isfinite(ensemble.candidates).all():
+        return "its candidates are not all finite"
+    return no_fit if ensemble.redshifts is None else ""
+
+
+def _in_order(function: Callable, jobs: Iterable[tuple], workers: int) -> Iterator:
+    """Results of ``function(*job)`` in the order of the jobs; few of them are held at once."""
+    if workers < 2:
+        yield from (function(*job) for job in jobs)
+        return
+    with worker_pool(workers) as pool:
+        running: deque = deque()
+        for job in jobs:
+            running.append(pool.submit(function, *job))
+            if len(running) > workers + 1:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+
+
+def _measure(batch: tuple, grid: SpectralGrid, survey: Survey, noise_free: bool) -> pa.Table:
+    """Quantities of the candidates of some objects, as rows of `SCHEMA`."""
+    positions, ids, candidates, redshifts, physical = zip(*batch)
+    counts = [len(c) for c in candidates]
+    if noise_free:
+        ivar = np.concatenate([nominal_ivar(c) for c in candidates])
+    else:
+        ivar = np.repeat([estimated_ivar(c) for c in candidates], counts, axis=0)
+    flux = np.concatenate(candidates)
+    unknown = np.repeat([z is None for z in redshifts], counts)
+    z = np.concatenate([np.full(n, np.nan) if z is None else z for z, n in zip(redshifts, counts)])
+    if unknown.any():
+        fit = _fitter(grid).fit(flux[unknown], ivar[unknown])
+        z[unknown] = np.where(fit.zwarning == 0, fit.z, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):  # spectra without light: NaN
+        found = measure_at(flux, ivar, z, grid, survey)
+    columns = dict(found.values) | {f"{name}_error": value for name, value in found.errors.items()}
+    for name in columns:
+        if name.startswith("flux_"):
+            columns[name] = np.where(np.repeat(physical, counts), columns[name], np.nan)
+    columns["bpt"] = found.bpt
+    columns["object_id"] = np.repeat(np.array(ids, object), counts)
+    columns["position"] = np.repeat(positions, counts)
+    columns["candidate"] = np.concatenate([np.arange(n) for n in counts])
+    return pa.Table.from_arrays([pa.array(columns[f.name], f.type) for f in SCHEMA], schema=SCHEMA)

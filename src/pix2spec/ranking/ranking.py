@@ -1,0 +1,304 @@
+"""`pix2spec rank`: a catalogue of candidate spectra to a list of objects, the most deserving first."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import Column, Table
+
+from pix2spec.data.dataset import Dataset
+from pix2spec.errors import InputError
+from pix2spec.measure.quantities import BPT_CLASSES
+from pix2spec.products.catalogue import Catalogue, read_catalogue
+from pix2spec.ranking import scores
+from pix2spec.ranking.exposure import (
+    REST,
+    Instrument,
+    exposure_hours,
+    instrument_of,
+    line_sn,
+    telescope_hours,
+)
+from pix2spec.ranking.expression import LINE_NAMES, NUMBER, Node, columns_of, evaluate, parse
+from pix2spec.ranking.measure import Quantities, measure_catalogue, names_of
+from pix2spec.runtime.provenance import made_by
+
+__all__ = ["DESCRIPTIONS", "Observing", "Ranking", "rank"]
+
+# Columns of the list: what they are, and their unit.
+DESCRIPTIONS = {
+    "rank": ("1 is the first", None),
+    "object_id": ("object of the catalogue", None),
+    "ra": ("right ascension, ICRS", "deg"),
+    "dec": ("declination, ICRS", "deg"),
+    "score": ("what the list is sorted by", None),
+    "probability": ("share of candidates for which the statement is true", None),
+    "probability_error": ("Monte-Carlo error of probability, from the number of candidates", None),
+    "unknown": ("share of candidates for which the statement is unknown", None),
+    "n_candidates": ("number of candidates", None),
+    "z": ("median redshift of the candidates", None),
+    "z_lo": ("16 percent quantile of the candidates' redshifts", None),
+    "z_hi": ("84 percent quantile of the candidates' redshifts", None),
+    "bpt": ("most frequent BPT class of the candidates", None),
+    "information_statement": ("bits that the answer to the statement has", "bit"),
+    "information_z": ("bits that a spectrum would tell of the redshift", "bit"),
+    "information_class": ("bits that a spectrum would tell of the BPT class", "bit"),
+    "information": ("information_z + information_class", "bit"),
+    "novelty": ("distance from the training set; 1 is an ordinary training object", None),
+    "sn": ("expected signal to noise of the line in the exposure asked for", None),
+    "hours": ("telescope time that the line needs, overheads included", "h"),
+    "hours_total": ("telescope time of the list down to here", "h"),
+}
+
+# What --by may name besides the catalogue's numbers, and what some of it needs.
+NEEDS = {
+    "a statement": ("probability", "probability_error", "unknown", "information_statement"),
+    "--train": ("novelty",),
+    "--instrument": ("sn", "hours"),
+}
+SCORES = ("information", "information_z", "information_class", "z", *sum(NEEDS.values(), ()))
+
+
+@dataclass(frozen=True)
+class Observing:
+    """The spectrograph, the line that it is to see, and the time there is.
+
+    Parameters
+    ----------
+    instrument : str
+        One of `pix2spec.ranking.exposure.INSTRUMENTS`.
+    line : str
+        One of `pix2spec.ranking.expression.LINE_NAMES`.
+    sn : float
+        Signal to noise that the line needs.
+    exposure : float
+        Hours for which the expected signal to noise is given.
+    hours : float, optional
+        Telescope time at which the list ends.
+    """
+
+    instrument: str
+    line: str = "Halpha"
+    sn: float = 5.0
+    exposure: float = 1.0
+    hours: float | None = None
+
+    def __post_init__(self):
+        for name, value in (("--sn", self.sn), ("--exposure", self.exposure), ("--hours", self.hours)):
+            if value is not None and not 0 < value < np.inf:
+                raise InputError(name, f"{value} is not positive")
+
+    def model(self) -> tuple[Instrument, str]:
+        """The instrument, and the quantities' name of the line."""
+        spelt = {name.casefold(): line for name, line in LINE_NAMES.items()}
+        if self.line.casefold() not in spelt:
+            raise InputError("--line", f"{self.line!r} is unknown", f"known are {', '.join(LINE_NAMES)}")
+        return instrument_of(self.instrument), spelt[self.line.casefold()]
+
+
+@dataclass
+class Ranking:
+    """The list, and what is to be said of it."""
+
+    table: Table  # columns of `DESCRIPTIONS`, best first; its meta holds the facts as JSON
+    catalogue: Catalogue
+    data: Dataset | None = None
+    facts: dict = field(default_factory=dict)  # statement, score, versions, provenance
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    n_objects: int = 0
+    n_unranked: int = 0  # objects whose score is unknown
+    n_unreachable: int = 0  # objects passed over: their line needs endless time
+
+
+def rank(
+    catalogue: str | Path,
+    statement: str | None = None,
+    by: str | None = None,
+    top: int | None = 100,
+    data: str | Path | None = None,
+    train: str | Path | None = None,
+    observing: Observing | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Ranking:
+    """Rank the objects of a catalogue.
+
+    Parameters
+    ----------
+    catalogue : path
+        Folder that `pix2spec generate` wrote, with candidates.
+    statement : str, optional
+        For example ``ew(Halpha) > 50``; see `pix2spec.ranking.expression`. It is about spectra as the
+        catalogue has them: as the survey would observe them, or noise-free.
+    by : str, optional
+        Arithmetic over the columns of the list, as in ``probability * information``; highest first.
+        Default: ``probability`` with a statement.
+    top : int, optional
+        Length of the list; all objects when None.
+    data : path, optional
+        The dataset that the catalogue was made from, for novelty and for pictures; where cutouts were given
+        to `generate`, it is found beside the catalogue.
+    train : path, optional
+        Training dataset, for ``novelty``.
+    observing : Observing, optional
+    workers : int, optional
+        Processes that measure; one a core.
+
+    Raises
+    ------
+    InputError
+        If an expression, a path or a name is at fault.
+    """
+    if statement is None and by is None:
+        raise InputError("rank", "nothing to rank by", 'give a statement, or --by "information"')
+    if top is not None and top < 1:
+        raise InputError("--top", f"{top} is not positive")
+    opened = read_catalogue(catalogue)
+    objects = _targets(opened, data)
+    if train is not None and objects is None:
+        raise InputError("--train", "novelty needs the objects' photometry", "give their dataset as --data")
+    # Whatever was typed is read before the long work.
+    model: Any = observing.model() if observing else None
+    measured, numbers = names_of(opened)
+    tree = parse(statement, [*measured, *numbers]) if statement else None
+    by = by or "probability"
+    score = parse(by, [*SCORES, *numbers], NUMBER)
+    _check_needs(columns_of(score), statement is not None, train is not None, observing is not None)
+
+    quantities = measure_catalogue(opened, workers, progress)
+    columns = _summary(quantities)
+    true = np.ones(len(quantities.rows), bool)
+    if tree:
+        columns |= _probability(quantities, tree)
+        true = columns.pop("true")
+    if train is not None and objects is not None:
+        distances = scores.novelty(objects, Dataset(train))
+        columns["novelty"] = np.array([distances.get(name, np.nan) for name in quantities.ids])
+    if observing:
+        columns |= _observed(quantities, true, observing, *model)
+    shown = columns_of(score) - set(columns)
+    columns |= {name: quantities.of_objects(name) for name in shown}
+    columns["score"] = np.array(np.broadcast_to(evaluate(score, columns), len(quantities)))
+    found = Ranking(Table(), opened, objects)
+    found.failures = [*opened.failures.items(), *quantities.failures]
+    found.n_objects, found.n_unranked = len(quantities), int((~np.isfinite(columns["score"])).sum())
+    order = _order(columns, top, observing, found)
+    found.table = _table({name: np.asarray(column)[order] for name, column in columns.items()})
+    about = "noise-free spectra" if opened.provenance.get("noise") == "none" else "spectra as observed"
+    facts: dict = {"statement": statement or "", "about": about, "by": by, **made_by()}
+    facts |= {"train": str(train or ""), "catalogue": str(opened.path)}
+    facts["observing"] = asdict(observing) | {"model": asdict(model[0])} if observing else None
+    found.facts = facts | {"catalogue_provenance": opened.provenance}
+    found.table.meta["pix2spec"] = json.dumps(found.facts, default=str)
+    return found
+
+
+def _targets(catalogue: Catalogue, data: str | Path | None) -> Dataset | None:
+    """The dataset that a catalogue was made from: the one given, or the one beside it."""
+    beside = catalogue.path.parent / "input"
+    if data is None and not any(beside.glob("*.parquet")):
+        return None
+    return Dataset(data or beside)
+
+
+def _check_needs(used: set[str], statement: bool, train: bool, observing: bool) -> None:
+    given = {"a statement": statement, "--train": train, "--instrument": observing}
+    for what, names in NEEDS.items():
+        if not given[what] and (missing := sorted(used & set(names))):
+            raise InputError("--by", f"{missing[0]} needs {what}")
+
+
+def _summary(quantities: Quantities) -> dict[str, np.ndarray]:
+    """What is known of each object whatever the statement: (objects,) columns."""
+    values = quantities.columns(["z", "bpt"])
+    z, classes = quantities.split(values["z"].astype(float)), quantities.split(values["bpt"])
+    spread = np.array([_quantiles(draws, (0.16, 0.5, 0.84)) for draws in z])
+    columns = {"object_id": np.array(quantities.ids), "n_candidates": quantities.counts}
+    columns |= {name: quantities.of_objects(name) for name in ("ra", "dec")}
+    columns |= dict(zip(("z_lo", "z", "z_hi"), spread.T))
+    common = [np.bincount(draws, minlength=len(BPT_CLASSES)).argmax() for draws in classes]
+    columns["bpt"] = np.array(BPT_CLASSES)[common]
+    columns["information_z"] = np.array([scores.redshift_information(draws) for draws in z])
+    columns["information_class"] = np.array([scores.class_information(draws) for draws in classes])
+    columns["information"] = columns["information_z"] + columns["information_class"]
+    return columns
+
+
+def _quantiles(draws: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
+    known = draws[np.isfinite(draws)]
+    return np.quantile(known, levels) if len(known) else np.full(len(levels), np.nan)
+
+
+def _probability(quantities: Quantities, tree: Node) -> dict[str, np.ndarray]:
+    """Columns (objects,) of a statement, and ``true`` (rows,): for which candidates it is."""
+    used = columns_of(tree)
+    values = quantities.columns(used)
+    truth = np.broadcast_to(evaluate(tree, values), quantities.rows.shape)
+    share, error = scores.probability(quantities.total(truth == 1), quantities.counts)
+    columns = {"true": truth == 1, "probability": share, "probability_error": error}
+    columns["unknown"] = quantities.total(np.isnan(truth)) / quantities.counts
+    columns["information_statement"] = scores.binary_entropy(share)
+    for name in sorted(used - {"z", "bpt"}):  # so that the list shows what it speaks of
+        draws = quantities.split(values[name].astype(float))
+        columns[name] = np.array([_quantiles(own, (0.5,))[0] for own in draws])
+    return columns
+
+
+def _observed(
+    quantities: Quantities, true: np.ndarray, observing: Observing, instrument: Instrument, line: str
+) -> dict[str, np.ndarray]:
+    """Expected S/N and telescope time (objects,): medians over the candidates that the statement is true for.
+
+    Over all candidates where it is true for none.
+    """
+    flux_name, ew_name = f"flux_{line}", f"ew_{line}"
+    values = quantities.columns(["z", flux_name, ew_name])
+    flux, stretch = values[flux_name].astype(float), 1 + values["z"].astype(float)
+    with np.errstate(all="ignore"):
+        continuum = flux / values[ew_name] / stretch
+    fibre = quantities.catalogue.survey.fibre_diameter
+    arguments = (instrument, flux, continuum, REST[line] * stretch)
+    each = {"sn": line_sn(*arguments, observing.exposure, fibre)}
+    each["hours"] = telescope_hours(instrument, exposure_hours(*arguments, observing.sn, fibre))
+    columns = {name: np.full(len(quantities), np.nan) for name in each}
+    for name, column in each.items():
+        for i, (draws, chosen) in enumerate(zip(quantities.split(column), quantities.split(true))):
+            draws = draws[chosen] if chosen.any() else draws
+            draws = draws[~np.isnan(draws)]
+            columns[name][i] = np.median(draws) if len(draws) else np.nan
+    return columns
+
+
+def _order(columns: dict, top: int | None, observing: Observing | None, found: Ranking) -> np.ndarray:
+    """Positions of the objects of the list, best first; adds ``hours_total`` to `columns`.
+
+    Among equals, those come first that need less time, then those that the catalogue has first.
+    """
+    score = columns["score"]
+    hours = columns.get("hours", np.zeros(len(score)))
+    reachable = np.isfinite(hours)
+    order = np.lexsort((np.where(reachable, hours, np.inf), -score))
+    order = order[np.isfinite(score[order])]
+    if observing is None:
+        return order[:top]
+    if observing.hours is not None:
+        found.n_unreachable = int((~reachable[order]).sum())
+        order = order[reachable[order]]
+    total = np.cumsum(np.where(reachable[order], hours[order], 0))
+    columns["hours_total"] = np.full(len(score), np.nan)
+    columns["hours_total"][order] = total
+    if observing.hours is not None:
+        order = order[total <= observing.hours]
+    return order[:top]
+
+
+def _table(columns: dict[str, np.ndarray]) -> Table:
+    """The list, its columns in the order of `DESCRIPTIONS`, the others behind them."""
+    columns["rank"] = np.arange(1, len(columns["score"]) + 1)
+    table = Table()
+    for name in [*(n for n in DESCRIPTIONS if n in columns), *(n for n in columns if n not in DESCRIPTIONS)]:
+        what, unit = DESCRIPTIONS.get(name, ("median over the candidates", None))
+        table[name] = Column(columns[name], unit=unit, description=what)
+    return table

@@ -1,0 +1,62 @@
+"""Fitting of the methods that need one pass over the training set instead of a training loop.
+
+``pix2spec train`` comes here for presets of the tasks mean, neighbours and regressor. A run folder holds
+``preset.yaml`` from the start, and the model when the fit is done.
+"""
+
+import time
+from pathlib import Path
+
+import torch
+
+from pix2spec.data.dataset import Dataset
+from pix2spec.models.baselines.preset import NeighboursPreset, RegressorPreset
+from pix2spec.models.presets import Preset
+from pix2spec.models.registry import build_model
+from pix2spec.models.storage import FEATURES, HUB_OR_PACKAGE, WEIGHTS, save_model, save_weights
+from pix2spec.runtime.provenance import made_by
+
+__all__ = ["fit", "fit_model"]
+
+
+def fit_model(preset: Preset, dataset: Dataset, progress: bool = False):
+    """Fit what `preset` describes to all pairs of `dataset` that have a spectrum.
+
+    Returns
+    -------
+    model : MeanModel, NeighboursModel or RegressorModel
+        Its preset says what was open before: the kind of image, the network's weights and their hash.
+    count : int
+        Spectra that it was fitted to.
+    """
+    if isinstance(preset, NeighboursPreset | RegressorPreset) and preset.image is None:
+        preset = preset.model_copy(update={"image": dataset.info.image_kind})
+    model = build_model(preset, dataset.info.grid, dataset.info.survey)
+    if preset.task == "neighbours" and preset.features == "network":
+        found = model.features.open("cuda" if torch.cuda.is_available() else "cpu")
+        model.preset = preset.model_copy(update={"network": found})
+    return model.eval(), model.fit(dataset, progress)
+
+
+def fit(preset: Preset, dataset: Dataset, out: Path, progress: bool = True) -> Path:
+    """Fit what `preset` describes to `dataset` and write the run folder `out`; a finished one is kept."""
+    if (out / WEIGHTS).exists():
+        return out
+    began = time.monotonic()
+    model, count = fit_model(preset, dataset, progress)
+    record = {
+        "trained_on": f"{count} pairs of {dataset.path}",
+        "images": dataset.info.image_kind,
+        "data": dataset.info.provenance,
+        "hours": round((time.monotonic() - began) / 3600, 3),
+        **made_by(),
+    }
+    network = getattr(model.preset, "network", None)
+    if network is not None and network.sha256:
+        if network.weights not in HUB_OR_PACKAGE:  # a config.json may name no file but its own
+            save_weights(out / FEATURES, model.features.network)
+            network = network.model_copy(update={"weights": FEATURES})
+            model.preset = model.preset.model_copy(update={"network": network})
+        record["network"] = f"{network.arch}, weights from {network.weights}, SHA-256 {network.sha256}"
+    save_model(out, model.cpu(), record)
+    return out

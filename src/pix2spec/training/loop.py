@@ -1,0 +1,338 @@
+"""The one training loop, for every trainable part, in one process or many.
+
+Run it as ``pix2spec train PRESET DATA --out RUN``, or on several processes as ``accelerate launch -m
+pix2spec train PRESET DATA --out RUN``. Every random number of step n follows from (seed, n, position in the
+batch): a resumed run continues exactly where the uninterrupted one would be, and processes that share the
+batches do, but for rounding, what one process does.
+
+A run folder holds::
+
+    config.json  model.safetensors  README.md    the averaged (EMA) model, at the end
+    preset.yaml                                  the resolved preset, from the start
+    checkpoint.safetensors                       weights, EMA, Adam moments and step; written atomically
+    metrics.jsonl  tensorboard/                  losses
+"""
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from pix2spec.core.survey import INPUTS, check_same_survey
+from pix2spec.data.dataset import Dataset, read_info, shard_paths
+from pix2spec.errors import InputError
+from pix2spec.models.latent.prepare import Prepared, Simulation, load_foundation
+from pix2spec.models.latent.preset import FactorisedPreset
+from pix2spec.models.presets import FittedPreset, Preset, Trained
+from pix2spec.models.registry import build_model
+from pix2spec.models.storage import find_model, load_model, model_id, save_model
+from pix2spec.runtime.distributed import any_process, check_launch, processes, share_statistics
+from pix2spec.runtime.provenance import made_by
+from pix2spec.runtime.random import Draws
+from pix2spec.training.batches import complete_pairs, load_batches, open_sets
+from pix2spec.training.checkpoint import check_run, load_checkpoint, record_preset, save_checkpoint
+from pix2spec.training.log import LossLog, LossWatch, progress_bar, stop_after_the_step
+from pix2spec.training.validation import refresh_statistics, to_device, validation_loss
+
+__all__ = ["train"]
+
+
+@dataclass
+class Run:
+    """All that a training holds, in one of its processes."""
+
+    out: Path
+    preset: Trained
+    accelerator: Accelerator
+    model: torch.nn.Module
+    forward: torch.nn.Module  # the model, or what averages its gradients over processes
+    average: AveragedModel
+    optimizer: torch.optim.Optimizer
+    train_set: Dataset | Prepared
+    train_index: np.ndarray
+    val_set: Dataset | Prepared
+    val_index: np.ndarray
+    step: int  # steps done
+    saved: int  # step of the checkpoint on disk, 0 for none
+    began: float  # time.monotonic() minus the seconds trained before
+    watch: LossWatch = field(default_factory=LossWatch)
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Rank of this process, and their number."""
+        return self.accelerator.process_index, self.accelerator.num_processes
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps an epoch."""
+        return len(self.train_index) // self.preset.train.batch_size
+
+
+def train(
+    preset: Preset,
+    data: str | Path | Simulation,
+    out: str | Path,
+    resume: bool = False,
+    progress: bool = True,
+    init: str | Path | None = None,
+) -> Path:
+    """Train what `preset` describes on the train split of `data`; validate on its val split.
+
+    Parameters
+    ----------
+    preset : Preset
+        From `pix2spec.models.presets.load_preset`.
+    data : path or Simulation
+        A dataset folder with images and spectra; the factorised model also takes a simulated survey.
+    out : path
+        Run folder. All processes must see it, and `data`.
+    resume : bool
+        Continue from the checkpoint in `out`. The preset must be the same, but for `train.steps`,
+        `train.lr` and bookkeeping; the number of processes may differ.
+    progress : bool
+        Show a progress bar (only ever on a terminal).
+    init : path, optional
+        Start from the weights of this model, of the same architecture, instead of random ones. A
+        factorised model's basis is refined on the data, its noise model and scale of latents fitted anew.
+
+    Returns
+    -------
+    Path
+        `out`, which can be loaded with `pix2spec.load` (diffusion) or used as a selector (contrastive).
+
+    Raises
+    ------
+    InputError
+        If the data lack images, `out` holds another run, or the loss diverges; the last good checkpoint
+        stays.
+    KeyboardInterrupt
+        With the signal's number, after SIGINT or SIGTERM ended the run with a checkpoint.
+    """
+    out, data = Path(out), Path(data) if isinstance(data, str) else data
+    if isinstance(preset, FittedPreset):
+        return _fit(preset, data, out, resume, progress, init)
+    accelerator = _start_processes(preset)
+    run = _set_up(preset, data, out, init, resume, progress, accelerator)
+    log = LossLog(out, run.step) if accelerator.is_main_process else None
+    with progress_bar(progress and accelerator.is_main_process) as bar, stop_after_the_step() as stop:
+        bar.console.quiet = not accelerator.is_main_process
+        _loop(run, log, bar, stop)
+    if log:
+        log.close()
+        save_model(out, run.average.module, _record(run, data, init, log.last["val"]))
+    accelerator.end_training()
+    return out
+
+
+def _fit(preset: Preset, data, out: Path, resume: bool, progress: bool, init) -> Path:
+    """Fit a method that needs no training loop, with the same run folder and the same refusals."""
+    from pix2spec.training.fit import fit
+
+    if init:
+        raise InputError("--init", f"{preset.name} is fitted, it starts from nothing", "leave it out")
+    check_run(out, resume)
+    train_set = open_sets(preset, data, out, None, progress)[0]
+    record_preset(out, preset)
+    return fit(preset, train_set, out, progress)
+
+
+# ------------------------------------------------------------------------------------ before the first step
+
+
+def _start_processes(preset: Trained) -> Accelerator:
+    """Meet the other processes, if a launcher started some."""
+    if processes() == 1:  # forget a training before this one, whose precision may have been another
+        AcceleratorState._reset_state(reset_partial_state=True)
+    has_gpu = torch.cuda.is_available()  # half precision is hundreds of times slower on most CPUs
+    factorised = preset.task == "factorised"
+    # Buffers are the same everywhere. A batch without any image leaves the image network unused.
+    parallel = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=factorised)
+    accelerator = Accelerator(
+        mixed_precision=preset.train.precision if has_gpu else "no",
+        cpu=not has_gpu,
+        kwargs_handlers=[parallel],
+    )
+    sizes = {"train.batch_size": preset.train.batch_size}
+    if isinstance(preset, FactorisedPreset):
+        sizes["ranker.batch"] = min(preset.ranker.batch, preset.train.batch_size)
+    check_launch(sizes)
+    return accelerator
+
+
+def _set_up(preset: Trained, data, out: Path, init, resume: bool, progress: bool, accelerator) -> Run:
+    """Data, model, average and optimiser, as they are at the start or in the checkpoint."""
+    settings, is_main = preset.train, accelerator.is_main_process
+    start = load_model(find_model(init))[0] if init else None
+    if is_main:
+        check_run(out, resume)
+    if start is not None:
+        _check_init(init, start, data)
+    train_set, val_set = open_sets(preset, data, out, start, progress, is_main)
+
+    torch.manual_seed(settings.seed)  # initial weights follow from it
+    model = build_model(preset, train_set.info.grid, train_set.info.survey)
+    if start is not None:
+        model.load_state_dict(start.state_dict())
+    if isinstance(train_set, Prepared):
+        load_foundation(model, train_set.path)
+    train_index = complete_pairs(train_set, model.columns, "training")
+    val_index = complete_pairs(val_set, model.columns, "validation")
+    model = share_statistics(model, accelerator.device)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    if is_main:
+        record_preset(out, preset)
+    checkpoint, step, seconds = out / "checkpoint.safetensors", 0, 0.0
+    if checkpoint.exists():
+        step, seconds = load_checkpoint(checkpoint, model, average, optimizer)
+    steps = accelerator.gather(torch.tensor([step], device=accelerator.device)).tolist()
+    if set(steps) != {step}:
+        what = f"processes found checkpoints of steps {', '.join(map(str, sorted(set(steps))))}"
+        raise InputError(out, what, "it must be on a file system that all of them share")
+    forward, optimizer = accelerator.prepare(model, optimizer)
+    average.to(accelerator.device)
+    return Run(
+        out, preset, accelerator, model, forward, average, optimizer, train_set, train_index,
+        val_set, val_index, step, saved=step, began=time.monotonic() - seconds,
+    )  # fmt: skip
+
+
+def _check_init(init, start, data: Path | Simulation) -> None:
+    """The model to start from must see what the data hold: other bands have other weights."""
+    info = data.info if isinstance(data, Simulation) else read_info(shard_paths(data))
+    seen = set(INPUTS) & set(start.columns or INPUTS)  # the factorised model names none: it sees both
+    mend = "start from a model of the same survey, or leave out --init"
+    check_same_survey(init, start.survey, "the training data", info.survey, seen, mend)
+
+
+# ------------------------------------------------------------------------------------------------ the steps
+
+
+def _loop(run: Run, log: LossLog | None, bar, stop: list[int]) -> None:
+    """Train to the last step. Checkpoints come before validations, which a signal may cut short."""
+    settings = run.preset.train
+    loader = load_batches(run.train_set, run.train_index, run.model.columns, settings, run.step, *run.share)
+    task = bar.add_task("training", total=settings.steps, completed=run.step, loss="", rate="")
+    first, first_time = run.step, time.monotonic()
+    due = run.step > 0 and _is_validated(settings, run.step)  # the checkpoint's own step
+    for batch in loader:
+        if due:
+            _validate(run, log, bar, stop)
+        loss, stopped = _train_step(run, batch, stop)
+        rate = (run.step - first) / (time.monotonic() - first_time)
+        bar.update(task, completed=run.step, loss=f"loss {loss:.4f}", rate=f"{rate:.2f} steps/s")
+        if log:
+            log.write(run.step, train=loss)
+        last = run.step == settings.steps
+        wanted = stopped or run.step - run.saved >= settings.checkpoint_every
+        # A loss that is high just now may not come down again: then the checkpoint before is the good one.
+        if last or (wanted and not run.watch.n_high):
+            _save(run)
+        if stopped:
+            _end(run, bar, stop)
+        due = _is_validated(settings, run.step)
+    if due:
+        _validate(run, log, bar, stop)
+
+
+def _is_validated(settings, step: int) -> bool:
+    return step % settings.validate_every == 0 or step == settings.steps
+
+
+def _train_step(run: Run, batch: dict, stop: list[int]) -> tuple[float, bool]:
+    """One step of the optimiser; the mean loss of all processes, and whether one of them has to stop."""
+    settings, accelerator = run.preset.train, run.accelerator
+    run.optimizer.param_groups[0]["lr"] = learning_rate(settings, run.step, run.per_epoch)
+    draws = Draws(settings.seed, run.step, share=run.share)
+    inputs = run.model.prepare(batch, run.train_set.info.image_kind, draws, train=True)
+    run.model.train()
+    loss = run.forward(**to_device(inputs, accelerator.device))
+    accelerator.backward(loss)
+    run.optimizer.step()
+    run.optimizer.zero_grad()
+    run.average.update_parameters(run.model)
+    run.step += 1
+    facts = torch.stack([loss.detach().float(), loss.new_tensor(float(bool(stop)), dtype=torch.float32)])
+    value, stopped = accelerator.reduce(facts, "mean").tolist()
+    if wrong := run.watch.see(value):
+        spoilt = [k for k, v in inputs.items() if v.is_floating_point() and not v.isfinite().all()]
+        wrong += f", and so are inputs: {', '.join(spoilt)}" if spoilt else ""
+        raise _diverged(run, wrong)
+    return value, stopped > 0
+
+
+def _validate(run: Run, log: LossLog | None, bar, stop: list[int]) -> None:
+    """Loss of the averaged model on the validation set; ends the run if a signal comes meanwhile."""
+    settings, model, rank = run.preset.train, run.average.module, run.share[0]
+
+    def stopped() -> bool:
+        return any_process(bool(stop), run.accelerator.device)
+
+    refresh_statistics(model, run.train_set, run.train_index, settings.batch_size, rank, stopped)
+    loss = validation_loss(model, run.val_set, run.val_index, settings.validation_size, rank, stopped)
+    if loss is None:
+        if run.saved < run.step and not run.watch.n_high:
+            _save(run)
+        _end(run, bar, stop)
+    if not math.isfinite(loss):
+        raise _diverged(run, f"the validation loss is {loss}")
+    if log:
+        log.write(run.step, val=loss)
+    bar.console.print(f"step {run.step}: validation loss {loss:.4f}")
+
+
+def _save(run: Run) -> None:
+    """Write the checkpoint, by one process while the others wait; never of weights that are no numbers."""
+    if not torch.stack([p.isfinite().all() for p in run.model.parameters()]).all():
+        raise _diverged(run, "there are weights that are no numbers")
+    if run.accelerator.is_main_process:
+        seconds = time.monotonic() - run.began
+        save_checkpoint(run.out, run.model, run.average, run.optimizer, run.step, seconds)
+    run.saved = run.step
+    run.accelerator.wait_for_everyone()
+
+
+def _end(run: Run, bar, stop: list[int]) -> None:
+    """Leave because of a signal, this process's or another's."""
+    bar.console.print(f"stopped at step {run.step}, checkpoint of step {run.saved}; go on with --resume")
+    raise KeyboardInterrupt(*stop[:1])
+
+
+def _diverged(run: Run, what: str) -> InputError:
+    kept = f"the checkpoint of step {run.saved} stays" if run.saved else "there is no checkpoint yet"
+    return InputError(
+        run.out, f"{what} at step {run.step}; {kept}",
+        f"go on with --resume and a smaller train.lr than {run.preset.train.lr:g}, or look at the data with "
+        "`pix2spec data check`",
+    )  # fmt: skip
+
+
+def learning_rate(settings, step: int, per_epoch: int) -> float:
+    """Learning rate of a step: a factor each epoch, or a warm-up of 300 steps and half a cosine."""
+    if settings.lr_schedule == "epochs":
+        return settings.lr * settings.lr_decay ** (step // per_epoch)
+    return settings.lr * min(1, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+
+
+def _record(run: Run, data, init, validation_loss: float) -> dict:
+    """Facts of a finished run, which its model keeps."""
+    return {
+        "trained_on": f"{len(run.train_index)} pairs of {getattr(data, 'name', data)}",
+        **({"started_from": model_id(find_model(init))} if init else {}),
+        "images": run.train_set.info.image_kind,
+        "data": run.train_set.info.provenance,
+        "steps": run.step,
+        "samples_seen": run.step * run.preset.train.batch_size,
+        "hours": round((time.monotonic() - run.began) / 3600, 3),
+        "device": str(run.accelerator.device),
+        "processes": run.share[1],
+        "validation_loss": validation_loss,
+        **made_by(),
+    }
