@@ -1,6 +1,6 @@
 """Does a ranking find what it promises? Purity and completeness of lists, and calibration of probabilities.
 
-Usage: python benchmarks/ranking.py SIMULATED CATALOGUE [--figure docs/ranking.png]
+Usage: python benchmarks/ranking.py SIMULATED CATALOGUE [--figure docs/images/ranking.png]
 
 SIMULATED is a dataset of `pix2spec data simulate`, CATALOGUE what `pix2spec generate SIMULATED` made of it.
 What is true of a galaxy is measured on its observed spectrum at its true redshift, as on the candidates; for

@@ -1,6 +1,6 @@
 """Quality of the default model against network evaluations, for three samplers.
 
-Run it as ``python benchmarks/samplers.py [N]``; draws ``docs/samplers.png`` and prints the table.
+Run it as ``python benchmarks/samplers.py [N]``; draws ``docs/images/samplers.png`` and prints the table.
 """
 
 import sys
@@ -49,7 +49,7 @@ def draw(results: dict) -> None:
         ax.minorticks_off()
     axes[2].axhline(0.68, color="0.5", lw=1, ls="--")
     axes[0].legend()
-    figure.savefig(Path(__file__).parents[1] / "docs" / "samplers.png", dpi=110)
+    figure.savefig(Path(__file__).parents[1] / "docs" / "images" / "samplers.png", dpi=110)
 
 
 if __name__ == "__main__":

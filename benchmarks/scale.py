@@ -48,7 +48,7 @@ def write_input(folder: Path, objects: int, grid, image: bool) -> Path:
 
 def tiny_model(folder: Path) -> Path:
     from pix2spec.training.loop import train
-    from tiny import GRID, tiny_factorised_preset, write_tiny_survey
+    from support.tiny import GRID, tiny_factorised_preset, write_tiny_survey
 
     return train(tiny_factorised_preset(), write_tiny_survey(folder / "survey", grid=GRID), folder / "tiny")
 
@@ -67,7 +67,7 @@ def watch(process: subprocess.Popen) -> int:
 
 
 def memory(sizes: list[int]) -> None:
-    from tiny import GRID
+    from support.tiny import GRID
 
     print("| objects | private memory | seconds | objects/s |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as work:

@@ -24,7 +24,7 @@ ALL = 500_000  # objects that times, disk and requests are extrapolated to
 
 def start_server(objects: int):
     """The server's process and its address."""
-    command = [sys.executable, "-m", "loopback.server", "--objects", str(objects)]
+    command = [sys.executable, "-m", "support.loopback.server", "--objects", str(objects)]
     process = subprocess.Popen(command, cwd=TESTS, stdout=subprocess.PIPE, text=True)
     return process, process.stdout.readline().strip()
 

@@ -1,4 +1,4 @@
-"""Take the pictures of docs/app.md: the web page's first example, on a desktop and on a phone.
+"""Take the pictures of docs/guides/app.md: the web page's first example, on a desktop and on a phone.
 
 Usage: python scripts/app_pictures.py
 
@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 import pix2spec
 from pix2spec.apps.web.serve import launch
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1] / "docs" / "images"
 SCREENS = {
     "app-desktop.png": {"viewport": {"width": 1280, "height": 1150}},
     "app-phone.png": {"viewport": {"width": 390, "height": 1500}, "has_touch": True},

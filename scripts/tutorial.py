@@ -1,4 +1,4 @@
-"""Run the commands of docs/tutorial.md in a fresh folder, and put what they print, and draw, into docs.
+"""Run the commands of docs/tutorials/tutorial.md in a fresh folder; put what they print and draw into docs.
 
 Usage: python scripts/tutorial.py [--keep FOLDER]
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE = DOCS / "tutorial.md"
+PAGE = DOCS / "tutorials" / "tutorial.md"
 BLOCK = re.compile(r"(?<=```console\n)\$ .*?(?=```)", re.DOTALL)
 COMMAND = re.compile(r'\$ [^\n"]*(?:"[^"]*"[^\n"]*)*\n')  # to the end of the line, quoted lines included
 
@@ -56,8 +56,8 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     text = BLOCK.sub(lambda block: run(block.group(), folder), PAGE.read_text())
     with Image.open(folder / "predictions" / "spectra.png") as image:
-        image.convert("RGB").quantize(128).save(DOCS / "tutorial-spectra.png", optimize=True)
-    photograph(folder / "predictions" / "ranking" / "contact.html", DOCS / "contact.png")
+        image.convert("RGB").quantize(128).save(DOCS / "images" / "tutorial-spectra.png", optimize=True)
+    photograph(folder / "predictions" / "ranking" / "contact.html", DOCS / "images" / "contact.png")
     PAGE.write_text(text)
     if not args.keep:
         shutil.rmtree(folder)

@@ -1,6 +1,7 @@
 import os
 import sys
-from pathlib import Path
+
+from support.paths import SHARED
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks; before torch is imported
 
@@ -8,13 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from tiny import tiny_factorised_preset, tiny_preset, write_tiny_dataset, write_tiny_survey
+from support.tiny import tiny_factorised_preset, tiny_preset, write_tiny_dataset, write_tiny_survey
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
-
-
-SHARED = Path(os.environ.get("PIX2SPEC_SHARED", Path(__file__).parents[2] / "shared" / "data"))
 
 
 @pytest.fixture(scope="session")

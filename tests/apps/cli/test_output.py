@@ -1,0 +1,133 @@
+"""Commands teach by example, end with a summary, and speak JSON to scripts."""
+
+import json
+import sys
+
+import pytest
+
+from pix2spec.apps.cli.main import app, main
+from pix2spec.apps.cli.output import _plain
+from support.tiny import GRID, tiny_pair
+
+
+def commands(typer_app=app, words=()):
+    for command in typer_app.registered_commands:
+        name = command.name or command.callback.__name__.replace("_", "-")
+        yield (*words, name)
+    for group in typer_app.registered_groups:
+        yield from commands(group.typer_instance, (*words, group.name))
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["pix2spec", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_help_teaches_by_example(cli, words, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, err = cli(*words, "--help")
+    assert code == 0 and not err
+    assert f"pix2spec {' '.join(words)} " in out.partition("Usage:")[2].partition("\n")[2], "no example"
+    assert "--json" in out
+
+
+def test_every_command_is_known():
+    names = {" ".join(words) for words in commands()}
+    assert {"demo", "train", "generate", "rank", "evaluate", "info", "export", "app", "data sdss"} <= names
+
+
+def test_a_run_in_json(cli, tmp_path, tiny_run):
+    """Three objects, one of them bad: one object on stdout, the rest on stderr, no progress bar."""
+    from pix2spec.data.dataset import write_dataset
+    from pix2spec.data.schema import DatasetInfo
+
+    pairs = [tiny_pair(i) for i in range(3)]
+    pairs[1].image[:] = 0
+    write_dataset(tmp_path / "data", pairs, DatasetInfo(grid=GRID))
+    out = tmp_path / "made"
+    words = ["--model", tiny_run, "--out", out, "-n", 2, "--steps", 2, "--spec", "--json"]
+    code, text, err = cli("generate", tmp_path / "data", *words)
+    summary = json.loads(text)
+    assert code == summary["exit_code"] == 3 and text.count("\n") == 1
+    assert summary["catalogue"] == str(out / "catalog.parquet")
+    assert (summary["objects"], summary["failed"], summary["candidates"]) == (2, 1, 2)
+    assert summary["failures"] == [["tiny-1", "tiny-1: its image is zero everywhere"]]
+    assert summary["files"] == [str(out / "spec" / f"tiny-{i}.fits") for i in (0, 2)]
+    assert "2 ensembles of 2 candidates in" in err and "\r" not in err and "━" not in err
+    code, text, err = cli("evaluate", out, "--truth", tmp_path / "data", "--quick", "--json")
+    report = json.loads(text)
+    assert code == 0 and report["report"] == str(out / "evaluation" / "report.html") and "Report:" in err
+
+
+def test_datasets_and_models_in_json(cli, tmp_path):
+    code, text, err = cli("data", "simulate", tmp_path / "sim", "-n", 12, "--json")
+    assert json.loads(text) == {"dataset": str(tmp_path / "sim"), "pairs": 12, "exit_code": 0}
+    assert code == 0 and "pix2spec data check" in err
+    code, text, _ = cli("data", "check", tmp_path / "sim", "--json")
+    assert code == 0 and json.loads(text)["problems"] == 0
+    code, text, err = cli("info", "--json")
+    assert code == 0 and "default" in json.loads(text)["models"] and "default" in err
+    (tmp_path / "broken.fits").write_text("<html>")
+    code, text, _ = cli("data", "import", tmp_path / "real", tmp_path / "broken.fits", "--json")
+    summary = json.loads(text)
+    assert code == 3 and summary["failed"] == 1 and "broken.fits" in summary["failures"][0][0]
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["info", "nothing"], "nothing: no such model (give a run folder"),
+        (["generate", "nowhere", "--out", "x"], "nowhere: no such file or folder"),
+        (["generate"], "Missing argument"),
+        (["generate", "d", "--out", "x", "--bogus"], "No such option: --bogus"),
+        (["generate", "d", "--out", "x", "-n", "many"], "(see `pix2spec generate --help`)"),
+        (["data", "simulat", "x"], "(see `pix2spec data --help`)"),
+    ],
+)
+def test_errors_are_one_sentence_and_one_object(cli, words, part):
+    code, out, err = cli(*words)
+    assert code == 2 and not out and err.count("\n") == 1 and err.startswith("pix2spec: ") and part in err
+    code, out, err = cli(*words, "--json")
+    error = json.loads(out)
+    assert (
+        code == error["exit_code"] == 2
+        and part in error["error"]
+        and err.strip() == f"pix2spec: {error['error']}"
+    )
+
+
+def test_input_errors_come_in_parts(cli):
+    error = json.loads(cli("info", "nothing", "--json")[1])
+    assert error["where"] == "nothing" and error["what"] == "no such model" and "run folder" in error["mend"]
+
+
+def test_interruption_is_said(cli, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pix2spec.data.simulate.simulate_dataset", stop)
+    code, out, err = cli("data", "simulate", tmp_path / "x", "--json")
+    assert (
+        code == 130 and json.loads(out) == {"error": "interrupted", "exit_code": 130} and "interrupted" in err
+    )
+
+
+def test_json_knows_no_nan_and_no_paths(tmp_path):
+    import numpy as np
+
+    value = {"a": [np.float32(1.5), float("nan"), np.inf], 2: (tmp_path, np.arange(2)), "b": None, "c": True}
+    expected = {"a": [1.5, None, None], "2": [str(tmp_path), [0, 1]], "b": None, "c": True}
+    assert _plain(value) == expected
+
+
+def test_completion_is_there(cli):
+    code, out, _ = cli("--help")
+    assert code == 0 and "--install-completion" in out

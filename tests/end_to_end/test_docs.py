@@ -1,0 +1,140 @@
+"""The site: it builds without a warning, what its pages show runs, and what they tell to do can be done."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from support.fake_sdss import write_spec
+from support.paths import DOCS, ROOT
+from support.tiny import write_tiny_dataset
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """Fenced blocks of a page in Markdown."""
+    (path,) = DOCS.rglob(page)
+    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def run(*command, cwd, **environment) -> str:
+    result = subprocess.run(
+        [sys.executable, *command],
+        cwd=cwd, env=os.environ | environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout[-6000:]
+    return result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_site_builds_without_warnings_and_its_doctests_pass(tmp_path):
+    pytest.importorskip(
+        "myst_nb", reason="the site's packages are not installed: pip install 'pix2spec[docs]'"
+    )
+    trees = tmp_path / "trees"
+    builds = [
+        ["-W", "--keep-going", "-q", "-d", str(trees), "-b", builder, str(DOCS), str(tmp_path / builder)]
+        for builder in ("html", "doctest")
+    ]
+    program = f"from sphinx.cmd.build import main; raise SystemExit(any(main(b) for b in {builds!r}))"
+    run("-c", program, cwd=tmp_path)
+
+    outcome = (tmp_path / "doctest" / "output.txt").read_text()
+    assert int(re.search(r"(\d+) tests?\n", outcome)[1]) > 20, outcome
+    pages = {path.stem for path in (tmp_path / "html").rglob("*.html")}
+    assert {path.stem for path in DOCS.rglob("*.md")} <= pages
+    science = (tmp_path / "html" / "explanation" / "science.html").read_text()
+    assert science.count("<math") > 60 and not re.search(r"<m[ion][^>]*>\\", science)
+    index = (tmp_path / "html" / "searchindex.js").read_text()
+    assert "pix2spec.models.shared.samplers" in index and "training_loss" in index
+    notebook = (tmp_path / "html" / "tutorials" / "photometry-to-rank.html").read_text()
+    assert (
+        "expected number" in notebook and notebook.count("data:image/png") + notebook.count("_images/") >= 3
+    )
+
+
+def test_the_notebook_is_committed_as_it_ran():
+    cells = json.loads((DOCS / "tutorials" / "photometry-to-rank.ipynb").read_text())["cells"]
+    counts = [cell["execution_count"] for cell in cells if cell["cell_type"] == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+    kinds = [output["output_type"] for cell in cells for output in cell.get("outputs", [])]
+    assert kinds and "error" not in kinds
+
+
+def test_links_between_pages_and_pictures_lead_somewhere():
+    missing = []
+    for page in [ROOT / "README.md", *DOCS.rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+            if "://" not in target and not (page.parent / target).exists():
+                missing.append(f"{page.name}: {target}")
+    assert not missing
+
+
+@pytest.mark.slow
+def test_a_band_is_added_as_the_page_says(tmp_path, monkeypatch):
+    """The blocks of the page, one after another, on 80 made-up spectra; the training made short."""
+    import pix2spec.models.presets
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spectra").mkdir()
+    rng = np.random.default_rng(0)
+    lines = ["object_id,u,g,r,i,z,w1"]
+    for fibre in range(1, 81):
+        name = f"0266-51602-{fibre:04d}"
+        facts = {"bestobjid": str(10**18 + fibre), "ra": 146 + fibre / 10}
+        write_spec(tmp_path / "spectra" / f"spec-{name}.fits", fiber=fibre, seed=fibre, **facts)
+        lines.append(",".join([name, *map(str, rng.normal([20, 18.5, 17.7, 17.2, 16.9, 16.5], 0.2))]))
+    (tmp_path / "photometry.csv").write_text("\n".join(lines))
+    short = (
+        "basis.components=4", "basis.iterations=2", "condition.channels=[8,8,8]", "condition.blocks=1",
+        "flow.width=32", "ranker.batch=8", "train.steps=4", "train.batch_size=8", "train.validation_size=4",
+    )  # fmt: skip
+    load_preset = pix2spec.models.presets.load_preset
+    monkeypatch.setattr(pix2spec.models.presets, "load_preset", lambda name: load_preset(name, short))
+
+    names = {}
+    for block in blocks("howto-band.md", "python"):
+        exec(block, names)
+    assert names["report"].n_written == 80 and not names["report"].failures
+    model = names["pix2spec"].load("runs/w1")
+    assert model.survey.photometry_bands == ("u", "g", "r", "i", "z", "w1")
+    assert names["pair"].photometry[5] == pytest.approx(10 ** (0.4 * (22.5 - float(lines[1].split(",")[6]))))
+    assert len(names["ensemble"]) == 25 and np.isfinite(names["ensemble"].flux).all()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("patch") is None, reason="no patch on the PATH")
+def test_a_denoiser_is_added_as_the_page_says(tmp_path):
+    """The page's module, patch and preset, on a copy of the package; trained for four steps."""
+    source = ROOT / "src" / "pix2spec"
+    shutil.copytree(
+        source, tmp_path / "src" / "pix2spec", ignore=shutil.ignore_patterns("weights", "__pycache__")
+    )
+    (tmp_path / "src" / "pix2spec" / "weights").mkdir()
+    (network,) = blocks("howto-denoiser.md", "python")
+    (tmp_path / "src" / "pix2spec" / "models" / "dilated.py").write_text(network)
+    (patch,) = blocks("howto-denoiser.md", "diff")
+    subprocess.run(["patch", "-p1", "--fuzz=0"], cwd=tmp_path, input=patch, text=True, check=True)
+    (preset,) = blocks("howto-denoiser.md", "yaml")
+    (tmp_path / "dilated.yaml").write_text(preset)
+    write_tiny_dataset(tmp_path / "data")
+
+    program = """
+import sys
+import pix2spec
+from pix2spec.models.presets import load_preset
+from pix2spec.training.loop import train
+short = ["train.steps=4", "train.batch_size=8", "train.validation_size=16", "encoder.channels=[8,8,8,8]"]
+run = train(load_preset("dilated.yaml", short), "data", "runs/dilated", progress=False)
+model = pix2spec.load(run)
+ensemble = model.generate(pix2spec.Dataset("data")[0], n=2, steps=3, select="all")
+print(type(model.model.denoiser).__name__, len(ensemble))
+"""
+    (tmp_path / "follow.py").write_text(program)
+    out = run("follow.py", cwd=tmp_path, PYTHONPATH=f"{tmp_path / 'src'}{os.pathsep}{tmp_path}")
+    assert out.splitlines()[-1] == "DilatedNetwork 2"

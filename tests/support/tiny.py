@@ -1,0 +1,102 @@
+"""Tiny datasets and models that train in seconds."""
+
+import numpy as np
+
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.data.dataset import write_dataset
+from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.simulate import SimulatedSurvey
+from pix2spec.models.presets import load_preset
+
+GRID = SpectralGrid(3.59, 1.8e-3, 200)
+
+TINY = (
+    "encoder.channels=[8,8,8,8]",
+    "train.batch_size=8",
+    "train.validation_size=16",
+    "train.validate_every=4",
+    "train.checkpoint_every=3",
+)
+
+TINY_PIXELS = ("denoiser.width=8", "denoiser.multipliers=[1,1,1,2]", "diffusion.timesteps=20")
+TINY_SELECTOR = ("contrastive.spectrum_channels=[8,8,8,8]", "contrastive.kernel=5", "contrastive.latent=8")
+TINY_FACTORISED = (
+    "basis.components=6",
+    "basis.iterations=5",
+    "basis.spectra=256",
+    "condition.channels=[8,8,8]",
+    "condition.blocks=1",
+    "condition.width=32",
+    "flow.width=32",
+    "flow.depth=2",
+    "flow.draws=2",
+    "ranker.channels=[4,4,4,8]",
+    "ranker.latent=8",
+    "ranker.batch=16",
+    "train.steps=6",
+    "train.batch_size=16",
+    "train.validation_size=16",
+    "train.validate_every=4",
+    "train.checkpoint_every=3",
+)
+
+TINY_WUPEEK = (
+    "autoencoder.hidden=[16,8]",
+    "autoencoder.latent=3",
+    "network.stem=[4,4,4]",
+    "network.channels=[8,8,8,8]",
+    "network.groups=2",
+    "train.steps=6",
+    "train.batch_size=8",
+    "train.validation_size=16",
+    "train.validate_every=4",
+    "train.checkpoint_every=3",
+)
+
+
+def tiny_factorised_preset(*overrides):
+    return load_preset("default", (*TINY_FACTORISED, *overrides))
+
+
+def tiny_preset(name="paper-concat-small", *overrides):
+    size = TINY_SELECTOR if "contrastive" in name else TINY_PIXELS
+    return load_preset(name, (*TINY, *size, "train.steps=6", *overrides))
+
+
+def tiny_pair(i: int, grid=GRID, with_photometry=True) -> Pair:
+    """A blob whose brightness ratio sets the slope of a noisy spectrum."""
+    rng = np.random.default_rng(i)
+    slope = rng.uniform(-1, 1)
+    y, x = np.mgrid[-32:32, -32:32]
+    blob = np.exp(-(x**2 + y**2) / 50)
+    image = np.stack([blob * np.exp(slope * k) for k in (-0.5, 0, 0.5)]) + 0.02 * rng.normal(size=(3, 64, 64))
+    flux = 10 * (grid.wave / 6000) ** (2 * slope) + rng.normal(size=grid.size)
+    photometry = np.array([5, 10, 15, 20, 25.0]) if with_photometry else None
+    return Pair(
+        f"tiny-{i}",
+        z=0.1,
+        image=image.astype(np.float32),
+        flux=flux.astype(np.float32),
+        ivar=np.ones(grid.size, np.float32),
+        photometry=photometry,
+        photometry_ivar=None if photometry is None else np.full(5, 4.0),
+    )
+
+
+def write_tiny_dataset(path, n=200, grid=GRID, **kwargs):
+    write_dataset(path, (tiny_pair(i, grid, **kwargs) for i in range(n)), DatasetInfo(grid=grid))
+    return path
+
+
+def write_tiny_survey(path, n=320, seed=5, grid=None, truth=True, change=lambda pair: pair):
+    """Simulated galaxies, with or without noise-free spectra; `change` may spoil some."""
+    survey = SimulatedSurvey(seed, *([grid] if grid else []))
+
+    def pairs():
+        for pair in survey.pairs(n):
+            pair.truth = {"true_flux": pair.truth["true_flux"]} if truth else {}
+            yield change(pair)
+
+    columns = {"true_flux": survey.grid.size} if truth else {}
+    write_dataset(path, pairs(), DatasetInfo(grid=survey.grid, truth=columns))
+    return path
