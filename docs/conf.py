@@ -60,7 +60,7 @@ def mathml(self, node):
 
 def titles_for_file_names(app, page, source):
     """``[rank.md](rank.md)``, which reads well on GitHub, becomes a link with the page's title."""
-    source[0] = re.sub(r"\[([\w-]+\.md)\]\(\1", r"[](\1", source[0])
+    source[0] = re.sub(r"\[([\w-]+\.md)\]\(([\w./]*)\1", r"[](\2\1", source[0])
 
 
 def setup(app):

@@ -2,7 +2,8 @@
 
 Photons of the line are counted in a matched Gaussian window against those of the galaxy's continuum and of
 the dark sky, and against read noise (Horne 1986, PASP 98:609). Line and continuum are those that the
-catalogue's fibre would see; a narrower fibre sees less of a galaxy. `docs/rank.md` says how far to trust it.
+catalogue's fibre would see; a narrower fibre sees less of a galaxy. `docs/guides/rank.md` says how far
+to trust it.
 """
 
 from dataclasses import dataclass

@@ -34,7 +34,9 @@ MINMAX = "minmax"
 def open_predictions(
     path: str | Path, grid: SpectralGrid, unit: str | None = None
 ) -> "Catalogue | Predictions":
-    """Open spectra that are to be evaluated, whoever made them; ``docs/evaluate-formats.md`` has examples.
+    """Open spectra that are to be evaluated, whoever made them.
+
+    ``docs/reference/evaluate-formats.md`` has examples.
 
     Parameters
     ----------

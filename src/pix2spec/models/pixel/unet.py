@@ -1,7 +1,8 @@
 """The paper's denoiser: a 1D U-Net over the pixels of a spectrum, conditioned in one of two ways.
 
 Doorenbos et al. (2022, arXiv:2211.05556), section 2.1 and Table 1. What the text leaves open (widths,
-blocks, where attention sits) follows the sizes of the authors' networks; `docs/paper.md` lists it.
+blocks, where attention sits) follows the sizes of the authors' networks; `docs/explanation/paper.md`
+lists it.
 """
 
 import math
