@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pix2spec.core.scaling import fill_missing
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.evaluation.baselines import LIMIT, mean_spectrum, nearest_neighbours
 from pix2spec.evaluation.metrics import scoring
@@ -23,7 +23,7 @@ from pix2spec.generate.load import load
 from pix2spec.measure.emission_lines import equivalent_width
 from pix2spec.measure.indices import dn4000
 from pix2spec.models.generator import Settings
-from pix2spec.runtime.progress import track
+from pix2spec.runtime.progress import progress_bar
 from pix2spec.runtime.random import candidate_generator
 
 TEST_SEED, REALISM_SEED = 2, 3
@@ -31,9 +31,9 @@ BATCH = 32
 QUANTITIES = ("z", "dn4000", "ew_halpha", "ew_oiii")
 
 
-def pairs_of(batch: dict) -> list[Pair]:
+def galaxies_of(batch: dict) -> list[Galaxy]:
     names = ("object_id", "z", "z_err", "image", "photometry", "photometry_ivar", "flux", "ivar")
-    return [Pair(**{k: batch[k][i] for k in names}) for i in range(len(batch["z"]))]
+    return [Galaxy(**{k: batch[k][i] for k in names}) for i in range(len(batch["z"]))]
 
 
 def measure(flux, z, grid) -> np.ndarray:
@@ -45,9 +45,9 @@ def measure(flux, z, grid) -> np.ndarray:
 def score(generator, survey, n: int, settings: dict) -> tuple[dict, np.ndarray, np.ndarray]:
     """Pixel scores by object, and the derived quantities of candidates (n, m, 4) and truths (n, 4)."""
     rows, candidates, truths = [], [], []
-    for start in track(range(0, n, BATCH), "scoring", True, -(-n // BATCH)):
+    for start in progress_bar(range(0, n, BATCH), "scoring", True, -(-n // BATCH)):
         batch = survey.sample(min(BATCH, n - start), start)
-        pairs = pairs_of(batch)
+        pairs = galaxies_of(batch)
         clean = generator.generate_batch(pairs, "linear", Settings(noise="none", **settings))
         for i, quiet in enumerate(clean):
             observed = quiet.candidates + noise_of(generator, quiet)
@@ -122,9 +122,9 @@ def science(candidates: np.ndarray, truths: np.ndarray) -> dict:
 def realism(generator, n: int, settings: dict) -> tuple[float, float]:
     """Classifier two-sample test: one observed candidate a galaxy against its observed spectrum."""
     survey, real, fake = SimulatedSurvey(REALISM_SEED), [], []
-    for start in track(range(0, n, 64), "realism", True, -(-n // 64)):
+    for start in progress_bar(range(0, n, 64), "realism", True, -(-n // 64)):
         batch = survey.sample(min(64, n - start), start)
-        made = generator.generate_batch(pairs_of(batch), "linear", Settings(n=1, **settings))
+        made = generator.generate_batch(galaxies_of(batch), "linear", Settings(n=1, **settings))
         made = np.stack([e.candidates[0] for e in made])
         real.append(fill_missing(batch["flux"], batch["ivar"]))
         fake.append(fill_missing(made, batch["ivar"]))
@@ -144,7 +144,7 @@ def floors(train: Path, survey, n: int) -> dict:
     mlp, _ = fit_model(load_preset("pca-mlp"), data)
     rows: dict[str, list] = {"25 neighbours": [], "mean spectrum": [], "MLP": []}
     guesses, truths = [], []
-    for start in track(range(0, n, 64), "floors", True, -(-n // 64)):
+    for start in progress_bar(range(0, n, 64), "floors", True, -(-n // 64)):
         batch = survey.sample(min(64, n - start), start)
         found, _ = neighbours.predict(batch)
         predicted, _ = mlp.predict(batch, "linear")

@@ -15,7 +15,7 @@ from pix2spec.data.dataset import Dataset
 from pix2spec.data.simulate import simulate_dataset
 from pix2spec.models.presets import load_preset
 from pix2spec.models.registry import build_model
-from pix2spec.runtime.random import Draws
+from pix2spec.runtime.random import BatchRng
 
 COLUMNS = ("image", "flux", "ivar")
 
@@ -33,7 +33,7 @@ def main(name="paper-concat-small", n=1024, rounds=20):
         reading = rounds * size / (time.perf_counter() - start)
 
         model = build_model(preset, data.info.grid, data.info.survey)
-        draws = Draws(0)
+        draws = BatchRng(0)
         start = time.perf_counter()
         for _ in range(rounds):
             inputs = model.prepare(batch, data.info.image_kind, draws, train=True)

@@ -22,7 +22,7 @@ from pix2spec.ranking.exposure import GROWTH, INSTRUMENTS, REST, line_sn
 from pix2spec.ranking.expression import columns_of, evaluate, parse
 from pix2spec.ranking.measure import Quantities, measure_catalogue, names_of, nominal_ivar
 from pix2spec.ranking.scores import probability, redshift_information
-from pix2spec.runtime.progress import track
+from pix2spec.runtime.progress import progress_bar
 
 STATEMENTS = (
     "ew(Halpha) > 50",
@@ -39,7 +39,7 @@ def truths(data: Dataset, rows: np.ndarray, noise_free: bool) -> dict[str, np.nd
     """Quantities of the galaxies themselves."""
     parts = []
     columns = ["z", "true_flux"] if noise_free else ["z", "flux", "ivar"]
-    for start in track(range(0, len(rows), CHUNK), "measuring the truth"):
+    for start in progress_bar(range(0, len(rows), CHUNK), "measuring the truth"):
         batch = data.batch(rows[start : start + CHUNK], columns)
         flux = batch["true_flux"] if noise_free else batch["flux"]
         ivar = nominal_ivar(flux) if noise_free else batch["ivar"]
@@ -141,9 +141,9 @@ def check_instrument(data: Dataset, rows: np.ndarray) -> None:
 
 def check_information(quantities: Quantities, z: np.ndarray) -> None:
     """Are redshifts that promise more bits further from what the candidates say?"""
-    draws = quantities.split(quantities.columns(["z"])["z"].astype(float))
-    bits = np.array([redshift_information(own) for own in draws])
-    error = np.array([np.median(own) for own in draws]) - z
+    rng = quantities.split(quantities.columns(["z"])["z"].astype(float))
+    bits = np.array([redshift_information(own) for own in rng])
+    error = np.array([np.median(own) for own in rng]) - z
     print("\n| information_z [bits] | galaxies | typical error of the median redshift |")
     print("|---|---|---|")
     edges = np.quantile(bits, np.linspace(0, 1, 5))

@@ -37,7 +37,7 @@ PARTS = 500  # simulated galaxies that a large input repeats, under other names
 
 def write_input(folder: Path, objects: int, grid, image: bool) -> Path:
     """Dataset without spectra: `PARTS` simulated galaxies again and again."""
-    few = list(SimulatedSurvey(3, grid).pairs(min(objects, PARTS)))
+    few = list(SimulatedSurvey(3, grid).galaxies(min(objects, PARTS)))
     few = [
         replace(p, truth={}, flux=None, ivar=None, mask=None, image=p.image if image else None) for p in few
     ]

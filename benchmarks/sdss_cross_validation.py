@@ -26,7 +26,7 @@ from pix2spec.models.baselines.features import photometry_features
 from pix2spec.models.generator import Settings
 from pix2spec.models.latent.prepare import floor_errors
 from pix2spec.models.presets import load_preset
-from pix2spec.runtime.progress import track
+from pix2spec.runtime.progress import progress_bar
 from pix2spec.training.loop import train
 
 FOLDS = 5
@@ -39,36 +39,36 @@ def fold_of(group: str) -> int:
     return int.from_bytes(hashlib.blake2b(group.encode(), digest_size=4).digest(), "little") % FOLDS
 
 
-def usable(pair) -> bool:
-    fluxes = pair.photometry is not None and (np.nan_to_num(pair.photometry_ivar) > 0).all()
-    return fluxes and pair.flux is not None and 0.0005 < pair.z < 0.14
+def usable(galaxy) -> bool:
+    fluxes = galaxy.photometry is not None and (np.nan_to_num(galaxy.photometry_ivar) > 0).all()
+    return fluxes and galaxy.flux is not None and 0.0005 < galaxy.z < 0.14
 
 
-def basis_misfit(model, pairs) -> dict:
+def basis_misfit(model, galaxies) -> dict:
     """chi2 per pixel of held-out spectra at the basis's best fit, and the stacked residual at lines."""
     basis = model.basis
-    flux, raw = np.stack([p.flux for p in pairs]), np.stack([p.ivar for p in pairs])
-    ivar, z = floor_errors(flux, raw, 0.005), np.array([p.z for p in pairs])
+    flux, raw = np.stack([p.flux for p in galaxies]), np.stack([p.ivar for p in galaxies])
+    ivar, z = floor_errors(flux, raw, 0.005), np.array([p.z for p in galaxies])
     residual, weight, chi2 = basis.residual(np.where(ivar > 0, flux, 0), ivar, z, basis.grid)
     return {"chi2": chi2, "residual": (residual * weight).sum(0), "weight": weight.sum(0)}
 
 
-def with_redshift(pair, error: float):
+def with_redshift(galaxy, error: float):
     """The pair with a redshift that is off by a draw of that error."""
-    seed = int.from_bytes(hashlib.blake2b(pair.object_id.encode(), digest_size=4).digest(), "little")
-    told = pair.z + error * np.random.default_rng(seed).standard_normal()
-    return replace(pair, z=max(told, 0.0), z_err=error)
+    seed = int.from_bytes(hashlib.blake2b(galaxy.object_id.encode(), digest_size=4).digest(), "little")
+    told = galaxy.z + error * np.random.default_rng(seed).standard_normal()
+    return replace(galaxy, z=max(told, 0.0), z_err=error)
 
 
-def photometric_redshifts(pairs) -> np.ndarray:
+def photometric_redshifts(galaxies) -> np.ndarray:
     """Errors dz / (1 + z) of a Gaussian process from colours and magnitude, over the same folds."""
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-    fluxes, ivar = (np.stack([getattr(p, k) for p in pairs]) for k in ("photometry", "photometry_ivar"))
-    inputs, z = photometry_features(fluxes, ivar), np.array([p.z for p in pairs])
+    fluxes, ivar = (np.stack([getattr(p, k) for p in galaxies]) for k in ("photometry", "photometry_ivar"))
+    inputs, z = photometry_features(fluxes, ivar), np.array([p.z for p in galaxies])
     inputs = (inputs - inputs.mean(0)) / inputs.std(0)
-    fold, guess = np.array([fold_of(p.group_id) for p in pairs]), np.empty(len(z))
+    fold, guess = np.array([fold_of(p.group_id) for p in galaxies]), np.empty(len(z))
     for k in range(FOLDS):
         kernel = ConstantKernel(1.0) * RBF([1.0] * inputs.shape[1]) + WhiteKernel(0.1)
         process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
@@ -76,21 +76,21 @@ def photometric_redshifts(pairs) -> np.ndarray:
     return (guess - z) / (1 + z)
 
 
-def all_but_redshift(model, pairs, ensembles) -> list[np.ndarray]:
+def all_but_redshift(model, galaxies, ensembles) -> list[np.ndarray]:
     """What a model would give that knows each spectrum, but has the redshifts of the ensembles.
 
     The spectrum is the basis's fit to the observed one, the noise has the observed errors.
     """
-    raw = np.stack([p.ivar for p in pairs])
-    flux, z = np.where(raw > 0, np.stack([p.flux for p in pairs]), 0), np.array([p.z for p in pairs])
+    raw = np.stack([p.ivar for p in galaxies])
+    flux, z = np.where(raw > 0, np.stack([p.flux for p in galaxies]), 0), np.array([p.z for p in galaxies])
     fits = model.basis.encode(flux, floor_errors(flux, raw), z, model.grid, 16)
     latents = torch.from_numpy(model.vector(z, fits))
     results = []
-    for pair, ensemble, known in zip(pairs, ensembles, latents):
+    for galaxy, ensemble, known in zip(galaxies, ensembles, latents):
         n = len(ensemble)
         redshifts = torch.from_numpy(ensemble.redshifts)
         spectra = model.spectra(known.repeat(-(-n // len(known)), 1)[:n], redshifts)[0].numpy()
-        sigma = np.where(pair.ivar > 0, 1 / np.sqrt(np.where(pair.ivar > 0, pair.ivar, 1)), 0)
+        sigma = np.where(galaxy.ivar > 0, 1 / np.sqrt(np.where(galaxy.ivar > 0, galaxy.ivar, 1)), 0)
         results.append(spectra + sigma * np.random.default_rng(0).standard_normal(spectra.shape))
     return results
 
@@ -100,10 +100,10 @@ def scatter(dz: np.ndarray) -> float:
 
 
 def run_fold(
-    fold: int, pairs, init: str, folder: Path, overrides, error: float | None = None
+    fold: int, galaxies, init: str, folder: Path, overrides, error: float | None = None
 ) -> tuple[dict, list[dict]]:
-    learn = [p for p in pairs if fold_of(p.group_id) != fold]
-    held_out = [p for p in pairs if fold_of(p.group_id) == fold]
+    learn = [p for p in galaxies if fold_of(p.group_id) != fold]
+    held_out = [p for p in galaxies if fold_of(p.group_id) == fold]
     data = folder / f"fold-{fold}"
     if not data.exists():
         write_dataset(data, learn, DatasetInfo(image_kind=None))
@@ -111,7 +111,7 @@ def run_fold(
     run = train(preset, data, folder / f"run-{fold}", resume=True, init=init)
     generator, neighbours = load(run), nearest_neighbours(Dataset(data), "photometry")
     rows = []
-    for start in track(range(0, len(held_out), 32), f"fold {fold}", True, -(-len(held_out) // 32)):
+    for start in progress_bar(range(0, len(held_out), 32), f"fold {fold}", True, -(-len(held_out) // 32)):
         some = held_out[start : start + 32]
         batch = {
             "photometry": np.stack([p.photometry for p in some]),
@@ -122,15 +122,15 @@ def run_fold(
         use = ("photometry",) if error is None else ("photometry", "redshift")
         ensembles = generator.generate_batch(told, "linear", Settings(n=64, use=use))
         found, bound = neighbours.predict(batch)[0], all_but_redshift(generator.model, some, ensembles)
-        for pair, ensemble, *others in zip(some, ensembles, found, bound):
-            row = {"object_id": pair.object_id, "fold": fold}
+        for galaxy, ensemble, *others in zip(some, ensembles, found, bound):
+            row = {"object_id": galaxy.object_id, "fold": fold}
             for name, members in zip(METHODS, (ensemble.candidates, *others)):
                 values = scoring.score_ensemble(
-                    members, pair.flux, pair.ivar, {"mean": np.arange(len(members))}, "mean",
+                    members, galaxy.flux, galaxy.ivar, {"mean": np.arange(len(members))}, "mean",
                     physical=name == METHODS[0],
                 )  # fmt: skip
                 row |= {f"{name} {k}": v for k, v in values.items()}
-            dz = (np.median(ensemble.redshifts) - pair.z) / (1 + pair.z)
+            dz = (np.median(ensemble.redshifts) - galaxy.z) / (1 + galaxy.z)
             rows.append(row | {"dz": float(dz)})
     return basis_misfit(generator.model, held_out), rows
 
@@ -143,11 +143,11 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--redshift-error", type=float, help="tell the models redshifts with this error")
     args = parser.parse_args()
-    pairs = [p for p in Dataset(args.data) if usable(p)]
+    galaxies = [p for p in Dataset(args.data) if usable(p)]
     args.out.mkdir(parents=True, exist_ok=True)
     fits, rows = [], []
     for fold in range(FOLDS):
-        fit, scored = run_fold(fold, pairs, args.init, args.out, args.overrides, args.redshift_error)
+        fit, scored = run_fold(fold, galaxies, args.init, args.out, args.overrides, args.redshift_error)
         fits.append(fit)
         rows += scored
     suffix = "" if args.redshift_error is None else f"-redshift-{args.redshift_error:g}"
@@ -164,7 +164,7 @@ def main() -> None:
             f"  CRPS of {name} below 25 neighbours by {100 * (1 - crps[name] / crps['25 neighbours']):.1f} %"
         )
     print(f"  redshift sigma_NMAD {scatter(np.array([r['dz'] for r in rows])):.4f}")
-    print(f"  redshift sigma_NMAD of a Gaussian process {scatter(photometric_redshifts(pairs)):.4f}")
+    print(f"  redshift sigma_NMAD of a Gaussian process {scatter(photometric_redshifts(galaxies)):.4f}")
     print(f"  basis, held out: chi2/pixel {np.median(np.concatenate([f['chi2'] for f in fits])):.3f}")
     show_lines(load(args.init).model.basis, fits)
 

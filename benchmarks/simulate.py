@@ -13,7 +13,7 @@ def main(n=1280):
     survey = SimulatedSurvey(seed=0)
     survey.sample(1)  # warm up
     begin = time.process_time()
-    for _ in survey.pairs(n, start=128):
+    for _ in survey.galaxies(n, start=128):
         pass
     print(f"{n / (time.process_time() - begin):.0f} pairs/s per core")
 

@@ -33,7 +33,7 @@ def seconds(action, repeats: int) -> float:
     return float(np.median(times))
 
 
-def paper_seconds(pair, steps: int) -> float:
+def paper_seconds(galaxy, steps: int) -> float:
     """One galaxy of the paper's model: encoder and selection once, denoiser `DDPM_STEPS` times."""
     networks = [build_model(load_preset(n), DEFAULT_GRID, SDSS) for n in ("paper-xattn", "paper-contrastive")]
     generator = PixelGenerator(networks[0], {}, {}, "cpu", networks[1].eval())
@@ -41,7 +41,7 @@ def paper_seconds(pair, steps: int) -> float:
     def run(n):
         settings = Settings(n=CANDIDATES, select="best", sampler="ddpm", steps=n)
         start = time.perf_counter()
-        generator.generate_batch([pair], "linear", settings)
+        generator.generate_batch([galaxy], "linear", settings)
         return time.perf_counter() - start
 
     run(1)
@@ -53,17 +53,17 @@ def paper_seconds(pair, steps: int) -> float:
 def main(steps: int = 5) -> None:
     torch.set_num_threads(THREADS)
     batch = SimulatedSurvey(2).sample(128)
-    from default_model import pairs_of
+    from default_model import galaxies_of
 
-    pairs = pairs_of(batch)
+    galaxies = galaxies_of(batch)
     generator = load("default", device="cpu")
     best = Settings(n=CANDIDATES, select="best")
-    alone = seconds(lambda: generator.generate_batch(pairs[:1], "linear", best), 20)
-    together = seconds(lambda: generator.generate_batch(pairs, "linear", best), 3) / len(pairs)
-    paper = paper_seconds(pairs[0], steps)
+    alone = seconds(lambda: generator.generate_batch(galaxies[:1], "linear", best), 20)
+    together = seconds(lambda: generator.generate_batch(galaxies, "linear", best), 3) / len(galaxies)
+    paper = paper_seconds(galaxies[0], steps)
     print(f"paper-xattn, {DDPM_STEPS} DDPM steps, {CANDIDATES} candidates: {paper:.0f} s a galaxy")
     print(f"default, alone: {1e3 * alone:.1f} ms a galaxy")
-    print(f"default, {len(pairs)} in a batch: {1e3 * together:.2f} ms a galaxy")
+    print(f"default, {len(galaxies)} in a batch: {1e3 * together:.2f} ms a galaxy")
     print(f"speedup in a batch: {paper / together:.0f}")
     print(f"speedup: {paper / alone:.0f}")
 

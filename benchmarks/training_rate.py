@@ -15,7 +15,7 @@ from pix2spec.core.survey import SDSS
 from pix2spec.data.schema import DEFAULT_GRID
 from pix2spec.models.latent.model import FactorisedModel
 from pix2spec.models.presets import load_preset
-from pix2spec.runtime.random import Draws
+from pix2spec.runtime.random import BatchRng
 
 
 def matmul_rate(size: int = 4096) -> float:
@@ -32,7 +32,7 @@ def main(name: str = "default", batch_size: int = 512, steps: int = 8) -> None:
     torch.manual_seed(0)
     model = FactorisedModel(preset, DEFAULT_GRID, SDSS)
     optimizer = torch.optim.Adam(model.parameters())
-    draws, rng = Draws(0), np.random.default_rng(0)
+    draws, rng = BatchRng(0), np.random.default_rng(0)
     size, bands = preset.condition.image_size, len(SDSS.image_bands)
     batch = {
         "image": rng.normal(0.1, 0.03, (batch_size, bands, size, size)).astype(np.float16),

@@ -17,7 +17,7 @@ from pix2spec.data.dataset import Dataset
 from pix2spec.models.baselines.pretrained import PretrainedFeatures
 from pix2spec.models.baselines.search import nearest
 from pix2spec.models.presets import load_preset
-from pix2spec.runtime.progress import track
+from pix2spec.runtime.progress import progress_bar
 
 K, QUERIES = 25, 256
 
@@ -44,7 +44,7 @@ def agreement(data: Path, n: int, size: int | None, numbers: list[int]) -> None:
     found = features.open()
     print(f"{n} images of {data}, {found.arch} ({found.weights}), pictures of {features.size} pixels")
     parts = []
-    for start in track(range(0, n, QUERIES), "features", True, -(-n // QUERIES)):
+    for start in progress_bar(range(0, n, QUERIES), "features", True, -(-n // QUERIES)):
         batch = dataset.batch(np.arange(start, min(start + QUERIES, n)), ["image"])
         parts.append(features.measure(batch, dataset.info.image_kind))
     x = F.normalize(torch.from_numpy(np.concatenate(parts)))

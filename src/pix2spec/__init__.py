@@ -2,7 +2,7 @@
 
 >>> import pix2spec
 >>> model = pix2spec.load()
->>> galaxy = pix2spec.Pair("mine", photometry=[15, 33, 41, 50, 52], photometry_ivar=[1, 1, 1, 1, 1])
+>>> galaxy = pix2spec.Galaxy("mine", photometry=[15, 33, 41, 50, 52], photometry_ivar=[1, 1, 1, 1, 1])
 >>> model.generate(galaxy, n=25)
 <Ensemble mine: 25 candidates, select all, 1e-17 erg/s/cm2/Angstrom>
 """
@@ -20,7 +20,7 @@ _PUBLIC = {
     "Ensemble": "pix2spec.products.ensemble",
     "SpectralGrid": "pix2spec.core.grid",
     "Survey": "pix2spec.core.survey",
-    "Pair": "pix2spec.data.schema",
+    "Galaxy": "pix2spec.data.schema",
     "Dataset": "pix2spec.data.dataset",
     "InputError": "pix2spec.errors",
 }

@@ -17,7 +17,7 @@ from pix2spec.core.extinction import (
     open_maps,
 )
 from pix2spec.core.survey import LEGACY, SDSS, SURVEYS
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.generate.foreground import CORRECTED, KEPT, UNKNOWN, Foreground
 from support.fake_dust import sky_dust, write_maps
@@ -60,23 +60,23 @@ def test_dereddening_makes_brighter_by_the_magnitudes(extinction, flux):
 def test_maps_are_read_at_the_right_place(maps, position):
     longitude, latitude = position
     sky = SkyCoord(longitude, latitude, unit="deg", frame="galactic").icrs
-    ebv, per_band = Foreground(SDSS, maps=maps).towards(Pair("a", ra=sky.ra.deg, dec=sky.dec.deg))
+    ebv, per_band = Foreground(SDSS, maps=maps).towards(Galaxy("a", ra=sky.ra.deg, dec=sky.dec.deg))
     assert ebv == pytest.approx(sky_dust(np.radians(latitude)), abs=2e-4)
     np.testing.assert_allclose(per_band, ebv * np.array([4.239, 3.303, 2.285, 1.698, 1.263]))
 
 
-def pair(**values):
+def galaxy(**values):
     values = {"ra": 150.0, "dec": 2.0} | values
-    return Pair("a", photometry=np.arange(1, 6.0), photometry_ivar=np.ones(5), **values)
+    return Galaxy("a", photometry=np.arange(1, 6.0), photometry_ivar=np.ones(5), **values)
 
 
 def test_a_corrected_object_is_as_if_there_were_no_dust(maps):
     """Dust put before a galaxy is taken away again, in the image and in the catalogue."""
-    clean = pair(image=np.ones((3, 4, 4), np.float32))
+    clean = galaxy(image=np.ones((3, 4, 4), np.float32))
     foreground = Foreground(SDSS, maps=maps)
     ebv, dust = foreground.towards(clean)
     dimming = 10 ** (-0.4 * dust)
-    seen = pair(image=clean.image * dimming[1:4, None, None])
+    seen = galaxy(image=clean.image * dimming[1:4, None, None])
     seen.photometry = clean.photometry * dimming
     mended, stated, flags = foreground.apply(seen)
     np.testing.assert_allclose(mended.photometry, clean.photometry, rtol=1e-6)
@@ -86,14 +86,14 @@ def test_a_corrected_object_is_as_if_there_were_no_dust(maps):
 
 
 def test_legacy_images_take_their_own_bands(maps):
-    seen = Pair("a", ra=150.0, dec=2.0, image=np.ones((3, 2, 2), np.float32))
+    seen = Galaxy("a", ra=150.0, dec=2.0, image=np.ones((3, 2, 2), np.float32))
     mended, ebv, _ = Foreground(LEGACY, maps=maps).apply(seen)
     np.testing.assert_allclose(2.5 * np.log10(mended.image[:, 0, 0]) / ebv, (3.214, 2.165, 1.211), rtol=1e-5)
 
 
 def test_what_came_with_the_photometry_goes_before_the_maps(maps):
     known = {"a": 0.1 * coefficients(SDSS.filters)}
-    ebv, per_band = Foreground(SDSS, maps=maps, known=known).towards(pair())
+    ebv, per_band = Foreground(SDSS, maps=maps, known=known).towards(galaxy())
     assert ebv == pytest.approx(0.1)
     np.testing.assert_allclose(per_band, known["a"])
 
@@ -105,11 +105,11 @@ def test_it_is_said_what_was_done(maps):
         (Foreground(SDSS, maps=maps), CORRECTED, "corrected by SFD's maps"),
         (Foreground(SDSS, known={"a": np.ones(5)}), CORRECTED, "corrected by SkyServer's extinction"),
     ):
-        mended, _, flags = foreground.apply(pair())
+        mended, _, flags = foreground.apply(galaxy())
         assert flags == [flag] and text in str(foreground)
         assert (mended.photometry[0] == 1) == (flag != CORRECTED)
         assert foreground.as_dict()["corrected"] == (flag == CORRECTED)
-    nowhere = Foreground(SDSS, maps=maps).apply(pair(ra=np.nan))
+    nowhere = Foreground(SDSS, maps=maps).apply(galaxy(ra=np.nan))
     assert nowhere[2] == [UNKNOWN] and np.isnan(nowhere[1])
 
 
@@ -128,4 +128,4 @@ def test_files_that_are_no_maps_are_the_maps_fault(tmp_path):
     for name in MAP_FILES:
         fits.PrimaryHDU(np.ones((4, 4))).writeto(tmp_path / name)
     with pytest.raises(InputError, match="its maps cannot be read"):
-        Foreground(SDSS, maps=open_maps(tmp_path)).towards(pair())
+        Foreground(SDSS, maps=open_maps(tmp_path)).towards(galaxy())

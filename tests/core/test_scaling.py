@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from pix2spec.core.scaling import fill_missing, lupton_rgb, minmax, robust
 from pix2spec.errors import InputError
 from pix2spec.models.shared.inputs import scale_image, scale_spectra, view
-from pix2spec.runtime.random import Draws
+from pix2spec.runtime.random import BatchRng
 
 spectra = arrays(np.float64, (3, 20), elements=st.floats(-1e4, 1e4))
 
@@ -64,12 +64,12 @@ def test_linear_images_reach_a_composite_network_but_not_the_reverse():
 
 def test_views_are_crops_of_the_resized_image_flipped_half_of_the_time():
     ramp = torch.arange(64.0).expand(400, 1, 64, 64)
-    out = view(ramp, 71, 64, Draws(0))
+    out = view(ramp, 71, 64, BatchRng(0))
     assert out.shape == (400, 1, 64, 64)
     slope = out[:, 0, 0, 32] - out[:, 0, 0, 31]
     assert 0.4 < (slope < 0).float().mean() < 0.6
     torch.testing.assert_close(slope.abs(), torch.full((400,), 64 / 71), atol=1e-4, rtol=0)
     assert len(torch.unique((out[:, 0, 0].mean(-1) * 100).round())) > 5  # the crops move
-    assert torch.equal(view(ramp, 71, 64, Draws(0)), out)
+    assert torch.equal(view(ramp, 71, 64, BatchRng(0)), out)
     centre = view(ramp, 71, 64, None)[0, 0, 0]
     torch.testing.assert_close(centre.mean(), torch.tensor(31.5), atol=0.6, rtol=0)

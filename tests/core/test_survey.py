@@ -29,7 +29,7 @@ from pix2spec.errors import InputError
 from pix2spec.models.registry import build_model
 from pix2spec.models.storage import load_model, save_model
 from pix2spec.products.catalogue import read_catalogue
-from support.tiny import GRID, tiny_factorised_preset, tiny_pair, tiny_preset
+from support.tiny import GRID, tiny_factorised_preset, tiny_galaxy, tiny_preset
 
 surveys = st.sampled_from(list(SURVEYS.values()))
 
@@ -112,7 +112,7 @@ def test_what_does_not_matter_for_the_input_is_no_difference():
 
 def test_the_error_says_which_survey_each_has_and_what_differs():
     with pytest.raises(InputError) as caught:
-        check_same_survey("data", LEGACY, "the model", SDSS, mend="train one on it")
+        check_same_survey("data", LEGACY, "the model", SDSS, hint="train one on it")
     assert str(caught.value) == (
         "data: its survey is legacy, that of the model is sdss: image bands grz and gri; pixel scale "
         '0.262" and 0.396"; photometric bands grz and ugriz; aperture 1.5" and 3" (train one on it)'
@@ -128,13 +128,13 @@ def test_the_error_says_which_survey_each_has_and_what_differs():
 def survey_pairs(survey, n=24):
     """Blobs with noise and spectra, of a survey's bands."""
     for i in range(n):
-        pair = tiny_pair(i)
+        galaxy = tiny_galaxy(i)
         rng = np.random.default_rng(i)
         bands, photometric = len(survey.image_bands), len(survey.photometry_bands)
-        pair.image = rng.uniform(1, 2, (bands, 64, 64)).astype(np.float32)
-        pair.photometry = rng.uniform(5, 9, photometric).astype(np.float32)
-        pair.photometry_ivar = np.full(photometric, 4.0, np.float32)
-        yield pair
+        galaxy.image = rng.uniform(1, 2, (bands, 64, 64)).astype(np.float32)
+        galaxy.photometry = rng.uniform(5, 9, photometric).astype(np.float32)
+        galaxy.photometry_ivar = np.full(photometric, 4.0, np.float32)
+        yield galaxy
 
 
 def write_survey(path, survey, **kwargs):

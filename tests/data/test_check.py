@@ -8,13 +8,13 @@ from rich.console import Console
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.check import check_dataset
 from pix2spec.data.dataset import write_dataset
-from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 
 INFO = DatasetInfo(grid=SpectralGrid(3.6, 1e-4, 20), image_size=8)
 
 
-def pair(i=0, **changes):
+def galaxy(i=0, **changes):
     rng = np.random.default_rng(i)
     values = {
         "object_id": f"object-{i}",
@@ -28,16 +28,16 @@ def pair(i=0, **changes):
         "flux": rng.normal(5, 1, 20).astype(np.float32),
         "ivar": np.ones(20, np.float32),
     }
-    return Pair(**(values | changes))
+    return Galaxy(**(values | changes))
 
 
-def check(folder, pairs, info=INFO, **options):
-    write_dataset(folder, pairs, info, **options)
+def check(folder, galaxies, info=INFO, **options):
+    write_dataset(folder, galaxies, info, **options)
     return check_dataset(folder)
 
 
 def spoiled(name, value, place=0):
-    array = getattr(pair(), name).copy()
+    array = getattr(galaxy(), name).copy()
     array.ravel()[place] = value
     return {name: array}
 
@@ -49,7 +49,7 @@ def text_of(report):
 
 
 def test_good_dataset(tmp_path):
-    report = check(tmp_path, [pair(i) for i in range(300)], shard_size=100)
+    report = check(tmp_path, [galaxy(i) for i in range(300)], shard_size=100)
     assert report.ok and report.problems == []
     assert report.summary["pairs"] == 300 and report.summary["shards"] == 3
     assert sum(report.summary["splits"].values()) == 300
@@ -86,8 +86,8 @@ def test_good_dataset(tmp_path):
     ],
 )
 def test_each_problem_is_named_with_its_object(tmp_path, changes, says):
-    spoilt = pair(1, **changes)
-    report = check(tmp_path, [pair(5), spoilt])
+    spoilt = galaxy(1, **changes)
+    report = check(tmp_path, [galaxy(5), spoilt])
     assert not report.ok
     assert any(says in problem for problem in report.problems)
     assert all(problem.startswith(spoilt.object_id or "(no object_id)") for problem in report.problems)
@@ -106,30 +106,30 @@ def test_each_problem_is_named_with_its_object(tmp_path, changes, says):
     ],
 )
 def test_missing_values_are_no_problem(tmp_path, changes):
-    report = check(tmp_path, [pair(0, **changes), pair(1)])
+    report = check(tmp_path, [galaxy(0, **changes), galaxy(1)])
     assert report.ok, report.problems
     assert text_of(report)
 
 
 def test_nothing_but_nulls_prints(tmp_path):
     empty = dict.fromkeys(("image", "photometry", "photometry_ivar", "flux", "ivar"))
-    report = check(tmp_path, [pair(0, **empty, z=np.nan)])
+    report = check(tmp_path, [galaxy(0, **empty, z=np.nan)])
     assert report.n_problems == 1 and text_of(report)
 
 
 def test_composites_stay_within_8_bits(tmp_path):
     info = DatasetInfo(grid=INFO.grid, image_size=8, image_kind="composite")
-    report = check(tmp_path, [pair(0, image=np.linspace(0, 256, 192).reshape(3, 8, 8))], info)
+    report = check(tmp_path, [galaxy(0, image=np.linspace(0, 256, 192).reshape(3, 8, 8))], info)
     assert "leaves 0 to 255" in report.problems[0]
 
 
 def test_an_object_in_two_splits(tmp_path):
-    report = check(tmp_path, [pair(0, group_id="galaxy-0"), pair(0, group_id="galaxy-1")])
+    report = check(tmp_path, [galaxy(0, group_id="galaxy-0"), galaxy(0, group_id="galaxy-1")])
     assert any("two splits" in problem for problem in report.problems)
 
 
 def test_damaged_shards_and_leftovers_are_named(tmp_path):
-    paths = write_dataset(tmp_path, (pair(i) for i in range(60)), INFO, shard_size=20)
+    paths = write_dataset(tmp_path, (galaxy(i) for i in range(60)), INFO, shard_size=20)
     paths[0].write_bytes(paths[0].read_bytes()[:-50])
     raw = bytearray(paths[1].read_bytes())
     raw[200:4000] = bytes(3800)
@@ -144,11 +144,11 @@ def test_damaged_shards_and_leftovers_are_named(tmp_path):
 
 
 def test_foreign_and_mixed_shards(tmp_path):
-    (path,) = write_dataset(tmp_path, [pair(0)], INFO)
+    (path,) = write_dataset(tmp_path, [galaxy(0)], INFO)
     pq.write_table(pq.read_table(path).replace_schema_metadata(None), tmp_path / "x.parquet")
     pq.write_table(pq.read_table(path).drop_columns(["flux"]), tmp_path / "y.parquet")
     other = DatasetInfo(grid=SpectralGrid(3.7, 1e-4, 20), image_size=8)
-    (moved,) = write_dataset(tmp_path / "other", [pair(1)], other)
+    (moved,) = write_dataset(tmp_path / "other", [galaxy(1)], other)
     moved.rename(tmp_path / "z.parquet")
     problems = "\n".join(check_dataset(tmp_path).problems)
     assert "x.parquet: it is Parquet, but not a pix2spec dataset" in problems
@@ -157,7 +157,7 @@ def test_foreign_and_mixed_shards(tmp_path):
 
 
 def test_many_problems_are_counted_not_listed(tmp_path):
-    write_dataset(tmp_path, (pair(i, z=-5.0) for i in range(30)), INFO)
+    write_dataset(tmp_path, (galaxy(i, z=-5.0) for i in range(30)), INFO)
     report = check_dataset(tmp_path, max_problems=10)
     assert (len(report.problems), report.n_problems) == (10, 30)
     assert "and 20 more" in text_of(report)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.data import dataset as module
 from pix2spec.data.dataset import Dataset, split_of, write_dataset
-from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 
 INFO = DatasetInfo(grid=SpectralGrid(3.6, 1e-4, 20), image_size=8, truth={"true_z": 0, "true_sed": 3})
@@ -28,7 +28,7 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
-def pair(i, seed=0, **changes):
+def galaxy(i, seed=0, **changes):
     rng = np.random.default_rng((seed, i))
     values = {
         "object_id": f"object-{i}",
@@ -46,7 +46,7 @@ def pair(i, seed=0, **changes):
         "mask": rng.integers(0, 9, 20).astype(np.int32),
         "truth": {"true_z": 0.1 * i, "true_sed": np.arange(3, dtype=np.float32) + i},
     }
-    return Pair(**(values | changes))
+    return Galaxy(**(values | changes))
 
 
 def assert_same(a, b):
@@ -66,14 +66,14 @@ def assert_same(a, b):
 
 
 def test_round_trip_over_shards(tmp_path):
-    pairs = [pair(i) for i in range(7)]
-    paths = write_dataset(tmp_path / "d", pairs, INFO, shard_size=3)
+    galaxies = [galaxy(i) for i in range(7)]
+    paths = write_dataset(tmp_path / "d", galaxies, INFO, shard_size=3)
     assert [p.name for p in paths] == ["pairs-00000.parquet", "pairs-00001.parquet", "pairs-00002.parquet"]
     data = Dataset(tmp_path / "d")
     assert len(data) == 7 and data.info == INFO
-    for read, written in zip(data, pairs):
+    for read, written in zip(data, galaxies):
         assert_same(read, written)
-    assert_same(data[-1], pairs[-1])
+    assert_same(data[-1], galaxies[-1])
     with pytest.raises(IndexError):
         data[7]
     assert len(Dataset(paths[0])) == 3
@@ -98,31 +98,31 @@ def any_pair(draw, i):
     changes |= {n: draw(st.floats()) for n in ("ra", "z")}
     text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
     changes |= {"spec_class": draw(text), "group_id": draw(text)}
-    return pair(i, **changes)
+    return galaxy(i, **changes)
 
 
 @settings(max_examples=20, deadline=None)
 @given(data=st.data(), shard_size=st.integers(1, 5))
 def test_whatever_is_written_comes_back(tmp_path_factory, data, shard_size):
     folder = tmp_path_factory.mktemp("any")
-    pairs = [data.draw(any_pair(i)) for i in range(data.draw(st.integers(1, 6)))]
-    write_dataset(folder, pairs, INFO, shard_size)
-    for read, written in zip(Dataset(folder), pairs, strict=True):
+    galaxies = [data.draw(any_pair(i)) for i in range(data.draw(st.integers(1, 6)))]
+    write_dataset(folder, galaxies, INFO, shard_size)
+    for read, written in zip(Dataset(folder), galaxies, strict=True):
         assert_same(read, written)
 
 
 def test_null_values_in_a_batch(tmp_path):
     empty = dict.fromkeys(arrays)
-    write_dataset(tmp_path / "d", [pair(0), pair(1, **empty), pair(2)], INFO)
+    write_dataset(tmp_path / "d", [galaxy(0), galaxy(1, **empty), galaxy(2)], INFO)
     batch = Dataset(tmp_path / "d").batch([0, 1])
     assert batch["image"].shape == (2, 3, 8, 8) and np.isnan(batch["image"][1]).all()
     assert np.isnan(batch["flux"][1]).all() and not batch["ivar"][1].any() and not batch["mask"][1].any()
-    np.testing.assert_array_equal(batch["flux"][0], pair(0).flux)
+    np.testing.assert_array_equal(batch["flux"][0], galaxy(0).flux)
     assert batch["mask"].dtype == np.int32
 
 
 def test_all_null_images_and_chosen_columns(tmp_path):
-    write_dataset(tmp_path / "d", [pair(i, image=None) for i in range(3)], INFO)
+    write_dataset(tmp_path / "d", [galaxy(i, image=None) for i in range(3)], INFO)
     data = Dataset(tmp_path / "d")
     batch = data.batch(np.arange(3), ["image", "z"])
     assert set(batch) == {"image", "z"} and np.isnan(batch["image"]).all()
@@ -131,7 +131,7 @@ def test_all_null_images_and_chosen_columns(tmp_path):
 
 
 def test_splits_are_pure_and_follow_the_group(tmp_path):
-    write_dataset(tmp_path / "d", (pair(i) for i in range(400)), INFO)
+    write_dataset(tmp_path / "d", (galaxy(i) for i in range(400)), INFO)
     parts = {name: Dataset(tmp_path / "d", name) for name in ("train", "val", "test")}
     assert sum(map(len, parts.values())) == 400
     groups = {name: {p.group_id for p in part} for name, part in parts.items()}
@@ -152,15 +152,15 @@ def test_split_fractions_and_stability():
 
 
 def test_data_are_never_overwritten(tmp_path):
-    write_dataset(tmp_path / "d", [pair(0)], INFO)
+    write_dataset(tmp_path / "d", [galaxy(0)], INFO)
     with pytest.raises(InputError, match="already holds a dataset"):
-        write_dataset(tmp_path / "d", [pair(1)], INFO)
+        write_dataset(tmp_path / "d", [galaxy(1)], INFO)
     assert len(Dataset(tmp_path / "d")) == 1
 
 
 def test_wrong_lengths_name_the_object(tmp_path):
     with pytest.raises(InputError, match=r"object-1: its flux has 19 values, the dataset's have 20"):
-        write_dataset(tmp_path / "d", [pair(0), pair(1, flux=np.zeros(19))], INFO)
+        write_dataset(tmp_path / "d", [galaxy(0), galaxy(1, flux=np.zeros(19))], INFO)
     assert not list((tmp_path / "d").glob("*"))
 
 
@@ -176,7 +176,7 @@ def test_full_disk_leaves_no_half_shard(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module.pq, "write_table", full)
     with pytest.raises(OSError, match=r"No space left on device.*pairs-00001\.parquet") as error:
-        write_dataset(tmp_path / "d", (pair(i) for i in range(4)), INFO, shard_size=2)
+        write_dataset(tmp_path / "d", (galaxy(i) for i in range(4)), INFO, shard_size=2)
     assert error.value.errno == errno.ENOSPC
     assert [p.name for p in (tmp_path / "d").iterdir()] == ["pairs-00000.parquet"]
     assert len(Dataset(tmp_path / "d")) == 2
@@ -208,12 +208,12 @@ def test_interruption_leaves_no_half_shard(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module.pq, "write_table", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write_dataset(tmp_path / "d", [pair(0)], INFO)
+        write_dataset(tmp_path / "d", [galaxy(0)], INFO)
     assert not list((tmp_path / "d").iterdir())
 
 
 def test_partial_files_are_never_read(tmp_path):
-    write_dataset(tmp_path / "d", [pair(0)], INFO)
+    write_dataset(tmp_path / "d", [galaxy(0)], INFO)
     (tmp_path / "d" / "pairs-00001.parquet.partial").write_bytes(b"half")
     assert len(Dataset(tmp_path / "d")) == 1
 
@@ -221,7 +221,7 @@ def test_partial_files_are_never_read(tmp_path):
 def test_broken_and_foreign_shards_are_named(tmp_path):
     with pytest.raises(InputError, match="no Parquet shards"):
         Dataset(tmp_path / "nowhere")
-    paths = write_dataset(tmp_path / "d", (pair(i) for i in range(4)), INFO, shard_size=2)
+    paths = write_dataset(tmp_path / "d", (galaxy(i) for i in range(4)), INFO, shard_size=2)
     whole = paths[1].read_bytes()
     for broken in (whole[:-100], b"", b"<html>", whole[:100]):
         paths[1].write_bytes(broken)
@@ -235,7 +235,7 @@ def test_broken_and_foreign_shards_are_named(tmp_path):
 
 
 def test_damage_in_the_middle_of_a_shard_is_named(tmp_path):
-    paths = write_dataset(tmp_path / "d", (pair(i) for i in range(40)), INFO, shard_size=20)
+    paths = write_dataset(tmp_path / "d", (galaxy(i) for i in range(40)), INFO, shard_size=20)
     raw = bytearray(paths[1].read_bytes())
     raw[100:4000] = bytes(3900)
     paths[1].write_bytes(raw)
@@ -254,9 +254,9 @@ def test_damaged_metadata(tmp_path, metadata):
 
 
 def test_shards_of_two_grids_do_not_mix(tmp_path):
-    write_dataset(tmp_path / "a", [pair(0)], INFO)
+    write_dataset(tmp_path / "a", [galaxy(0)], INFO)
     other = DatasetInfo(grid=SpectralGrid(3.7, 1e-4, 20), image_size=8, truth=INFO.truth)
-    (path,) = write_dataset(tmp_path / "b", [pair(1)], other)
+    (path,) = write_dataset(tmp_path / "b", [galaxy(1)], other)
     path.rename(tmp_path / "a" / "pairs-00001.parquet")
     with pytest.raises(InputError, match="grid, survey or images differ"):
         Dataset(tmp_path / "a")
@@ -265,16 +265,16 @@ def test_shards_of_two_grids_do_not_mix(tmp_path):
 @pytest.mark.parametrize("keep_time", [False, True])
 def test_a_new_dataset_of_the_same_name_is_not_read_stale(tmp_path, keep_time):
     for seed in range(3):
-        (path,) = write_dataset(tmp_path / "d", [pair(i, seed) for i in range(3)], INFO)
+        (path,) = write_dataset(tmp_path / "d", [galaxy(i, seed) for i in range(3)], INFO)
         if keep_time:  # as rsync -t or tar may do
             os.utime(path, (1e9, 1e9))
         read = Dataset(tmp_path / "d")[1]
-        assert_same(read, pair(1, seed))
+        assert_same(read, galaxy(1, seed))
         path.unlink()
 
 
 def test_reading_is_silent(tmp_path):
-    write_dataset(tmp_path / "d", [pair(0)], INFO)
+    write_dataset(tmp_path / "d", [galaxy(0)], INFO)
     code = f"from pix2spec.data.dataset import Dataset; Dataset({str(tmp_path / 'd')!r})[0]"
     environment = os.environ | {"HF_HOME": str(tmp_path / "hf")}
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
@@ -284,7 +284,7 @@ def test_reading_is_silent(tmp_path):
 def test_progress_bars_of_the_user_stay_on(tmp_path):
     import datasets
 
-    write_dataset(tmp_path / "d", [pair(0)], INFO)
+    write_dataset(tmp_path / "d", [galaxy(0)], INFO)
     datasets.enable_progress_bars()
     Dataset(tmp_path / "d")
     assert datasets.utils.logging.is_progress_bar_enabled()
@@ -300,21 +300,21 @@ def test_importing_is_light():
 def test_memory_stays_flat_while_writing(tmp_path):
     live, peak = [], []
 
-    def pairs():
+    def galaxies():
         import weakref
 
         for i in range(300):
-            p = pair(i)
+            p = galaxy(i)
             live.append(weakref.ref(p))
             peak.append(sum(ref() is not None for ref in live))
             yield p
 
-    write_dataset(tmp_path / "d", pairs(), INFO, shard_size=50)
+    write_dataset(tmp_path / "d", galaxies(), INFO, shard_size=50)
     assert max(peak) <= 52
 
 
 def test_getitem_is_quick(tmp_path):
-    write_dataset(tmp_path / "d", (pair(i) for i in range(200)), INFO)
+    write_dataset(tmp_path / "d", (galaxy(i) for i in range(200)), INFO)
     data = Dataset(tmp_path / "d")
     start = time.perf_counter()
     for i in range(200):

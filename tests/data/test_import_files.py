@@ -9,7 +9,7 @@ from astropy.io import fits
 from pix2spec.data.crossmatch import group_ids
 from pix2spec.data.dataset import Dataset, split_of
 from pix2spec.data.import_files import import_data
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from support.fake_sdss import (
     BESTOBJID,
@@ -57,16 +57,16 @@ def reasons(report):
     return "\n".join(f"{source}: {reason}" for source, reason in report.failures)
 
 
-def pairs_of(out):
-    return {pair.object_id: pair for pair in Dataset(out)}
+def galaxies_of(out):
+    return {galaxy.object_id: galaxy for galaxy in Dataset(out)}
 
 
 def test_folder_of_spectra(tmp_path, spec):
     report = import_data(tmp_path / "out", [spec])
     assert (report.n_written, report.n_spectra, report.n_images, report.failures) == (3, 3, 0, [])
-    pairs = pairs_of(tmp_path / "out")
-    assert sorted(pairs) == [f"0266-51602-000{i}" for i in (1, 2, 3)]
-    assert pairs["0266-51602-0002"].flux.shape == (3598,)
+    galaxies = galaxies_of(tmp_path / "out")
+    assert sorted(galaxies) == [f"0266-51602-000{i}" for i in (1, 2, 3)]
+    assert galaxies["0266-51602-0002"].flux.shape == (3598,)
     info = Dataset(tmp_path / "out").info
     assert info.image_kind is None
     assert info.provenance["spectra"] == [str(spec)] and "5%" in info.provenance["photometry_errors"]
@@ -130,16 +130,16 @@ def test_repeats_share_a_group_by_id_or_position(tmp_path):
     write_spec(folder / "d.fits", fiber=4, ra=10.0, dec=0.0, bestobjid="111")
     write_spec(folder / "e.fits", fiber=5, ra=150.0, dec=5 * arcsec, bestobjid="")
     import_data(tmp_path / "out", [folder])
-    groups = {name[-1]: pair.group_id for name, pair in pairs_of(tmp_path / "out").items()}
+    groups = {name[-1]: galaxy.group_id for name, galaxy in galaxies_of(tmp_path / "out").items()}
     assert groups == {"1": "111", "2": "111", "3": "111", "4": "111", "5": "0266-51602-0005"}
 
 
 def test_groups_of_few_or_unplaced_pairs():
     assert group_ids([]) == []
-    assert group_ids([Pair("a")]) == ["a"]
-    assert group_ids([Pair("a"), Pair("b", ra=1, dec=1), Pair("c", "9")]) == ["a", "b", "9"]
+    assert group_ids([Galaxy("a")]) == ["a"]
+    assert group_ids([Galaxy("a"), Galaxy("b", ra=1, dec=1), Galaxy("c", "9")]) == ["a", "b", "9"]
     # across ra = 0
-    assert group_ids([Pair("a", ra=359.9999, dec=0), Pair("b", ra=0.0001, dec=0)]) == ["a", "a"]
+    assert group_ids([Galaxy("a", ra=359.9999, dec=0), Galaxy("b", ra=0.0001, dec=0)]) == ["a", "a"]
 
 
 def test_linear_cutouts_by_name(tmp_path, spec):
@@ -152,10 +152,10 @@ def test_linear_cutouts_by_name(tmp_path, spec):
     write_cube(images / "0266-51602-0099.fits")
     report = import_data(tmp_path / "out", [spec], images)
     assert (report.n_written, report.n_images) == (3, 2)
-    pairs = pairs_of(tmp_path / "out")
-    np.testing.assert_array_equal(pairs["0266-51602-0001"].image, cutout(seed=1))
-    np.testing.assert_array_equal(pairs["0266-51602-0002"].image, cutout(seed=2))
-    assert pairs["0266-51602-0003"].image is None and pairs["0266-51602-0003"].flux is not None
+    galaxies = galaxies_of(tmp_path / "out")
+    np.testing.assert_array_equal(galaxies["0266-51602-0001"].image, cutout(seed=1))
+    np.testing.assert_array_equal(galaxies["0266-51602-0002"].image, cutout(seed=2))
+    assert galaxies["0266-51602-0003"].image is None and galaxies["0266-51602-0003"].flux is not None
     assert "pixel scale is 0.2" in reasons(report) and "no spectrum has the object id" in reasons(report)
     assert Dataset(tmp_path / "out").info.image_kind == "linear"
     report = import_data(tmp_path / "out2", [spec], images, any_pixel_scale=True)
@@ -185,10 +185,10 @@ def test_image_bundle_joins_by_id_and_position(tmp_path, spec):
     arrays = {"ra": np.array([151.0, 153.0001]), "dec": np.array([-0.6704, -0.6704])}
     path, rgb = image_bundle(tmp_path / "i.npz", [1, 77], **arrays)
     report = import_data(tmp_path / "out", [spec], path)
-    pairs = pairs_of(tmp_path / "out")
+    galaxies = galaxies_of(tmp_path / "out")
     assert report.n_images == 2
-    np.testing.assert_array_equal(pairs["0266-51602-0001"].image, rgb[0, ::-1])
-    np.testing.assert_array_equal(pairs["0266-51602-0003"].image, rgb[1, ::-1])  # 0.4 arcsec away
+    np.testing.assert_array_equal(galaxies["0266-51602-0001"].image, rgb[0, ::-1])
+    np.testing.assert_array_equal(galaxies["0266-51602-0003"].image, rgb[1, ::-1])  # 0.4 arcsec away
 
 
 def test_catalogue_joins_by_id_and_position(tmp_path, spec):
@@ -200,10 +200,10 @@ def test_catalogue_joins_by_id_and_position(tmp_path, spec):
         + "266,51602,3,0,0,-9999,-9999,-9999,-9999,-9999\n"
     )
     report = import_data(tmp_path / "out", [spec], tables=[table])
-    pairs = pairs_of(tmp_path / "out")
-    assert pairs["0266-51602-0001"].photometry[0] == pytest.approx(10)
-    assert pairs["0266-51602-0002"].photometry[0] == pytest.approx(10**0.6)
-    assert pairs["0266-51602-0003"].photometry[0] == pytest.approx(4.4)  # its own CALIBFLUX
+    galaxies = galaxies_of(tmp_path / "out")
+    assert galaxies["0266-51602-0001"].photometry[0] == pytest.approx(10)
+    assert galaxies["0266-51602-0002"].photometry[0] == pytest.approx(10**0.6)
+    assert galaxies["0266-51602-0003"].photometry[0] == pytest.approx(4.4)  # its own CALIBFLUX
     assert "t.csv, row 3: no usable flux" in reasons(report)
 
 
@@ -217,9 +217,9 @@ def test_images_without_spectra(tmp_path):
     table.write_text("ra,dec,u,g,r,i,z,redshift\n10.0,-0.6704,20,20,20,20,20,0.3\n")
     report = import_data(tmp_path / "out", [], images, [table])
     assert (report.n_written, report.n_spectra, report.n_images, report.n_photometry) == (2, 0, 2, 1)
-    pairs = pairs_of(tmp_path / "out")
-    assert pairs["galaxy-a"].z == pytest.approx(0.3) and pairs["galaxy-a"].ra == pytest.approx(10)
-    assert pairs["galaxy-b"].flux is None and pairs["galaxy-b"].photometry is None
+    galaxies = galaxies_of(tmp_path / "out")
+    assert galaxies["galaxy-a"].z == pytest.approx(0.3) and galaxies["galaxy-a"].ra == pytest.approx(10)
+    assert galaxies["galaxy-b"].flux is None and galaxies["galaxy-b"].photometry is None
     assert len(report.failures) == 1 and "small.fits" in reasons(report)
 
 
@@ -227,7 +227,7 @@ def test_catalogue_alone(tmp_path):
     table = tmp_path / "t.csv"
     table.write_text(HEADER + "266,51602,1,1,1,20,20,20,20,20\n266,51602,2,2,2,20,20,20,20,20\n")
     report = import_data(tmp_path / "out", [], tables=[table])
-    assert report.n_written == 2 and pairs_of(tmp_path / "out")["0266-51602-0001"].image is None
+    assert report.n_written == 2 and galaxies_of(tmp_path / "out")["0266-51602-0001"].image is None
 
 
 def test_what_cannot_begin_writes_nothing(tmp_path, spec):
@@ -294,7 +294,7 @@ def test_real_data(tmp_path):
     assert (report.n_written, report.n_images) == (1060, 38)
     bundle = np.load(SHARED / "sdss_galaxies.npz")
     names = [f"{p:04d}-{m}-{f:04d}" for p, m, f in zip(bundle["plate"], bundle["mjd"], bundle["fiber"])]
-    groups = {pair.object_id: pair.group_id for pair in Dataset(tmp_path / "out")}
+    groups = {galaxy.object_id: galaxy.group_id for galaxy in Dataset(tmp_path / "out")}
     sides = {}
     for name, group in zip(names, bundle["object_group"]):
         assert sides.setdefault(group, groups[name]) == groups[name]

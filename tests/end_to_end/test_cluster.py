@@ -46,7 +46,7 @@ def test_ray_with_a_worker_killed_makes_the_local_catalogue(tmp_path, monkeypatc
     monkeypatch.setattr(shards, "SHARD", 4)
     monkeypatch.setenv("RAY_worker_niceness", "0")  # or other tests' processes come first
     bare = {"image": None, "photometry": None, "photometry_ivar": None}
-    pairs = [replace(pair, truth={}) for pair in SimulatedSurvey(seed=5).pairs(N)]
+    pairs = [replace(pair, truth={}) for pair in SimulatedSurvey(seed=5).galaxies(N)]
     pairs[9] = replace(pairs[9], **bare)  # nothing is known of it: it fails
     write_dataset(tmp_path / "galaxies", pairs, DatasetInfo())
     galaxies, generator = Dataset(tmp_path / "galaxies"), load()

@@ -31,7 +31,7 @@ def generator():
 @pytest.fixture(scope="module")
 def galaxies(tmp_path_factory):
     folder = tmp_path_factory.mktemp("galaxies")
-    pairs = [replace(pair, truth={}) for pair in SimulatedSurvey(seed=5).pairs(N)]
+    pairs = [replace(pair, truth={}) for pair in SimulatedSurvey(seed=5).galaxies(N)]
     bare = {"image": None, "photometry": None, "photometry_ivar": None}
     pairs[9] = replace(pairs[9], **bare)  # nothing is known of it: it fails
     write_dataset(folder, pairs, DatasetInfo())

@@ -20,7 +20,7 @@ from pix2spec.apps.cli.main import app
 from pix2spec.data.archives.sdss import build as build_module
 from pix2spec.data.archives.sdss.build import build_sdss
 from pix2spec.data.archives.sdss.manifest import DONE, FAILED, LATER, Entry, Manifest
-from pix2spec.data.archives.sdss.pairs import Job, make_pairs
+from pix2spec.data.archives.sdss.pairs import Job, make_galaxies
 from pix2spec.data.archives.sdss.request import Order
 from pix2spec.data.archives.sdss.select_sql import select_by_sql
 from pix2spec.data.archives.urls import Services
@@ -61,7 +61,7 @@ def server(shared_server):
 @pytest.fixture(scope="module")
 def truth(sky):
     """What the readers should end with, by object id."""
-    return {target.object_id: sky.pair(target) for target in sky.selected()}
+    return {target.object_id: sky.expected_galaxy(target) for target in sky.selected()}
 
 
 def build(out, server, *, order=None, **options):
@@ -70,7 +70,7 @@ def build(out, server, *, order=None, **options):
     return build_sdss(out, order, mirror=server.url, **FAST | options)
 
 
-def pairs_of(out):
+def galaxies_of(out):
     pairs = list(Dataset(out))
     found = {pair.object_id: pair for pair in pairs}
     assert len(found) == len(pairs)  # no object twice
@@ -105,7 +105,7 @@ def remains(out):
 def test_dataset_holds_what_the_survey_has(tmp_path, server, truth, images, spectra):
     report = build(tmp_path / "out", server, order=Order(images=images, spectra=spectra))
     assert (report.n_written, report.n_total, report.n_problems) == (OBJECTS, OBJECTS, 0)
-    pairs = pairs_of(tmp_path / "out")
+    pairs = galaxies_of(tmp_path / "out")
     assert pairs.keys() == truth.keys()
     columns = VECTORS if images == "cutouts" else VECTORS[1:]
     for name, pair in pairs.items():
@@ -129,7 +129,7 @@ def test_five_bands_from_frames(tmp_path, server, truth):
     assert report.n_written == OBJECTS
     info = Dataset(tmp_path / "out").info
     assert info.survey.image_bands == tuple("ugriz") and info.image_shape == (5, 64, 64)
-    pairs = pairs_of(tmp_path / "out")
+    pairs = galaxies_of(tmp_path / "out")
     edge = {name for name, pair in pairs.items() if pair.image is None}
     # the sky puts one galaxy of a plate at a frame's edge
     assert edge == {t.object_id for t in server.sky.selected() if t.near_edge} and edge
@@ -160,7 +160,7 @@ def test_equals_the_import_of_the_same_files(tmp_path, server):
         shutil.copy(cache / cutout.name, images / f"{entry.object_id}.fits")
     imported = import_data(tmp_path / "imported", [cache / "dr17" / "spec-lite"], images, progress=False)
     assert imported.n_written == OBJECTS
-    ours, theirs = pairs_of(tmp_path / "out"), pairs_of(tmp_path / "imported")
+    ours, theirs = galaxies_of(tmp_path / "out"), galaxies_of(tmp_path / "imported")
     assert ours.keys() == theirs.keys()
     for name in ours:
         assert_same(ours[name], theirs[name])
@@ -169,7 +169,7 @@ def test_equals_the_import_of_the_same_files(tmp_path, server):
 def test_lite_and_plate_files_give_the_same_spectra(tmp_path, server):
     build(tmp_path / "lite", server, order=Order(spectra="lite", images="none"))
     build(tmp_path / "plates", server)
-    lite, plates = pairs_of(tmp_path / "lite"), pairs_of(tmp_path / "plates")
+    lite, plates = galaxies_of(tmp_path / "lite"), galaxies_of(tmp_path / "plates")
     assert lite.keys() == plates.keys()
     for name, pair in plates.items():
         # older plug maps have no fluxes: these come from the selection, and are the same but for rounding
@@ -190,7 +190,7 @@ def test_selection_from_a_catalogue_file(tmp_path, server):
     order = Order(spectra="plates", images="none", **files)
     assert build(tmp_path / "file", server, order=order).n_written == OBJECTS
     assert server.count("skyserver") == asked
-    sql, file = pairs_of(tmp_path / "sql"), pairs_of(tmp_path / "file")
+    sql, file = galaxies_of(tmp_path / "sql"), galaxies_of(tmp_path / "file")
     assert sql.keys() == file.keys()
     for name, pair in sql.items():
         # from magnitudes with errors there, from fluxes with ivar here: the same but for rounding
@@ -229,7 +229,7 @@ def test_other_options_are_refused(tmp_path, server):
 def test_first_n(tmp_path, server):
     build(tmp_path / "all", server)
     build(tmp_path / "few", server, order=Order(n=5, spectra="plates", images="none"))
-    few, every = pairs_of(tmp_path / "few"), pairs_of(tmp_path / "all")
+    few, every = galaxies_of(tmp_path / "few"), galaxies_of(tmp_path / "all")
     assert len(few) == 5 and few.keys() < every.keys()
     for name in few:
         assert_same(few[name], every[name])
@@ -268,7 +268,7 @@ def test_temporary_failures_are_tried_again_by_the_next_run(tmp_path, server):
     assert (report.n_written, report.n_total, report.n_problems) == (1, OBJECTS, 0)
     assert server.count("cutout.fits") == cutouts  # its image was here already
     assert len(list((tmp_path / "out").glob("pairs-*.parquet"))) == 2
-    assert len(pairs_of(tmp_path / "out")) == OBJECTS and failures(report) == []
+    assert len(galaxies_of(tmp_path / "out")) == OBJECTS and failures(report) == []
     assert remains(tmp_path / "out") == ["failures.csv", "manifest.sqlite"]
 
 
@@ -279,7 +279,7 @@ def test_permanent_failures_cost_nobody_else(tmp_path, server):
     server.faults.plan(rf"cutout.fits.*ra={no_image.ra:.7f}", "404", -1)
     report = build(tmp_path / "out", server, order=order)
     assert (report.n_written, report.n_without_image, report.n_failed) == (OBJECTS - 1, 1, 1)
-    pairs = pairs_of(tmp_path / "out")
+    pairs = galaxies_of(tmp_path / "out")
     assert no_spectrum.object_id not in pairs and pairs[no_image.object_id].image is None
     said = {name: (outcome, reason) for name, outcome, reason in failures(report)}
     assert said[no_spectrum.object_id][0] == "left out" and "404" in said[no_spectrum.object_id][1]
@@ -323,7 +323,7 @@ def test_killed_between_shard_and_manifest(tmp_path, server, monkeypatch):
     (tmp_path / "out" / "pairs-00007.parquet.partial").write_bytes(b"half")
     plates = server.count("spPlate")
     report = build(tmp_path / "out", server)
-    assert report.n_written == OBJECTS and len(pairs_of(tmp_path / "out")) == OBJECTS
+    assert report.n_written == OBJECTS and len(galaxies_of(tmp_path / "out")) == OBJECTS
     assert server.count(r"spPlate.*fits$") == plates == 2
     assert remains(tmp_path / "out") == ["failures.csv", "manifest.sqlite"]
 
@@ -369,11 +369,11 @@ def test_spectrum_of_another_object(tmp_path, server):
     files = sorted((tmp_path / "out" / ".cache").rglob("spec-*.fits"))
     path = next(p for p in files if other.object_id in p.name)
     info = Order(images="none").info()
-    wrong, right = make_pairs([Job(one, path), Job(other, path)], info)
+    wrong, right = make_galaxies([Job(one, path), Job(other, path)], info)
     assert (wrong.outcome.status, right.outcome.status) == (FAILED, DONE)
     assert f"it is the spectrum of {other.object_id}" in wrong.outcome.reason
     path.write_bytes(path.read_bytes()[:5000])
-    (cut,) = make_pairs([Job(other, path)], info)
+    (cut,) = make_galaxies([Job(other, path)], info)
     assert cut.outcome.status == LATER and cut.unreadable == [path]
 
 
@@ -508,10 +508,14 @@ def test_killed_five_times_with_faults(tmp_path):
         server.faults.probability, server.faults.planned = 0.0, []
         build(tmp_path / "undisturbed", server, order=order, processes=2)
     assert remains(out) == ["failures.csv", "manifest.sqlite"]
-    killed, undisturbed = pairs_of(out), pairs_of(tmp_path / "undisturbed")
+    killed, undisturbed = galaxies_of(out), galaxies_of(tmp_path / "undisturbed")
     # what lies after the last pixel with data is left out of a plate's spectra: a galaxy without data at the
     # grid's end is too short, unless its plate goes on beyond it, as BOSS's do
-    expected = {t.object_id for t in sky.selected() if t.plate.run2d == "v5_13_2" or sky.pair(t).ivar[-1] > 0}
+    expected = {
+        t.object_id
+        for t in sky.selected()
+        if t.plate.run2d == "v5_13_2" or sky.expected_galaxy(t).ivar[-1] > 0
+    }
     assert killed.keys() == undisturbed.keys() == expected and len(expected) > 1990
     for name in killed:
         assert_same(killed[name], undisturbed[name])

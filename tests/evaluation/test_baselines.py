@@ -6,7 +6,7 @@ import pytest
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS
 from pix2spec.data.dataset import Dataset, write_dataset
-from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 from pix2spec.evaluation.baselines import feature_source, mean_spectrum, nearest_neighbours
 from pix2spec.evaluation.metrics.pixels import to_minmax
@@ -16,7 +16,7 @@ GRID = SpectralGrid(3.6, 1e-3, 200)
 SIZE = 32
 
 
-def pairs(n, seed=0, image=True, photometry=True, prefix="g"):
+def galaxies(n, seed=0, image=True, photometry=True, prefix="g"):
     rng = np.random.default_rng(seed)
     slope = np.linspace(-1, 1, GRID.size)
     y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
@@ -26,7 +26,7 @@ def pairs(n, seed=0, image=True, photometry=True, prefix="g"):
         blob = np.exp(-np.hypot(y, x) / rng.uniform(2, 5)) * 0.1
         ivar = np.full(GRID.size, 100, np.float32)
         ivar[rng.integers(0, GRID.size, 5)] = 0
-        yield Pair(
+        yield Galaxy(
             f"{prefix}-{i}",
             flux=np.where(ivar > 0, bright * (10 + 5 * colour * slope + rng.normal(0, 0.1, GRID.size)), 1e9),
             ivar=ivar,
@@ -38,7 +38,7 @@ def pairs(n, seed=0, image=True, photometry=True, prefix="g"):
 
 
 def dataset(path, *args, **kwargs):
-    write_dataset(path, pairs(*args, **kwargs), DatasetInfo(grid=GRID, image_size=SIZE))
+    write_dataset(path, galaxies(*args, **kwargs), DatasetInfo(grid=GRID, image_size=SIZE))
     return Dataset(path)
 
 
@@ -122,7 +122,7 @@ def test_composite_features_ignore_a_grey_sky():
 
 
 def test_pairs_without_spectra_are_refused(tmp_path):
-    blind = [Pair("a", photometry=np.ones(5), photometry_ivar=np.ones(5))]
+    blind = [Galaxy("a", photometry=np.ones(5), photometry_ivar=np.ones(5))]
     write_dataset(tmp_path, blind, DatasetInfo(grid=GRID, image_size=SIZE))
     for baseline in (mean_spectrum, nearest_neighbours):
         with pytest.raises(InputError, match="spectrum"):

@@ -8,7 +8,7 @@ import pytest
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.dataset import Dataset, write_dataset
-from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 from pix2spec.evaluation.compare import evaluate
 from pix2spec.evaluation.metrics.pixels import to_minmax
@@ -30,11 +30,11 @@ def noisy(rng, colour, *shape):
     return clean(colour) + rng.normal(0, NOISE, (*shape, GRID.size))
 
 
-def pair(i, rng, simulated=False, spectrum=True):
+def galaxy(i, rng, simulated=False, spectrum=True):
     colour = rng.uniform(-1, 1)
     ivar = np.full(GRID.size, NOISE**-2, np.float32)
     ivar[10:20] = 0
-    return colour, Pair(
+    return colour, Galaxy(
         f"object-{i}",
         z=0.1,
         image=rng.uniform(0, 1, (3, 16, 16)).astype(np.float32),
@@ -50,7 +50,7 @@ def make(path, n=60, seed=0, simulated=False, unit=PHYSICAL, members=25, scores=
     """A data set, and the catalogue of a generator that draws from the exact posterior."""
     rng = np.random.default_rng(seed)
     info = DatasetInfo(grid=GRID, image_size=16, truth={"true_flux": GRID.size} if simulated else {})
-    made = [pair(i + shift, rng, simulated) for i in range(n)]
+    made = [galaxy(i + shift, rng, simulated) for i in range(n)]
     write_dataset(path / "pairs", (p for _, p in made), info)
     with CatalogueWriter(path / "generated", GRID, {"model": "exact"}, **settings) as writer:
         for colour, p in made:
@@ -112,7 +112,7 @@ def test_baselines_stand_beside(tmp_path):
 
 def test_unmatched_failed_and_missing_spectra_are_counted(tmp_path):
     rng = np.random.default_rng(0)
-    made = [pair(i, rng, spectrum=i != 2) for i in range(6)]
+    made = [galaxy(i, rng, spectrum=i != 2) for i in range(6)]
     write_dataset(tmp_path / "pairs", (p for _, p in made), DatasetInfo(grid=GRID, image_size=16))
     with CatalogueWriter(tmp_path / "generated", GRID, {}) as writer:
         for colour, p in made[:4]:
@@ -150,7 +150,7 @@ def test_unit_of_the_observed_flux_does_not_matter_to_relative_spectra(tmp_path)
         made = []
         for i in range(5):
             ivar = np.full(GRID.size, (NOISE * scale) ** -2)
-            made.append(Pair(f"object-{i}", flux=scale * (clean(0.2) + noise[i]), ivar=ivar))
+            made.append(Galaxy(f"object-{i}", flux=scale * (clean(0.2) + noise[i]), ivar=ivar))
         write_dataset(tmp_path / name, made, DatasetInfo(grid=GRID, image_kind=None))
         with CatalogueWriter(tmp_path / f"generated-{name}", GRID, {}) as writer:
             for i in range(5):
@@ -204,7 +204,7 @@ def test_nothing_in_common_or_another_grid_is_an_error(tmp_path):
     with pytest.raises(InputError, match="none of its 3 objects"):
         evaluate(predictions, stranger, progress=False)
     info = DatasetInfo(grid=SpectralGrid(3.6, 1e-3, 299), image_size=16)
-    write_dataset(tmp_path / "shorter", [Pair("object-0")], info)
+    write_dataset(tmp_path / "shorter", [Galaxy("object-0")], info)
     with pytest.raises(InputError, match="wavelength grid"):
         evaluate(predictions, tmp_path / "shorter", progress=False)
 

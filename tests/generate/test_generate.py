@@ -12,7 +12,7 @@ from pix2spec.generate.catalogue import generate_catalogue
 from pix2spec.models.generator import Settings
 from pix2spec.products.catalogue import read_catalogue
 from pix2spec.products.units import PHYSICAL, RELATIVE
-from support.tiny import GRID, tiny_pair, write_tiny_dataset
+from support.tiny import GRID, tiny_galaxy, write_tiny_dataset
 
 
 @pytest.fixture(scope="module")
@@ -23,28 +23,28 @@ def model(tiny_run, tiny_selector):
 
 def test_three_lines(tiny_run):
     model = pix2spec.load(tiny_run)
-    ensemble = model.generate(tiny_pair(0), n=3, steps=4)
+    ensemble = model.generate(tiny_galaxy(0), n=3, steps=4)
     assert ensemble.plot() is not None
     assert ensemble.candidates.shape == (3, GRID.size) and np.isfinite(ensemble.candidates).all()
 
 
 def test_a_candidate_depends_on_seed_object_and_number_alone(model):
-    pairs = [tiny_pair(i) for i in range(5)]
+    galaxies = [tiny_galaxy(i) for i in range(5)]
     settings = Settings(n=3, steps=4, select="best")
-    together = model.generate_batch(pairs, "linear", settings)
-    for pair, expected in zip(pairs, together):
-        alone = model.generate(pair, n=3, steps=4, select="best")
+    together = model.generate_batch(galaxies, "linear", settings)
+    for galaxy, expected in zip(galaxies, together):
+        alone = model.generate(galaxy, n=3, steps=4, select="best")
         np.testing.assert_allclose(alone.candidates, expected.candidates, rtol=1e-4, atol=1e-3)
         np.testing.assert_allclose(alone.scores, expected.scores, atol=1e-4)
-    more = model.generate(pairs[0], n=5, steps=4)
+    more = model.generate(galaxies[0], n=5, steps=4)
     np.testing.assert_allclose(more.candidates[:3], together[0].candidates, rtol=1e-4, atol=1e-3)
-    other = model.generate(pairs[0], n=3, steps=4, seed=1)
+    other = model.generate(galaxies[0], n=3, steps=4, seed=1)
     assert np.abs(other.candidates - together[0].candidates).max() > 0.1
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
 def test_every_sampler_runs(model, sampler):
-    ensemble = model.generate(tiny_pair(0), n=2, sampler=sampler, steps=5)
+    ensemble = model.generate(tiny_galaxy(0), n=2, sampler=sampler, steps=5)
     assert np.isfinite(ensemble.candidates).all()
     assert ensemble.provenance["sampler"] == sampler and ensemble.provenance["model"].startswith(
         "paper-xattn"
@@ -55,61 +55,61 @@ def test_the_condition_is_encoded_once_an_object(model, monkeypatch):
     calls = []
     real = model.model.encode
     monkeypatch.setattr(model.model, "encode", lambda image: calls.append(len(image)) or real(image))
-    model.generate_batch([tiny_pair(0), tiny_pair(1)], "linear", Settings(n=4, steps=6))
+    model.generate_batch([tiny_galaxy(0), tiny_galaxy(1)], "linear", Settings(n=4, steps=6))
     assert calls == [2]
 
 
 def test_selection_follows_the_scores(model):
-    ensemble = model.generate(tiny_pair(0), n=6, steps=4, select="mean:2")
+    ensemble = model.generate(tiny_galaxy(0), n=6, steps=4, select="mean:2")
     assert ensemble.selected.tolist() == np.argsort(-ensemble.scores)[:2].tolist()
     np.testing.assert_allclose(ensemble.flux, ensemble.candidates[ensemble.selected].mean(0))
 
 
 def test_without_a_selector_the_whole_ensemble_is_the_product(tiny_run):
     model = pix2spec.load(tiny_run)
-    assert model.generate(tiny_pair(0), n=3, steps=4).select == "all"
+    assert model.generate(tiny_galaxy(0), n=3, steps=4).select == "all"
     with pytest.raises(InputError, match="contrastive network"):
-        model.generate(tiny_pair(0), n=3, steps=4, select="best")
+        model.generate(tiny_galaxy(0), n=3, steps=4, select="best")
 
 
 def test_the_amplitude_follows_the_photometry(model):
     weights = filter_matrix(GRID.wave, SDSS.filters, 0.99)
     seen = np.isfinite(weights).all(0)
-    pair = tiny_pair(0)
-    pair.photometry = np.nan_to_num(pair.flux @ weights).astype(np.float32)
-    pair.photometry_ivar = np.where(seen, 1e4, 0).astype(np.float32)
-    ensemble = model.generate(pair, n=4, steps=8)
+    galaxy = tiny_galaxy(0)
+    galaxy.photometry = np.nan_to_num(galaxy.flux @ weights).astype(np.float32)
+    galaxy.photometry_ivar = np.where(seen, 1e4, 0).astype(np.float32)
+    ensemble = model.generate(galaxy, n=4, steps=8)
     assert ensemble.unit == PHYSICAL and "amplitude-from-photometry" in ensemble.flags
     # An untrained model has the wrong colours, so one offset and one scale cannot match every band.
     synthetic = ensemble.candidates @ weights[:, seen]
-    np.testing.assert_allclose(synthetic.mean(1), pair.photometry[seen].mean(), rtol=0.5)
-    pair.photometry, pair.photometry_ivar = 100 * pair.photometry, pair.photometry_ivar / 1e4
-    brighter = model.generate(pair, n=4, steps=8)
+    np.testing.assert_allclose(synthetic.mean(1), galaxy.photometry[seen].mean(), rtol=0.5)
+    galaxy.photometry, galaxy.photometry_ivar = 100 * galaxy.photometry, galaxy.photometry_ivar / 1e4
+    brighter = model.generate(galaxy, n=4, steps=8)
     np.testing.assert_allclose(brighter.candidates, 100 * ensemble.candidates, rtol=1e-3, atol=0.1)
 
 
 def test_without_photometry_a_linear_image_gives_the_amplitude_and_a_composite_none(model):
-    pair = tiny_pair(0, with_photometry=False)
-    ensemble = model.generate(pair, n=2, steps=4)
+    galaxy = tiny_galaxy(0, with_photometry=False)
+    ensemble = model.generate(galaxy, n=2, steps=4)
     assert ensemble.unit == PHYSICAL and "amplitude-from-image" in ensemble.flags
-    pair.image = 255 * pair.image / pair.image.max()
-    relative = model.generate(pair, image_kind="composite", n=2, steps=4)
+    galaxy.image = 255 * galaxy.image / galaxy.image.max()
+    relative = model.generate(galaxy, image_kind="composite", n=2, steps=4)
     assert relative.unit == RELATIVE and relative.flags == ["relative-flux"]
-    physical = model.generate(pair, image_kind="linear", n=2, steps=4)
+    physical = model.generate(galaxy, image_kind="linear", n=2, steps=4)
     assert relative.amplitude is None and physical.amplitude.shape == (2, 2)
     assert np.abs(physical.minmax).max() < 2  # the scale that the network spoke on
 
 
-def spoil(pair, how):
+def spoil(galaxy, how):
     if how == "nan":
-        pair.image[1, 3, 4] = np.nan
+        galaxy.image[1, 3, 4] = np.nan
     elif how == "zero":
-        pair.image[:] = 0
+        galaxy.image[:] = 0
     elif how == "none":
-        pair.image = None
+        galaxy.image = None
     elif how == "bands":
-        pair.image = pair.image[:2]
-    return pair
+        galaxy.image = galaxy.image[:2]
+    return galaxy
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def spoil(pair, how):
 )
 def test_unusable_images_are_named(model, how, message):
     with pytest.raises(InputError, match=message) as caught:
-        model.generate(spoil(tiny_pair(3), how), n=1, steps=2)
+        model.generate(spoil(tiny_galaxy(3), how), n=1, steps=2)
     assert "tiny-3" in str(caught.value)
 
 
@@ -140,9 +140,9 @@ def test_impossible_settings_are_refused(settings, message):
 
 def test_a_catalogue_keeps_order_and_loses_no_good_row_to_a_bad_one(model, tmp_path):
     info = DatasetInfo(grid=GRID)
-    clean = [tiny_pair(i) for i in range(7)]
+    clean = [tiny_galaxy(i) for i in range(7)]
     write_dataset(tmp_path / "clean", clean, info)
-    dirty = [spoil(tiny_pair(i), {2: "nan", 5: "none"}.get(i)) for i in range(7)]
+    dirty = [spoil(tiny_galaxy(i), {2: "nan", 5: "none"}.get(i)) for i in range(7)]
     write_dataset(tmp_path / "dirty", dirty, info)
     settings = Settings(n=2, steps=3)
     good = generate_catalogue(model, Dataset(tmp_path / "clean"), tmp_path / "a", settings)

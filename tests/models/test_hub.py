@@ -12,7 +12,7 @@ from pix2spec.errors import InputError
 from pix2spec.models.publish import export_model, publish_model
 from pix2spec.models.shared.hub import fetch_model, is_hub_name, source_of
 from support.fake_hub import TOKEN, serve_hub
-from support.tiny import tiny_pair
+from support.tiny import tiny_galaxy
 
 # huggingface_hub 2 uploads in a way that its own HTTP library deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -68,8 +68,8 @@ def test_there_and_back(hub, model, monkeypatch):
     loaded = pix2spec.load(name, device="cpu")
     own = pix2spec.load(model, device="cpu")
     assert loaded.ids == own.ids | {"model_source": name}
-    pair = tiny_pair(0)
-    a, b = (g.generate(pair, n=2, steps=2, seed=3) for g in (loaded, own))
+    galaxy = tiny_galaxy(0)
+    a, b = (g.generate(galaxy, n=2, steps=2, seed=3) for g in (loaded, own))
     assert (a.candidates == b.candidates).all() and a.provenance["model_source"] == name
 
 

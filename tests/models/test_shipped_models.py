@@ -4,7 +4,7 @@ import pytest
 import pix2spec
 from pix2spec.core.photometry import filter_matrix
 from pix2spec.core.survey import SDSS
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.models.storage import read_config, shipped_models
 
@@ -13,7 +13,7 @@ from pix2spec.models.storage import read_config, shipped_models
 def galaxies():
     batch = SimulatedSurvey(seed=77).sample(48)
     names = ("object_id", "z", "image", "photometry", "photometry_ivar", "flux", "ivar")
-    return [Pair(**{k: batch[k][i] for k in names}) for i in range(48)], batch
+    return [Galaxy(**{k: batch[k][i] for k in names}) for i in range(48)], batch
 
 
 @pytest.mark.parametrize("name", ["default", "default-sdss"])
@@ -46,7 +46,7 @@ def test_the_default_model_knows_redshift_and_flux(galaxies):
 
 def test_candidates_with_a_given_redshift_have_it(galaxies):
     pairs, batch = galaxies
-    known = Pair("known", z=float(batch["z"][0]), z_err=0.0, photometry=pairs[0].photometry,
+    known = Galaxy("known", z=float(batch["z"][0]), z_err=0.0, photometry=pairs[0].photometry,
                  photometry_ivar=pairs[0].photometry_ivar)  # fmt: skip
     ensemble = pix2spec.load(device="cpu").generate(known, n=8, use=("photometry", "redshift"))
     np.testing.assert_allclose(ensemble.redshifts, batch["z"][0], atol=1e-4)

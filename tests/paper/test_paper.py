@@ -61,9 +61,9 @@ def run(survey, out, rows, **options):
     return table1(survey, out, rows=rows, **options)
 
 
-def minmax_mse_of(pair, spectrum):
-    good = (pair.ivar > 0) * pair.ivar
-    return mean_squared_error(spectrum, to_minmax(pair.flux, good), good)
+def minmax_mse_of(galaxy, spectrum):
+    good = (galaxy.ivar > 0) * galaxy.ivar
+    return mean_squared_error(spectrum, to_minmax(galaxy.flux, good), good)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,9 @@ def test_every_row_is_in_the_table(comparison):
     clean = lines["noise-free", "single"].values
     mean = load(comparison.plan.out / "runs" / "mean-spectrum-seed0").model.minmax_spectrum.numpy()
     truth = [
-        minmax_mse_of(pair, mean) for pair in Dataset(comparison.plan.test, "test") if pair.flux is not None
+        minmax_mse_of(galaxy, mean)
+        for galaxy in Dataset(comparison.plan.test, "test")
+        if galaxy.flux is not None
     ]
     assert lines["mean-spectrum", "single"].values["minmax_mse"][0] == pytest.approx(np.mean(truth), rel=1e-5)
     assert clean["affine_matched_mse"][0] < lines["neighbours-25", "mean_all"].values["affine_matched_mse"][0]

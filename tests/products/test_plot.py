@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from matplotlib.text import Text
 
 from pix2spec.core.grid import SpectralGrid
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.plot import figure_grid, spread
 from pix2spec.products.units import PHYSICAL, RELATIVE
@@ -26,7 +26,9 @@ def make(n=6, unit=PHYSICAL, **changes):
 def truth(**changes):
     ivar = np.ones(GRID.size)
     ivar[:9] = 0
-    return Pair("galaxy", flux=np.where(ivar > 0, np.linspace(20, 30, GRID.size), 1e9), ivar=ivar, **changes)
+    return Galaxy(
+        "galaxy", flux=np.where(ivar > 0, np.linspace(20, 30, GRID.size), 1e9), ivar=ivar, **changes
+    )
 
 
 label_sets = st.lists(st.tuples(st.floats(0, 100), st.floats(0.1, 9)), min_size=1, max_size=12)

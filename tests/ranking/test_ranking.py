@@ -22,7 +22,7 @@ from pix2spec.ranking.contact_sheet import write_sheets
 from pix2spec.ranking.measure import estimated_ivar, measure_catalogue
 from pix2spec.ranking.output import write_tables
 from pix2spec.ranking.ranking import Observing, rank
-from support.tiny import tiny_pair
+from support.tiny import tiny_galaxy
 
 GRID = SpectralGrid()
 N, HALPHA, CONTINUUM, NOISE = 8, 6564.61, 20.0, 0.3
@@ -213,9 +213,9 @@ def test_the_list_in_four_formats(catalogue, tmp_path):
 
 def test_contact_sheets(catalogue, tmp_path):
     data = tmp_path / "data"
-    pairs = [tiny_pair(i, GRID) for i in range(2)]
-    pairs[0].object_id, pairs[1].object_id = "strong", "some <b>"
-    write_dataset(data, pairs, DatasetInfo())
+    galaxies = [tiny_galaxy(i, GRID) for i in range(2)]
+    galaxies[0].object_id, galaxies[1].object_id = "strong", "some <b>"
+    write_dataset(data, galaxies, DatasetInfo())
     found = rank(catalogue, "ew(Halpha) > 50", data=data, workers=1)
     pdf, html = write_sheets(found, tmp_path, 3)
     text = html.read_text("utf-8")

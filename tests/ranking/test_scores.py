@@ -6,7 +6,7 @@ from scipy.stats import beta
 
 from pix2spec.core.survey import LEGACY
 from pix2spec.data.dataset import Dataset, write_dataset
-from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 from pix2spec.ranking.exposure import INSTRUMENTS, exposure_hours, instrument_of, line_sn, telescope_hours
 from pix2spec.ranking.scores import (
@@ -62,7 +62,7 @@ def photometry_set(path, fluxes, survey=None):
     info = DatasetInfo(survey=survey) if survey else DatasetInfo()
     bands = len(info.survey.photometry_bands)
     pairs = (
-        Pair(
+        Galaxy(
             f"o-{i}",
             photometry=np.array(flux[:bands], np.float32),
             photometry_ivar=np.isfinite(flux[:bands]).astype(np.float32),

@@ -29,7 +29,7 @@ from support.fake_sdss import (
     write_picture,
     write_spec,
 )
-from support.tiny import GRID, tiny_pair
+from support.tiny import GRID, tiny_galaxy
 
 NAME = "spec-0266-51602-0013.fits"
 
@@ -99,7 +99,7 @@ def _coadd(path):
     if not len(coadd):
         raise InputError(path, "it holds no targets")
     for i in range(len(coadd)):
-        coadd.pair(i)
+        coadd.galaxy(i)
 
 
 def _table(path):
@@ -584,7 +584,7 @@ def shard(folder: Path, change=lambda table: table, facts: dict | None = None) -
     from pix2spec.data.dataset import write_dataset
     from pix2spec.data.schema import DatasetInfo
 
-    (path,) = write_dataset(folder / "data", [tiny_pair(i) for i in range(3)], DatasetInfo(grid=GRID))
+    (path,) = write_dataset(folder / "data", [tiny_galaxy(i) for i in range(3)], DatasetInfo(grid=GRID))
     table = pq.read_table(path)
     if facts is not None:
         known = json.loads(table.schema.metadata[b"pix2spec"])

@@ -16,7 +16,7 @@ from pix2spec.errors import InputError
 from pix2spec.models.generator import Settings
 from pix2spec.products.catalogue import read_catalogue
 from robustness.bad_inputs import CORPUS, READERS, good_inputs, table
-from support.tiny import tiny_pair
+from support.tiny import tiny_galaxy
 
 
 def test_the_corpus_is_large_and_its_names_differ():
@@ -109,25 +109,25 @@ def test_damaged_input_is_read_or_refused(good, reader, tmp_path):
 # ------------------------------------------------------------------------- bad rows among good ones
 
 
-def spoiled(pair, k: int):
+def spoiled(galaxy, k: int):
     """A pair that cannot be used, in one of several ways."""
     nothing = {"photometry": None, "photometry_ivar": None}
     nan = np.full(5, np.nan, np.float32)
-    return replace(pair, truth={}, **[
+    return replace(galaxy, truth={}, **[
         {"image": None} | nothing,
-        {"image": np.full_like(pair.image, np.nan)} | nothing,
-        {"image": np.zeros_like(pair.image)} | nothing,
+        {"image": np.full_like(galaxy.image, np.nan)} | nothing,
+        {"image": np.zeros_like(galaxy.image)} | nothing,
         {"image": None, "photometry": nan, "photometry_ivar": np.ones(5, np.float32)},
         {"image": None, "photometry_ivar": np.zeros(5, np.float32)},
     ][k % 5])  # fmt: skip
 
 
 def test_five_per_cent_of_bad_rows_cost_no_good_one(tmp_path, cli):
-    clean = [replace(pair, truth={}) for pair in SimulatedSurvey(seed=3).pairs(60)]
+    clean = [replace(galaxy, truth={}) for galaxy in SimulatedSurvey(seed=3).galaxies(60)]
     bad = {7: 0, 30: 1, 59: 3}
-    dirty = [spoiled(pair, bad[i]) if i in bad else pair for i, pair in enumerate(clean)]
-    for name, pairs in (("clean", clean), ("dirty", dirty)):
-        write_dataset(tmp_path / name, pairs, DatasetInfo())
+    dirty = [spoiled(galaxy, bad[i]) if i in bad else galaxy for i, galaxy in enumerate(clean)]
+    for name, galaxies in (("clean", clean), ("dirty", dirty)):
+        write_dataset(tmp_path / name, galaxies, DatasetInfo())
         code, _, err = cli(
             "generate",
             tmp_path / name,
@@ -211,20 +211,20 @@ def generators(tiny_run, tiny_selector, tiny_factorised_run, tiny_data, tmp_path
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_no_nan_reaches_an_output_unflagged(generators, how, flux, ivar, z, z_err, kind):
-    odd = tiny_pair(1)
+    odd = tiny_galaxy(1)
     odd = replace(
         odd, image=odd_image(how, odd.image), photometry=flux, photometry_ivar=ivar, z=z, z_err=z_err
     )
     for generator, use in generators:
-        pairs = [tiny_pair(0), replace(odd, object_id="odd"), tiny_pair(2)]
+        galaxies = [tiny_galaxy(0), replace(odd, object_id="odd"), tiny_galaxy(2)]
         if kind == "composite" and getattr(generator.model.preset, "image", None) == "linear":
             continue  # a dataset of the wrong kind is refused as a whole
         rule = Settings(n=2, steps=2, use=use, select=generator.default_select)
-        for pair, made in zip(pairs, generator.run(pairs, kind, rule, batch=3), strict=True):
+        for galaxy, made in zip(galaxies, generator.run(galaxies, kind, rule, batch=3), strict=True):
             if isinstance(made, tuple):
-                assert pair.object_id == "odd" and made[1].startswith("odd: ") and len(made[1]) > 20
+                assert galaxy.object_id == "odd" and made[1].startswith("odd: ") and len(made[1]) > 20
                 continue
-            assert made.object_id == pair.object_id
+            assert made.object_id == galaxy.object_id
             assert np.isfinite(made.candidates).all() and np.isfinite(made.flux).all()
             assert made.scores is None or np.isfinite(made.scores).all()
             assert made.redshifts is None or np.isfinite(made.redshifts).all()

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 
-from pix2spec.data.readers.guards import EXPANSION, FREE, check_expansion
+from pix2spec.data.readers.guards import EXPANSION, MAX_FREE_BYTES, check_expansion
 from pix2spec.errors import InputError
 from support import fake_universe as fake
 
@@ -365,9 +365,9 @@ def test_refused_before_memory_is_given_to_it(outcomes, make, says):
 def test_expansion_is_measured_against_the_file(tmp_path):
     path = tmp_path / "f"
     path.write_bytes(bytes(1000))
-    check_expansion(path, FREE + EXPANSION * 1000, "it")
+    check_expansion(path, MAX_FREE_BYTES + EXPANSION * 1000, "it")
     with pytest.raises(InputError, match=r"it would take 64 MiB of memory, from 0\.00 MiB"):
-        check_expansion(path, FREE + EXPANSION * 1000 + 1, "it")
+        check_expansion(path, MAX_FREE_BYTES + EXPANSION * 1000 + 1, "it")
 
 
 def test_packed_files_that_are_honest_are_read(tmp_path):

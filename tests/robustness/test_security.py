@@ -111,8 +111,8 @@ def test_a_dataset_cannot_name_features_of_its_own(tmp_path):
         facts = {b"huggingface": json.dumps(features).encode(), **table.schema.metadata}
         return table.replace_schema_metadata(facts)
 
-    pairs = list(Dataset(shard(tmp_path, change)))
-    assert [pair.object_id for pair in pairs] == ["tiny-0", "tiny-1", "tiny-2"]
+    galaxies = list(Dataset(shard(tmp_path, change)))
+    assert [galaxy.object_id for galaxy in galaxies] == ["tiny-0", "tiny-1", "tiny-2"]
 
 
 def test_a_checkpoint_of_other_shapes_is_refused(tmp_path):

@@ -105,7 +105,7 @@ def test_copies_of_a_galaxy_differ_in_brightness():
     sky = Sky(objects=200, seed=1, fibres=256, distinct=128)
     targets = sky.targets(sky.plates[0])
     first = next(t for t in targets[:128] if t.kind == "galaxy" and targets[t.number + 128].kind == "galaxy")
-    one, two = sky.pair(first), sky.pair(targets[first.number + 128])
+    one, two = sky.expected_galaxy(first), sky.expected_galaxy(targets[first.number + 128])
     for name in ("image", "photometry", "flux"):
         np.testing.assert_array_equal(getattr(two, name), getattr(one, name) * np.float32(1.01))
     assert one.z == two.z and one.object_id != two.object_id
@@ -172,7 +172,7 @@ def test_spectra_come_back_bit_for_bit(sky, server, tmp_path):
     for target in some_of_each_plate(sky):
         path = tmp_path / Path(lite(server, target).name).name
         path.write_bytes(get(lite(server, target)))
-        got, want = read_spectrum(path), sky.pair(target)
+        got, want = read_spectrum(path), sky.expected_galaxy(target)
         for name in ("flux", "ivar", "mask", "photometry"):
             np.testing.assert_array_equal(getattr(got, name), getattr(want, name), strict=True)
         for name in ("object_id", "group_id", "ra", "dec", "z", "z_err", "spec_class"):
@@ -234,7 +234,7 @@ def test_fits_cutouts_are_the_simulated_images(sky, server, tmp_path):
         path.write_bytes(get(remote))
         image, kind, info = read_cutout(path)
         assert kind == "linear" and not info["notes"]
-        np.testing.assert_array_equal(image, sky.pair(target).image, strict=True)
+        np.testing.assert_array_equal(image, sky.expected_galaxy(target).image, strict=True)
         assert np.hypot(info["ra"] - target.ra, info["dec"] - target.dec) * 3600 < 0.01
 
 
@@ -266,7 +266,7 @@ def test_jpegs_are_composites(sky, server, tmp_path):
     path.write_bytes(get(sdss.jpeg_cutout(services(server), "dr17", target.ra, target.dec, 64)))
     image, kind, _ = read_cutout(path)
     assert kind == "composite"
-    want = lupton_rgb(sky.pair(target).image)[:, ::-1]  # pictures begin at the top
+    want = lupton_rgb(sky.expected_galaxy(target).image)[:, ::-1]  # pictures begin at the top
     blocks = (
         (image - want).reshape(3, 16, 4, 16, 4).mean((2, 4))
     )  # JPEG keeps the colour of single pixels badly

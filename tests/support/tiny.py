@@ -4,7 +4,7 @@ import numpy as np
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.dataset import write_dataset
-from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.models.presets import load_preset
 
@@ -63,7 +63,7 @@ def tiny_preset(name="paper-concat-small", *overrides):
     return load_preset(name, (*TINY, *size, "train.steps=6", *overrides))
 
 
-def tiny_pair(i: int, grid=GRID, with_photometry=True) -> Pair:
+def tiny_galaxy(i: int, grid=GRID, with_photometry=True) -> Galaxy:
     """A blob whose brightness ratio sets the slope of a noisy spectrum."""
     rng = np.random.default_rng(i)
     slope = rng.uniform(-1, 1)
@@ -72,7 +72,7 @@ def tiny_pair(i: int, grid=GRID, with_photometry=True) -> Pair:
     image = np.stack([blob * np.exp(slope * k) for k in (-0.5, 0, 0.5)]) + 0.02 * rng.normal(size=(3, 64, 64))
     flux = 10 * (grid.wave / 6000) ** (2 * slope) + rng.normal(size=grid.size)
     photometry = np.array([5, 10, 15, 20, 25.0]) if with_photometry else None
-    return Pair(
+    return Galaxy(
         f"tiny-{i}",
         z=0.1,
         image=image.astype(np.float32),
@@ -84,19 +84,19 @@ def tiny_pair(i: int, grid=GRID, with_photometry=True) -> Pair:
 
 
 def write_tiny_dataset(path, n=200, grid=GRID, **kwargs):
-    write_dataset(path, (tiny_pair(i, grid, **kwargs) for i in range(n)), DatasetInfo(grid=grid))
+    write_dataset(path, (tiny_galaxy(i, grid, **kwargs) for i in range(n)), DatasetInfo(grid=grid))
     return path
 
 
-def write_tiny_survey(path, n=320, seed=5, grid=None, truth=True, change=lambda pair: pair):
+def write_tiny_survey(path, n=320, seed=5, grid=None, truth=True, change=lambda galaxy: galaxy):
     """Simulated galaxies, with or without noise-free spectra; `change` may spoil some."""
     survey = SimulatedSurvey(seed, *([grid] if grid else []))
 
-    def pairs():
-        for pair in survey.pairs(n):
-            pair.truth = {"true_flux": pair.truth["true_flux"]} if truth else {}
-            yield change(pair)
+    def galaxies():
+        for galaxy in survey.galaxies(n):
+            galaxy.truth = {"true_flux": galaxy.truth["true_flux"]} if truth else {}
+            yield change(galaxy)
 
     columns = {"true_flux": survey.grid.size} if truth else {}
-    write_dataset(path, pairs(), DatasetInfo(grid=survey.grid, truth=columns))
+    write_dataset(path, galaxies(), DatasetInfo(grid=survey.grid, truth=columns))
     return path

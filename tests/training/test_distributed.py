@@ -16,7 +16,7 @@ from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.errors import InputError
 from pix2spec.runtime.distributed import check_launch
-from pix2spec.runtime.random import Draws
+from pix2spec.runtime.random import BatchRng
 from pix2spec.training.loop import train
 from support.processes import launch, rank_of, start, train_all
 from support.tiny import (
@@ -26,7 +26,7 @@ from support.tiny import (
     TINY_PIXELS,
     TINY_SELECTOR,
     TINY_WUPEEK,
-    tiny_pair,
+    tiny_galaxy,
     tiny_preset,
 )
 
@@ -69,13 +69,13 @@ def wait_for(condition, process, seconds=300):
 def holed_data(tmp_path_factory):
     """Pairs of which every third lacks most of its pixels: each counts for less in a mean over pixels."""
 
-    def pair(i):
-        made = tiny_pair(i)
+    def galaxy(i):
+        made = tiny_galaxy(i)
         made.ivar[: 150 * (i % 3 == 0)] = 0
         return made
 
     path = tmp_path_factory.mktemp("holed") / "data"
-    write_dataset(path, (pair(i) for i in range(200)), DatasetInfo(grid=GRID))
+    write_dataset(path, (galaxy(i) for i in range(200)), DatasetInfo(grid=GRID))
     return path
 
 
@@ -83,8 +83,8 @@ def holed_data(tmp_path_factory):
 
 
 def test_shares_of_draws_make_up_those_of_the_whole_batch():
-    whole = Draws(7, 3)
-    shares = [Draws(7, 3, share=(rank, 2)) for rank in (0, 1)]
+    whole = BatchRng(7, 3)
+    shares = [BatchRng(7, 3, share=(rank, 2)) for rank in (0, 1)]
     for name, arguments, options in [
         ("normal", (6, 5), {}), ("uniform", (4, 6), {"axis": 1}), ("integers", (9, 2, 6, 1), {"axis": 1}),
         ("normal", (6,), {"dtype": torch.float64}),
@@ -93,21 +93,21 @@ def test_shares_of_draws_make_up_those_of_the_whole_batch():
         expected = getattr(whole, name)(*arguments, **options)
         sized = list(arguments)
         sized[axis + (name == "integers")] = 3
-        parts = [getattr(draws, name)(*sized, **options) for draws in shares]
+        parts = [getattr(rng, name)(*sized, **options) for rng in shares]
         for rank, part in enumerate(parts):
             every_second = expected.index_select(axis, torch.arange(rank, 6, 2))
             assert part.dtype == expected.dtype and torch.equal(part, every_second)
-    numbers = [[torch.rand(1, generator=g).item() for g in draws.generators(2)] for draws in shares]
+    numbers = [[torch.rand(1, generator=g).item() for g in rng.generators(2)] for rng in shares]
     together = [torch.rand(1, generator=g).item() for g in whole.generators(4)]
     assert together == [numbers[0][0], numbers[1][0], numbers[0][1], numbers[1][1]]
-    states = [draws.generator.get_state() for draws in (whole, *shares)]
+    states = [rng.generator.get_state() for rng in (whole, *shares)]
     assert all(torch.equal(states[0], state) for state in states)
 
 
 def test_draws_differ_by_what_they_are_for():
-    assert not torch.equal(Draws(0, 1).normal(8), Draws(0, 2).normal(8))
-    assert not torch.equal(Draws(0, 1).normal(8), Draws(1, 1).normal(8))
-    assert [Draws(0, share=(rank, 3)).first(7) for rank in range(3)] == [3, 2, 2]
+    assert not torch.equal(BatchRng(0, 1).normal(8), BatchRng(0, 2).normal(8))
+    assert not torch.equal(BatchRng(0, 1).normal(8), BatchRng(1, 1).normal(8))
+    assert [BatchRng(0, share=(rank, 3)).first(7) for rank in range(3)] == [3, 2, 2]
 
 
 # --------------------------------------------------------------------------------------------------- launches

@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.errors import InputError
-from pix2spec.runtime.random import Draws
+from pix2spec.runtime.random import BatchRng
 from pix2spec.training import loop as train_module
 from pix2spec.training.batches import Batches
 from pix2spec.training.log import LossWatch
 from pix2spec.training.loop import train
-from support.tiny import GRID, tiny_pair, tiny_preset, write_tiny_dataset
+from support.tiny import GRID, tiny_galaxy, tiny_preset, write_tiny_dataset
 
 
 def losses(run):
@@ -127,9 +127,9 @@ def test_a_checkpoint_of_another_architecture_is_refused(tiny_run, tiny_data, tm
 
 
 def test_data_without_images_or_too_few_are_refused(tmp_path):
-    bare = [tiny_pair(i) for i in range(80)]
-    for pair in bare:
-        pair.image = None
+    bare = [tiny_galaxy(i) for i in range(80)]
+    for galaxy in bare:
+        galaxy.image = None
     write_dataset(tmp_path / "bare", bare, DatasetInfo(grid=GRID, image_kind=None))
     with pytest.raises(InputError, match="no images"):
         train(tiny_preset(), tmp_path / "bare", tmp_path / "a")
@@ -144,12 +144,12 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_data, tmp_path):
 
 
 def test_pairs_lacking_image_or_spectrum_are_passed_over(tmp_path):
-    pairs = [tiny_pair(i) for i in range(200)]
-    for pair in pairs[::3]:
-        pair.image = None
-    for pair in pairs[::5]:
-        pair.flux = pair.ivar = None
-    write_dataset(tmp_path / "data", pairs, DatasetInfo(grid=GRID))
+    galaxies = [tiny_galaxy(i) for i in range(200)]
+    for galaxy in galaxies[::3]:
+        galaxy.image = None
+    for galaxy in galaxies[::5]:
+        galaxy.flux = galaxy.ivar = None
+    write_dataset(tmp_path / "data", galaxies, DatasetInfo(grid=GRID))
     run = train(tiny_preset(), tmp_path / "data", tmp_path / "run")
     assert all(np.isfinite(v) for v in losses(run).values())
 
@@ -230,14 +230,14 @@ def test_weights_that_are_no_numbers_are_never_saved(tiny_data, tmp_path, monkey
 
 
 def test_spoilt_inputs_are_named(tiny_data, tmp_path, monkeypatch):
-    real = Draws.normal
+    real = BatchRng.normal
 
     def spoil(self, *shape, **kwargs):
         numbers = real(self, *shape, **kwargs)
         numbers[0] = math.nan
         return numbers
 
-    monkeypatch.setattr(Draws, "normal", spoil)
+    monkeypatch.setattr(BatchRng, "normal", spoil)
     with pytest.raises(InputError, match=r"inputs: noise at step 1; there is no checkpoint yet .*data check"):
         train(tiny_preset(), tiny_data, tmp_path / "run")
 

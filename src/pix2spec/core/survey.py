@@ -190,8 +190,8 @@ def survey_of(name: str) -> Survey:
     if key in SURVEYS:
         return SURVEYS[key]
     near = get_close_matches(key, SURVEYS, 1, 0.4)
-    mend = f"did you mean {near[0]}? " if near else ""
-    raise InputError("--survey", f"{name!r} is unknown", f"{mend}known are {', '.join(SURVEYS)}")
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise InputError("--survey", f"{name!r} is unknown", f"{hint}known are {', '.join(SURVEYS)}")
 
 
 def differences(one: Survey, other: Survey, seen=INPUTS) -> list[str]:
@@ -213,7 +213,7 @@ def differences(one: Survey, other: Survey, seen=INPUTS) -> list[str]:
     def compare(what: str, a, b, unit: str = "", tolerance: float = 0.0):
         same = abs(a / b - 1) <= tolerance if tolerance else a == b
         if not same:
-            found.append(f"{what} {_said(a)}{unit} and {_said(b)}{unit}")
+            found.append(f"{what} {_format_error(a)}{unit} and {_format_error(b)}{unit}")
 
     if "image" in seen:
         compare("image bands", one.image_bands, other.image_bands)
@@ -228,15 +228,15 @@ def differences(one: Survey, other: Survey, seen=INPUTS) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _said(value) -> str:
+def _format_error(value) -> str:
     if isinstance(value, tuple):
         return ("" if all(len(word) == 1 for word in value) else ", ").join(value) or "none"
     return f"{value:g}"
 
 
-def check_same_survey(where, survey: Survey, whose: str, wanted: Survey, seen=INPUTS, mend: str = "") -> None:
+def check_same_survey(where, survey: Survey, whose: str, wanted: Survey, seen=INPUTS, hint: str = "") -> None:
     """Raise `InputError` if `survey`, that of `where`, cannot stand in for `wanted`, that of `whose`."""
     found = differences(survey, wanted, seen)
     if found:
         names = f"its survey is {survey.name}, that of {whose} is {wanted.name}"
-        raise InputError(where, f"{names}: {'; '.join(found)}", mend)
+        raise InputError(where, f"{names}: {'; '.join(found)}", hint)

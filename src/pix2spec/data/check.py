@@ -119,10 +119,10 @@ class _Checker:
         self.values: defaultdict[str, list] = defaultdict(list)
         self.shards = 0
 
-    def problem(self, where, what: str, mend: str = "") -> None:
+    def problem(self, where, what: str, hint: str = "") -> None:
         self.report.n_problems += 1
         if len(self.report.problems) < self.max_problems:
-            self.report.problems.append(f"{where}: {what}" + (f" ({mend})" if mend else ""))
+            self.report.problems.append(f"{where}: {what}" + (f" ({hint})" if hint else ""))
 
     def shard(self, shard: Path) -> None:
         """Check one shard; whatever makes it unreadable is a problem of its own."""
@@ -130,7 +130,7 @@ class _Checker:
             schema = read_schema(shard)
             info = DatasetInfo.from_schema(schema, where=shard)
         except InputError as error:
-            self.problem(shard.name, error.what, error.mend)
+            self.problem(shard.name, error.what, error.hint)
             return
         if self.info is None:
             self.info, self.schema = info, schema

@@ -13,7 +13,7 @@ from pix2spec.core.survey import Survey
 from pix2spec.data.readers.guards import sniff
 from pix2spec.data.readers.images import BAND_LETTERS, ImageBundle, image_kind, read_cutout
 from pix2spec.data.readers.tables import photometry_from_table, read_table, redshift
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 
 __all__ = ["Cutouts", "ImportReport", "PhotometryTables", "Source", "group_ids", "link_groups"]
@@ -51,7 +51,7 @@ class ImportReport:
 
     def fail(self, error: InputError) -> None:
         """Record a source that could not be used."""
-        self.failures.append((error.where, f"{error.what} ({error.mend})" if error.mend else error.what))
+        self.failures.append((error.where, f"{error.what} ({error.hint})" if error.hint else error.what))
 
     def save(self) -> None:
         """Write the CSV file: one line a failure, the counts last."""
@@ -67,24 +67,24 @@ class Source:
     """One object to be imported: its facts, and how to read its spectrum."""
 
     label: str
-    facts: Pair  # without flux and image
-    load: Callable[[], Pair] | None = None
+    facts: Galaxy  # without flux and image
+    load: Callable[[], Galaxy] | None = None
 
 
-def _sky(pairs: list[Pair]):
+def _sky(galaxies: list[Galaxy]):
     """Coordinates of the pairs that have a position, and their indices."""
     import astropy.units as u
     from astropy.coordinates import SkyCoord
 
-    positions = np.array([(p.ra, p.dec) for p in pairs], float).reshape(-1, 2)
+    positions = np.array([(p.ra, p.dec) for p in galaxies], float).reshape(-1, 2)
     known = np.flatnonzero(np.isfinite(positions).all(1))
     return SkyCoord(*positions[known].T, unit=u.deg), known
 
 
-def group_ids(pairs: list[Pair]) -> list[str]:
+def group_ids(galaxies: list[Galaxy]) -> list[str]:
     """Group id of each pair: pairs of one photometric id, or within 2 arcsec, share it."""
-    positions = np.array([(p.ra, p.dec) for p in pairs], float).reshape(-1, 2)
-    return link_groups([pair.group_id for pair in pairs], *positions.T)
+    positions = np.array([(p.ra, p.dec) for p in galaxies], float).reshape(-1, 2)
+    return link_groups([galaxy.group_id for galaxy in galaxies], *positions.T)
 
 
 def link_groups(names: list[str], ra: np.ndarray, dec: np.ndarray) -> list[str]:
@@ -121,12 +121,12 @@ class PhotometryTables:
 
     def __init__(self, paths, survey: Survey, report: ImportReport):
         self.report = report
-        self.rows: list[Pair] = []
+        self.rows: list[Galaxy] = []
         for path in paths:
             table = read_table(path)
             ids, ra, dec, flux, ivar = photometry_from_table(table, survey)
             self._append(path, table, ids, ra, dec, flux, ivar, redshift(table))
-        self.found: dict[int, Pair] = {}
+        self.found: dict[int, Galaxy] = {}
 
     def _append(self, path, table, ids, ra, dec, flux, ivar, z) -> None:
         bad_rows = table.meta.get("bad_rows", 0)
@@ -137,7 +137,7 @@ class PhotometryTables:
                 self.report.fail(InputError(f"{path}, row {i + 1}", "no usable flux or magnitude"))
                 continue
             self.rows.append(
-                Pair(
+                Galaxy(
                     object_id=name or f"{Path(path).stem}-{i + 1}",
                     ra=float(ra[i]),
                     dec=float(dec[i]),
@@ -151,35 +151,35 @@ class PhotometryTables:
         """Every row as an object of its own."""
         return (Source(f"{row.object_id} (catalogue)", row) for row in self.rows)
 
-    def match(self, pairs: list[Pair]) -> None:
+    def match(self, galaxies: list[Galaxy]) -> None:
         """Find the row of each pair."""
-        if not self.rows or not pairs:
+        if not self.rows or not galaxies:
             return
         by_id = {row.object_id: row for row in reversed(self.rows)}
-        near = _nearest(pairs, self.rows)
-        for i, pair in enumerate(pairs):
-            row = by_id.get(pair.object_id) or by_id.get(pair.group_id)
+        near = _nearest(galaxies, self.rows)
+        for i, galaxy in enumerate(galaxies):
+            row = by_id.get(galaxy.object_id) or by_id.get(galaxy.group_id)
             if row is None and i in near:
                 row = self.rows[near[i]]
             if row is not None:
                 self.found[i] = row
 
-    def add(self, i: int, pair: Pair) -> None:
+    def add(self, i: int, galaxy: Galaxy) -> None:
         """Give pair number `i` its photometry, and what else it lacks."""
         row = self.found.get(i)
         if row is None:
             return
-        pair.photometry, pair.photometry_ivar = row.photometry, row.photometry_ivar
-        pair.z = row.z if np.isnan(pair.z) else pair.z
-        if np.isnan(pair.ra):
-            pair.ra, pair.dec = row.ra, row.dec
+        galaxy.photometry, galaxy.photometry_ivar = row.photometry, row.photometry_ivar
+        galaxy.z = row.z if np.isnan(galaxy.z) else galaxy.z
+        if np.isnan(galaxy.ra):
+            galaxy.ra, galaxy.dec = row.ra, row.dec
 
 
-def _nearest(pairs: list[Pair], others: list[Pair]) -> dict[int, int]:
+def _nearest(galaxies: list[Galaxy], others: list[Galaxy]) -> dict[int, int]:
     """Index into `others` of the nearest one within 1 arcsec of each pair."""
     import astropy.units as u
 
-    sky, known = _sky(pairs)
+    sky, known = _sky(galaxies)
     other_sky, other_known = _sky(others)
     if not len(known) or not len(other_known):
         return {}
@@ -192,7 +192,7 @@ def _nearest(pairs: list[Pair], others: list[Pair]) -> dict[int, int]:
 class _Picture:
     label: str
     kind: str
-    facts: Pair
+    facts: Galaxy
     load: Callable[[], tuple[np.ndarray, dict]]  # image, what its reader says of it
 
 
@@ -237,7 +237,7 @@ class Cutouts:
             except InputError as error:
                 self.report.fail(error)
                 continue
-            yield _Picture(str(paths[0]), kind, Pair(stem), partial(self._read, paths))
+            yield _Picture(str(paths[0]), kind, Galaxy(stem), partial(self._read, paths))
 
     def _read(self, paths) -> tuple[np.ndarray, dict]:
         image, _, info = read_cutout(paths, self.survey, self.size, any_pixel_scale=self.any_scale)
@@ -245,7 +245,7 @@ class Cutouts:
 
     def _bundled(self, bundle: ImageBundle, i: int) -> _Picture:
         keys = bundle.keys(i)
-        facts = Pair(keys["object_id"], keys["photo_id"], keys["ra"], keys["dec"])
+        facts = Galaxy(keys["object_id"], keys["photo_id"], keys["ra"], keys["dec"])
         return _Picture(
             bundle.label(i), "composite", facts, lambda: (bundle.image(i)[0], {"notes": bundle.notes(i)})
         )
@@ -275,13 +275,13 @@ class Cutouts:
                 picture.facts = replace(picture.facts, ra=info["ra"], dec=info["dec"])
             yield Source(picture.label, replace(picture.facts))
 
-    def match(self, pairs: list[Pair]) -> None:
+    def match(self, galaxies: list[Galaxy]) -> None:
         """Find the picture of each pair: by object id, by photometric id, else by position."""
         by_object = {p.facts.object_id: k for k, p in enumerate(self.pictures)}
         by_photo = {p.facts.group_id: k for k, p in enumerate(self.pictures)}
-        near = _nearest(pairs, [p.facts for p in self.pictures]) if self.pictures and pairs else {}
-        for i, pair in enumerate(pairs):
-            places = (by_object.get(pair.object_id), by_photo.get(pair.group_id), near.get(i))
+        near = _nearest(galaxies, [p.facts for p in self.pictures]) if self.pictures and galaxies else {}
+        for i, galaxy in enumerate(galaxies):
+            places = (by_object.get(galaxy.object_id), by_photo.get(galaxy.group_id), near.get(i))
             k = next((k for k in places if k is not None), None)
             if k is not None:
                 self.found[i] = k

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 from pix2spec.runtime.atomic import write_atomically
 
@@ -52,43 +52,44 @@ def write_table_atomically(table: pa.Table, path: Path) -> None:
         raise OSError(error.errno or errno.EIO, f"cannot write a shard: {reason}", str(path)) from error
 
 
-def write_shard(path: Path, pairs: list[Pair], info: DatasetInfo) -> None:
-    """Write `pairs` as one shard of a dataset; it appears under its name when it is complete."""
-    write_table_atomically(_to_table(pairs, info), path)
+def write_shard(path: Path, galaxies: list[Galaxy], info: DatasetInfo) -> None:
+    """Write `galaxies` as one shard of a dataset; it appears under its name when it is complete."""
+    write_table_atomically(_to_table(galaxies, info), path)
 
 
-def _to_table(pairs: list[Pair], info: DatasetInfo) -> pa.Table:
+def _to_table(galaxies: list[Galaxy], info: DatasetInfo) -> pa.Table:
     schema = info.arrow_schema()
     arrays = []
     for column in schema:
         values = [
-            p.truth.get(column.name) if column.name in info.truth else getattr(p, column.name) for p in pairs
+            p.truth.get(column.name) if column.name in info.truth else getattr(p, column.name)
+            for p in galaxies
         ]
         if column.name in VECTORS:
-            values = [_flat(p, v, column) for p, v in zip(pairs, values)]
+            values = [_flat(p, v, column) for p, v in zip(galaxies, values)]
         try:
             arrays.append(pa.array(values, column.type))
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            where = f"pairs {pairs[0].object_id} to {pairs[-1].object_id}"
+            where = f"pairs {galaxies[0].object_id} to {galaxies[-1].object_id}"
             raise InputError(where, f"column {column.name!r}: {error}") from error
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _flat(pair: Pair, value, column: pa.Field):
+def _flat(galaxy: Galaxy, value, column: pa.Field):
     """One value of a vector column as a flat array of the column's type, its length verified."""
     if value is None:
         return None
     flat = np.asarray(value).ravel()
     if len(flat) != column.type.list_size:
         what = f"its {column.name} has {len(flat)} values, the dataset's have {column.type.list_size}"
-        raise InputError(pair.object_id, what)
+        raise InputError(galaxy.object_id, what)
     return flat.astype(column.type.value_type.to_pandas_dtype(), copy=False)
 
 
 def write_dataset(
-    out: str | Path, pairs: Iterable[Pair], info: DatasetInfo, shard_size: int = 1024
+    out: str | Path, galaxies: Iterable[Galaxy], info: DatasetInfo, shard_size: int = 1024
 ) -> list[Path]:
-    """Write `pairs` as Parquet shards of `shard_size` rows in the folder `out`; memory stays flat.
+    """Write `galaxies` as Parquet shards of `shard_size` rows in the folder `out`; memory stays flat.
 
     Raises
     ------
@@ -107,8 +108,8 @@ def write_dataset(
         write_shard(paths[-1], waiting, info)
         waiting.clear()
 
-    for pair in pairs:
-        waiting.append(pair)
+    for galaxy in galaxies:
+        waiting.append(galaxy)
         if len(waiting) == shard_size:
             flush()
     if waiting:
@@ -176,7 +177,7 @@ class Dataset:
             present &= valid.to_numpy(zero_copy_only=False)[self.indices]
         return np.flatnonzero(present)
 
-    def __getitem__(self, i: int) -> Pair:
+    def __getitem__(self, i: int) -> Galaxy:
         row = self.rows[[int(self.indices[i])]]
         values: dict = {name: to_numpy(name, row[name], self.info)[0] for name in row.column_names}
         for name in VECTORS:
@@ -184,9 +185,9 @@ class Dataset:
                 values[name] = None
         scalars: dict = {name: float(values.pop(name)) for name in SCALARS}
         truth = {name: values.pop(name) for name in self.info.truth}
-        return Pair(**values, **scalars, truth=truth)
+        return Galaxy(**values, **scalars, truth=truth)
 
-    def __iter__(self) -> Iterator[Pair]:
+    def __iter__(self) -> Iterator[Galaxy]:
         return (self[i] for i in range(len(self)))
 
 

@@ -14,10 +14,10 @@ from pix2spec.data.readers.desi import DesiCoadd, is_coadd
 from pix2spec.data.readers.guards import sniff
 from pix2spec.data.readers.spectra import SpectraBundle, read_spectrum, read_spectrum_header
 from pix2spec.data.readers.tables import ERROR_FLOOR, ERROR_FRACTION
-from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
-from pix2spec.runtime.progress import track
-from pix2spec.runtime.provenance import made_by
+from pix2spec.runtime.progress import progress_bar
+from pix2spec.runtime.provenance import run_provenance
 
 __all__ = ["ImportReport", "import_data"]
 
@@ -89,7 +89,7 @@ def import_data(
         headers = _spectrum_headers(spectra, grid, survey, report)
     else:
         headers = cutouts.sources() if images is not None else catalogue.sources()
-    sources = list(track(headers, "reading headers", progress))
+    sources = list(progress_bar(headers, "reading headers", progress))
     for source, group in zip(sources, group_ids([source.facts for source in sources])):
         source.facts.group_id = group
     info = DatasetInfo(
@@ -99,9 +99,9 @@ def import_data(
         image_size=image_size,
         provenance=_provenance(spectra, images, tables),
     )
-    pairs = _pairs(sources, cutouts, catalogue, report)
+    galaxies = _galaxies(sources, cutouts, catalogue, report)
     try:
-        write_dataset(out, track(pairs, "importing", progress, len(sources)), info)
+        write_dataset(out, progress_bar(galaxies, "importing", progress, len(sources)), info)
     except BaseException:
         with suppress(OSError):  # a full disk must not hide the first error
             report.save()
@@ -114,7 +114,7 @@ def import_data(
 
 def _provenance(spectra, images, tables) -> dict:
     return {
-        **made_by(),
+        **run_provenance(),
         "spectra": [str(p) for p in spectra],
         "images": str(images) if images is not None else "",
         "tables": [str(p) for p in tables or []],
@@ -139,7 +139,7 @@ def _spectrum_headers(paths, grid: SpectralGrid, survey: Survey, report: ImportR
 def _bundle_headers(bundle: SpectraBundle | DesiCoadd, report: ImportReport) -> Iterator[Source]:
     for i in range(len(bundle)):
         try:
-            yield Source(bundle.label(i), bundle.header(i), partial(bundle.pair, i))
+            yield Source(bundle.label(i), bundle.header(i), partial(bundle.galaxy, i))
         except InputError as error:
             report.fail(error)
 
@@ -161,9 +161,9 @@ def _expand(paths, report: ImportReport) -> Iterator[Path]:
                 yield file
 
 
-def _pairs(
+def _galaxies(
     sources, cutouts: "Cutouts", catalogue: "PhotometryTables", report: ImportReport
-) -> Iterator[Pair]:
+) -> Iterator[Galaxy]:
     """Read, join and yield the pairs one by one."""
     written: dict = {}
     catalogue.match([source.facts for source in sources])
@@ -175,18 +175,18 @@ def _pairs(
                 raise InputError(
                     source.label, f"duplicate of object id {source.facts.object_id}", f"{first} was kept"
                 )
-            pair = source.load() if source.load else replace(source.facts)
+            galaxy = source.load() if source.load else replace(source.facts)
         except InputError as error:
             report.fail(error)
             continue
-        pair.group_id = source.facts.group_id
-        catalogue.add(i, pair)
-        pair.image = cutouts.read(i)
-        if pair.flux is None and pair.image is None and pair.photometry is None:
+        galaxy.group_id = source.facts.group_id
+        catalogue.add(i, galaxy)
+        galaxy.image = cutouts.read(i)
+        if galaxy.flux is None and galaxy.image is None and galaxy.photometry is None:
             continue  # its picture was refused, which is reported
-        written[pair.object_id] = source.label
+        written[galaxy.object_id] = source.label
         report.n_written += 1
-        report.n_spectra += pair.flux is not None
-        report.n_images += pair.image is not None
-        report.n_photometry += pair.photometry is not None
-        yield pair
+        report.n_spectra += galaxy.flux is not None
+        report.n_images += galaxy.image is not None
+        report.n_photometry += galaxy.photometry is not None
+        yield galaxy

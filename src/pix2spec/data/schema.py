@@ -1,4 +1,4 @@
-"""The Pair: what the project knows about one galaxy, and how that lies in Parquet."""
+"""The Galaxy: what the project knows about one galaxy, and how that lies in Parquet."""
 
 import json
 from dataclasses import dataclass, field, fields
@@ -10,14 +10,14 @@ from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS, Survey
 from pix2spec.errors import InputError
 
-__all__ = ["SCHEMA_VERSION", "DatasetInfo", "Pair"]
+__all__ = ["SCHEMA_VERSION", "DatasetInfo", "Galaxy"]
 
 SCHEMA_VERSION = 1
 DEFAULT_GRID = SpectralGrid()
 
 
 @dataclass
-class Pair:
+class Galaxy:
     """One galaxy: photometry, spectrum, or both. ``None`` means not observed.
 
     A *batch* of pairs is a dictionary with the same names, each value an array with one more leading

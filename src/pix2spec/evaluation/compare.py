@@ -12,7 +12,7 @@ from pix2spec.evaluation.metrics import scoring
 from pix2spec.evaluation.report.gather import Baselines, Study, gather
 from pix2spec.evaluation.report.wording import METHODS, print_report
 from pix2spec.runtime.atomic import write_atomically
-from pix2spec.runtime.provenance import made_by
+from pix2spec.runtime.provenance import run_provenance
 
 __all__ = [
     "compare",
@@ -149,7 +149,7 @@ def summarise(study: Study, quick: bool = False, features=None, progress: bool =
         "methods": methods,
         "whole": whole,
         "provenance": study.predictions.provenance,
-        "made_by": made_by(),
+        "made_by": run_provenance(),
     }
     if not quick:
         from pix2spec.evaluation.report.findings import findings

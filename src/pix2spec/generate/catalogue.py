@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from pix2spec.core.survey import INPUTS, Survey, check_same_survey, differences
 from pix2spec.data.dataset import Dataset
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.generate.engines import Engine, ShardMaker
 from pix2spec.generate.foreground import Dust, Foreground
@@ -17,7 +17,7 @@ from pix2spec.models.generator import Generator, Settings
 from pix2spec.products.catalogue import read_catalogue
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.shards import Shards
-from pix2spec.runtime.progress import track
+from pix2spec.runtime.progress import progress_bar
 
 __all__ = [
     "Summary",
@@ -107,7 +107,7 @@ def generate_catalogue(
     maker = ShardMaker(generator, dataset, settings, shards, dust, batch, unseen, **folders)
     missing = shards.missing
     left = sum(len(shards.rows(k)) for k in missing)
-    for _ in track(engine.run(maker, missing), "generating", progress, left):
+    for _ in progress_bar(engine.run(maker, missing), "generating", progress, left):
         pass
     summary = _summary(shards.finish(failures))
     for folder in folders.values():
@@ -129,8 +129,8 @@ def _summary(path: Path) -> Summary:
 
 def check_survey(generator: Generator, where, survey: Survey, seen) -> None:
     """Raise `InputError` if what a model is to see (`seen`) of `where` is of another survey than its own."""
-    mend = "use a model trained on such data: pix2spec train PRESET DATASET"
-    check_same_survey(where, survey, "the model", generator.survey, seen, mend)
+    hint = "use a model trained on such data: pix2spec train PRESET DATASET"
+    check_same_survey(where, survey, "the model", generator.survey, seen, hint)
 
 
 def _other_survey(generator: Generator, dataset: Dataset, settings: Settings) -> dict[str, None]:
@@ -149,21 +149,21 @@ def _other_survey(generator: Generator, dataset: Dataset, settings: Settings) ->
 def _first_of(out: Path, dataset: Dataset, count: int) -> list[Ensemble]:
     """The first ensembles of a catalogue, with the images that it does not hold."""
     ensembles = list(islice(read_catalogue(out), count))
-    for ensemble, pair in zip(ensembles, _pairs_of(ensembles, dataset)):
-        ensemble.image, ensemble.image_kind = pair.image, dataset.info.image_kind
-        ensemble.photometry = pair.photometry
+    for ensemble, galaxy in zip(ensembles, _galaxies_of(ensembles, dataset)):
+        ensemble.image, ensemble.image_kind = galaxy.image, dataset.info.image_kind
+        ensemble.photometry = galaxy.photometry
     return ensembles
 
 
 def _draw(ensembles: list[Ensemble], dataset: Dataset, path: Path) -> Path:
     from pix2spec.products.plot import figure_grid
 
-    truths = [pair if pair.flux is not None else None for pair in _pairs_of(ensembles, dataset)]
+    truths = [galaxy if galaxy.flux is not None else None for galaxy in _galaxies_of(ensembles, dataset)]
     figure_grid(ensembles, truths=truths, path=path)
     return path
 
 
-def _pairs_of(ensembles: list[Ensemble], dataset: Dataset) -> Iterator[Pair]:
+def _galaxies_of(ensembles: list[Ensemble], dataset: Dataset) -> Iterator[Galaxy]:
     ids = dataset.batch(slice(None), ["object_id"])["object_id"]
     position = {object_id: i for i, object_id in enumerate(ids)}
     return (dataset[position[ensemble.object_id]] for ensemble in ensembles)

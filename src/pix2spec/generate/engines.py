@@ -9,7 +9,7 @@ from itertools import repeat
 from pathlib import Path
 
 from pix2spec.data.dataset import Dataset
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.generate.foreground import Dust
 from pix2spec.models.generator import Generator, Settings
@@ -99,14 +99,14 @@ class ShardMaker:
         if self.shards.path(k).exists():  # by a worker that was believed lost
             yield from repeat(None, len(self.shards.rows(k)))
             return
-        pairs = (self.dust.before(replace(self.dataset[i], **self.unseen)) for i in self.shards.rows(k))
+        galaxies = (self.dust.before(replace(self.dataset[i], **self.unseen)) for i in self.shards.rows(k))
         kind = self.dataset.info.image_kind or "linear"
         with self.shards.writer(k) as writer:
-            for result in self.generator.run(pairs, kind, self.settings, self.batch):
+            for result in self.generator.run(galaxies, kind, self.settings, self.batch):
                 self._add(writer, result)
                 yield
 
-    def _add(self, writer: CatalogueWriter, result: Ensemble | tuple[Pair, str]) -> None:
+    def _add(self, writer: CatalogueWriter, result: Ensemble | tuple[Galaxy, str]) -> None:
         if isinstance(result, Ensemble):
             self.dust.after(result)
             writer.add(result)
@@ -117,9 +117,9 @@ class ShardMaker:
                 self.spec.mkdir(parents=True, exist_ok=True)
                 result.write_spec(self.spec / spec_name(result.object_id))
         else:
-            pair, reason = result
-            self.dust.notes.pop(pair.object_id, None)
-            writer.add_failure(pair.object_id, reason)
+            galaxy, reason = result
+            self.dust.notes.pop(galaxy.object_id, None)
+            writer.add_failure(galaxy.object_id, reason)
 
 
 def run_local(maker: ShardMaker, missing: list[int]) -> Iterator[None]:

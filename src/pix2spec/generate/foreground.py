@@ -7,7 +7,7 @@ import numpy as np
 
 from pix2spec.core.extinction import COEFFICIENTS, coefficients, deredden_fluxes, deredden_image
 from pix2spec.core.survey import Survey
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.products.ensemble import Ensemble
 
@@ -40,44 +40,44 @@ class Foreground:
     maps: Any = None
     known: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def towards(self, pair: Pair) -> tuple[float, np.ndarray | None]:
+    def towards(self, galaxy: Galaxy) -> tuple[float, np.ndarray | None]:
         """E(B-V) and the extinction of each photometric band, in magnitudes; NaN and None if unknown.
 
         Where only the bands' extinction is known, E(B-V) is that which fits them best.
         """
-        per_band = self.known.get(pair.object_id)
+        per_band = self.known.get(galaxy.object_id)
         if per_band is not None and np.isfinite(per_band).all():
             k = coefficients(self.survey.filters)
             return float(k @ per_band / (k @ k)), np.asarray(per_band, float)
-        if self.maps is None or not np.isfinite([pair.ra, pair.dec]).all():
+        if self.maps is None or not np.isfinite([galaxy.ra, galaxy.dec]).all():
             return np.nan, None
-        ebv = self._read(pair)
+        ebv = self._read(galaxy)
         return ebv, ebv * coefficients(self.survey.filters)
 
-    def _read(self, pair: Pair) -> float:
+    def _read(self, galaxy: Galaxy) -> float:
         try:
-            return float(self.maps.ebv(pair.ra, pair.dec))
+            return float(self.maps.ebv(galaxy.ra, galaxy.dec))
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise InputError(self.maps.mapdir, f"its maps cannot be read: {error}") from error
 
-    def apply(self, pair: Pair) -> tuple[Pair, float, list[str]]:
+    def apply(self, galaxy: Galaxy) -> tuple[Galaxy, float, list[str]]:
         """The pair as a model is to see it, E(B-V), and the flag that says what was done.
 
         Its image must be linear.
         """
-        ebv, extinction = self.towards(pair)
+        ebv, extinction = self.towards(galaxy)
         if extinction is None:
-            return pair, ebv, [UNKNOWN]
+            return galaxy, ebv, [UNKNOWN]
         if not self.correct:
-            return pair, ebv, [KEPT]
+            return galaxy, ebv, [KEPT]
         changes: dict[str, Any] = {}
-        if pair.photometry is not None:
-            flux, ivar = deredden_fluxes(pair.photometry, pair.photometry_ivar, extinction)
+        if galaxy.photometry is not None:
+            flux, ivar = deredden_fluxes(galaxy.photometry, galaxy.photometry_ivar, extinction)
             changes = {"photometry": flux, "photometry_ivar": ivar}
-        if pair.image is not None:
+        if galaxy.image is not None:
             by_band = dict(zip(self.survey.photometry_bands, extinction))
-            changes["image"] = deredden_image(pair.image, [by_band[b] for b in self.survey.image_bands])
-        return replace(pair, **changes), ebv, [CORRECTED]
+            changes["image"] = deredden_image(galaxy.image, [by_band[b] for b in self.survey.image_bands])
+        return replace(galaxy, **changes), ebv, [CORRECTED]
 
     def as_dict(self) -> dict:
         """For the provenance of results."""
@@ -108,14 +108,14 @@ class Dust:
             what = "8-bit colour pictures cannot be corrected for extinction"
             raise InputError("--extinction", what, "use linear images, or --extinction keep")
 
-    def before(self, pair: Pair) -> Pair:
+    def before(self, galaxy: Galaxy) -> Galaxy:
         """A pair as the model is to see it."""
         if self.foreground is None:
-            return pair
+            return galaxy
         if self.drops_image:
-            pair = replace(pair, image=None)
-        pair, *self.notes[pair.object_id] = self.foreground.apply(pair)
-        return pair
+            galaxy = replace(galaxy, image=None)
+        galaxy, *self.notes[galaxy.object_id] = self.foreground.apply(galaxy)
+        return galaxy
 
     def after(self, ensemble: Ensemble) -> None:
         """State E(B-V) and its flags on what was generated from a pair."""

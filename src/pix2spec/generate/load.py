@@ -87,9 +87,9 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
         ranker, selector_config = load_model(chosen)
         if not isinstance(ranker, ContrastiveModel):
             raise InputError(chosen, "not a contrastive network", "train one with paper-contrastive-small")
-        mend = "train both on one dataset"
+        hint = "train both on one dataset"
         if selector_config["grid"] != config["grid"]:
-            raise InputError(chosen, "its grid is not the model's", mend)
-        check_same_survey(chosen, selector_config["survey"], "the model", config["survey"], ("image",), mend)
+            raise InputError(chosen, "its grid is not the model's", hint)
+        check_same_survey(chosen, selector_config["survey"], "the model", config["survey"], ("image",), hint)
         ids["selector"] = model_id(chosen)
     return PixelGenerator(network, ids, config, device, ranker)

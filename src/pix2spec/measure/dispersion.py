@@ -104,7 +104,7 @@ def _designs(grid: SpectralGrid) -> tuple[np.ndarray, np.ndarray]:
 
     kept = _kept(grid, pixels)
     leading = np.linalg.svd(broadened(100.0, 0.0)[kept], full_matrices=False)[2][:TEMPLATES].T
-    pairs = np.triu_indices(TEMPLATES + 1 + POLYNOMIALS)
+    galaxies = np.triu_indices(TEMPLATES + 1 + POLYNOMIALS)
     designs, products = [], []
     for phase in range(PHASES):
         for sigma in SIGMAS:
@@ -113,7 +113,7 @@ def _designs(grid: SpectralGrid) -> tuple[np.ndarray, np.ndarray]:
             slope = np.gradient(templates[:, :1], axis=0)  # to first order, an error of the redshift
             slope /= np.linalg.norm(slope) / np.sqrt(pixels)
             designs.append(np.hstack([templates / scale, slope, polynomials]))
-            products.append(designs[-1][:, pairs[0]] * designs[-1][:, pairs[1]])
+            products.append(designs[-1][:, galaxies[0]] * designs[-1][:, galaxies[1]])
     shape = (PHASES, len(SIGMAS))
     first, second = (np.reshape(values, (*shape, *np.shape(values)[1:])) for values in (designs, products))
     return first, second

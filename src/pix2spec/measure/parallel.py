@@ -11,7 +11,7 @@ from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import Survey
 from pix2spec.runtime.workers import worker_pool
 
-__all__ = ["Measuring", "why_not"]
+__all__ = ["Measuring", "reason_unmeasurable"]
 
 
 class Measuring:
@@ -68,7 +68,7 @@ def _fitter(grid: SpectralGrid):
     return fitter if fitter.grid == grid else None
 
 
-def why_not(grid: SpectralGrid) -> str:
+def reason_unmeasurable(grid: SpectralGrid) -> str:
     """Why spectra on a grid cannot be measured; empty if they can."""
     return "" if _fitter(grid) else "the templates of the redshift fit are on another wavelength grid"
 

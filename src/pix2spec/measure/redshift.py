@@ -62,9 +62,9 @@ class RedshiftFitter:
         self.grid, self.z_max = basis.grid, basis.z_max
         self.zero = round((basis.grid.start - basis.start) / basis.grid.step)  # lag of redshift zero
         self.templates = leading_templates(basis, templates)
-        self.pairs = torch.triu_indices(templates, templates)
+        self.galaxies = torch.triu_indices(templates, templates)
         self.length = next_fast_len(basis.size, real=True)
-        products = self.templates[self.pairs[0]] * self.templates[self.pairs[1]]
+        products = self.templates[self.galaxies[0]] * self.templates[self.galaxies[1]]
         self._products = torch.fft.rfft(products, self.length)
         self._singles = torch.fft.rfft(self.templates, self.length)
 
@@ -109,8 +109,8 @@ class RedshiftFitter:
         right = self._correlate(self._singles, weight * flux)[..., lags].flip(-1).movedim(1, -1)
         k = len(self.templates)
         matrix = torch.zeros(*gram.shape[:2], k, k, dtype=torch.float64)
-        matrix[..., self.pairs[0], self.pairs[1]] = gram
-        matrix[..., self.pairs[1], self.pairs[0]] = gram
+        matrix[..., self.galaxies[0], self.galaxies[1]] = gram
+        matrix[..., self.galaxies[1], self.galaxies[0]] = gram
         diagonal = torch.diagonal(matrix, dim1=-2, dim2=-1)
         diagonal += 1e-9 * diagonal.mean(-1, keepdim=True) + 1e-12
         theta = torch.cholesky_solve(right[..., None], torch.linalg.cholesky(matrix))[..., 0]

@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from pix2spec.core.photometry import aperture_weights, filter_matrix, fit_amplitude
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.shared.inputs import TOKENS
 from pix2spec.models.shared.samplers import FLOW_SAMPLERS, SAMPLERS
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.selection import parse_selection
 from pix2spec.products.units import PHYSICAL, RELATIVE
-from pix2spec.runtime.provenance import made_by
+from pix2spec.runtime.provenance import run_provenance
 
 __all__ = [
     "Generator",
@@ -27,7 +27,7 @@ __all__ = [
     "has_photometry",
 ]
 
-BRIGHTEST = 1e9  # nanomaggies: magnitude 0
+MAX_NANOMAGGIES = 1e9  # nanomaggies: magnitude 0
 NOT_FINITE = "the model makes NaN or infinite values of it", "is its photometry in nanomaggies?"
 
 
@@ -121,20 +121,20 @@ class Generator(ABC):
         """Raise `InputError` if this kind of model cannot follow the settings."""
 
     @abstractmethod
-    def check(self, pair: Pair, settings: Settings) -> None:
+    def check(self, galaxy: Galaxy, settings: Settings) -> None:
         """Raise `InputError` if nothing can be generated for a pair."""
 
     @abstractmethod
-    def _ensembles(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]: ...
+    def _ensembles(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> list[Ensemble]: ...
 
     def generate(self, source, image_kind: str | None = None, **settings) -> Ensemble:
         """Generate an ensemble of spectra for one galaxy.
 
         Parameters
         ----------
-        source : path, array or Pair
+        source : path, array or Galaxy
             A cutout (FITS, JPEG, PNG); an image (band, y, x), in nanomaggies unless `image_kind` is
-            ``"composite"``; or a `Pair` with image, photometry, or both.
+            ``"composite"``; or a `Galaxy` with image, photometry, or both.
         image_kind : str, optional
             ``"linear"`` or ``"composite"``, for arrays and pairs.
         **settings
@@ -153,7 +153,7 @@ class Generator(ABC):
         --------
         Fluxes in nanomaggies and a redshift that is known; candidates without noise:
 
-        >>> galaxy = pix2spec.Pair("m", z=0.05, z_err=1e-4, photometry=[15, 33, 41, 50, 52],
+        >>> galaxy = pix2spec.Galaxy("m", z=0.05, z_err=1e-4, photometry=[15, 33, 41, 50, 52],
         ...                        photometry_ivar=[1, 1, 1, 1, 1])
         >>> ensemble = pix2spec.load().generate(galaxy, n=4, use=("photometry", "redshift"), noise="none")
         >>> ensemble.candidates.shape, ensemble.flux.shape
@@ -162,20 +162,20 @@ class Generator(ABC):
         array([0.05, 0.05, 0.05, 0.05], dtype=float32)
         """
         settings.setdefault("select", self.default_select)
-        pair, kind = self._as_pair(source, image_kind)
-        return self.generate_batch([pair], kind, Settings(**settings))[0]
+        galaxy, kind = self._as_galaxy(source, image_kind)
+        return self.generate_batch([galaxy], kind, Settings(**settings))[0]
 
-    def _as_pair(self, source, image_kind: str | None) -> tuple[Pair, str]:
-        if isinstance(source, Pair):
+    def _as_galaxy(self, source, image_kind: str | None) -> tuple[Galaxy, str]:
+        if isinstance(source, Galaxy):
             return source, image_kind or "linear"
         if isinstance(source, str | Path):
             from pix2spec.data.readers.images import read_cutout
 
             image, kind, info = read_cutout(source, self.survey)
-            return Pair(Path(source).stem, ra=info["ra"], dec=info["dec"], image=image), kind
-        return Pair("galaxy", image=np.asarray(source, np.float32)), image_kind or "linear"
+            return Galaxy(Path(source).stem, ra=info["ra"], dec=info["dec"], image=image), kind
+        return Galaxy("galaxy", image=np.asarray(source, np.float32)), image_kind or "linear"
 
-    def generate_batch(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:
+    def generate_batch(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> list[Ensemble]:
         """Ensembles of several galaxies; all candidates run through the network together.
 
         Raises
@@ -183,21 +183,23 @@ class Generator(ABC):
         InputError
             For the first pair that cannot be used; `check` tells beforehand.
         """
-        pairs = [without_odd_fluxes(pair) for pair in pairs]
-        for pair in pairs:
-            self.check(pair, settings)
-        made = self._finite(pairs, image_kind, settings)
+        galaxies = [mask_invalid_fluxes(galaxy) for galaxy in galaxies]
+        for galaxy in galaxies:
+            self.check(galaxy, settings)
+        made = self._finite(galaxies, image_kind, settings)
         for result in made:
             if isinstance(result, InputError):
                 raise result
         return made
 
     @torch.inference_mode()
-    def _finite(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble | InputError]:
+    def _finite(
+        self, galaxies: list[Galaxy], image_kind: str, settings: Settings
+    ) -> list[Ensemble | InputError]:
         """Ensembles of pairs that were checked; an error in place of one that has NaN or infinite values."""
         self.check_settings(settings)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what comes of it is looked at
-            made = self._ensembles(pairs, image_kind, settings)
+            made = self._ensembles(galaxies, image_kind, settings)
         return [
             ensemble if ensemble.is_finite else InputError(ensemble.object_id, *NOT_FINITE)
             for ensemble in made
@@ -207,26 +209,26 @@ class Generator(ABC):
         """What brings a result back: model and its hash, version, command, settings."""
         normalisation = getattr(self.model.preset, "data", None)
         scale = normalisation.spectrum if normalisation else "flux"
-        return self.ids | made_by() | {"normalisation": scale, **asdict(settings)}
+        return self.ids | run_provenance() | {"normalisation": scale, **asdict(settings)}
 
-    def _ensemble(self, pair: Pair, image_kind: str, settings: Settings, **values) -> Ensemble:
+    def _ensemble(self, galaxy: Galaxy, image_kind: str, settings: Settings, **values) -> Ensemble:
         """An ensemble with the input's facts and the provenance."""
         return Ensemble(
-            object_id=pair.object_id,
+            object_id=galaxy.object_id,
             grid=self.grid,
             select=settings.select,
-            image=pair.image,
+            image=galaxy.image,
             image_kind=image_kind,
-            photometry=pair.photometry,
-            photometry_ivar=pair.photometry_ivar,
-            z=pair.z,
-            ra=pair.ra,
-            dec=pair.dec,
+            photometry=galaxy.photometry,
+            photometry_ivar=galaxy.photometry_ivar,
+            z=galaxy.z,
+            ra=galaxy.ra,
+            dec=galaxy.dec,
             provenance=self.provenance(settings),
             **values,
         )
 
-    def _in_flux(self, pair: Pair, image_kind: str, x: np.ndarray, has_zero_point: bool) -> dict:
+    def _in_flux(self, galaxy: Galaxy, image_kind: str, x: np.ndarray, has_zero_point: bool) -> dict:
         """Candidates x (n, L) in physical flux where photometry fixes their amplitude.
 
         Without a zero point, an offset is fitted too. Returns the candidates, unit, amplitude and flags of
@@ -234,7 +236,7 @@ class Generator(ABC):
         """
         unknown = {"candidates": x, "unit": RELATIVE, "flags": ["relative-flux"]}
         usable = np.isfinite(self.weights).all(0)
-        fluxes, ivar, flags = fibre_photometry(pair, image_kind, self.survey, usable)
+        fluxes, ivar, flags = fibre_photometry(galaxy, image_kind, self.survey, usable)
         if fluxes is None:
             return unknown
         offset, scale = fit_amplitude(x, self.weights, fluxes, ivar, fit_offset=not has_zero_point)
@@ -250,69 +252,75 @@ class Generator(ABC):
         return {"candidates": offset + scale * x, "unit": PHYSICAL, "flags": flags, "amplitude": amplitude}
 
     def run(
-        self, pairs: Iterable[Pair], image_kind: str, settings: Settings, batch: int | None = None
-    ) -> Iterator[Ensemble | tuple[Pair, str]]:
+        self, galaxies: Iterable[Galaxy], image_kind: str, settings: Settings, batch: int | None = None
+    ) -> Iterator[Ensemble | tuple[Galaxy, str]]:
         """Ensembles of many galaxies, in order; a pair that cannot be used comes back with the reason.
 
         `batch` objects share a pass through the network, by default `default_batch`: results depend on
         it by rounding alone.
         """
-        waiting: list[Pair] = []
+        waiting: list[Galaxy] = []
 
         def flush():
             good, made = [], {}
-            for pair in waiting:
+            for galaxy in waiting:
                 try:
-                    self.check(pair, settings)
-                    good.append(pair)
+                    self.check(galaxy, settings)
+                    good.append(galaxy)
                 except InputError as error:
-                    made[id(pair)] = pair, str(error)
+                    made[id(galaxy)] = galaxy, str(error)
             # What cannot be used leaves its place to another: batches, and so roundings, stay as they were.
-            filled = [good[0] if id(pair) in made else pair for pair in waiting] if good else []
-            for pair, result in zip(filled, self._finite(filled, image_kind, settings) if good else ()):
-                made.setdefault(id(pair), (pair, str(result)) if isinstance(result, InputError) else result)
-            yield from (made[id(pair)] for pair in waiting)
+            filled = [good[0] if id(galaxy) in made else galaxy for galaxy in waiting] if good else []
+            for galaxy, result in zip(filled, self._finite(filled, image_kind, settings) if good else ()):
+                made.setdefault(
+                    id(galaxy), (galaxy, str(result)) if isinstance(result, InputError) else result
+                )
+            yield from (made[id(galaxy)] for galaxy in waiting)
             waiting.clear()
 
-        for pair in pairs:
-            waiting.append(without_odd_fluxes(pair))
+        for galaxy in galaxies:
+            waiting.append(mask_invalid_fluxes(galaxy))
             if len(waiting) == (batch or self.default_batch):
                 yield from flush()
         yield from flush()
 
 
-def check_image(pair: Pair, bands: tuple[str, ...]) -> None:
+def check_image(galaxy: Galaxy, bands: tuple[str, ...]) -> None:
     """Raise `InputError` if the image of a pair cannot be used."""
-    if pair.image is None or not np.isfinite(pair.image).any():
-        raise InputError(pair.object_id, "it has no image, and this model needs one")
-    if pair.image.ndim != 3 or len(pair.image) != len(bands):
+    if galaxy.image is None or not np.isfinite(galaxy.image).any():
+        raise InputError(galaxy.object_id, "it has no image, and this model needs one")
+    if galaxy.image.ndim != 3 or len(galaxy.image) != len(bands):
         wanted = f"{len(bands)} bands ({', '.join(bands)}), then y, x"
-        raise InputError(pair.object_id, f"image of shape {pair.image.shape}", f"it must have {wanted}")
-    if not np.isfinite(pair.image).all():
-        raise InputError(pair.object_id, "its image has NaN or inf pixels", "fill or cut them out")
-    if not pair.image.any():
-        raise InputError(pair.object_id, "its image is zero everywhere")
+        raise InputError(galaxy.object_id, f"image of shape {galaxy.image.shape}", f"it must have {wanted}")
+    if not np.isfinite(galaxy.image).all():
+        raise InputError(galaxy.object_id, "its image has NaN or inf pixels", "fill or cut them out")
+    if not galaxy.image.any():
+        raise InputError(galaxy.object_id, "its image is zero everywhere")
 
 
-def without_odd_fluxes(pair: Pair) -> Pair:
+def mask_invalid_fluxes(galaxy: Galaxy) -> Galaxy:
     """The pair, in whose photometry what is no flux of a galaxy, or has no error, is missing."""
-    if pair.photometry is None or pair.photometry_ivar is None:
-        return replace(pair, photometry=None, photometry_ivar=None) if pair.photometry is not None else pair
-    flux, ivar = np.asarray(pair.photometry), np.asarray(pair.photometry_ivar)
-    sane = np.isfinite(flux) & (np.abs(flux) < BRIGHTEST) & np.isfinite(ivar) & (ivar > 0)
+    if galaxy.photometry is None or galaxy.photometry_ivar is None:
+        return (
+            replace(galaxy, photometry=None, photometry_ivar=None)
+            if galaxy.photometry is not None
+            else galaxy
+        )
+    flux, ivar = np.asarray(galaxy.photometry), np.asarray(galaxy.photometry_ivar)
+    sane = np.isfinite(flux) & (np.abs(flux) < MAX_NANOMAGGIES) & np.isfinite(ivar) & (ivar > 0)
     if (sane | (ivar == 0)).all():
-        return pair
-    return replace(pair, photometry=np.where(sane, flux, np.nan), photometry_ivar=np.where(sane, ivar, 0))
+        return galaxy
+    return replace(galaxy, photometry=np.where(sane, flux, np.nan), photometry_ivar=np.where(sane, ivar, 0))
 
 
-def has_photometry(pair: Pair) -> bool:
+def has_photometry(galaxy: Galaxy) -> bool:
     """Whether a pair has a band flux with an error."""
-    if pair.photometry is None or pair.photometry_ivar is None:
+    if galaxy.photometry is None or galaxy.photometry_ivar is None:
         return False
-    return bool((np.isfinite(pair.photometry) & (np.nan_to_num(pair.photometry_ivar) > 0)).any())
+    return bool((np.isfinite(galaxy.photometry) & (np.nan_to_num(galaxy.photometry_ivar) > 0)).any())
 
 
-def fibre_photometry(pair: Pair, image_kind: str, survey, usable: np.ndarray):
+def fibre_photometry(galaxy: Galaxy, image_kind: str, survey, usable: np.ndarray):
     """Band fluxes in the spectrum's aperture: the catalogue's, else the linear image's own.
 
     Parameters
@@ -327,15 +335,15 @@ def fibre_photometry(pair: Pair, image_kind: str, survey, usable: np.ndarray):
     flags : list of str
         Where they come from.
     """
-    if pair.photometry is not None and pair.photometry_ivar is not None:
-        ivar = np.nan_to_num(pair.photometry_ivar)
+    if galaxy.photometry is not None and galaxy.photometry_ivar is not None:
+        ivar = np.nan_to_num(galaxy.photometry_ivar)
         if (ivar[usable] > 0).sum() >= 2:
-            return pair.photometry, ivar, ["amplitude-from-photometry"]
-    if image_kind != "linear" or pair.image is None:
+            return galaxy.photometry, ivar, ["amplitude-from-photometry"]
+    if image_kind != "linear" or galaxy.image is None:
         return None, None, []
     fluxes = np.full(len(survey.photometry_bands), np.nan)
-    fibre = aperture_weights(pair.image.shape[1:], survey.pixel_scale, survey.fibre_diameter)
-    for band, plane in zip(survey.image_bands, pair.image):
+    fibre = aperture_weights(galaxy.image.shape[1:], survey.pixel_scale, survey.fibre_diameter)
+    for band, plane in zip(survey.image_bands, galaxy.image):
         fluxes[survey.photometry_bands.index(band)] = (plane * fibre).sum()
     bright = fluxes > 0
     error = 0.05 * np.where(bright, fluxes, 1)  # as good as one aperture in one seeing

@@ -78,8 +78,8 @@ def validate_preset(values: dict, where="preset") -> Preset:
         path = problem["loc"][1:] if problem["loc"][:1] == (values.get("task"),) else problem["loc"]
         key = ".".join(str(p) for p in path) or "preset"
         if problem["type"] == "extra_forbidden":
-            mend = _nearest(str(path[-1]), _known_keys(path[:-1], values.get("task", "")))
-            raise InputError(where, f"unknown key {key!r}", mend) from None
+            hint = _nearest(str(path[-1]), _known_keys(path[:-1], values.get("task", "")))
+            raise InputError(where, f"unknown key {key!r}", hint) from None
         raise InputError(where, f"{key}: {problem['msg']}") from None
 
 

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from pix2spec.errors import InputError
-from pix2spec.models.shared.hub import CARD, FILES, _said, _split
+from pix2spec.models.shared.hub import CARD, FILES, _format_error, _split
 
 __all__ = [
     "export_model",
@@ -89,8 +89,8 @@ def publish_model(model: str | Path, repo: str, private: bool = False, endpoint:
         api.create_repo(repo, private=private, exist_ok=True)
         commit = api.create_commit(repo, adds, commit_message="Model of pix2spec")
     except Exception as error:
-        what = f"the hub did not take it: {_said(error)}"
+        what = f"the hub did not take it: {_format_error(error)}"
         stranger = getattr(getattr(error, "response", None), "status_code", 0) in (401, 403)
-        mend = "log in with `hf auth login`, as someone who may write there" if stranger else "try again"
-        raise InputError(repo, what, mend) from error
+        hint = "log in with `hf auth login`, as someone who may write there" if stranger else "try again"
+        raise InputError(repo, what, hint) from error
     return f"{repo}@{commit.oid}"

@@ -37,7 +37,7 @@ FACTORISED_DATA = {
     "spectrum": "physical flux",
 }
 HUB_OR_PACKAGE = ("hub", "package", None)
-AGAIN = "get the folder again"
+GET_FOLDER_AGAIN = "get the folder again"
 
 
 def save_model(folder: str | Path, model: torch.nn.Module, record: dict) -> None:
@@ -93,9 +93,9 @@ def read_config(folder: str | Path) -> dict:
                 raise TypeError("preset and record are mappings")
             return {**config, "grid": grid, "survey": survey}
     except InputError as error:
-        raise InputError(path, f"damaged: {error.where}: {error.what}", error.mend) from None
+        raise InputError(path, f"damaged: {error.where}: {error.what}", error.hint) from None
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise InputError(path, f"damaged: {type(error).__name__} {error}", AGAIN) from None
+        raise InputError(path, f"damaged: {type(error).__name__} {error}", GET_FOLDER_AGAIN) from None
     raise InputError(path, f"its format {str(config['format'])[:40]} is not {FORMAT}", "use a newer pix2spec")
 
 
@@ -116,10 +116,10 @@ def load_into(model: torch.nn.Module, path: Path) -> None:
     for name, tensor in weights.items():
         if tensor.is_floating_point() != own[name].is_floating_point():
             raise InputError(
-                path, f"damaged weights: {name!r} is {tensor.dtype}, not {own[name].dtype}", AGAIN
+                path, f"damaged weights: {name!r} is {tensor.dtype}, not {own[name].dtype}", GET_FOLDER_AGAIN
             )
         if not torch.isfinite(tensor.float() if tensor.element_size() == 1 else tensor).all():
-            raise InputError(path, f"damaged weights: {name!r} has NaN or infinite values", AGAIN)
+            raise InputError(path, f"damaged weights: {name!r} has NaN or infinite values", GET_FOLDER_AGAIN)
     model.load_state_dict(weights)
 
 
@@ -147,7 +147,9 @@ def _check_size(path: Path, preset, grid: SpectralGrid, survey: Survey) -> None:
         with torch.device("meta"):  # shapes alone
             model = build_model(preset, grid, survey)
     except (RuntimeError, OverflowError, MemoryError) as error:
-        raise InputError(path.parent / CONFIG, f"damaged: no model has these sizes: {error}", AGAIN) from None
+        raise InputError(
+            path.parent / CONFIG, f"damaged: no model has these sizes: {error}", GET_FOLDER_AGAIN
+        ) from None
     _compare_shapes(path, model, shapes)
 
 

@@ -16,7 +16,7 @@ from pix2spec.paper.schedule import Task, run_tasks, tasks_of
 from pix2spec.paper.table import Line, gather, print_table, write_table
 from pix2spec.paper.work import Job, Plan, read_scores
 from pix2spec.runtime.atomic import write_atomically
-from pix2spec.runtime.provenance import made_by
+from pix2spec.runtime.provenance import run_provenance
 
 __all__ = ["Comparison", "table1"]
 
@@ -144,7 +144,7 @@ def _remember(plan: Plan, ids) -> None:
                 raise InputError(plan.out, what, "use another --out")
         return
     plan.out.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda p: p.write_text(json.dumps(facts | made_by(), indent=1) + "\n"))
+    write_atomically(path, lambda p: p.write_text(json.dumps(facts | run_provenance(), indent=1) + "\n"))
 
 
 def _known(jobs: list[Job]) -> dict[str, tuple[float, float]]:

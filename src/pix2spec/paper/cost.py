@@ -11,7 +11,7 @@ from pix2spec.models.presets import Preset
 from pix2spec.models.registry import build_model
 from pix2spec.paper.rows import sampling
 from pix2spec.paper.work import Job
-from pix2spec.runtime.random import Draws
+from pix2spec.runtime.random import BatchRng
 
 __all__ = ["RATES", "generation_flops", "seconds_of", "training_flops"]
 
@@ -60,7 +60,7 @@ def _measure(preset: Any, info: DatasetInfo) -> tuple[float, float]:
             "photometry": np.ones((BATCH, bands), np.float32),
             "photometry_ivar": np.ones((BATCH, bands), np.float32),
         }
-        inputs = model.prepare(batch, info.image_kind or "linear", Draws(0), train=False)
+        inputs = model.prepare(batch, info.image_kind or "linear", BatchRng(0), train=False)
         # Fused attention on a CPU is invisible to the counter; the plain one is not.
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             model(**inputs).backward()

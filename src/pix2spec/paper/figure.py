@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pix2spec.data.dataset import Dataset
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.evaluation.metrics import pixels as metrics
 from pix2spec.evaluation.metrics import scoring
@@ -16,7 +16,7 @@ from pix2spec.paper.rows import sampling
 from pix2spec.paper.work import has_spectra
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.plot import BLUE, LINES, draw_image
-from pix2spec.runtime.provenance import made_by
+from pix2spec.runtime.provenance import run_provenance
 
 __all__ = ["choose_galaxies", "figure2"]
 
@@ -59,13 +59,13 @@ def figure2(folder: str | Path, objects: int = 5, row: str | None = None, seed: 
             folder, f"no finished run of {missing[0]} with seed {seed}", f"run table1 with --rows {rows}"
         )
     dataset = Dataset(plan["test"], plan["split"])
-    pairs = [dataset[i] for i in choose_galaxies(dataset, objects)]
+    galaxies = [dataset[i] for i in choose_galaxies(dataset, objects)]
     kind: Any = dataset.info.image_kind
-    columns = _spectra(runs, row, pairs, kind, plan["scale"], seed)
-    figure = _draw(pairs, kind, dataset.info.grid, columns)
+    columns = _spectra(runs, row, galaxies, kind, plan["scale"], seed)
+    figure = _draw(galaxies, kind, dataset.info.grid, columns)
     paths = [folder / "figure2.png", folder / "figure2.pdf"]
     about = {"Title": "Figure 2 of arXiv:2211.05556, made anew"}
-    text = json.dumps({**made_by(), "row": row, "seed": seed, "test": plan["test"]})
+    text = json.dumps({**run_provenance(), "row": row, "seed": seed, "test": plan["test"]})
     figure.savefig(paths[0], dpi=200, metadata={**about, "Comment": text})
     figure.savefig(paths[1], metadata={**about, "Subject": text})
     return paths
@@ -109,25 +109,25 @@ def _colours(dataset: Dataset, index: np.ndarray) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _spectra(runs, row, pairs, kind, scale, seed) -> list[list[np.ndarray]]:
+def _spectra(runs, row, galaxies, kind, scale, seed) -> list[list[np.ndarray]]:
     """For each galaxy the spectra of columns (b) to (e), scaled to [-1, 1]."""
     from pix2spec.generate.load import load
     from pix2spec.models.generator import Settings
 
     preset = load_model(runs[row])[0].preset
     diffusion = load(runs[row], runs["contrastive"])
-    ensembles = list(diffusion.run(pairs, kind, Settings(**sampling(preset, scale, seed))))
-    points = list(load(runs["wu-peek"]).run(pairs, kind, Settings(n=1)))
+    ensembles = list(diffusion.run(galaxies, kind, Settings(**sampling(preset, scale, seed))))
+    points = list(load(runs["wu-peek"]).run(galaxies, kind, Settings(n=1)))
     columns = []
-    for pair, ensemble, point in zip(pairs, ensembles, points):
+    for galaxy, ensemble, point in zip(galaxies, ensembles, points):
         for result in (ensemble, point):
             if isinstance(result, tuple):
-                raise InputError(pair.object_id, result[1])
+                raise InputError(galaxy.object_id, result[1])
         chosen = scoring.selections(len(ensemble), ensemble.scores)
-        scaled, guess = (_scaled(result, pair.ivar) for result in (ensemble, point))
+        scaled, guess = (_scaled(result, galaxy.ivar) for result in (ensemble, point))
         columns.append(
             [
-                metrics.to_minmax(pair.flux, pair.ivar),
+                metrics.to_minmax(galaxy.flux, galaxy.ivar),
                 scaled[chosen["best"]].mean(0),
                 scaled[chosen["mean_best_5"]].mean(0),
                 guess[0],
@@ -143,24 +143,24 @@ def _scaled(ensemble: Ensemble, ivar: np.ndarray) -> np.ndarray:
     return np.where(ivar > 0, ensemble.minmax, np.nan)
 
 
-def _draw(pairs: list[Pair], kind: str, grid, columns: list[list[np.ndarray]]):
+def _draw(galaxies: list[Galaxy], kind: str, grid, columns: list[list[np.ndarray]]):
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    figure = Figure(figsize=(13, 1.62 * len(pairs) + 0.75), layout="constrained", dpi=150)
+    figure = Figure(figsize=(13, 1.62 * len(galaxies) + 0.75), layout="constrained", dpi=150)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.025, wspace=0.01, hspace=0.01)
-    axes = figure.subplots(len(pairs), 5, width_ratios=(0.62, 1, 1, 1, 1), squeeze=False)
+    axes = figure.subplots(len(galaxies), 5, width_ratios=(0.62, 1, 1, 1, 1), squeeze=False)
     for k, title in enumerate(TITLES):
         axes[0, k].set_title(title, fontsize=10, pad=14)
-    for number, (line, pair, spectra) in enumerate(zip(axes, pairs, columns)):
-        draw_image(line[0], Picture(np.asarray(pair.image), kind))
-        line[0].set_ylabel(f"z = {pair.z:.3f}" if np.isfinite(pair.z) else "", fontsize=9)
+    for number, (line, galaxy, spectra) in enumerate(zip(axes, galaxies, columns)):
+        draw_image(line[0], Picture(np.asarray(galaxy.image), kind))
+        line[0].set_ylabel(f"z = {galaxy.z:.3f}" if np.isfinite(galaxy.z) else "", fontsize=9)
         for k, (panel, spectrum) in enumerate(zip(line[1:], spectra)):
-            _draw_panel(panel, grid.wave, spectra[0], spectrum if k else None, pair.z)
-            panel.tick_params(labelleft=k == 0, labelbottom=number == len(pairs) - 1, labelsize=8)
+            _draw_panel(panel, grid.wave, spectra[0], spectrum if k else None, galaxy.z)
+            panel.tick_params(labelleft=k == 0, labelbottom=number == len(galaxies) - 1, labelsize=8)
     for panel in axes[-1, 1:]:
         panel.set_xlabel("observed wavelength [Å]", fontsize=9)
-    axes[len(pairs) // 2, 1].set_ylabel("flux, scaled to [−1, 1]", fontsize=9)
+    axes[len(galaxies) // 2, 1].set_ylabel("flux, scaled to [−1, 1]", fontsize=9)
     handles = [Line2D([], [], color=OBSERVED, lw=1.5), Line2D([], [], color=BLUE, lw=1.5)]
     style = {"loc": "outside lower left", "ncols": 2, "frameon": False, "fontsize": 9}
     figure.legend(handles, ["observed, behind", "generated"], **style)

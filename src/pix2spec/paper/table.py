@@ -12,7 +12,7 @@ from pix2spec.evaluation.compare import is_simulated
 from pix2spec.paper.rows import PAPER, SELECTIONS, Row
 from pix2spec.paper.work import Job, read_scores
 from pix2spec.runtime.atomic import write_atomically
-from pix2spec.runtime.provenance import made_by
+from pix2spec.runtime.provenance import run_provenance
 
 __all__ = ["METRICS", "Line", "gather", "print_table", "retrieval_of", "write_table"]
 
@@ -146,7 +146,7 @@ def write_table(comparison) -> None:
 def provenance(comparison) -> dict:
     """What brings the table back."""
     plan = comparison.plan
-    facts = {**made_by(), "scale": plan.scale, "data": str(plan.data), "test": _test_set(comparison)}
+    facts = {**run_provenance(), "scale": plan.scale, "data": str(plan.data), "test": _test_set(comparison)}
     return facts | {"failures": len(comparison.failures)}
 
 

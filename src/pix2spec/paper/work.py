@@ -26,8 +26,8 @@ from pix2spec.evaluation.metrics.retrieval import POOL, codes, ranks
 from pix2spec.models.storage import load_model, read_config
 from pix2spec.paper.rows import Row, sampling
 from pix2spec.products.ensemble import Ensemble
-from pix2spec.runtime.progress import track
-from pix2spec.runtime.provenance import made_by
+from pix2spec.runtime.progress import progress_bar
+from pix2spec.runtime.provenance import run_provenance
 
 __all__ = ["Job", "Plan", "has_spectra", "read_scores", "score_ensembles", "score_row", "train_row"]
 
@@ -160,14 +160,14 @@ def score_row(job: Job, selector: Path | None, progress: bool = False) -> None:
     else:
         score, facts = _scorer(job, selector, dataset)
         starts = range(0, len(index), CHUNK)
-        for start in track(starts, f"scoring {job.name}", progress):
+        for start in progress_bar(starts, f"scoring {job.name}", progress):
             stop = min(start + CHUNK, len(index))
             path = folder / f"{start:07d}-{stop:07d}.parquet"
             if not path.exists():
                 write_table_atomically(_table(score(index[start:stop])), path)
         parts = [pq.read_table(path) for path in sorted(folder.glob("*.parquet"))]
         table = pa.concat_tables(parts, promote_options="permissive")
-    facts |= {"row": job.row.name, "seed": job.seed, "test": str(job.plan.test), **made_by()}
+    facts |= {"row": job.row.name, "seed": job.seed, "test": str(job.plan.test), **run_provenance()}
     table = table.replace_schema_metadata({FACTS: json.dumps(facts, default=str)})
     write_table_atomically(table, job.scores)
     shutil.rmtree(folder)
@@ -217,26 +217,26 @@ def _scorer(job: Job, selector: Path | None, dataset: Dataset):
     mean = generator.model.minmax_spectrum.numpy()[None] if generator.model.preset.task == "mean" else None
 
     def score(some: np.ndarray) -> list[dict]:
-        pairs = [dataset[int(i)] for i in some]
+        galaxies = [dataset[int(i)] for i in some]
         start = time.perf_counter()
-        results = list(generator.run(pairs, kind, settings))
-        seconds = (time.perf_counter() - start) / len(pairs)
-        return score_ensembles(results, pairs, seconds, mean)
+        results = list(generator.run(galaxies, kind, settings))
+        seconds = (time.perf_counter() - start) / len(galaxies)
+        return score_ensembles(results, galaxies, seconds, mean)
 
     return score, facts
 
 
-def score_ensembles(results, pairs, seconds: float, minmax: np.ndarray | None = None) -> list[dict]:
+def score_ensembles(results, galaxies, seconds: float, minmax: np.ndarray | None = None) -> list[dict]:
     """Rows of scores of what `pix2spec.models.generator.Generator.run` gave, as `pix2spec evaluate` has them.
 
     `minmax` (1, L) stands for all spectra on the scale [-1, 1], if given.
     """
     rows = []
-    for result, pair in zip(results, pairs):
-        row = {"object_id": pair.object_id, "z": float(pair.z), "generation_seconds": seconds}
+    for result, galaxy in zip(results, galaxies):
+        row = {"object_id": galaxy.object_id, "z": float(galaxy.z), "generation_seconds": seconds}
         if isinstance(result, Ensemble):
-            good = (pair.ivar > 0) & np.isfinite(pair.flux)
-            row |= scoring.score_object(result, pair.flux, np.where(good, pair.ivar, 0), minmax=minmax)
+            good = (galaxy.ivar > 0) & np.isfinite(galaxy.flux)
+            row |= scoring.score_object(result, galaxy.flux, np.where(good, galaxy.ivar, 0), minmax=minmax)
         rows.append(row | {"failure": None if isinstance(result, Ensemble) else result[1]})
     return rows
 

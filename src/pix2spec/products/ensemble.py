@@ -41,7 +41,7 @@ class Ensemble:
     select : str
         The rule that made `selected`: ``"single"``, ``"best"``, ``"mean:5"`` or ``"all"``.
     image, image_kind, photometry, photometry_ivar
-        The input, as in `pix2spec.Pair`; kept for figures.
+        The input, as in `pix2spec.Galaxy`; kept for figures.
     z, ra, dec : float
         Redshift and position (deg, ICRS), NaN if unknown.
     flags : list of str
@@ -186,11 +186,11 @@ class Ensemble:
         -------
         matplotlib.figure.Figure
         """
-        from pix2spec.data.schema import Pair
+        from pix2spec.data.schema import Galaxy
         from pix2spec.products.plot import figure_grid
 
         redshift = self.z if z is None else z
-        known = Pair(self.object_id, z=redshift, flux=truth, ivar=truth_ivar)
+        known = Galaxy(self.object_id, z=redshift, flux=truth, ivar=truth_ivar)
         return figure_grid([self], truths=[known], path=path)
 
     def to_row(self, keep_candidates: bool = True) -> dict:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pix2spec.core.scaling import asinh_image, lupton_rgb
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PHYSICAL
 
@@ -60,7 +60,7 @@ def spread(wanted: Sequence[float], width: Sequence[float]) -> np.ndarray:
 
 def figure_grid(
     ensembles: Sequence[Ensemble],
-    truths: Sequence[Pair | None] | None = None,
+    truths: Sequence[Galaxy | None] | None = None,
     path: str | Path | None = None,
 ):
     """One row per galaxy: its image, and its spectra.
@@ -69,7 +69,7 @@ def figure_grid(
     ----------
     ensembles : sequence of Ensemble
         What to show.
-    truths : sequence of Pair or None, optional
+    truths : sequence of Galaxy or None, optional
         The observed spectrum of each, drawn in grey; its redshift places the line labels.
     path : str or Path, optional
         Save the figure here; the suffix decides the format.
@@ -88,7 +88,7 @@ def figure_grid(
     return figure
 
 
-def _fill_grid(figure, ensembles: Sequence[Ensemble], truths: Sequence[Pair | None]) -> None:
+def _fill_grid(figure, ensembles: Sequence[Ensemble], truths: Sequence[Galaxy | None]) -> None:
     axes = figure.subplots(len(ensembles), 2, width_ratios=(1, 4.2), squeeze=False)
     handles: dict = {}
     for (left, right), ensemble, truth in zip(axes, ensembles, truths):
@@ -143,7 +143,7 @@ def _draw_photometry(axes, ensemble: Ensemble) -> None:
     axes.tick_params(labelsize=8)
 
 
-def draw_spectrum(axes, ensemble: Ensemble, truth: Pair | None = None) -> None:
+def draw_spectrum(axes, ensemble: Ensemble, truth: Galaxy | None = None) -> None:
     """Draw the candidates as bands, the chosen spectrum, the truth under it, and the lines' names."""
     wave, chosen = ensemble.grid.wave, ensemble.flux
     if len(ensemble) > 1:
@@ -169,7 +169,7 @@ def draw_spectrum(axes, ensemble: Ensemble, truth: Pair | None = None) -> None:
     axes.set_title(title, loc="left", fontsize=9, pad=17 if np.isfinite(z) else 4)
 
 
-def comparable(truth: Pair, ensemble: Ensemble) -> np.ndarray:
+def comparable(truth: Galaxy, ensemble: Ensemble) -> np.ndarray:
     """The observed flux, NaN where missing, brought to the ensemble's scale if that is a relative one."""
     flux = np.asarray(truth.flux, float)
     good = np.isfinite(flux)
@@ -232,7 +232,7 @@ def figure_evaluation(examples, grid, profiles: dict, result: dict, path: str | 
 
     Parameters
     ----------
-    examples : list of (Ensemble, Pair)
+    examples : list of (Ensemble, Galaxy)
         A few objects with their observed spectra.
     grid : SpectralGrid
         Wavelengths.
@@ -249,7 +249,7 @@ def figure_evaluation(examples, grid, profiles: dict, result: dict, path: str | 
     rows = len(examples)
     figure = Figure(figsize=(10, 2.35 * rows + 3.2), layout="constrained", dpi=150)
     top, bottom = figure.subfigures(2, 1, height_ratios=(2.35 * rows + 0.35, 2.85))
-    _fill_grid(top, [ensemble for ensemble, _ in examples], [pair for _, pair in examples])
+    _fill_grid(top, [ensemble for ensemble, _ in examples], [galaxy for _, galaxy in examples])
     error, covered = bottom.subplots(1, 2)
     width = max(grid.size // 120, 1)
     wave = grid.wave[::width]

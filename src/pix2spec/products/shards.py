@@ -13,10 +13,12 @@ from pix2spec.errors import InputError
 from pix2spec.products.catalogue import FILE_NAME, SHARDS, CatalogueWriter
 from pix2spec.runtime.atomic import write_atomically
 
-__all__ = ["WHOLE", "Shards"]
+__all__ = ["MAX_JOINED_OBJECTS", "Shards"]
 
 SHARD = 128  # objects, at least: 46 MB with candidates; what a kill can cost
-WHOLE = 20_000  # objects; more stay in shards, for one file of them would have to be written twice
+MAX_JOINED_OBJECTS = (
+    20_000  # objects; more stay in shards, for one file of them would have to be written twice
+)
 RUN = "run.json"
 
 
@@ -25,7 +27,7 @@ class Shards:
 
     Shard k holds the objects ``rows(k)`` and nothing of it depends on other shards: they can be made in
     any order, on any machine that sees the folder, and again after a failure. `finish` makes the shards
-    one ``catalog.parquet``, or, of more than `WHOLE` objects, leaves them in ``catalog/``.
+    one ``catalog.parquet``, or, of more than `MAX_JOINED_OBJECTS` objects, leaves them in ``catalog/``.
 
     Parameters
     ----------
@@ -130,7 +132,7 @@ class Shards:
         """
         for left in self.folder.glob("*.partial"):  # of a run that was killed
             left.unlink()
-        if self.total <= WHOLE:
+        if self.total <= MAX_JOINED_OBJECTS:
             return self._join(unread)
         if unread:
             with CatalogueWriter(self.folder, *self._contents, name="part-unread.parquet") as writer:

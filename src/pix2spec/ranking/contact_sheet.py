@@ -15,7 +15,7 @@ from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.plot import draw_image, draw_spectrum
 from pix2spec.ranking.ranking import Ranking
 from pix2spec.runtime.atomic import write_atomically
-from pix2spec.runtime.progress import track
+from pix2spec.runtime.progress import progress_bar
 
 __all__ = ["sheet_rows", "write_sheets"]
 
@@ -35,7 +35,7 @@ def write_sheets(ranking: Ranking, out: str | Path, n: int, progress: bool = Tru
     def draw(path: Path) -> None:
         with PdfPages(path, metadata={"Title": _title(ranking), "Creator": "pix2spec"}) as pages:
             shown = zip(rows, _ensembles(ranking, [str(row["object_id"]) for row in rows]))
-            for row, ensemble in track(shown, "drawing", progress, len(rows)):
+            for row, ensemble in progress_bar(shown, "drawing", progress, len(rows)):
                 figures.append(_png(_figure([(row, ensemble)])))
                 waiting.append((row, ensemble))
                 if len(waiting) == PER_PAGE or len(figures) == len(rows):
@@ -59,8 +59,12 @@ def _ensembles(ranking: Ranking, ids: list[str]) -> Iterator[Ensemble]:
         ensemble = ranking.catalogue.ensemble(object_id)
         seen: dict = {}
         if object_id in position:
-            pair = data[position[object_id]]
-            seen = {"image": pair.image, "photometry": pair.photometry, "image_kind": data.info.image_kind}
+            galaxy = data[position[object_id]]
+            seen = {
+                "image": galaxy.image,
+                "photometry": galaxy.photometry,
+                "image_kind": data.info.image_kind,
+            }
         if ensemble.redshifts is not None:
             seen["z"] = float(np.nanmedian(ensemble.redshifts))
         yield replace(ensemble, flags=[], **seen)

@@ -118,8 +118,8 @@ def instrument_of(name: str) -> Instrument:
     if key in INSTRUMENTS:
         return INSTRUMENTS[key]
     near = get_close_matches(key, INSTRUMENTS, 1, 0.4)
-    mend = f"did you mean {near[0]}? " if near else ""
-    raise InputError("--instrument", f"{name!r} is unknown", f"{mend}known are {', '.join(INSTRUMENTS)}")
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise InputError("--instrument", f"{name!r} is unknown", f"{hint}known are {', '.join(INSTRUMENTS)}")
 
 
 def _rates(instrument: Instrument, flux, continuum, wave, fibre: float):

@@ -115,23 +115,23 @@ class _Parser:
             if match is None:
                 place += len(self.text[place:]) - len(self.text[place:].lstrip())
                 word = self.text[place]
-                mend = {"=": "to compare, write ==", "&": "write and", "|": "write or"}.get(word, "")
-                raise self._error(f"{word!r} has no meaning here", place, mend)
+                hint = {"=": "to compare, write ==", "&": "write and", "|": "write or"}.get(word, "")
+                raise self._error(f"{word!r} has no meaning here", place, hint)
             kind = str(match.lastgroup)
             yield Token(kind, match[kind], match.start(kind))
             place = match.end()
         yield Token("end", "", end)
 
-    def _error(self, what: str, place: int, mend: str = "") -> InputError:
+    def _error(self, what: str, place: int, hint: str = "") -> InputError:
         shown = "".join(c if c.isprintable() else " " for c in self.text)
         below = f"  {shown}\n  {' ' * place}^"
-        return InputError("expression", f"{what}, at column {place + 1}", mend, below)
+        return InputError("expression", f"{what}, at column {place + 1}", hint, below)
 
     def _unknown(self, what: str, token: Token, known: Iterable[str]) -> InputError:
         spelt = {name.casefold(): name for name in known}
         near = get_close_matches(token.text.strip("'\"").casefold(), spelt, 1, 0.5)
-        mend = f"did you mean {spelt[near[0]]}?" if near else f"known are {', '.join(spelt.values())}"
-        return self._error(f"{what} {token.text} is unknown", token.place, mend)
+        hint = f"did you mean {spelt[near[0]]}?" if near else f"known are {', '.join(spelt.values())}"
+        return self._error(f"{what} {token.text} is unknown", token.place, hint)
 
     @property
     def next(self) -> Token:
@@ -166,11 +166,11 @@ class _Parser:
             raise self._error("there is nothing", 0, "for example ew(Halpha) > 50")
         tree = self._or()
         if self.next.kind != "end":
-            mend = "to compare, write ==" if self.next.text == "=" else ""
-            raise self._error(f"{self.next.text!r} is not expected", self.next.place, mend)
+            hint = "to compare, write ==" if self.next.text == "=" else ""
+            raise self._error(f"{self.next.text!r} is not expected", self.next.place, hint)
         if tree.gives != wanted:
-            mend = "for example ew(Halpha) > 50" if wanted == TRUTH else ""
-            raise self._error(f"{wanted} is needed, this is {tree.gives}", tree.place, mend)
+            hint = "for example ew(Halpha) > 50" if wanted == TRUTH else ""
+            raise self._error(f"{wanted} is needed, this is {tree.gives}", tree.place, hint)
         return tree
 
     def _chain(self, words: tuple[str, ...], below, kind: str) -> Node:

@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import Survey
 from pix2spec.errors import InputError
-from pix2spec.measure.parallel import _fitter, why_not
+from pix2spec.measure.parallel import _fitter, reason_unmeasurable
 from pix2spec.measure.quantities import LINES, QUANTITIES, measure_at
 from pix2spec.products.catalogue import Catalogue
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PHYSICAL
 from pix2spec.runtime.atomic import write_atomically
-from pix2spec.runtime.progress import track
+from pix2spec.runtime.progress import progress_bar
 from pix2spec.runtime.workers import worker_pool
 
 __all__ = ["COLUMNS", "Quantities", "estimated_ivar", "measure_catalogue", "names_of", "nominal_ivar"]
@@ -91,7 +91,7 @@ class Quantities:
     def __init__(self, path: Path, catalogue: Catalogue):
         self.path, self.catalogue = path, catalogue
         facts = _facts(path)
-        self.failures = [tuple(pair) for pair in facts["failures"]]
+        self.failures = [tuple(galaxy) for galaxy in facts["failures"]]
         self.rows = pq.read_table(path, columns=["position"])["position"].to_numpy()
         self.starts = np.flatnonzero(np.diff(self.rows, prepend=-1))
         self.counts = np.diff(self.starts, append=len(self.rows))
@@ -142,8 +142,8 @@ def measure_catalogue(catalogue: Catalogue, workers: int | None = None, progress
         If the catalogue has no candidates, or none can be measured.
     """
     if not catalogue.has_candidates:
-        mend = "generate it again, without --no-candidates"
-        raise InputError(catalogue.path, "it has no candidates, only the chosen spectra", mend)
+        hint = "generate it again, without --no-candidates"
+        raise InputError(catalogue.path, "it has no candidates, only the chosen spectra", hint)
     path = catalogue.path.with_name(FILE_NAME)
     facts = {"quantities_version": VERSION, "catalogue": _identity(catalogue)}
     facts["noise_free"] = catalogue.provenance.get("noise") == "none"
@@ -187,7 +187,7 @@ def _write(path: Path, catalogue: Catalogue, facts: dict, workers: int | None, p
     done = np.array(catalogue.read(["status"])["status"].to_pylist()) == "ok"
     objects = _usable(catalogue, np.flatnonzero(done), failures)
     total = int(done.sum())
-    objects = track(objects, "measuring", progress, total)
+    objects = progress_bar(objects, "measuring", progress, total)
     first = next(objects, None)
     n = 1 if first is None else len(first[2])
     objects, size = chain([] if first is None else [first], objects), max(SPECTRA // n, 1)
@@ -202,16 +202,16 @@ def _write(path: Path, catalogue: Catalogue, facts: dict, workers: int | None, p
 
 def _usable(catalogue: Catalogue, positions: np.ndarray, failures: list) -> Iterator[tuple]:
     """Position, id, candidates, redshifts of objects; those that cannot be measured go to `failures`."""
-    no_fit = why_not(catalogue.grid)
+    no_fit = reason_unmeasurable(catalogue.grid)
     for position, ensemble in zip(positions, catalogue):
-        if reason := _why_not(ensemble, no_fit):
+        if reason := _reason_unmeasurable(ensemble, no_fit):
             failures.append((ensemble.object_id, reason))
             continue
         physical = ensemble.unit == PHYSICAL
         yield int(position), ensemble.object_id, ensemble.candidates, ensemble.redshifts, physical
 
 
-def _why_not(ensemble: Ensemble, no_fit: str) -> str:
+def _reason_unmeasurable(ensemble: Ensemble, no_fit: str) -> str:
     if not ensemble.has_zero_point:
         return "its candidates have no zero of flux: widths of lines and colours mean nothing"
     if not np.isfinite(ensemble.candidates).all():

@@ -23,7 +23,7 @@ from pix2spec.ranking.exposure import (
 )
 from pix2spec.ranking.expression import LINE_NAMES, NUMBER, Node, columns_of, evaluate, parse
 from pix2spec.ranking.measure import Quantities, measure_catalogue, names_of
-from pix2spec.runtime.provenance import made_by
+from pix2spec.runtime.provenance import run_provenance
 
 __all__ = ["DESCRIPTIONS", "Observing", "Ranking", "rank"]
 
@@ -187,7 +187,7 @@ def rank(
     order = _order(columns, top, observing, found)
     found.table = _table({name: np.asarray(column)[order] for name, column in columns.items()})
     about = "noise-free spectra" if opened.provenance.get("noise") == "none" else "spectra as observed"
-    facts: dict = {"statement": statement or "", "about": about, "by": by, **made_by()}
+    facts: dict = {"statement": statement or "", "about": about, "by": by, **run_provenance()}
     facts |= {"train": str(train or ""), "catalogue": str(opened.path)}
     facts["observing"] = asdict(observing) | {"model": asdict(model[0])} if observing else None
     found.facts = facts | {"catalogue_provenance": opened.provenance}
@@ -214,20 +214,20 @@ def _summary(quantities: Quantities) -> dict[str, np.ndarray]:
     """What is known of each object whatever the statement: (objects,) columns."""
     values = quantities.columns(["z", "bpt"])
     z, classes = quantities.split(values["z"].astype(float)), quantities.split(values["bpt"])
-    spread = np.array([_quantiles(draws, (0.16, 0.5, 0.84)) for draws in z])
+    spread = np.array([_quantiles(rng, (0.16, 0.5, 0.84)) for rng in z])
     columns = {"object_id": np.array(quantities.ids), "n_candidates": quantities.counts}
     columns |= {name: quantities.of_objects(name) for name in ("ra", "dec")}
     columns |= dict(zip(("z_lo", "z", "z_hi"), spread.T))
-    common = [np.bincount(draws, minlength=len(BPT_CLASSES)).argmax() for draws in classes]
+    common = [np.bincount(rng, minlength=len(BPT_CLASSES)).argmax() for rng in classes]
     columns["bpt"] = np.array(BPT_CLASSES)[common]
-    columns["information_z"] = np.array([scores.redshift_information(draws) for draws in z])
-    columns["information_class"] = np.array([scores.class_information(draws) for draws in classes])
+    columns["information_z"] = np.array([scores.redshift_information(rng) for rng in z])
+    columns["information_class"] = np.array([scores.class_information(rng) for rng in classes])
     columns["information"] = columns["information_z"] + columns["information_class"]
     return columns
 
 
-def _quantiles(draws: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
-    known = draws[np.isfinite(draws)]
+def _quantiles(rng: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
+    known = rng[np.isfinite(rng)]
     return np.quantile(known, levels) if len(known) else np.full(len(levels), np.nan)
 
 
@@ -241,8 +241,8 @@ def _probability(quantities: Quantities, tree: Node) -> dict[str, np.ndarray]:
     columns["unknown"] = quantities.total(np.isnan(truth)) / quantities.counts
     columns["information_statement"] = scores.binary_entropy(share)
     for name in sorted(used - {"z", "bpt"}):  # so that the list shows what it speaks of
-        draws = quantities.split(values[name].astype(float))
-        columns[name] = np.array([_quantiles(own, (0.5,))[0] for own in draws])
+        rng = quantities.split(values[name].astype(float))
+        columns[name] = np.array([_quantiles(own, (0.5,))[0] for own in rng])
     return columns
 
 
@@ -264,10 +264,10 @@ def _observed(
     each["hours"] = telescope_hours(instrument, exposure_hours(*arguments, observing.sn, fibre))
     columns = {name: np.full(len(quantities), np.nan) for name in each}
     for name, column in each.items():
-        for i, (draws, chosen) in enumerate(zip(quantities.split(column), quantities.split(true))):
-            draws = draws[chosen] if chosen.any() else draws
-            draws = draws[~np.isnan(draws)]
-            columns[name][i] = np.median(draws) if len(draws) else np.nan
+        for i, (rng, chosen) in enumerate(zip(quantities.split(column), quantities.split(true))):
+            rng = rng[chosen] if chosen.any() else rng
+            rng = rng[~np.isnan(rng)]
+            columns[name][i] = np.median(rng) if len(rng) else np.nan
     return columns
 
 

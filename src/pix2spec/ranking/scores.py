@@ -14,7 +14,11 @@ __all__ = ["binary_entropy", "class_information", "novelty", "probability", "red
 
 PRECISION = 1e-4  # of a spectroscopic redshift: information counts from there
 NEIGHBOUR = 3  # of the entropy of redshifts
-NEIGHBOURS, BATCH, MOST = 10, 1024, 100_000  # of novelty; objects read at once, and training objects
+NEIGHBOURS, BATCH, MAX_TRAINING_OBJECTS = (
+    10,
+    1024,
+    100_000,
+)  # of novelty; objects read at once, and training objects
 
 
 def probability(true: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +88,9 @@ def novelty(objects: Dataset, train: Dataset) -> dict[str, float]:
     if len(kinds) > 1:
         raise InputError(train.path, f"it is of another survey than {objects.path}: {', '.join(kinds)}")
     features = ApertureFeatures((feature_source(train, objects),), train.info.image_kind, train.info.survey)
-    known = _features(features, train, np.linspace(0, len(train) - 1, min(len(train), MOST)).astype(int))
+    known = _features(
+        features, train, np.linspace(0, len(train) - 1, min(len(train), MAX_TRAINING_OBJECTS)).astype(int)
+    )
     known = known[np.isfinite(known).all(1)]
     k = min(NEIGHBOURS, len(known) - 1)
     if k < 1:

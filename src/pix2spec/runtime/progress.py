@@ -4,11 +4,11 @@ import sys
 from collections.abc import Iterable, Iterator
 
 __all__ = [
-    "track",
+    "progress_bar",
 ]
 
 
-def track(items: Iterable, what: str, show: bool = True, total: int | None = None) -> Iterator:
+def progress_bar(items: Iterable, what: str, show: bool = True, total: int | None = None) -> Iterator:
     """Pass `items` on under a progress bar on the terminal's error stream; silent without a terminal."""
     if not (show and sys.stderr.isatty()):
         yield from items

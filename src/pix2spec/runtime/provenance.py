@@ -4,11 +4,11 @@ import shlex
 import sys
 
 __all__ = [
-    "made_by",
+    "run_provenance",
 ]
 
 
-def made_by() -> dict[str, str]:
+def run_provenance() -> dict[str, str]:
     """Version and command line, which every output records."""
     import pix2spec
 

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 __all__ = [
-    "Draws",
+    "BatchRng",
     "candidate_generator",
 ]
 
 
-class Draws:
+class BatchRng:
     """Random numbers for the objects of one batch, of which each process has every so many-th.
 
     They are drawn for the whole batch, and a process takes those of its own objects: a number belongs to

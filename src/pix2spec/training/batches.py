@@ -14,7 +14,7 @@ from pix2spec.models.presets import Preset
 from pix2spec.models.shared.settings import TrainSection
 from pix2spec.training.log import ignore_signals
 
-__all__ = ["Batches", "complete_pairs", "load_batches", "open_sets"]
+__all__ = ["Batches", "complete_galaxies", "load_batches", "open_sets"]
 
 
 def open_sets(preset: Preset, data, out: Path, init, progress: bool, is_main: bool = True):
@@ -24,12 +24,12 @@ def open_sets(preset: Preset, data, out: Path, init, progress: bool, is_main: bo
             time.sleep(1)  # it may take hours, longer than processes wait for each other otherwise
         return prepare(preset, data, out / "prepared", init, progress)
     if isinstance(data, Simulation):
-        mend = "make them with `pix2spec data simulate`"
-        raise InputError("--simulate", f"{preset.name} learns from pairs on disk", mend)
+        hint = "make them with `pix2spec data simulate`"
+        raise InputError("--simulate", f"{preset.name} learns from pairs on disk", hint)
     return Dataset(data, "train"), Dataset(data, "val")
 
 
-def complete_pairs(dataset: Dataset | Prepared, columns: tuple[str, ...], what: str) -> np.ndarray:
+def complete_galaxies(dataset: Dataset | Prepared, columns: tuple[str, ...], what: str) -> np.ndarray:
     """Positions of the pairs that have all that the model learns from."""
     if isinstance(dataset, Prepared):
         return np.arange(len(dataset))

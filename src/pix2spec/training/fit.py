@@ -14,7 +14,7 @@ from pix2spec.models.baselines.preset import NeighboursPreset, RegressorPreset
 from pix2spec.models.presets import Preset
 from pix2spec.models.registry import build_model
 from pix2spec.models.storage import FEATURES, HUB_OR_PACKAGE, WEIGHTS, save_model, save_weights
-from pix2spec.runtime.provenance import made_by
+from pix2spec.runtime.provenance import run_provenance
 
 __all__ = ["fit", "fit_model"]
 
@@ -49,7 +49,7 @@ def fit(preset: Preset, dataset: Dataset, out: Path, progress: bool = True) -> P
         "images": dataset.info.image_kind,
         "data": dataset.info.provenance,
         "hours": round((time.monotonic() - began) / 3600, 3),
-        **made_by(),
+        **run_provenance(),
     }
     network = getattr(model.preset, "network", None)
     if network is not None and network.sha256:

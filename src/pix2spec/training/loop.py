@@ -34,9 +34,9 @@ from pix2spec.models.presets import FittedPreset, Preset, Trained
 from pix2spec.models.registry import build_model
 from pix2spec.models.storage import find_model, load_model, model_id, save_model
 from pix2spec.runtime.distributed import any_process, check_launch, processes, share_statistics
-from pix2spec.runtime.provenance import made_by
-from pix2spec.runtime.random import Draws
-from pix2spec.training.batches import complete_pairs, load_batches, open_sets
+from pix2spec.runtime.provenance import run_provenance
+from pix2spec.runtime.random import BatchRng
+from pix2spec.training.batches import complete_galaxies, load_batches, open_sets
 from pix2spec.training.checkpoint import check_run, load_checkpoint, record_preset, save_checkpoint
 from pix2spec.training.log import LossLog, LossWatch, progress_bar, stop_after_the_step
 from pix2spec.training.validation import refresh_statistics, to_device, validation_loss
@@ -182,8 +182,8 @@ def _set_up(preset: Trained, data, out: Path, init, resume: bool, progress: bool
         model.load_state_dict(start.state_dict())
     if isinstance(train_set, Prepared):
         load_foundation(model, train_set.path)
-    train_index = complete_pairs(train_set, model.columns, "training")
-    val_index = complete_pairs(val_set, model.columns, "validation")
+    train_index = complete_galaxies(train_set, model.columns, "training")
+    val_index = complete_galaxies(val_set, model.columns, "validation")
     model = share_statistics(model, accelerator.device)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
@@ -208,8 +208,8 @@ def _check_init(init, start, data: Path | Simulation) -> None:
     """The model to start from must see what the data hold: other bands have other weights."""
     info = data.info if isinstance(data, Simulation) else read_info(shard_paths(data))
     seen = set(INPUTS) & set(start.columns or INPUTS)  # the factorised model names none: it sees both
-    mend = "start from a model of the same survey, or leave out --init"
-    check_same_survey(init, start.survey, "the training data", info.survey, seen, mend)
+    hint = "start from a model of the same survey, or leave out --init"
+    check_same_survey(init, start.survey, "the training data", info.survey, seen, hint)
 
 
 # ------------------------------------------------------------------------------------------------ the steps
@@ -250,8 +250,8 @@ def _train_step(run: Run, batch: dict, stop: list[int]) -> tuple[float, bool]:
     """One step of the optimiser; the mean loss of all processes, and whether one of them has to stop."""
     settings, accelerator = run.preset.train, run.accelerator
     run.optimizer.param_groups[0]["lr"] = learning_rate(settings, run.step, run.per_epoch)
-    draws = Draws(settings.seed, run.step, share=run.share)
-    inputs = run.model.prepare(batch, run.train_set.info.image_kind, draws, train=True)
+    rng = BatchRng(settings.seed, run.step, share=run.share)
+    inputs = run.model.prepare(batch, run.train_set.info.image_kind, rng, train=True)
     run.model.train()
     loss = run.forward(**to_device(inputs, accelerator.device))
     accelerator.backward(loss)
@@ -334,5 +334,5 @@ def _record(run: Run, data, init, validation_loss: float) -> dict:
         "device": str(run.accelerator.device),
         "processes": run.share[1],
         "validation_loss": validation_loss,
-        **made_by(),
+        **run_provenance(),
     }

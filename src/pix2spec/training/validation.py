@@ -7,7 +7,7 @@ import torch
 import torch.distributed
 
 from pix2spec.runtime.distributed import processes
-from pix2spec.runtime.random import Draws
+from pix2spec.runtime.random import BatchRng
 
 __all__ = ["refresh_statistics", "to_device", "validation_loss"]
 
@@ -58,7 +58,7 @@ def validation_loss(
         chosen = index[start : start + BATCH]
         if len(chosen):
             batch = val_set.batch(chosen, model.columns)
-            inputs = model.prepare(batch, val_set.info.image_kind, Draws(0, start), train=False)
+            inputs = model.prepare(batch, val_set.info.image_kind, BatchRng(0, start), train=False)
             loss = model(**to_device(inputs, device)).double()
             sums += torch.stack([loss * len(chosen), torch.ones_like(loss) * len(chosen)])
     if processes() > 1:
@@ -97,8 +97,8 @@ def refresh_statistics(
             break
         start = number * batch_size
         rows = train_set.batch(index[start + rank : start + batch_size : processes()], model.columns)
-        draws = Draws(1, number, share=(rank, processes()))
-        inputs = model.prepare(rows, train_set.info.image_kind, draws, train=True)
+        rng = BatchRng(1, number, share=(rank, processes()))
+        inputs = model.prepare(rows, train_set.info.image_kind, rng, train=True)
         model(**to_device(inputs, device))
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum

@@ -9,7 +9,7 @@ import pytest
 
 from pix2spec.apps.cli.main import main
 from pix2spec.models.presets import preset_names
-from support.tiny import tiny_pair, write_tiny_dataset
+from support.tiny import tiny_galaxy, write_tiny_dataset
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_a_bad_object_is_listed_and_the_rest_completes(cli, tmp_path, tiny_run):
     from pix2spec.data.schema import DatasetInfo
     from support.tiny import GRID
 
-    pairs = [tiny_pair(i) for i in range(3)]
-    pairs[1].image[:] = 0
-    write_dataset(tmp_path / "data", pairs, DatasetInfo(grid=GRID))
+    galaxies = [tiny_galaxy(i) for i in range(3)]
+    galaxies[1].image[:] = 0
+    write_dataset(tmp_path / "data", galaxies, DatasetInfo(grid=GRID))
     code, out, err = cli(
         "generate", tmp_path / "data", "--model", tiny_run, "--out", tmp_path / "made", "-n", 2, "--steps", 2
     )
@@ -137,7 +137,7 @@ def test_cutouts_as_a_file_and_as_a_folder(cli, tmp_path):
     from pix2spec.core.scaling import lupton_rgb
     from pix2spec.products.catalogue import read_catalogue
 
-    image = tiny_pair(0).image
+    image = tiny_galaxy(0).image
     fits.writeto(tmp_path / "cut.fits", image)
     code, out, err = cli("generate", tmp_path / "cut.fits", "--out", tmp_path / "one", "-n", 2, "--steps", 2)
     assert code == 0, err

@@ -7,7 +7,7 @@ import pytest
 
 from pix2spec.apps.cli.main import app, main
 from pix2spec.apps.cli.output import _plain
-from support.tiny import GRID, tiny_pair
+from support.tiny import GRID, tiny_galaxy
 
 
 def commands(typer_app=app, words=()):
@@ -49,9 +49,9 @@ def test_a_run_in_json(cli, tmp_path, tiny_run):
     from pix2spec.data.dataset import write_dataset
     from pix2spec.data.schema import DatasetInfo
 
-    pairs = [tiny_pair(i) for i in range(3)]
-    pairs[1].image[:] = 0
-    write_dataset(tmp_path / "data", pairs, DatasetInfo(grid=GRID))
+    galaxies = [tiny_galaxy(i) for i in range(3)]
+    galaxies[1].image[:] = 0
+    write_dataset(tmp_path / "data", galaxies, DatasetInfo(grid=GRID))
     out = tmp_path / "made"
     words = ["--model", tiny_run, "--out", out, "-n", 2, "--steps", 2, "--spec", "--json"]
     code, text, err = cli("generate", tmp_path / "data", *words)
@@ -106,7 +106,7 @@ def test_errors_are_one_sentence_and_one_object(cli, words, part):
 
 def test_input_errors_come_in_parts(cli):
     error = json.loads(cli("info", "nothing", "--json")[1])
-    assert error["where"] == "nothing" and error["what"] == "no such model" and "run folder" in error["mend"]
+    assert error["where"] == "nothing" and error["what"] == "no such model" and "run folder" in error["hint"]
 
 
 def test_interruption_is_said(cli, tmp_path, monkeypatch):

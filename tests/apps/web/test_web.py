@@ -14,7 +14,7 @@ from PIL import Image
 from pix2spec.apps.web import exports, inputs, results, text
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.measure.quantities import QUANTITIES, Measurement
 from pix2spec.products.ensemble import Ensemble
@@ -68,24 +68,24 @@ def test_a_jpeg_is_recognised_by_its_content(tmp_path):
     path = tmp_path / "cutout.fits"  # its name lies
     pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     Image.fromarray(pixels).save(path, "JPEG")
-    pair, kind = inputs.cutout_pair(path, SDSS, LIMIT)
-    assert kind == "composite" and pair.image.shape == (3, 64, 64) and pair.object_id == "cutout"
+    galaxy, kind = inputs.cutout_galaxy(path, SDSS, LIMIT)
+    assert kind == "composite" and galaxy.image.shape == (3, 64, 64) and galaxy.object_id == "cutout"
 
 
 def test_a_fits_cutout_keeps_its_fluxes(tmp_path):
     path = tmp_path / "x.fits"
     image = np.random.default_rng(0).normal(size=(3, 64, 64)).astype(np.float32)
     fits.PrimaryHDU(image).writeto(path)
-    pair, kind = inputs.cutout_pair(path, SDSS, LIMIT)
+    galaxy, kind = inputs.cutout_galaxy(path, SDSS, LIMIT)
     assert kind == "linear"
-    np.testing.assert_array_equal(pair.image, image)
+    np.testing.assert_array_equal(galaxy.image, image)
 
 
 def test_what_is_no_cutout_gets_one_sentence(tmp_path):
     path = tmp_path / "notes.jpg"
     path.write_text("not a picture")
     with pytest.raises(InputError) as caught:
-        inputs.cutout_pair(path, SDSS, LIMIT)
+        inputs.cutout_galaxy(path, SDSS, LIMIT)
     said = inputs.sentence(caught.value)
     assert said == "notes.jpg: its content is text (give a cutout as FITS, JPEG or PNG)."
     assert str(tmp_path) not in said
@@ -95,16 +95,16 @@ def test_uploads_have_a_largest_size(tmp_path):
     path = tmp_path / "big.fits"
     path.write_bytes(b"SIMPLE  =" + bytes(LIMIT))
     with pytest.raises(InputError, match=r"1\.0 MiB, and 1 MiB are allowed"):
-        inputs.cutout_pair(path, SDSS, LIMIT)
+        inputs.cutout_galaxy(path, SDSS, LIMIT)
     with pytest.raises(InputError, match="empty"):
         path.write_bytes(b"")
-        inputs.cutout_pair(path, SDSS, LIMIT)
+        inputs.cutout_galaxy(path, SDSS, LIMIT)
 
 
 @pytest.mark.parametrize("path", [None, "gone.fits"])
 def test_a_missing_upload_is_named(path):
     with pytest.raises(InputError, match=r"none yet|no longer"):
-        inputs.cutout_pair(path, SDSS, LIMIT)
+        inputs.cutout_galaxy(path, SDSS, LIMIT)
 
 
 def test_sentences_leave_out_the_command_line():
@@ -118,8 +118,8 @@ def test_sentences_leave_out_the_command_line():
 
 def test_an_observed_spectrum_is_read(tmp_path):
     path = write_spec(tmp_path / "spec-0266-51602-0013.fits")
-    pair = inputs.observed_spectrum(path, GRID, 2**24)
-    assert pair.object_id == "0266-51602-0013" and pair.flux.shape == (GRID.size,)
+    galaxy = inputs.observed_spectrum(path, GRID, 2**24)
+    assert galaxy.object_id == "0266-51602-0013" and galaxy.flux.shape == (GRID.size,)
 
 
 # --------------------------------------------------------------------------------- magnitudes
@@ -200,7 +200,7 @@ def test_classes_are_shares_of_the_candidates():
 
 
 def test_the_table_sets_the_observed_spectrum_beside():
-    observed = results.Observed(Pair("x", z=0.1), measured(1, ew_halpha=[7.25]))
+    observed = results.Observed(Galaxy("x", z=0.1), measured(1, ew_halpha=[7.25]))
     result = results.Result(ensemble(), measured(ew_halpha=[1, 2, 3, 4, 5]), False)
     page = text.quantity_table(results.rows(result, observed))
     assert "<td>7.250</td>" in page and 'scope="col">observed' in page
@@ -210,7 +210,7 @@ def test_the_table_sets_the_observed_spectrum_beside():
 def test_what_visitors_type_is_escaped():
     assert "<script>" not in text.alert("<script>alert(1)</script>")
     result = results.Result(ensemble(), None, False)
-    observed = results.Observed(Pair("<img src=x>", flux=np.ones(GRID.size), ivar=np.ones(GRID.size)), None)
+    observed = results.Observed(Galaxy("<img src=x>", flux=np.ones(GRID.size), ivar=np.ones(GRID.size)), None)
     assert "<img" not in text.summary(result, observed, [])
 
 
@@ -218,8 +218,8 @@ def test_the_summary_counts_pixels_in_the_band():
     result = results.Result(ensemble(n=99), None, True)
     low, high = result.ensemble.quantiles((0.05, 0.95))
     flux = np.where(np.arange(GRID.size) % 4 == 0, high + 1, (low + high) / 2)
-    pair = Pair("x", z=0.1, flux=flux, ivar=np.ones(GRID.size))
-    assert "75&nbsp;% of its pixels" in text.summary(result, results.Observed(pair, None), [])
+    galaxy = Galaxy("x", z=0.1, flux=flux, ivar=np.ones(GRID.size))
+    assert "75&nbsp;% of its pixels" in text.summary(result, results.Observed(galaxy, None), [])
 
 
 def test_scores_are_listed_best_first():
@@ -237,8 +237,8 @@ def draw(_, path, **__):
 
 def test_downloads_hold_the_ensemble(tmp_path):
     flux = np.full(GRID.size, 3, np.float32)
-    pair = Pair("obs", z=0.2, flux=flux, ivar=np.ones(GRID.size, np.float32))
-    observed = results.Observed(pair, measured(1, z=[0.2]))
+    galaxy = Galaxy("obs", z=0.2, flux=flux, ivar=np.ones(GRID.size, np.float32))
+    observed = results.Observed(galaxy, measured(1, z=[0.2]))
     result = results.Result(ensemble(), measured(z=[0.1, 0.11, 0.12, 0.13, 0.14]), False)
     table = results.rows(result, observed)
     files = exports.write_downloads(tmp_path, "session", result, observed, table, draw)
@@ -290,8 +290,8 @@ def test_the_figure_has_bands_candidates_and_lines():
     pytest.importorskip("plotly")
     from pix2spec.apps.web.figure import spectrum_figure
 
-    pair = Pair("obs", z=0.2, flux=np.full(GRID.size, 3.0), ivar=np.arange(GRID.size) % 2)
-    figure = json.loads(spectrum_figure(ensemble(), 0.1, pair).to_json())
+    galaxy = Galaxy("obs", z=0.2, flux=np.full(GRID.size, 3.0), ivar=np.arange(GRID.size) % 2)
+    figure = json.loads(spectrum_figure(ensemble(), 0.1, galaxy).to_json())
     traces = {trace["name"]: trace for trace in figure["data"]}
     assert {"90 % of candidates", "68 % of candidates", "observed spectrum", "mean of all candidates"} <= set(
         traces
@@ -332,10 +332,10 @@ def test_examples_are_what_they_are_called():
 
     examples = simulated_examples(GRID)
     assert len(examples) == 5
-    for name, pair in examples.items():
-        assert name.endswith(f"z = {pair.z:.3f}") and not pair.truth
-        assert pair.image.shape == (3, 64, 64) and pair.flux.shape == (GRID.size,)
-        observed = results.measure_at(pair.flux[None], pair.ivar[None], np.array([pair.z]), GRID)
+    for name, galaxy in examples.items():
+        assert name.endswith(f"z = {galaxy.z:.3f}") and not galaxy.truth
+        assert galaxy.image.shape == (3, 64, 64) and galaxy.flux.shape == (GRID.size,)
+        observed = results.measure_at(galaxy.flux[None], galaxy.ivar[None], np.array([galaxy.z]), GRID)
         if "Star-forming" in name:
             assert observed.values["ew_halpha"][0] > 10
         if "uiescent" in name:

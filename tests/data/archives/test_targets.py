@@ -20,7 +20,7 @@ from pix2spec.data.archives import skyserver
 from pix2spec.data.archives.targets import Fetch, fetch_targets, is_position_table
 from pix2spec.data.archives.urls import Services
 from pix2spec.data.dataset import write_dataset
-from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.registry import build_model
 from pix2spec.models.storage import save_model
@@ -207,7 +207,7 @@ def test_tables_are_told_from_pictures_and_datasets(tmp_path):
     for name in ("t.fits", "t.vot", "t.parquet"):
         assert is_position_table(tmp_path / name), name
     fits.PrimaryHDU(np.ones((3, 64, 64), np.float32)).writeto(tmp_path / "cutout.fits")
-    shards = write_dataset(tmp_path / "data", [Pair("a")], DatasetInfo(grid=GRID))
+    shards = write_dataset(tmp_path / "data", [Galaxy("a")], DatasetInfo(grid=GRID))
     for path in (tmp_path / "cutout.fits", *shards, tmp_path / "data", tmp_path / "none"):
         assert not is_position_table(path), path
     with pytest.raises(InputError, match=r"neither ra and dec in degrees nor names \(its columns are x"):

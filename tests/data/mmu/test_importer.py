@@ -31,21 +31,21 @@ def test_sdss_spectra_are_cut_out_to_the_bit(tmp_path, form):
     assert (report.n_written, report.n_images, report.failures) == (6, 0, [])
     data = Dataset(tmp_path / "out")
     assert data.info.survey == SDSS and data.info.image_kind is None
-    for i, pair in enumerate(data):
+    for i, galaxy in enumerate(data):
         first = 100  # the files begin at 3.58, the grid at 3.59
-        np.testing.assert_array_equal(pair.flux, arrays["spectrum_flux"][i, first : first + 3598])
-        np.testing.assert_array_equal(pair.ivar, arrays["spectrum_ivar"][i, first : first + 3598])
-        np.testing.assert_array_equal(pair.mask, arrays["spectrum_mask"][i, first : first + 3598])
-        assert pair.object_id == f"0410-51816-{i + 1:04d}"
-        assert pair.z == pytest.approx(arrays["Z"][i]) and pair.photometry is None
+        np.testing.assert_array_equal(galaxy.flux, arrays["spectrum_flux"][i, first : first + 3598])
+        np.testing.assert_array_equal(galaxy.ivar, arrays["spectrum_ivar"][i, first : first + 3598])
+        np.testing.assert_array_equal(galaxy.mask, arrays["spectrum_mask"][i, first : first + 3598])
+        assert galaxy.object_id == f"0410-51816-{i + 1:04d}"
+        assert galaxy.z == pytest.approx(arrays["Z"][i]) and galaxy.photometry is None
         if form == "datasets":  # it has no positions
-            assert np.isnan(pair.ra)
+            assert np.isnan(galaxy.ra)
         else:
-            assert (pair.ra, pair.dec) == (arrays["ra"][i], arrays["dec"][i])
+            assert (galaxy.ra, galaxy.dec) == (arrays["ra"][i], arrays["dec"][i])
         if form == "hdf5":
-            assert pair.spec_class == "GALAXY" and pair.group_id == arrays["BESTOBJID"][i].decode()
+            assert galaxy.spec_class == "GALAXY" and galaxy.group_id == arrays["BESTOBJID"][i].decode()
     # MANY_OUTLIERS is harmless where the flag is there as a whole; Parquet has only whether there is one
-    assert [np.isnan(pair.z_err) for pair in data][:4] == [False, True, form != "hdf5", False]
+    assert [np.isnan(galaxy.z_err) for galaxy in data][:4] == [False, True, form != "hdf5", False]
 
 
 @pytest.mark.parametrize("form", ["hdf5", "datasets", "hats"])
@@ -59,14 +59,14 @@ def test_desi_spectra_are_resampled(tmp_path, form):
     assert data.info.survey == LEGACY
     width = np.diff(10 ** (3.59 + 1e-4 * (np.arange(3599) - 0.5)))
     gap, beyond = np.abs(grid.wave - 4419.6) < 19, np.abs(grid.wave - 4419.6) > 21
-    for i, pair in enumerate(data):
-        assert pair.object_id == str(arrays["object_id"][i])
-        np.testing.assert_allclose(pair.flux, 1 + grid.wave / 1000, rtol=1e-4)
-        assert (pair.ivar[beyond] > 0.5 * width[beyond] / 0.8 - 1e-5).all()
-        assert (pair.ivar[gap] == 0).all() == (i == 0)
-        assert np.isnan(pair.z_err) == (i == 1)
-        np.testing.assert_array_equal(pair.photometry, [2, 2, 2])
-        assert pair.photometry_ivar[0] == pytest.approx(1 / (0.1**2 + 0.05**2 + 0.05**2), rel=1e-5)
+    for i, galaxy in enumerate(data):
+        assert galaxy.object_id == str(arrays["object_id"][i])
+        np.testing.assert_allclose(galaxy.flux, 1 + grid.wave / 1000, rtol=1e-4)
+        assert (galaxy.ivar[beyond] > 0.5 * width[beyond] / 0.8 - 1e-5).all()
+        assert (galaxy.ivar[gap] == 0).all() == (i == 0)
+        assert np.isnan(galaxy.z_err) == (i == 1)
+        np.testing.assert_array_equal(galaxy.photometry, [2, 2, 2])
+        assert galaxy.photometry_ivar[0] == pytest.approx(1 / (0.1**2 + 0.05**2 + 0.05**2), rel=1e-5)
 
 
 @pytest.mark.parametrize("spectra", ["hdf5", "hats"])
@@ -85,11 +85,11 @@ def test_images_are_matched_by_position_and_cropped(tmp_path, spectra, images):
     assert report.notes == [("images", "3 of 8 belong to no spectrum")]
     data = Dataset(tmp_path / "out")
     assert data.info.image_shape == (3, 64, 64) and data.info.survey.pixel_scale == 0.262
-    for i, pair in enumerate(data):
+    for i, galaxy in enumerate(data):
         if i == 2:
-            assert pair.image is None
+            assert galaxy.image is None
         else:
-            np.testing.assert_array_equal(pair.image, pictures["image_array"][i][[0, 1, 3], CROP, CROP])
+            np.testing.assert_array_equal(galaxy.image, pictures["image_array"][i][[0, 1, 3], CROP, CROP])
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "import-report.csv",
         "pairs-00000.parquet",
@@ -106,7 +106,7 @@ def test_images_are_matched_by_id_where_they_share_it(tmp_path, form):
         tmp_path / "out", [write(tmp_path / "s", fake.desi(), "hdf5")], [images], progress=False
     )
     assert report.n_images == 3 and not report.failures
-    found = [pair.image for pair in Dataset(tmp_path / "out")]
+    found = [galaxy.image for galaxy in Dataset(tmp_path / "out")]
     for spectrum, image in ((4, 0), (0, 1), (2, 2)):
         expected = pictures["image_array"][image][[0, 1, 3], CROP, CROP]
         np.testing.assert_array_equal(found[spectrum], expected)
@@ -146,7 +146,7 @@ def test_repeats_share_a_group_and_limit_counts_spectra(tmp_path):
     del arrays["BESTOBJID"]
     path = write(tmp_path / "s", arrays, "hdf5")
     import_universe(tmp_path / "out", [path], progress=False)
-    groups = [pair.group_id for pair in Dataset(tmp_path / "out")]
+    groups = [galaxy.group_id for galaxy in Dataset(tmp_path / "out")]
     assert groups[3] == groups[0] and len(set(groups)) == 5
     assert import_universe(tmp_path / "two", [path, path], limit=2, progress=False).n_written == 2
 
@@ -200,9 +200,9 @@ def test_nulls_of_parquet_cost_their_row_alone(tmp_path):
         report.n_written == 1
         and [why for _, why in report.failures] == ["its flux, ivar or lambda is missing"] * 2
     )
-    pair = Dataset(tmp_path / "out")[0]
-    assert np.isnan(pair.z) and np.isnan(pair.ra) and (pair.ivar[100], pair.mask[100]) == (0, 1)
-    assert "Npix=583.parquet[2]" in pair.object_id
+    galaxy = Dataset(tmp_path / "out")[0]
+    assert np.isnan(galaxy.z) and np.isnan(galaxy.ra) and (galaxy.ivar[100], galaxy.mask[100]) == (0, 1)
+    assert "Npix=583.parquet[2]" in galaxy.object_id
 
 
 def test_files_that_are_something_else(tmp_path):

@@ -19,15 +19,15 @@ needs_real = pytest.mark.skipif(not REAL.is_file(), reason=f"no real DESI data i
 
 def test_smooth_spectra_come_through_the_arms(tmp_path):
     """A straight line, to a fraction of a pixel's width: pixels are taken as flat."""
-    pair = DesiCoadd(write_coadd(tmp_path, spectrum=lambda wave: wave / 1000)).pair(0)
+    galaxy = DesiCoadd(write_coadd(tmp_path, spectrum=lambda wave: wave / 1000)).galaxy(0)
     grid = SpectralGrid()
-    np.testing.assert_allclose(pair.flux, grid.wave / 1000, rtol=5e-5)
-    assert (pair.flux.dtype, pair.ivar.dtype, pair.mask.dtype) == (np.float32, np.float32, np.int32)
+    np.testing.assert_allclose(galaxy.flux, grid.wave / 1000, rtol=5e-5)
+    assert (galaxy.flux.dtype, galaxy.ivar.dtype, galaxy.mask.dtype) == (np.float32, np.float32, np.int32)
     width = np.diff(10 ** (3.59 + 1e-4 * (np.arange(3599) - 0.5)))
     # width / 0.8 pixels of ivar 1, and at most as many as the pixel touches
     one_arm, both = (grid.wave > 6000) & (grid.wave < 7400), (grid.wave > 7530) & (grid.wave < 7610)
     for where, arms in ((one_arm, 1), (both, 2)):
-        information = pair.ivar[where] / arms
+        information = galaxy.ivar[where] / arms
         assert (information > width[where] / 0.8 - 1e-5).all()
         assert (information < width[where] / 0.8 + 2).all()
 
@@ -41,12 +41,12 @@ def test_arms_are_weighted_by_ivar_and_masked_pixels_left_out(tmp_path):
         hdus["B_FLUX"].data[0, :1500] = 1e6
 
     coadd = DesiCoadd(write_coadd(tmp_path, change=change))
-    pair, wave = coadd.pair(0), SpectralGrid().wave
-    np.testing.assert_allclose(pair.flux[(wave > 5765) & (wave < 5795)], (9 * 1 + 1 * 2) / 10, rtol=0.02)
+    galaxy, wave = coadd.galaxy(0), SpectralGrid().wave
+    np.testing.assert_allclose(galaxy.flux[(wave > 5765) & (wave < 5795)], (9 * 1 + 1 * 2) / 10, rtol=0.02)
     masked = wave < 3600 + 0.8 * 1495
-    assert (pair.ivar[masked] == 0).all() and (pair.mask[masked] == 8).all()
-    assert (pair.ivar[~masked][10:] > 0).all() and pair.flux[~masked].max() < 5
-    assert (coadd.pair(1).ivar > 0).all()
+    assert (galaxy.ivar[masked] == 0).all() and (galaxy.mask[masked] == 8).all()
+    assert (galaxy.ivar[~masked][10:] > 0).all() and galaxy.flux[~masked].max() < 5
+    assert (coadd.galaxy(1).ivar > 0).all()
 
 
 def test_facts_are_joined_by_target_not_by_row(tmp_path):
@@ -66,8 +66,8 @@ def test_facts_are_joined_by_target_not_by_row(tmp_path):
 
 
 def test_without_redrock_the_redshift_is_unknown(tmp_path):
-    pair = DesiCoadd(write_coadd(tmp_path, redrock=False)).header(0)
-    assert np.isnan(pair.z) and np.isnan(pair.z_err) and pair.spec_class == ""
+    galaxy = DesiCoadd(write_coadd(tmp_path, redrock=False)).header(0)
+    assert np.isnan(galaxy.z) and np.isnan(galaxy.z_err) and galaxy.spec_class == ""
 
 
 def test_sky_fibres_are_no_objects_and_bad_fibres_are_reported(tmp_path):
@@ -80,7 +80,7 @@ def test_sky_fibres_are_no_objects_and_bad_fibres_are_reported(tmp_path):
     write_spec(tmp_path / "spec-0266-51602-0013.fits")
     report = import_data(tmp_path / "out", [tmp_path], progress=False)
     data = Dataset(tmp_path / "out")
-    ids = [pair.object_id for pair in data]
+    ids = [galaxy.object_id for galaxy in data]
     assert ids == ["39633345008634465", "39633345008634468", "0266-51602-0013"]
     assert data[0].photometry is None and data[2].photometry is not None
     [(where, why)] = report.failures
@@ -137,7 +137,7 @@ def dark(hdus):
 )
 def test_faults_name_what_is_wrong(tmp_path, change, says):
     with pytest.raises(InputError, match=says):
-        DesiCoadd(write_coadd(tmp_path, change=change)).pair(2)
+        DesiCoadd(write_coadd(tmp_path, change=change)).galaxy(2)
 
 
 def test_missing_column_and_position(tmp_path):
@@ -151,11 +151,11 @@ def test_missing_column_and_position(tmp_path):
 
 @needs_real
 def test_real_coadd_conserves_flux():
-    pair = read_spectrum(REAL)
-    assert (pair.object_id, pair.spec_class) == ("39633345008634465", "GALAXY")
-    assert pair.z == pytest.approx(0.36874355) and pair.z_err == pytest.approx(1.1796e-6, rel=1e-3)
-    assert (pair.ra, pair.dec) == (105.48977452498902, 56.669300058331935)
-    assert (pair.ivar > 0).all()
+    galaxy = read_spectrum(REAL)
+    assert (galaxy.object_id, galaxy.spec_class) == ("39633345008634465", "GALAXY")
+    assert galaxy.z == pytest.approx(0.36874355) and galaxy.z_err == pytest.approx(1.1796e-6, rel=1e-3)
+    assert (galaxy.ra, galaxy.dec) == (105.48977452498902, 56.669300058331935)
+    assert (galaxy.ivar > 0).all()
     grid = SpectralGrid()
     width = np.diff(10 ** (3.59 + 1e-4 * (np.arange(3599) - 0.5)))
     with fits.open(REAL) as hdus:
@@ -165,9 +165,9 @@ def test_real_coadd_conserves_flux():
             ours = (grid.wave > low) & (grid.wave < high)
             edges = 10 ** (3.59 + 1e-4 * (np.flatnonzero(ours)[[0, -1]] + np.array([-0.5, 0.5])))
             share = np.clip(np.minimum(wave + 0.4, edges[1]) - np.maximum(wave - 0.4, edges[0]), 0, None)
-            assert (pair.flux * width)[ours].sum() == pytest.approx((flux * share).sum(), rel=1e-5)
+            assert (galaxy.flux * width)[ours].sum() == pytest.approx((flux * share).sum(), rel=1e-5)
             # information is neither made nor lost: ivar adds up, less what unequal weights cost
-            gain = pair.ivar[ours].sum() / ivar[(wave > low) & (wave < high)].sum()
+            gain = galaxy.ivar[ours].sum() / ivar[(wave > low) & (wave < high)].sum()
             assert 0.95 < gain < 1.35
 
 
@@ -175,5 +175,5 @@ def test_real_coadd_conserves_flux():
 def test_real_coadd_is_imported(tmp_path):
     report = import_data(tmp_path / "out", [REAL], progress=False)
     assert (report.n_written, report.failures) == (1, [])
-    pair = Dataset(tmp_path / "out")[0]
-    np.testing.assert_array_equal(pair.flux, read_spectrum(REAL).flux)
+    galaxy = Dataset(tmp_path / "out")[0]
+    np.testing.assert_array_equal(galaxy.flux, read_spectrum(REAL).flux)

@@ -35,27 +35,27 @@ def spoiled(column, value, where=slice(100, 105)):
 @pytest.mark.parametrize("boss", [False, True], ids=["SPECOBJ", "SPALL"])
 def test_reads_native_pixels_and_facts_of_the_object(tmp_path, boss):
     path = write_spec(tmp_path / "spec-0266-51602-0013.fits", boss=boss)
-    pair = read_spectrum(path)
+    galaxy = read_spectrum(path)
     table = fits.getdata(path, 1)
     first = 100  # the file begins at 3.58, the grid at 3.59
-    np.testing.assert_array_equal(pair.flux, table["flux"][first : first + 3598])
-    assert (pair.flux.dtype, pair.ivar.dtype, pair.mask.dtype) == (np.float32, np.float32, np.int32)
-    assert pair.flux.dtype.isnative
-    assert (pair.object_id, pair.group_id, pair.spec_class) == ("0266-51602-0013", BESTOBJID, "GALAXY")
-    assert (pair.ra, pair.dec) == (146.9341, -0.6704)  # not the telescope's
-    assert pair.z == pytest.approx(0.12) and pair.z_err == pytest.approx(3e-5)
-    assert pair.photometry[2] == pytest.approx(74.4)
+    np.testing.assert_array_equal(galaxy.flux, table["flux"][first : first + 3598])
+    assert (galaxy.flux.dtype, galaxy.ivar.dtype, galaxy.mask.dtype) == (np.float32, np.float32, np.int32)
+    assert galaxy.flux.dtype.isnative
+    assert (galaxy.object_id, galaxy.group_id, galaxy.spec_class) == ("0266-51602-0013", BESTOBJID, "GALAXY")
+    assert (galaxy.ra, galaxy.dec) == (146.9341, -0.6704)  # not the telescope's
+    assert galaxy.z == pytest.approx(0.12) and galaxy.z_err == pytest.approx(3e-5)
+    assert galaxy.photometry[2] == pytest.approx(74.4)
     # 5 % and 0.05 nanomaggies, and the pipeline's own error where it is known
     sigma = np.hypot(np.hypot(0.05 * 25.4, 0.05), 19**-0.5)
-    assert pair.photometry_ivar[1] == pytest.approx(sigma**-2, rel=1e-5)
-    assert pair.photometry_ivar[2] == pytest.approx(1 / ((0.05 * 74.4) ** 2 + 0.05**2), rel=1e-5)
+    assert galaxy.photometry_ivar[1] == pytest.approx(sigma**-2, rel=1e-5)
+    assert galaxy.photometry_ivar[2] == pytest.approx(1 / ((0.05 * 74.4) ** 2 + 0.05**2), rel=1e-5)
 
 
 def test_header_alone_agrees_with_the_whole(tmp_path):
     path = write_spec(tmp_path / "s.fits")
-    header, pair = read_spectrum_header(path), read_spectrum(path)
+    header, galaxy = read_spectrum_header(path), read_spectrum(path)
     assert header.flux is None
-    assert (header.object_id, header.group_id, header.ra) == (pair.object_id, pair.group_id, pair.ra)
+    assert (header.object_id, header.group_id, header.ra) == (galaxy.object_id, galaxy.group_id, galaxy.ra)
 
 
 def test_other_column_case_and_gzip(tmp_path):
@@ -67,8 +67,8 @@ def test_other_column_case_and_gzip(tmp_path):
 
 def test_another_grid(tmp_path):
     grid = SpectralGrid(3.6, 1e-4, 1000)
-    pair = read_spectrum(write_spec(tmp_path / "s.fits"), grid)
-    assert pair.flux.shape == (1000,)
+    galaxy = read_spectrum(write_spec(tmp_path / "s.fits"), grid)
+    assert galaxy.flux.shape == (1000,)
 
 
 def test_missing_pixels_have_no_weight(tmp_path):
@@ -79,25 +79,25 @@ def test_missing_pixels_have_no_weight(tmp_path):
         "ivar": spoiled("ivar", -1.0, slice(250, 251)),
         "and_mask": mask,
     }
-    pair = read_spectrum(write_spec(tmp_path / "s.fits", columns=columns))
-    assert np.flatnonzero(pair.ivar == 0).tolist() == [100, 101, 150, 200]
-    assert np.isfinite(pair.flux).all()
-    assert pair.mask[201] == 1 << 23 and pair.ivar[201] > 0
+    galaxy = read_spectrum(write_spec(tmp_path / "s.fits", columns=columns))
+    assert np.flatnonzero(galaxy.ivar == 0).tolist() == [100, 101, 150, 200]
+    assert np.isfinite(galaxy.flux).all()
+    assert galaxy.mask[201] == 1 << 23 and galaxy.ivar[201] > 0
 
 
 @pytest.mark.parametrize(
     ("zwarning", "trusted"), [(0, True), (16, True), (4, False), (20, False)]
 )  # 16: MANY_OUTLIERS
 def test_doubtful_redshifts_have_no_error(tmp_path, zwarning, trusted):
-    pair = read_spectrum(write_spec(tmp_path / "s.fits", ZWARNING=zwarning))
-    assert np.isfinite(pair.z_err) == trusted
-    assert np.isfinite(pair.z)
+    galaxy = read_spectrum(write_spec(tmp_path / "s.fits", ZWARNING=zwarning))
+    assert np.isfinite(galaxy.z_err) == trusted
+    assert np.isfinite(galaxy.z)
 
 
 @pytest.mark.parametrize("bestobjid", ["", "0", "                0", None])
 def test_without_photometric_id_the_group_is_the_object(tmp_path, bestobjid):
-    pair = read_spectrum(write_spec(tmp_path / "s.fits", bestobjid=bestobjid or "", BESTOBJID=bestobjid))
-    assert pair.group_id == pair.object_id
+    galaxy = read_spectrum(write_spec(tmp_path / "s.fits", bestobjid=bestobjid or "", BESTOBJID=bestobjid))
+    assert galaxy.group_id == galaxy.object_id
 
 
 @pytest.mark.parametrize(
@@ -213,10 +213,10 @@ def test_damaged_bytes_raise_input_error_or_nothing(tmp_path_factory, data):
 
 
 def test_bundle_round_trip(tmp_path):
-    pairs = list(read_spectra_bundle(write_bundle(tmp_path / "b.npz")))
-    assert [p.object_id for p in pairs] == [f"0266-51602-{i:04d}" for i in range(1, 5)]
-    assert pairs[0].flux.shape == (3598,) and pairs[0].photometry_ivar[0] > 0
-    assert len({p.group_id for p in pairs}) == 4
+    galaxies = list(read_spectra_bundle(write_bundle(tmp_path / "b.npz")))
+    assert [p.object_id for p in galaxies] == [f"0266-51602-{i:04d}" for i in range(1, 5)]
+    assert galaxies[0].flux.shape == (3598,) and galaxies[0].photometry_ivar[0] > 0
+    assert len({p.group_id for p in galaxies}) == 4
 
 
 def test_bundle_repeats_share_a_group_even_with_partial_ids(tmp_path):
@@ -232,17 +232,17 @@ def test_bundle_repeats_share_a_group_even_with_partial_ids(tmp_path):
 
 def test_bundle_photometry_that_is_not_positive_has_no_weight(tmp_path):
     flux = np.array([[1, 0, -1, np.nan, np.inf]] * 4, np.float32)
-    pair = next(read_spectra_bundle(write_bundle(tmp_path / "b.npz", calibflux_ugriz=flux)))
-    assert (pair.photometry_ivar > 0).tolist() == [True, False, False, False, False]
+    galaxy = next(read_spectra_bundle(write_bundle(tmp_path / "b.npz", calibflux_ugriz=flux)))
+    assert (galaxy.photometry_ivar > 0).tolist() == [True, False, False, False, False]
 
 
 def test_one_bad_spectrum_of_a_bundle(tmp_path):
     ivar = np.ones((4, 3598), np.float32)
     ivar[1] = 0
     bundle = SpectraBundle(write_bundle(tmp_path / "b.npz", ivar=ivar))
-    assert bundle.pair(0).flux is not None
+    assert bundle.galaxy(0).flux is not None
     with pytest.raises(InputError, match=r"b\.npz\[1\].*no valid pixel"):
-        bundle.pair(1)
+        bundle.galaxy(1)
 
 
 @pytest.mark.parametrize(
@@ -270,9 +270,9 @@ def test_truncated_bundle(tmp_path):
 @needs_real
 def test_real_files_of_every_pipeline():
     for path in sorted((SHARED / "spec").glob("spec-*.fits")):
-        pair = read_spectrum(path)
-        assert path.name == f"spec-{pair.object_id}.fits"
-        assert pair.group_id.isdigit() and (pair.ivar > 0).mean() > 0.99
+        galaxy = read_spectrum(path)
+        assert path.name == f"spec-{galaxy.object_id}.fits"
+        assert galaxy.group_id.isdigit() and (galaxy.ivar > 0).mean() > 0.99
 
 
 @needs_real
@@ -292,11 +292,11 @@ def test_real_foreign_files_are_refused(name, says):
 
 @needs_real
 def test_real_bundle_agrees_with_the_files():
-    pairs = {p.object_id: p for p in read_spectra_bundle(SHARED / "sdss_galaxies.npz")}
+    galaxies = {p.object_id: p for p in read_spectra_bundle(SHARED / "sdss_galaxies.npz")}
     compared = 0
     for path in (SHARED / "spec").glob("spec-*.fits"):
         ours = read_spectrum(path)
-        theirs = pairs.get(ours.object_id)
+        theirs = galaxies.get(ours.object_id)
         if theirs is not None:
             np.testing.assert_array_equal(ours.flux, theirs.flux)
             np.testing.assert_array_equal(ours.ivar, theirs.ivar)

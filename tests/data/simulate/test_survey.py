@@ -89,7 +89,7 @@ def test_an_object_depends_on_seed_and_index_only(survey, batch):
 
 
 def test_pairs_are_the_sample_one_by_one(survey, batch):
-    pairs = list(survey.pairs(20, start=120))
+    pairs = list(survey.galaxies(20, start=120))
     assert [p.object_id for p in pairs] == list(batch["object_id"][120:140])
     np.testing.assert_array_equal(pairs[11].image, batch["image"][131])
     assert pairs[3].truth["true_type"] == batch["true_type"][123]

@@ -13,7 +13,7 @@ from pix2spec.evaluation.metrics.distances import (
     spectrum_features,
 )
 from pix2spec.models.storage import find_model, load_model, read_config
-from support.tiny import GRID, tiny_pair
+from support.tiny import GRID, tiny_galaxy
 
 D = 6
 
@@ -131,7 +131,7 @@ def test_codes_that_cannot_be_compared_are_refused(rng):
 
 
 def observed(grid):
-    pairs = [tiny_pair(i, grid) for i in range(40)]
+    pairs = [tiny_galaxy(i, grid) for i in range(40)]
     return np.stack([p.flux for p in pairs]), np.stack([p.ivar for p in pairs])
 
 

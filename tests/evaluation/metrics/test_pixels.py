@@ -142,8 +142,8 @@ def test_crps_is_unbiased_for_gaussians_whatever_the_number_of_members(n, rng):
 
 def test_crps_equals_the_double_sum(rng):
     members, truth = rng.normal(size=(2, 6, 11)), rng.normal(size=(2, 11))
-    pairs = np.abs(members[:, :, None] - members[:, None]).sum((1, 2)) / (6 * 5)
-    direct = (np.abs(members - truth[:, None]).mean(1) - pairs / 2).mean(-1)
+    galaxies = np.abs(members[:, :, None] - members[:, None]).sum((1, 2)) / (6 * 5)
+    direct = (np.abs(members - truth[:, None]).mean(1) - galaxies / 2).mean(-1)
     np.testing.assert_allclose(metrics.crps_ensemble(members, truth, np.ones((2, 11))), direct)
 
 
@@ -190,8 +190,8 @@ def test_energy_score_equals_the_double_sum(rng):
     ivar[1, :4] = 0
     for i, good in enumerate(ivar > 0):
         x, y = members[i][:, good], truth[i][good]
-        pairs = np.linalg.norm(x[:, None] - x, axis=-1).sum() / (6 * 5)
-        direct = (np.linalg.norm(x - y, axis=-1).mean() - pairs / 2) / np.sqrt(good.sum())
+        galaxies = np.linalg.norm(x[:, None] - x, axis=-1).sum() / (6 * 5)
+        direct = (np.linalg.norm(x - y, axis=-1).mean() - galaxies / 2) / np.sqrt(good.sum())
         assert metrics.energy_score(members, truth, ivar)[i] == pytest.approx(direct)
 
 

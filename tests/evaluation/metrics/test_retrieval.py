@@ -16,12 +16,12 @@ N = 96
 
 @pytest.fixture(scope="module")
 def survey():
-    return list(SimulatedSurvey(seed=11).pairs(N))
+    return list(SimulatedSurvey(seed=11).galaxies(N))
 
 
-def dataset(folder, pairs):
-    pairs = [replace(pair, truth={}) for pair in pairs]
-    write_dataset(folder, pairs, DatasetInfo())
+def dataset(folder, galaxies):
+    galaxies = [replace(galaxy, truth={}) for galaxy in galaxies]
+    write_dataset(folder, galaxies, DatasetInfo())
     return Dataset(folder)
 
 
@@ -34,8 +34,8 @@ def test_the_shipped_network_finds_spectra_by_their_photometry(survey, tmp_path)
 
 def test_shuffled_spectra_are_found_by_chance(survey, tmp_path):
     others = survey[N // 2 :] + survey[: N // 2]
-    pairs = [replace(p, flux=other.flux, ivar=other.ivar) for p, other in zip(survey, others)]
-    found = retrieval(dataset(tmp_path / "data", pairs), np.arange(N))
+    galaxies = [replace(p, flux=other.flux, ivar=other.ivar) for p, other in zip(survey, others)]
+    found = retrieval(dataset(tmp_path / "data", galaxies), np.arange(N))
     assert found["top_5"] < found["top_5_chance"] + 4 * np.sqrt(found["top_5_chance"] / N)
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 import pix2spec
 from pix2spec.apps.cli.describe import describe
 from pix2spec.data.dataset import Dataset, write_dataset
-from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 from pix2spec.evaluation.compare import evaluate
 from pix2spec.generate.catalogue import generate_catalogue
@@ -24,7 +24,7 @@ from pix2spec.products.catalogue import read_catalogue
 from pix2spec.products.units import PHYSICAL, RELATIVE
 from pix2spec.training.fit import fit_model
 from pix2spec.training.loop import train
-from support.tiny import GRID, tiny_pair, write_tiny_dataset
+from support.tiny import GRID, tiny_galaxy, write_tiny_dataset
 
 SMALL = {
     "mean-spectrum": (),
@@ -49,7 +49,7 @@ def runs(tiny_data, tmp_path_factory):
 @pytest.fixture(scope="module")
 def unseen(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unseen") / "data"
-    write_dataset(folder, (tiny_pair(i) for i in range(1000, 1020)), DatasetInfo(grid=GRID))
+    write_dataset(folder, (tiny_galaxy(i) for i in range(1000, 1020)), DatasetInfo(grid=GRID))
     return Dataset(folder)
 
 
@@ -95,13 +95,13 @@ def test_mlp_learns_what_depends_on_the_input(tmp_path):
     shape = np.linspace(-1, 1, GRID.size)
     flux = 10 * (1 + 0.5 * np.cos(3 * colour[:, None]) * shape) + rng.normal(0, 0.05, (1000, GRID.size))
     bands = 10 ** (0.4 * np.outer(colour, [2, 1, 0, -1, -2])) * 10
-    pairs = [
-        Pair(
+    galaxies = [
+        Galaxy(
             f"g{i}", flux=flux[i], ivar=np.full(GRID.size, 400), photometry=bands[i], photometry_ivar=bands[i]
         )
         for i in range(1000)
     ]
-    write_dataset(tmp_path, pairs, DatasetInfo(grid=GRID))
+    write_dataset(tmp_path, galaxies, DatasetInfo(grid=GRID))
     dataset, error = Dataset(tmp_path), {}
     for name in ("pca-ridge", "pca-mlp"):
         preset = load_preset(name, ("components=2", "limit=900", "features=[photometry]"))
@@ -123,37 +123,37 @@ def test_ridge_beats_the_mean(runs, unseen):
 
 
 def test_the_nearest_come_first_and_every_rule_follows(runs):
-    generator, pair = pix2spec.load(runs["neighbours-25"]), tiny_pair(1000)
-    ensemble = generator.generate(pair, n=8)
+    generator, galaxy = pix2spec.load(runs["neighbours-25"]), tiny_galaxy(1000)
+    ensemble = generator.generate(galaxy, n=8)
     assert ensemble.select == "all" and (np.diff(ensemble.scores) <= 0).all()
     for rule, kept in {"single": [0], "best": [0], "mean:3": [0, 1, 2], "all": list(range(8))}.items():
-        assert generator.generate(pair, n=8, select=rule).selected.tolist() == kept
-    assert len(generator.generate(pair, n=100)) == 25  # those of the preset
+        assert generator.generate(galaxy, n=8, select=rule).selected.tolist() == kept
+    assert len(generator.generate(galaxy, n=100)) == 25  # those of the preset
     for rule in ("single", "best", "mean:5", "all"):
-        alone = pix2spec.load(runs["mean-spectrum"]).generate(pair, select=rule)
+        alone = pix2spec.load(runs["mean-spectrum"]).generate(galaxy, select=rule)
         assert len(alone) == 1 and alone.selected.tolist() == [0] and alone.scores is None
 
 
 def test_an_object_is_never_its_own_neighbour(runs, tiny_data):
     generator = pix2spec.load(runs["nearest-neighbour"])
     known = Dataset(tiny_data, "train")[0]
-    stranger = tiny_pair(0)
+    stranger = tiny_galaxy(0)
     stranger.image, stranger.object_id, stranger.group_id = known.image, "stranger", "stranger"
     assert generator.generate(stranger).scores[0] == 0  # the very image
     assert generator.generate(known).scores[0] < 0
-    repeat = tiny_pair(0)
+    repeat = tiny_galaxy(0)
     repeat.image, repeat.object_id, repeat.group_id = known.image, "again", known.group_id
     assert generator.generate(repeat).scores[0] < 0
 
 
 def test_amplitudes_follow_the_photometry_or_are_relative(runs):
     generator = pix2spec.load(runs["neighbours-25"])
-    pair = tiny_pair(1000)
-    once = generator.generate(pair, n=3)
-    pair.photometry, pair.photometry_ivar = 10 * pair.photometry, pair.photometry_ivar / 100
-    np.testing.assert_allclose(generator.generate(pair, n=3).candidates, 10 * once.candidates, rtol=1e-4)
+    galaxy = tiny_galaxy(1000)
+    once = generator.generate(galaxy, n=3)
+    galaxy.photometry, galaxy.photometry_ivar = 10 * galaxy.photometry, galaxy.photometry_ivar / 100
+    np.testing.assert_allclose(generator.generate(galaxy, n=3).candidates, 10 * once.candidates, rtol=1e-4)
     bare = pix2spec.load(runs["mean-spectrum"]).generate(
-        tiny_pair(1, with_photometry=False), image_kind="composite"
+        tiny_galaxy(1, with_photometry=False), image_kind="composite"
     )
     assert bare.unit == RELATIVE and "relative-flux" in bare.flags
     assert np.median(bare.flux) == pytest.approx(1, abs=0.1)
@@ -162,18 +162,18 @@ def test_amplitudes_follow_the_photometry_or_are_relative(runs):
 def test_what_cannot_be_is_refused(runs, tiny_data, tmp_path):
     generator = pix2spec.load(runs["neighbours-25-photometry"])
     with pytest.raises(InputError, match="observed spectra only"):
-        generator.generate(tiny_pair(0), noise="none")
+        generator.generate(tiny_galaxy(0), noise="none")
     with pytest.raises(InputError, match="needs photometry"):
-        generator.generate(tiny_pair(0), use=("image",))
+        generator.generate(tiny_galaxy(0), use=("image",))
     with pytest.raises(InputError, match="no photometry"):
-        generator.generate(tiny_pair(0, with_photometry=False))
+        generator.generate(tiny_galaxy(0, with_photometry=False))
     by_image = pix2spec.load(runs["neighbours-25"])
     with pytest.raises(InputError, match="colour composite"):
-        by_image.generate(tiny_pair(0), image_kind="composite")
-    pair = tiny_pair(0)
-    pair.image = None
+        by_image.generate(tiny_galaxy(0), image_kind="composite")
+    galaxy = tiny_galaxy(0)
+    galaxy.image = None
     with pytest.raises(InputError, match="no image"):
-        by_image.generate(pair)
+        by_image.generate(galaxy)
     with pytest.raises(InputError, match="nothing to rank"):
         pix2spec.load(runs["mean-spectrum"], selector=runs["mean-spectrum"])
     with pytest.raises(InputError, match="starts from nothing"):
@@ -201,25 +201,25 @@ def test_methods_fitted_to_composites_also_take_linear_images(tmp_path):
     from pix2spec.core.scaling import lupton_rgb
 
     def composite(i):
-        pair = tiny_pair(i)
-        pair.image = lupton_rgb(pair.image)
-        return pair
+        galaxy = tiny_galaxy(i)
+        galaxy.image = lupton_rgb(galaxy.image)
+        return galaxy
 
     info = DatasetInfo(grid=GRID, image_kind="composite")
     write_dataset(tmp_path / "data", (composite(i) for i in range(40)), info)
     run = train(load_preset("neighbours-25"), tmp_path / "data", tmp_path / "run", progress=False)
     generator = pix2spec.load(run)
     assert generator.model.preset.image == "composite"
-    linear = generator.generate(tiny_pair(1000), n=5)
+    linear = generator.generate(tiny_galaxy(1000), n=5)
     direct = generator.generate(composite(1000), n=5, image_kind="composite")
     np.testing.assert_allclose(linear.scores, direct.scores, atol=1e-4)
 
 
 def test_photometry_methods_need_no_images(tmp_path):
     def blind(i):
-        pair = tiny_pair(i)
-        pair.image = None
-        return pair
+        galaxy = tiny_galaxy(i)
+        galaxy.image = None
+        return galaxy
 
     write_dataset(tmp_path / "data", map(blind, range(30)), DatasetInfo(grid=GRID, image_kind=None))
     preset = load_preset("neighbours-25-photometry")

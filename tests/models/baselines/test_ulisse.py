@@ -21,7 +21,7 @@ from pix2spec.models.generator import Settings
 from pix2spec.models.presets import load_preset
 from pix2spec.models.shared import hub
 from pix2spec.training.loop import train
-from support.tiny import GRID, tiny_pair
+from support.tiny import GRID, tiny_galaxy
 
 ARCH = "test_efficientnet"
 TWIN = 7  # its image is there twice, under two names
@@ -39,15 +39,15 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    def pairs():
+    def galaxies():
         for i in range(40):
-            yield tiny_pair(i)
-        twin = tiny_pair(TWIN)
+            yield tiny_galaxy(i)
+        twin = tiny_galaxy(TWIN)
         twin.object_id = twin.group_id = "twin"
         yield twin
 
     folder = tmp_path_factory.mktemp("ulisse") / "data"
-    write_dataset(folder, pairs(), DatasetInfo(grid=GRID))
+    write_dataset(folder, galaxies(), DatasetInfo(grid=GRID))
     return folder
 
 
@@ -63,9 +63,9 @@ def run(weights, data, tmp_path_factory):
 
 def test_a_planted_duplicate_is_found(run, data):
     generator = pix2spec.load(run)
-    pair = tiny_pair(TWIN)
-    pair.object_id = pair.group_id = "unknown"
-    ensemble = generator.generate(pair, n=5)
+    galaxy = tiny_galaxy(TWIN)
+    galaxy.object_id = galaxy.group_id = "unknown"
+    ensemble = generator.generate(galaxy, n=5)
     assert ensemble.select == "best" and ensemble.selected.tolist() == [0]
     stored = {str(i) for i in Dataset(data, "train").batch(slice(None), ["object_id"])["object_id"]}
     copies = len(stored & {f"tiny-{TWIN}", "twin"})
@@ -81,7 +81,7 @@ def test_a_noisy_copy_is_nearer_than_another_galaxy(weights):
 
 def share_won(features, turned: bool) -> float:
     """How often the noisy copy of a galaxy is more like it than another galaxy is."""
-    images = np.stack([tiny_pair(i).image for i in range(8)])
+    images = np.stack([tiny_galaxy(i).image for i in range(8)])
     copies = np.rot90(images, axes=(2, 3)) if turned else images
     copies = copies + np.random.default_rng(0).normal(0, 0.01 if turned else 0.002, images.shape)
     a, b = (features.measure({"image": x.astype(np.float32)}, "linear") for x in (images, copies))
@@ -156,7 +156,7 @@ def test_all_features_and_euclidean_distance(weights, data, tmp_path):
     run = train(settings, data, tmp_path / "run", progress=False)
     generator = pix2spec.load(run)
     assert generator.model.index.shape[1] == 256
-    scores = generator.generate(tiny_pair(TWIN), n=3).scores
+    scores = generator.generate(tiny_galaxy(TWIN), n=3).scores
     assert (scores <= 0).all() and (np.diff(scores) <= 0).all()
 
 

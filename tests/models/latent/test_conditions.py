@@ -18,7 +18,7 @@ from pix2spec.models.latent.conditions import (
     redshift_token,
 )
 from pix2spec.models.shared.inputs import TOKENS, photometry_token
-from pix2spec.runtime.random import Draws
+from pix2spec.runtime.random import BatchRng
 
 
 def galaxies(n, seed=0):
@@ -145,7 +145,7 @@ def test_tokens_are_dropped_at_their_rates():
     tokens = {f"has_{name}": torch.ones(n) for name in TOKENS}
     tokens["has_redshift"][: n // 2] = 0  # what is absent stays so
     rates = {"image": 0.2, "photometry": 0.3, "redshift": 0.7, "all": 0.1}
-    dropped = drop_tokens(tokens, rates, Draws(0))
+    dropped = drop_tokens(tokens, rates, BatchRng(0))
     image, photometry, redshift = (dropped[f"has_{name}"] for name in TOKENS)
     assert image.mean().item() == pytest.approx(0.8 * 0.9, abs=0.015)
     assert photometry.mean().item() == pytest.approx(0.7 * 0.9, abs=0.015)
@@ -158,7 +158,7 @@ def test_tokens_are_dropped_at_their_rates():
 
 def test_no_rates_drop_nothing_and_full_rates_everything():
     tokens = {f"has_{name}": torch.ones(50) for name in TOKENS}
-    rng = Draws(0)
+    rng = BatchRng(0)
     none = drop_tokens(tokens, dict.fromkeys((*TOKENS, "all"), 0.0), rng)
     assert all(none[f"has_{name}"].all() for name in TOKENS)
     every = drop_tokens(tokens, dict.fromkeys(TOKENS, 0.0) | {"all": 1.0}, rng)
@@ -167,7 +167,7 @@ def test_no_rates_drop_nothing_and_full_rates_everything():
 
 def test_augmentation_keeps_sums_over_apertures_and_shows_all_eight_views():
     image = galaxies(1)[0].repeat(200, 0)
-    turned = augment(image_token(image, "linear"), 0.0, Draws(0))["image"].numpy()
+    turned = augment(image_token(image, "linear"), 0.0, BatchRng(0))["image"].numpy()
     for radius in RADII:
         weights = aperture_weights((64, 64), SDSS.pixel_scale, 2 * radius)
         before, after = ((values * weights).sum((2, 3)) for values in (image, turned))
@@ -181,7 +181,7 @@ def test_augmentation_keeps_sums_over_apertures_and_shows_all_eight_views():
 def test_a_share_of_the_cutouts_is_shown_as_composites():
     image = galaxies(400)[0]
     tokens = image_token(image, "linear")
-    shown = augment(tokens, 0.25, Draws(0))
+    shown = augment(tokens, 0.25, BatchRng(0))
     lossy = shown["lossy"].bool()
     assert lossy.float().mean().item() == pytest.approx(0.25, abs=0.06)
     assert (shown["image"][lossy] >= 0).all()  # a composite has no negative pixel
@@ -193,7 +193,7 @@ def test_a_share_of_the_cutouts_is_shown_as_composites():
 def test_a_composite_is_not_stretched_twice():
     composite = np.rint(lupton_rgb(galaxies(20)[0]))
     tokens = image_token(composite, "composite")
-    shown = augment(tokens, 1.0, Draws(0))
+    shown = augment(tokens, 1.0, BatchRng(0))
     assert shown["lossy"].all()
     np.testing.assert_array_equal(
         np.sort(shown["image"].numpy(), None), np.sort(tokens["image"].numpy(), None)

@@ -27,7 +27,7 @@ from pix2spec.models.shared.samplers import FLOW_SAMPLERS
 from pix2spec.models.storage import load_model
 from pix2spec.products.catalogue import read_catalogue
 from pix2spec.products.units import PHYSICAL, RELATIVE
-from pix2spec.runtime.random import Draws
+from pix2spec.runtime.random import BatchRng
 from pix2spec.training import loop as train_module
 from pix2spec.training.loop import train
 from support.tiny import tiny_factorised_preset, write_tiny_survey
@@ -43,7 +43,7 @@ def galaxies():
 
 @pytest.fixture(scope="module")
 def pairs():
-    return list(SimulatedSurvey(seed=7).pairs(8))
+    return list(SimulatedSurvey(seed=7).galaxies(8))
 
 
 @pytest.fixture(scope="module")
@@ -434,7 +434,7 @@ def test_training_hides_tokens_and_validation_has_the_same_draws(model, galaxies
     batch = {k: galaxies[k] for k in ("z", "image", "photometry", "photometry_ivar")}
     network = model.model
     batch["latents"] = np.zeros((64, 1, network.dimension), np.float32)
-    inputs = [network.prepare(batch, "linear", Draws(k), train=True) for k in (0, 0, 1)]
+    inputs = [network.prepare(batch, "linear", BatchRng(k), train=True) for k in (0, 0, 1)]
     assert all(torch.equal(inputs[0][k], inputs[1][k]) for k in inputs[0])
     assert not torch.equal(inputs[0]["noise"], inputs[2]["noise"])
     assert inputs[0]["x0"].shape == (128, network.dimension) and len(inputs[0]["observed"]) == 16
@@ -446,7 +446,7 @@ def test_redshifts_given_in_training_have_the_errors_they_state():
     from pix2spec.models.latent.model import FactorisedModel
 
     z = torch.full((20_000,), 0.2, dtype=torch.float64)
-    given, error = FactorisedModel._redshifts(z, Draws(0))
+    given, error = FactorisedModel._redshifts(z, BatchRng(0))
     assert ((given - z) / error).std().item() == pytest.approx(1, abs=0.02)
     assert (error < 1.01e-4).double().mean().item() == pytest.approx(0.5, abs=0.02)
     assert error.max() <= 0.1 and error.min() >= 1e-4

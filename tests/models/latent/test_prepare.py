@@ -17,7 +17,7 @@ from pix2spec.errors import InputError
 from pix2spec.models.latent import prepare as prepare_module
 from pix2spec.models.latent.model import FactorisedModel
 from pix2spec.models.latent.prepare import Prepared, floor_errors, load_foundation, prepare
-from pix2spec.runtime.random import Draws
+from pix2spec.runtime.random import BatchRng
 from support.tiny import tiny_factorised_preset
 
 COARSE = SpectralGrid(3.59, 4e-4, 899)
@@ -27,15 +27,15 @@ INFO = DatasetInfo(grid=COARSE, truth={"true_flux": COARSE.size})
 
 
 @pytest.fixture(scope="module")
-def pairs():
-    made = list(SimulatedSurvey(5, COARSE).pairs(160))
-    return [replace(pair, truth={"true_flux": pair.truth["true_flux"]}) for pair in made]
+def galaxies():
+    made = list(SimulatedSurvey(5, COARSE).galaxies(160))
+    return [replace(galaxy, truth={"true_flux": galaxy.truth["true_flux"]}) for galaxy in made]
 
 
 @pytest.fixture(scope="module")
-def data(pairs, tmp_path_factory):
+def data(galaxies, tmp_path_factory):
     path = tmp_path_factory.mktemp("data")
-    write_dataset(path, pairs, INFO)
+    write_dataset(path, galaxies, INFO)
     return path
 
 
@@ -50,12 +50,12 @@ def columns(folder):
         return {name: stored[name] for name in stored.files}
 
 
-def test_every_usable_pair_is_there_in_order(prepared, pairs):
+def test_every_usable_pair_is_there_in_order(prepared, galaxies):
     out, train_set, val_set = prepared
     stored = columns(out)
-    np.testing.assert_array_equal(stored["z"], [p.z for p in pairs])
-    np.testing.assert_array_equal(stored["photometry"], [p.photometry for p in pairs])
-    np.testing.assert_array_equal(stored["photometry_ivar"], [p.photometry_ivar for p in pairs])
+    np.testing.assert_array_equal(stored["z"], [p.z for p in galaxies])
+    np.testing.assert_array_equal(stored["photometry"], [p.photometry for p in galaxies])
+    np.testing.assert_array_equal(stored["photometry_ivar"], [p.photometry_ivar for p in galaxies])
     assert stored["latents"].shape == (160, 1, 3 + 3 + 13) and np.isfinite(stored["latents"]).all()
     np.testing.assert_allclose(stored["latents"][:, 0, 0], np.log10(1 + stored["z"]), atol=1e-6)
     facts = json.loads((out / "info.json").read_text())
@@ -63,15 +63,15 @@ def test_every_usable_pair_is_there_in_order(prepared, pairs):
     assert train_set.info.grid == val_set.info.grid == COARSE
 
 
-def test_splits_follow_the_objects(prepared, pairs):
+def test_splits_follow_the_objects(prepared, galaxies):
     out, train_set, val_set = prepared
-    splits = np.array([split_of(p.group_id) for p in pairs])
+    splits = np.array([split_of(p.group_id) for p in galaxies])
     assert (columns(out)["split"] == splits).all()
     test_set = Prepared(out, "test")
     for part, name in ((train_set, "train"), (val_set, "val"), (test_set, "test")):
-        chosen = [p for p, s in zip(pairs, splits) if s == name]
+        chosen = [p for p, s in zip(galaxies, splits) if s == name]
         if name == "train" and not PRESET.hold_out_test:
-            chosen = [p for p, s in zip(pairs, splits) if s != "val"]
+            chosen = [p for p, s in zip(galaxies, splits) if s != "val"]
         assert len(part) == len(chosen) > 0
         index = np.arange(len(part))[::-3]
         batch = part.batch(index)
@@ -88,37 +88,37 @@ def test_the_held_out_part_is_held_out_on_demand(prepared, data):
     assert len(held[1]) == len(used[1]) == counts["val"]
 
 
-def test_pairs_without_spectrum_or_redshift_in_reach_are_left_out_and_counted(pairs, tmp_path):
-    spoilt = list(pairs)
-    for i, pair in enumerate(pairs[:80]):
+def test_pairs_without_spectrum_or_redshift_in_reach_are_left_out_and_counted(galaxies, tmp_path):
+    spoilt = list(galaxies)
+    for i, galaxy in enumerate(galaxies[:80]):
         kind = i % 8
         if kind == 0:
-            spoilt[i] = replace(pair, flux=None, ivar=None)
+            spoilt[i] = replace(galaxy, flux=None, ivar=None)
         elif kind in (1, 2, 3):
-            spoilt[i] = replace(pair, z=(0.6, np.nan, -0.01)[kind - 1])
+            spoilt[i] = replace(galaxy, z=(0.6, np.nan, -0.01)[kind - 1])
         elif kind == 4:  # most pixels missing
-            spoilt[i] = replace(pair, ivar=np.where(np.arange(COARSE.size) < 500, 0, pair.ivar))
+            spoilt[i] = replace(galaxy, ivar=np.where(np.arange(COARSE.size) < 500, 0, galaxy.ivar))
         elif kind == 5:  # few pixels missing, without photometry: no harm
-            flux = pair.flux.copy()
+            flux = galaxy.flux.copy()
             flux[:100] = np.nan
-            spoilt[i] = replace(pair, flux=flux, photometry=None, photometry_ivar=None)
+            spoilt[i] = replace(galaxy, flux=flux, photometry=None, photometry_ivar=None)
         elif kind == 6:
-            spoilt[i] = replace(pair, image=None)
+            spoilt[i] = replace(galaxy, image=None)
     write_dataset(tmp_path / "data", spoilt, INFO)
     prepare(PRESET, tmp_path / "data", tmp_path / "out")
     facts = json.loads((tmp_path / "out" / "info.json").read_text())
     assert (facts["n"], facts["usable"]) == (160, 160 - 50)
     stored = columns(tmp_path / "out")
-    kept = [p for i, p in enumerate(pairs) if i >= 80 or i % 8 >= 5]
+    kept = [p for i, p in enumerate(galaxies) if i >= 80 or i % 8 >= 5]
     np.testing.assert_array_equal(stored["z"], [p.z for p in kept])
     assert np.isfinite(stored["latents"]).all()
     images = np.load(tmp_path / "out" / "image.npy", mmap_mode="r")
     assert not images[1].any()  # pair 6 has none
-    np.testing.assert_allclose(images[2], pairs[7].image, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(images[2], galaxies[7].image, rtol=1e-3, atol=1e-3)
 
 
-def test_spectra_without_truth_become_draws_from_their_posterior(pairs, tmp_path):
-    bare = [replace(pair, truth={}) for pair in pairs]
+def test_spectra_without_truth_become_draws_from_their_posterior(galaxies, tmp_path):
+    bare = [replace(galaxy, truth={}) for galaxy in galaxies]
     write_dataset(tmp_path / "data", bare, DatasetInfo(grid=COARSE))
     train_set, _ = prepare(PRESET, tmp_path / "data", tmp_path / "out")
     latents = train_set.batch(np.arange(len(train_set)))["latents"]
@@ -161,37 +161,39 @@ def test_an_interrupted_preparation_starts_anew_and_ends_the_same(prepared, data
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_too_few_usable_spectra_are_refused(pairs, tmp_path):
-    far = [replace(pair, z=0.7) if i > 30 else pair for i, pair in enumerate(pairs)]
+def test_too_few_usable_spectra_are_refused(galaxies, tmp_path):
+    far = [replace(galaxy, z=0.7) if i > 30 else galaxy for i, galaxy in enumerate(galaxies)]
     write_dataset(tmp_path / "far", far, INFO)
     with pytest.raises(InputError, match=r"only \d\d spectra have a redshift below 0\.45") as caught:
         prepare(PRESET, tmp_path / "far", tmp_path / "a")
     assert str(tmp_path / "far") in str(caught.value)
-    alike = [replace(pair, group_id=pairs[0].group_id) for pair in pairs[:60]]  # all in one split
+    alike = [replace(galaxy, group_id=galaxies[0].group_id) for galaxy in galaxies[:60]]  # all in one split
     write_dataset(tmp_path / "alike", alike, INFO)
     with pytest.raises(InputError, match="too few usable spectra"):
         prepare(PRESET, tmp_path / "alike", tmp_path / "b")
-    blind = [replace(pair, flux=None, ivar=None) for pair in pairs[:60]]
+    blind = [replace(galaxy, flux=None, ivar=None) for galaxy in galaxies[:60]]
     write_dataset(tmp_path / "blind", blind, INFO)
     with pytest.raises(InputError, match="only 0 spectra"):
         prepare(PRESET, tmp_path / "blind", tmp_path / "c")
 
 
-def test_a_chunk_without_a_usable_pair_does_no_harm(pairs, tmp_path, monkeypatch):
+def test_a_chunk_without_a_usable_pair_does_no_harm(galaxies, tmp_path, monkeypatch):
     # Shows a bug: RestFrameBasis.encode cannot take no spectra.
-    spoilt = [replace(pair, z=0.7) if 40 <= i < 80 else pair for i, pair in enumerate(pairs)]
+    spoilt = [replace(galaxy, z=0.7) if 40 <= i < 80 else galaxy for i, galaxy in enumerate(galaxies)]
     write_dataset(tmp_path / "data", spoilt, INFO)
     monkeypatch.setattr(prepare_module, "CHUNK", 40)
     prepare(PRESET, tmp_path / "data", tmp_path / "out")
     assert len(columns(tmp_path / "out")["z"]) == 120
 
 
-def test_data_without_images_or_with_composites(pairs, tmp_path):
-    write_dataset(tmp_path / "none", [replace(p, image=None) for p in pairs], replace(INFO, image_kind=None))
+def test_data_without_images_or_with_composites(galaxies, tmp_path):
+    write_dataset(
+        tmp_path / "none", [replace(p, image=None) for p in galaxies], replace(INFO, image_kind=None)
+    )
     train_set, _ = prepare(PRESET, tmp_path / "none", tmp_path / "a")
     images = train_set.batch(np.arange(3))["image"]
     assert images.shape == (3, 3, 64, 64) and not images.any()
-    pictures = [replace(p, image=np.rint(lupton_rgb(p.image))) for p in pairs]
+    pictures = [replace(p, image=np.rint(lupton_rgb(p.image))) for p in galaxies]
     write_dataset(tmp_path / "composite", pictures, replace(INFO, image_kind="composite"))
     train_set, _ = prepare(PRESET, tmp_path / "composite", tmp_path / "b")
     assert train_set.info.image_kind == "composite"
@@ -199,26 +201,26 @@ def test_data_without_images_or_with_composites(pairs, tmp_path):
     assert images.max() > 100 and np.array_equal(images, np.rint(images))
 
 
-def test_the_survey_and_other_sizes_of_images_are_kept(pairs, tmp_path):
+def test_the_survey_and_other_sizes_of_images_are_kept(galaxies, tmp_path):
     # Shows a bug: info.json has neither, so that training takes them for SDSS's 64 x 64 cutouts.
     survey = replace(SDSS, name="other", pixel_scale=0.3)
-    small = [replace(p, image=p.image[:, 8:-8, 8:-8]) for p in pairs]
+    small = [replace(p, image=p.image[:, 8:-8, 8:-8]) for p in galaxies]
     write_dataset(tmp_path / "data", small, replace(INFO, survey=survey, image_size=48))
     train_set, _ = prepare(PRESET, tmp_path / "data", tmp_path / "out")
     assert train_set.info.survey == survey
     model = FactorisedModel(PRESET, train_set.info.grid, train_set.info.survey)
     load_foundation(model, tmp_path / "out")
     batch = train_set.batch(np.arange(16))
-    inputs = model.prepare(batch, "linear", Draws(0), train=True)
+    inputs = model.prepare(batch, "linear", BatchRng(0), train=True)
     assert torch.isfinite(model(**inputs))
 
 
-def test_the_foundation_is_what_the_latents_were_made_with(prepared, pairs):
+def test_the_foundation_is_what_the_latents_were_made_with(prepared, galaxies):
     out, *_ = prepared
     model = FactorisedModel(PRESET, COARSE, SDSS)
     load_foundation(model, out)
-    z = np.array([p.z for p in pairs])
-    fits = model.basis.encode(np.stack([p.truth["true_flux"] for p in pairs]), None, z, COARSE)
+    z = np.array([p.z for p in galaxies])
+    fits = model.basis.encode(np.stack([p.truth["true_flux"] for p in galaxies]), None, z, COARSE)
     stored = columns(out)["latents"]
     np.testing.assert_allclose(model.vector(z, fits), stored, rtol=1e-3, atol=2e-2)
     scores = model.normal(torch.from_numpy(stored[:, 0]))

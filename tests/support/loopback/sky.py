@@ -14,7 +14,7 @@ from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
 from pix2spec.core.grid import SpectralGrid
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.data.simulate.galaxies import draw_galaxies
 from pix2spec.data.simulate.noise import SpectrumNoise
 from pix2spec.data.simulate.survey import BLOCK, SimulatedSurvey
@@ -288,13 +288,13 @@ class Sky:
         share = np.float32(np.clip(u_or_z / max(g_or_i, 1e-3), 0.05, 3))
         return image["gri".index(like)] * share
 
-    def pair(self, target: Target) -> Pair:
+    def expected_galaxy(self, target: Target) -> Galaxy:
         """What a reader of the target's files should end with: the oracle of the tests."""
         galaxy = self.galaxy(target)
         grid = SpectralGrid()
         cut = slice(round((grid.start - WIDE.start) / WIDE.step), None)
         flux, ivar, mask = (galaxy[name][cut][: grid.size] for name in ("flux", "ivar", "mask"))
-        return Pair(
+        return Galaxy(
             object_id=target.object_id,
             group_id=str(target.objid),
             ra=target.ra,

@@ -80,10 +80,10 @@ def _parts(model) -> dict:
             "image network": (model.network, (image,)),
         }
     if not isinstance(model, PixelDiffusion):
-        pair = model.pair
+        galaxy = model.pair
         return {
-            "image encoder": (pair.image_encoder, (image,)),
-            "spectrum encoder": (pair.spectrum_encoder, (x,)),
+            "image encoder": (galaxy.image_encoder, (image,)),
+            "spectrum encoder": (galaxy.spectrum_encoder, (x,)),
         }
     if "photometry" in model.conditions:
         image = torch.zeros(1, 3 * len(model.survey.photometry_bands))

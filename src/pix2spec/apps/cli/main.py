@@ -54,14 +54,14 @@ def main() -> None:
     except _UsageError as error:
         sys.exit(_wrong_usage(error))
     except InputError as error:
-        facts = {"where": error.where, "what": error.what, "mend": error.mend}
+        facts = {"where": error.where, "what": error.what, "hint": error.hint}
         sys.exit(fail(str(error), 2, **facts))
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
-        mend = f"pip install 'pix2spec[{EXTRAS[package]}]'"
-        sys.exit(fail(f"this command needs the package {package} ({mend})", 2))
+        hint = f"pip install 'pix2spec[{EXTRAS[package]}]'"
+        sys.exit(fail(f"this command needs the package {package} ({hint})", 2))
     except OSError as error:
         sys.exit(fail(str(error), 1))
     except (KeyboardInterrupt, typer.Abort):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from pix2spec.core.grid import SpectralGrid
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.data.simulate.survey import BLOCK
 from pix2spec.generate.demo import DEMO_SEED
@@ -20,15 +20,15 @@ WANTED = {
 }
 
 
-def simulated_examples(grid: SpectralGrid, seed: int = DEMO_SEED) -> dict[str, Pair]:
+def simulated_examples(grid: SpectralGrid, seed: int = DEMO_SEED) -> dict[str, Galaxy]:
     """The first galaxy of each wanted kind, by a label with its redshift.
 
     Each has image, photometry, redshift and the spectrum that the simulated survey observed.
     """
     examples = {}
-    pairs = list(SimulatedSurvey(seed, grid).pairs(BLOCK))
+    galaxies = list(SimulatedSurvey(seed, grid).galaxies(BLOCK))
     for name, is_wanted in WANTED.items():
-        pair = next((pair for pair in pairs if is_wanted(pair.truth, pair.z)), None)
-        if pair is not None:
-            examples[f"{name}, z = {pair.z:.3f}"] = replace(pair, truth={})
+        galaxy = next((galaxy for galaxy in galaxies if is_wanted(galaxy.truth, galaxy.z)), None)
+        if galaxy is not None:
+            examples[f"{name}, z = {galaxy.z:.3f}"] = replace(galaxy, truth={})
     return examples

@@ -58,8 +58,8 @@ def write_downloads(
     ensemble.write_fits(fits)
     write_atomically(spectrum, lambda path: _write_spectrum(path, result, observed))
     write_atomically(quantities, lambda path: _write_quantities(path, table))
-    truth = {} if observed is None else {"truth": observed.pair.flux, "truth_ivar": observed.pair.ivar}
-    draw(ensemble, path=picture, z=result.z if observed is None else observed.pair.z, **truth)
+    truth = {} if observed is None else {"truth": observed.galaxy.flux, "truth_ivar": observed.galaxy.ivar}
+    draw(ensemble, path=picture, z=result.z if observed is None else observed.galaxy.z, **truth)
     return [fits, spectrum, quantities, picture]
 
 
@@ -69,7 +69,7 @@ def _write_spectrum(path: Path, result: Result, observed: Observed | None) -> No
     columns["uncertainty"] = ensemble.uncertainty
     columns |= dict(zip(QUANTILE_NAMES, ensemble.quantiles()))
     if observed is not None:
-        columns |= {"observed_flux": observed.pair.flux, "observed_ivar": observed.pair.ivar}
+        columns |= {"observed_flux": observed.galaxy.flux, "observed_ivar": observed.galaxy.ivar}
     _write_csv(path, list(columns), np.column_stack(list(columns.values())).tolist())
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.plot import BANDS, BLUE, CHOSEN, LINE_COLOURS, LINES, comparable, flux_limits
 from pix2spec.products.units import PHYSICAL
@@ -14,7 +14,7 @@ GREY = "#8c8c8c"
 TEXT = "#1f2937"
 
 
-def spectrum_figure(ensemble: Ensemble, z: float, observed: Pair | None = None):
+def spectrum_figure(ensemble: Ensemble, z: float, observed: Galaxy | None = None):
     """Draw an ensemble for a browser.
 
     The rest-frame lines are not in it: ``page.js`` draws them from ``layout.meta``, because they follow the
@@ -25,7 +25,7 @@ def spectrum_figure(ensemble: Ensemble, z: float, observed: Pair | None = None):
     ensemble : Ensemble
     z : float
         Redshift at which the lines start.
-    observed : Pair, optional
+    observed : Galaxy, optional
         Its spectrum on the same grid; brought to the ensemble's scale where that is relative.
 
     Returns

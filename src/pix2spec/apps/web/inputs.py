@@ -8,13 +8,13 @@ import numpy as np
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import Survey
 from pix2spec.data.readers.guards import sniff
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 
 __all__ = [
     "MAX_CANDIDATES",
     "checked_file",
-    "cutout_pair",
+    "cutout_galaxy",
     "fluxes_of_magnitudes",
     "number",
     "observed_spectrum",
@@ -38,8 +38,8 @@ def safe_name(name: str) -> str:
 def sentence(error: InputError) -> str:
     """One sentence for the page: no folders of the server, no options of the command line."""
     where = "" if error.where.startswith("-") else Path(error.where).name + ": "
-    mend = f" ({error.mend})" if error.mend and "--" not in error.mend else ""
-    return f"{where}{error.what}{mend}."
+    hint = f" ({error.hint})" if error.hint and "--" not in error.hint else ""
+    return f"{where}{error.what}{hint}."
 
 
 def checked_file(path: str | Path | None, kinds: set[str], wanted: str, max_bytes: int) -> Path:
@@ -64,12 +64,12 @@ def checked_file(path: str | Path | None, kinds: set[str], wanted: str, max_byte
     return path
 
 
-def cutout_pair(path: str | Path | None, survey: Survey, max_bytes: int) -> tuple[Pair, str]:
+def cutout_galaxy(path: str | Path | None, survey: Survey, max_bytes: int) -> tuple[Galaxy, str]:
     """Read an uploaded cutout.
 
     Returns
     -------
-    pair : Pair
+    galaxy : Galaxy
         With an image (band, 64, 64), and a position where the file has a WCS.
     kind : str
         ``"linear"`` or ``"composite"``.
@@ -78,10 +78,10 @@ def cutout_pair(path: str | Path | None, survey: Survey, max_bytes: int) -> tupl
 
     path = checked_file(path, FITS | PICTURES, "a cutout as FITS, JPEG or PNG", max_bytes)
     image, kind, info = read_cutout(path, survey)
-    return Pair(safe_name(path.name), ra=info["ra"], dec=info["dec"], image=image), kind
+    return Galaxy(safe_name(path.name), ra=info["ra"], dec=info["dec"], image=image), kind
 
 
-def observed_spectrum(path: str | Path, grid: SpectralGrid, max_bytes: int) -> Pair:
+def observed_spectrum(path: str | Path, grid: SpectralGrid, max_bytes: int) -> Galaxy:
     """Read an uploaded SDSS ``spec-PLATE-MJD-FIBER.fits`` file on `grid`."""
     from pix2spec.data.readers.spectra import read_spectrum
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from pix2spec.apps.web import exports, inputs, results, text
 from pix2spec.apps.web.figure import spectrum_figure
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.generator import Generator
 from pix2spec.products.ensemble import Ensemble
@@ -40,7 +40,7 @@ class Page:
     ----------
     generator : Generator
         Shared by all visitors, and only read.
-    examples : dict of str to Pair
+    examples : dict of str to Galaxy
         Galaxies to choose from, by label.
     root : Path
         Temporary folder; sessions' files are in its ``sessions``.
@@ -51,7 +51,7 @@ class Page:
     """
 
     generator: Generator
-    examples: dict[str, Pair]
+    examples: dict[str, Galaxy]
     root: Path
     max_bytes: int = 20 * 2**20
     workers: int = 1
@@ -59,25 +59,25 @@ class Page:
 
     # ------------------------------------------------------------------------------- actions
 
-    def read_input(self, source: str, example: str, cutout, z, values) -> tuple[Pair, str]:
-        """Pair and kind of its image, of whatever the visitor chose."""
+    def read_input(self, source: str, example: str, cutout, z, values) -> tuple[Galaxy, str]:
+        """Galaxy and kind of its image, of whatever the visitor chose."""
         if source == EXAMPLE:
             if example not in self.examples:
                 raise InputError("example", "there is no such example", "choose one of the list")
-            pair, kind = self.examples[example], "linear"
-            pair = replace(pair, z=np.nan, z_err=np.nan)  # it would be the truth
+            galaxy, kind = self.examples[example], "linear"
+            galaxy = replace(galaxy, z=np.nan, z_err=np.nan)  # it would be the truth
         elif source == CUTOUT:
-            pair, kind = inputs.cutout_pair(cutout, self.generator.survey, self.max_bytes)
+            galaxy, kind = inputs.cutout_galaxy(cutout, self.generator.survey, self.max_bytes)
         else:
-            pair, kind = Pair("magnitudes"), "linear"
+            galaxy, kind = Galaxy("magnitudes"), "linear"
         if source != EXAMPLE:
             bands = len(self.generator.survey.photometry_bands)
             flux, ivar = inputs.fluxes_of_magnitudes(values[:bands], values[bands:], self.generator.survey)
             if source == MAGNITUDES and flux is None:
                 raise InputError("magnitudes", "there are none yet", "type those that you know")
-            pair = replace(pair, photometry=flux, photometry_ivar=ivar)
+            galaxy = replace(galaxy, photometry=flux, photometry_ivar=ivar)
         known = inputs.number(z, "redshift")
-        return (pair if known is None else replace(pair, z=known, z_err=0.0)), kind
+        return (galaxy if known is None else replace(galaxy, z=known, z_err=0.0)), kind
 
     def generate(
         self, source, example, cutout, n, seed, noise, z, observed, request: gr.Request,
@@ -88,12 +88,12 @@ class Page:
             progress(0.0, "Reading")
             n = inputs.whole_number(n, "candidates", 1, inputs.MAX_CANDIDATES)
             seed = inputs.whole_number(seed, "seed", 0, MAX_SEED)
-            pair, kind = self.read_input(source, example, cutout, z, values)
+            galaxy, kind = self.read_input(source, example, cutout, z, values)
             given = self._observed(observed)
-            seen = replace(pair, flux=None, ivar=None, mask=None)
+            seen = replace(galaxy, flux=None, ivar=None, mask=None)
             result = results.generate(self.generator, seen, kind, n, seed, bool(noise), progress)
-            if pair.flux is not None:
-                own = replace(pair, z=self.examples[example].z)
+            if galaxy.flux is not None:
+                own = replace(galaxy, z=self.examples[example].z)
                 result = replace(result, own=results.measure_observed(own, self.generator))
             progress(0.8, "Drawing")
             return self._show(result, given or result.own, request)
@@ -113,8 +113,8 @@ class Page:
     def _observed(self, path) -> results.Observed | None:
         if path is None:
             return None
-        pair = inputs.observed_spectrum(path, self.generator.grid, self.max_bytes)
-        return results.measure_observed(pair, self.generator)
+        galaxy = inputs.observed_spectrum(path, self.generator.grid, self.max_bytes)
+        return results.measure_observed(galaxy, self.generator)
 
     def _show(self, result: results.Result, observed: results.Observed | None, request: gr.Request):
         """Values of all outputs, in the order of the layout's list."""
@@ -124,9 +124,9 @@ class Page:
         files = exports.write_downloads(
             self.root, request.session_hash, result, observed, table, self._draw_picture
         )
-        known = observed is not None and np.isfinite(observed.pair.z)
-        z = float(observed.pair.z if observed is not None and known else result.z)
-        figure = spectrum_figure(ensemble, z, None if observed is None else observed.pair)
+        known = observed is not None and np.isfinite(observed.galaxy.z)
+        z = float(observed.galaxy.z if observed is not None and known else result.z)
+        figure = spectrum_figure(ensemble, z, None if observed is None else observed.galaxy)
         return (
             text.summary(result, observed, table),
             figure,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.measure.quantities import BPT_CLASSES, QUANTITIES, Measurement, measure_at
 from pix2spec.models.generator import Generator, Settings
@@ -46,7 +46,7 @@ class Row:
 class Observed:
     """An observed spectrum, and what is measured on it at its own redshift."""
 
-    pair: Pair
+    galaxy: Galaxy
     measured: Measurement | None
 
 
@@ -79,7 +79,7 @@ def can_be_noise_free(generator: Generator) -> bool:
 
 def generate(
     generator: Generator,
-    pair: Pair,
+    galaxy: Galaxy,
     image_kind: str,
     n: int,
     seed: int,
@@ -92,14 +92,14 @@ def generate(
     be, without the errors of one exposure. A model that knows observed spectra only is measured on these.
     """
     split = can_be_noise_free(generator)
-    known = ("redshift",) if np.isfinite(pair.z) else ()
+    known = ("redshift",) if np.isfinite(galaxy.z) else ()
     settings = {"n": n, "seed": seed, "use": ("image", "photometry", *known)}
     report(0.1, f"Sampling {n} candidates")
-    clean = generator.generate(pair, image_kind, **settings, noise="none" if split else "observed")
+    clean = generator.generate(galaxy, image_kind, **settings, noise="none" if split else "observed")
     shown = clean
     if noise and split:
         report(0.5, "Adding noise")
-        shown = generator.generate(pair, image_kind, **settings, noise="observed")
+        shown = generator.generate(galaxy, image_kind, **settings, noise="observed")
     report(0.6, "Measuring lines and indices")
     return Result(shown, _measure(clean, generator.survey), noise or not split)
 
@@ -120,13 +120,13 @@ def _measure(ensemble: Ensemble, survey) -> Measurement | None:
     return measure_at(ensemble.candidates, ivar, z, ensemble.grid, survey)
 
 
-def measure_observed(pair: Pair, generator: Generator) -> Observed:
+def measure_observed(galaxy: Galaxy, generator: Generator) -> Observed:
     """Measure an observed spectrum at its own redshift, if it has one."""
-    if not np.isfinite(pair.z):
-        return Observed(pair, None)
-    z = np.array([pair.z])
-    flux, ivar = np.asarray(pair.flux)[None], np.asarray(pair.ivar)[None]
-    return Observed(pair, measure_at(flux, ivar, z, generator.grid, generator.survey))
+    if not np.isfinite(galaxy.z):
+        return Observed(galaxy, None)
+    z = np.array([galaxy.z])
+    flux, ivar = np.asarray(galaxy.flux)[None], np.asarray(galaxy.ivar)[None]
+    return Observed(galaxy, measure_at(flux, ivar, z, generator.grid, generator.survey))
 
 
 def rows(result: Result, observed: Observed | None = None) -> list[Row]:

@@ -67,12 +67,12 @@ def summary(result: Result, observed: Observed | None, table: list[Row]) -> str:
 
 def _comparison(result: Result, observed: Observed) -> str:
     """Name the observed spectrum and, if that means anything, the share of it inside the bands."""
-    pair, ensemble = observed.pair, result.ensemble
-    text = "Its simulated spectrum is" if observed is result.own else f"{escape(pair.object_id)} is"
-    text += " drawn in grey" + (f", z = {pair.z:.4f}" if np.isfinite(pair.z) else "")
+    galaxy, ensemble = observed.galaxy, result.ensemble
+    text = "Its simulated spectrum is" if observed is result.own else f"{escape(galaxy.object_id)} is"
+    text += " drawn in grey" + (f", z = {galaxy.z:.4f}" if np.isfinite(galaxy.z) else "")
     if not result.noise:
         return f"{text}; it has noise, which these candidates have not."
-    flux = comparable(pair, ensemble)
+    flux = comparable(galaxy, ensemble)
     low, high = ensemble.quantiles((0.05, 0.95))
     good = np.isfinite(flux)
     inside = ((flux >= low) & (flux <= high))[good].mean()

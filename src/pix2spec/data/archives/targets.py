@@ -15,10 +15,10 @@ from pix2spec.data.dataset import Dataset, read_schema, write_dataset
 from pix2spec.data.readers.guards import fits_hdus, sniff
 from pix2spec.data.readers.images import read_cutout
 from pix2spec.data.readers.tables import photometry_from_table, positions_from_table, read_table, redshift
-from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
-from pix2spec.runtime.progress import track
-from pix2spec.runtime.provenance import made_by
+from pix2spec.runtime.progress import progress_bar
+from pix2spec.runtime.provenance import run_provenance
 
 __all__ = ["LAYERS", "Fetch", "TargetSet", "fetch_targets", "is_position_table"]
 
@@ -69,7 +69,7 @@ class TargetSet:
 @dataclass
 class _Target:
     row: int
-    pair: Pair  # without image
+    galaxy: Galaxy  # without image
     name: str  # to be resolved where there is no position
 
 
@@ -112,8 +112,8 @@ def fetch_targets(
         If the table or the survey cannot be used, or no row could.
     """
     if survey.name not in LAYERS:
-        mend = f"of {', '.join(LAYERS)} they are; or import cutouts: pix2spec generate CUTOUTS"
-        raise InputError("--survey", f"cutouts of {survey.name} are not fetched", mend)
+        hint = f"of {', '.join(LAYERS)} they are; or import cutouts: pix2spec generate CUTOUTS"
+        raise InputError("--survey", f"cutouts of {survey.name} are not fetched", hint)
     answers = _Answers(fetch.cache / "answers.jsonl")
     failures: list[tuple[str, str]] = []
     targets = list(_placed(_read(path, survey, failures), fetch, answers, failures, progress))
@@ -122,7 +122,7 @@ def fetch_targets(
         targets = list(_with_photometry(targets, fetch, answers, found, progress))
     for shard in out.glob("pairs-*.parquet"):  # of an earlier run, which ended before the catalogue
         shard.unlink()
-    provenance = made_by() | {"targets": str(path), "cutouts": LAYERS[survey.name]}
+    provenance = run_provenance() | {"targets": str(path), "cutouts": LAYERS[survey.name]}
     provenance |= {"photometry": f"SDSS {fetch.release}, fibre fluxes"} if found.n_photometry else {}
     info = DatasetInfo(grid=grid, survey=survey, image_size=SIZE, provenance=provenance)
     write_dataset(out, _with_images(targets, survey, fetch, failures, progress), info)
@@ -182,10 +182,10 @@ def _read(path, survey: Survey, failures) -> Iterator[_Target]:
             failures.append((object_id, f"row {row}: it repeats the id of row {seen[object_id]}"))
             continue
         seen[object_id] = row
-        pair = Pair(object_id, ra=float(ra[i]), dec=float(dec[i]), z=float(z[i]))
+        galaxy = Galaxy(object_id, ra=float(ra[i]), dec=float(dec[i]), z=float(z[i]))
         if flux is not None and (ivar[i] > 0).any():
-            pair.photometry, pair.photometry_ivar = flux[i], ivar[i]
-        yield _Target(row, pair, name)
+            galaxy.photometry, galaxy.photometry_ivar = flux[i], ivar[i]
+        yield _Target(row, galaxy, name)
 
 
 def _numbers(n: int, left_out) -> list[int]:
@@ -206,31 +206,31 @@ def _own_photometry(table, survey: Survey):
 def _placed(targets, fetch: Fetch, answers: _Answers, failures, progress: bool) -> Iterator[_Target]:
     """Targets with a position on the sky."""
     unanswered = 0
-    for target in track(targets, "finding positions", progress):
-        pair = target.pair
+    for target in progress_bar(targets, "finding positions", progress):
+        galaxy = target.galaxy
         where = f"row {target.row}"
-        if np.isfinite(pair.ra) and np.isfinite(pair.dec):
-            if 0 <= pair.ra <= 360 and abs(pair.dec) <= 90:
+        if np.isfinite(galaxy.ra) and np.isfinite(galaxy.dec):
+            if 0 <= galaxy.ra <= 360 and abs(galaxy.dec) <= 90:
                 yield target
             else:
-                what = f"ra {pair.ra:g}, dec {pair.dec:g} is not on the sky"
-                failures.append((pair.object_id, f"{where}: {what} (degrees, ra from 0 to 360)"))
+                what = f"ra {galaxy.ra:g}, dec {galaxy.dec:g} is not on the sky"
+                failures.append((galaxy.object_id, f"{where}: {what} (degrees, ra from 0 to 360)"))
             continue
         if not target.name:
-            failures.append((pair.object_id, f"{where}: it has neither a position in degrees nor a name"))
+            failures.append((galaxy.object_id, f"{where}: it has neither a position in degrees nor a name"))
             continue
         try:
             if unanswered >= GIVE_UP:
                 raise _Unanswered("the name resolver did not answer before, and was not asked again")
-            pair.ra, pair.dec = answers.ask(f"name {target.name}", _resolve, target.name, fetch.sesame)
+            galaxy.ra, galaxy.dec = answers.ask(f"name {target.name}", _resolve, target.name, fetch.sesame)
             unanswered = 0
             yield target
         except _Unanswered as error:
             unanswered += 1
-            failures.append((pair.object_id, f"{where}: {error}"))
+            failures.append((galaxy.object_id, f"{where}: {error}"))
         except InputError as error:
             unanswered = 0
-            failures.append((pair.object_id, f"{where}: {error.what} ({error.mend})"))
+            failures.append((galaxy.object_id, f"{where}: {error.what} ({error.hint})"))
 
 
 class _Unanswered(Exception):
@@ -258,26 +258,26 @@ def _resolve(name: str, address: str | None) -> list[float]:
 def _with_photometry(targets, fetch: Fetch, answers, found: TargetSet, progress: bool) -> Iterator[_Target]:
     """Targets with SDSS's fibre fluxes where it has an object there; they stay without where it has none."""
     unanswered = 0
-    for target in track(targets, "asking for photometry", progress, len(targets)):
-        pair = target.pair
-        question = f"photometry {fetch.release} {pair.ra:.7f} {pair.dec:.7f}"
+    for target in progress_bar(targets, "asking for photometry", progress, len(targets)):
+        galaxy = target.galaxy
+        question = f"photometry {fetch.release} {galaxy.ra:.7f} {galaxy.dec:.7f}"
         try:
             if unanswered >= GIVE_UP and question not in answers.known:
                 raise InputError(
                     fetch.services.skyserver, "it did not answer before, and was not asked again"
                 )
-            row = answers.ask(question, _photometry, fetch, pair.ra, pair.dec)
+            row = answers.ask(question, _photometry, fetch, galaxy.ra, galaxy.dec)
             unanswered = 0
         except InputError as error:
             unanswered += 1
-            found.failures.append((pair.object_id, f"row {target.row}: no photometry: {error}"))
+            found.failures.append((galaxy.object_id, f"row {target.row}: no photometry: {error}"))
             continue
         if row is not None:
             flux, ivar, extinction = (np.array(values, float) for values in row)
-            found.extinction[pair.object_id] = extinction
-            if pair.photometry is None:
-                pair.photometry, pair.photometry_ivar = flux.astype(np.float32), ivar.astype(np.float32)
-        found.n_photometry += pair.photometry is not None
+            found.extinction[galaxy.object_id] = extinction
+            if galaxy.photometry is None:
+                galaxy.photometry, galaxy.photometry_ivar = flux.astype(np.float32), ivar.astype(np.float32)
+        found.n_photometry += galaxy.photometry is not None
         yield target
 
 
@@ -289,35 +289,37 @@ def _photometry(fetch: Fetch, ra: float, dec: float) -> list | None:
     return [list(row.photometry), list(row.photometry_ivar), list(row.extinction)] if row else None
 
 
-def _with_images(targets, survey: Survey, fetch: Fetch, failures, progress: bool) -> Iterator[Pair]:
+def _with_images(targets, survey: Survey, fetch: Fetch, failures, progress: bool) -> Iterator[Galaxy]:
     """Pairs with a cutout, in the order of the table."""
     from pix2spec.data.archives.download import Downloader
     from pix2spec.data.archives.urls import fits_cutout
 
     layer, bands = LAYERS[survey.name], "".join(survey.image_bands)
     remotes = [
-        fits_cutout(fetch.services, layer, t.pair.ra, t.pair.dec, SIZE, survey.pixel_scale, bands)
+        fits_cutout(fetch.services, layer, t.galaxy.ra, t.galaxy.dec, SIZE, survey.pixel_scale, bands)
         for t in targets
     ]
     different = {remote.name: remote for remote in remotes}
     with Downloader(fetch.cache, workers=4, rate=5.0, max_bytes=2**24) as downloader:
-        results = track(downloader.fetch(different.values()), "fetching cutouts", progress, len(different))
+        results = progress_bar(
+            downloader.fetch(different.values()), "fetching cutouts", progress, len(different)
+        )
         arrived = {result.remote.name: result for result in results}
     for target, remote in zip(targets, remotes):
         result = arrived[remote.name]
         try:
             if result.path is None:
                 raise InputError(remote.url, result.error)
-            yield _with_image(target.pair, result.path, survey)
+            yield _with_image(target.galaxy, result.path, survey)
         except InputError as error:
             what = f"no cutout: {error.what}; is it outside {survey.name}?"
-            failures.append((target.pair.object_id, f"row {target.row}: {what}"))
+            failures.append((target.galaxy.object_id, f"row {target.row}: {what}"))
 
 
-def _with_image(pair: Pair, path: Path, survey: Survey) -> Pair:
+def _with_image(galaxy: Galaxy, path: Path, survey: Survey) -> Galaxy:
     try:
-        pair.image, _, _ = read_cutout(path, survey, SIZE)
+        galaxy.image, _, _ = read_cutout(path, survey, SIZE)
     except InputError:
         path.unlink(missing_ok=True)  # so that the next run asks for it again
         raise
-    return pair
+    return galaxy

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pix2spec.data.mmu.rows import FIELDS, MEND, Row, matching, plain
-from pix2spec.data.readers.guards import FREE, check_expansion
+from pix2spec.data.mmu.rows import FIELDS, HINT, Row, matching, plain
+from pix2spec.data.readers.guards import MAX_FREE_BYTES, check_expansion
 from pix2spec.errors import InputError
 
 __all__ = ["hdf5_rows"]
@@ -62,7 +62,7 @@ def _dataset(path: Path, file, name: str):
         raise InputError(path, f"its array {name!r} holds {dataset.dtype}, not numbers or fixed texts")
     row = math.prod(dataset.shape[1:]) * dataset.dtype.itemsize
     part = math.prod(dataset.chunks or (1,)) * dataset.dtype.itemsize
-    if max(row, part) > FREE:
+    if max(row, part) > MAX_FREE_BYTES:
         what = f"a row or chunk of its array {name!r} takes {max(row, part) / 2**20:.0f} MiB"
-        raise InputError(path, what, MEND)
+        raise InputError(path, what, HINT)
     return dataset

@@ -18,10 +18,10 @@ from pix2spec.data.readers.desi import flux_columns, set_photometry, set_spectru
 from pix2spec.data.readers.guards import spec_id
 from pix2spec.data.readers.images import prepare_plane
 from pix2spec.data.readers.spectra import HARMLESS_ZWARNING
-from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
-from pix2spec.runtime.progress import track
-from pix2spec.runtime.provenance import made_by
+from pix2spec.runtime.progress import progress_bar
+from pix2spec.runtime.provenance import run_provenance
 
 __all__ = ["import_universe"]
 
@@ -96,15 +96,15 @@ def import_universe(
         survey=survey,
         image_kind="linear" if image_files else None,
         image_size=image_size,
-        provenance=made_by()
+        provenance=run_provenance()
         | {"spectra": [str(p) for p in spectra], "images": [str(p) for p in images or []]},
     )
     try:
         if image_files:
             cutouts.match(sky, _read_keys(image_files, "image", report, progress), match)
             cutouts.read(image_files, progress)
-        pairs = _pairs(spectrum_files, sky, cutouts, grid, report)
-        write_dataset(out, track(pairs, "reading spectra", progress, len(sky)), info)
+        galaxies = _galaxies(spectrum_files, sky, cutouts, grid, report)
+        write_dataset(out, progress_bar(galaxies, "reading spectra", progress, len(sky)), info)
     finally:
         cutouts.close()
         with suppress(OSError):  # a full disk must not hide the first error
@@ -128,7 +128,7 @@ class _Keys:
 def _read_keys(files, what: str, report: ImportReport, progress: bool, limit: int | None = None) -> _Keys:
     keys = _Keys()
     columns = (*KEYS, *SDSS_FACTS, *DESI_FACTS) if what == "spectrum" else KEYS
-    for path in track(files, f"reading positions ({what})", progress):
+    for path in progress_bar(files, f"reading positions ({what})", progress):
         before, left = len(keys), None if limit is None else limit - len(keys)
         try:
             for row in islice(read_rows(path, what, columns, arrays=False), left):
@@ -194,7 +194,7 @@ class _Cutouts:
         shape = (len(self.slots), len(self.survey.image_bands), self.size, self.size)
         self.images = np.memmap(self.path, np.float32, "w+", shape=shape)
         start = 0
-        for path, count in track(list(zip(files, self.counts)), "reading images", progress):
+        for path, count in progress_bar(list(zip(files, self.counts)), "reading images", progress):
             wanted = {i - start for i in range(start, start + count) if i in self.slots}
             if wanted:
                 self._read_file(path, start, wanted)
@@ -263,7 +263,9 @@ def _nearest(spectra: _Keys, images: _Keys, radius: float) -> dict[int, int] | N
     return dict(zip(known[0][near].tolist(), known[1][index[near]].tolist()))
 
 
-def _pairs(files, sky: _Keys, cutouts: _Cutouts, grid: SpectralGrid, report: ImportReport) -> Iterator[Pair]:
+def _galaxies(
+    files, sky: _Keys, cutouts: _Cutouts, grid: SpectralGrid, report: ImportReport
+) -> Iterator[Galaxy]:
     """Read, join and yield the pairs one by one."""
     groups = link_groups(sky.groups, sky.ra, sky.dec)
     written: dict = {}
@@ -277,25 +279,25 @@ def _pairs(files, sky: _Keys, cutouts: _Cutouts, grid: SpectralGrid, report: Imp
                     if sky.ids[i] in written:
                         what = f"duplicate of object id {sky.ids[i]}"
                         raise InputError(row.label, what, f"{written[sky.ids[i]]} was kept")
-                    pair = _pair(row, sky, i, grid, cutouts.survey)
+                    galaxy = _galaxy(row, sky, i, grid, cutouts.survey)
                 except InputError as error:
                     report.fail(error)
                     continue
-                written[pair.object_id] = row.label
-                pair.group_id, pair.image = groups[i], cutouts.of(i)
+                written[galaxy.object_id] = row.label
+                galaxy.group_id, galaxy.image = groups[i], cutouts.of(i)
                 report.n_written += 1
                 report.n_spectra += 1
-                report.n_images += pair.image is not None
-                report.n_photometry += pair.photometry is not None
-                yield pair
+                report.n_images += galaxy.image is not None
+                report.n_photometry += galaxy.photometry is not None
+                yield galaxy
         except InputError as error:
             report.fail(error)
         start += count
 
 
-def _pair(row: Row, sky: _Keys, i: int, grid: SpectralGrid, survey: Survey) -> Pair:
+def _galaxy(row: Row, sky: _Keys, i: int, grid: SpectralGrid, survey: Survey) -> Galaxy:
     z, z_err = row.number("Z"), row.number("ZERR" if "ZERR" in row.facts else "Z_ERR")
-    pair = Pair(
+    galaxy = Galaxy(
         object_id=sky.ids[i],
         ra=float(sky.ra[i]),
         dec=float(sky.dec[i]),
@@ -305,7 +307,7 @@ def _pair(row: Row, sky: _Keys, i: int, grid: SpectralGrid, survey: Survey) -> P
     )
     if "ZWARN" in row.facts:
         fluxes = {name: row.number(name) for name in flux_columns(survey)}
-        set_photometry(pair, fluxes | {"PHOTSYS": row.text("PHOTSYS")}, survey)
+        set_photometry(galaxy, fluxes | {"PHOTSYS": row.text("PHOTSYS")}, survey)
     wave, flux, ivar, mask = (row.field(name) for name in ("lambda", "flux", "ivar", "mask"))
     if wave is None or flux is None or ivar is None:
         raise InputError(row.label, "its flux, ivar or lambda is missing")
@@ -315,8 +317,8 @@ def _pair(row: Row, sky: _Keys, i: int, grid: SpectralGrid, survey: Survey) -> P
     if not len(wave) == len(flux) == len(ivar) == len(mask):
         raise InputError(row.label, "its flux, ivar, lambda and mask differ in length")
     real = ~(wave <= 0)  # the shorter of several spectra are padded with -1
-    set_spectrum(pair, row.label, grid, [(wave[real].astype(float), flux[real], ivar[real], mask[real])])
-    return pair
+    set_spectrum(galaxy, row.label, grid, [(wave[real].astype(float), flux[real], ivar[real], mask[real])])
+    return galaxy
 
 
 def _doubtful(row: Row) -> bool:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2spec.data.mmu.rows import FIELDS, MEND, Row, matching, plain
-from pix2spec.data.readers.guards import FREE, check_expansion
+from pix2spec.data.mmu.rows import FIELDS, HINT, Row, matching, plain
+from pix2spec.data.readers.guards import MAX_FREE_BYTES, check_expansion
 from pix2spec.data.readers.parquet_footer import check_footer
 from pix2spec.errors import InputError
 
@@ -80,8 +80,8 @@ def _leaves(path: Path, file, what: str) -> dict[str, str]:
             found[name] = leaf.path
     absent = [name for name in FIELDS[what] if name not in found and name != "mask"]
     if absent:
-        mend = f"its columns are {', '.join(file.schema_arrow.names[:20])}"
-        raise InputError(path, f"it has no {', '.join(f'{what}.{name}' for name in absent)}", mend)
+        hint = f"its columns are {', '.join(file.schema_arrow.names[:20])}"
+        raise InputError(path, f"it has no {', '.join(f'{what}.{name}' for name in absent)}", hint)
     return found
 
 
@@ -99,8 +99,8 @@ def _check_declared(path: Path, file, flux_path: str, leaves: set[str]) -> None:
         check_expansion(path, 4 * flux.num_values, f"{flux_path} {where}", flux.total_compressed_size)
         for name in leaves:
             chunk = chunks[name]
-            if chunk.num_values > max(2 * flux.num_values, FREE // 8):
-                raise InputError(path, f"{name} {where} has more values than {flux_path}", MEND)
+            if chunk.num_values > max(2 * flux.num_values, MAX_FREE_BYTES // 8):
+                raise InputError(path, f"{name} {where} has more values than {flux_path}", HINT)
             if chunk.physical_type == "BYTE_ARRAY":
                 size = chunk.total_uncompressed_size
                 check_expansion(path, size, f"{name} {where}", chunk.total_compressed_size)
@@ -114,7 +114,7 @@ def _short(where, array):
     if not pa.types.is_dictionary(array.type):
         return array
     if (pc.max(pc.binary_length(array.dictionary)).as_py() or 0) > MAX_TEXT:
-        raise InputError(where, f"it has texts of more than {MAX_TEXT} characters as ids or bands", MEND)
+        raise InputError(where, f"it has texts of more than {MAX_TEXT} characters as ids or bands", HINT)
     return array.dictionary_decode()
 
 
@@ -144,7 +144,7 @@ def _nested(label: str, column, i: int, name: str) -> np.ndarray | None:
         shape.append(sizes[0])
         array = array.flatten()
     if len(array) > MAX_ROW:
-        raise InputError(label, f"its {name} has {len(array)} values", MEND)
+        raise InputError(label, f"its {name} has {len(array)} values", HINT)
     array = _short(label, array)
     if array.null_count and pa.types.is_boolean(array.type):
         array = array.fill_null(True)  # masked

@@ -9,10 +9,10 @@ import numpy as np
 
 from pix2spec.data.readers.guards import reading
 
-__all__ = ["FIELDS", "MEND", "Row", "matching", "plain"]
+__all__ = ["FIELDS", "HINT", "Row", "matching", "plain"]
 
 FIELDS = {"spectrum": ("flux", "ivar", "lambda", "mask"), "image": ("flux", "band", "scale")}
-MEND = "it is damaged or made to fill the memory: leave it out"
+HINT = "it is damaged or made to fill the memory: leave it out"
 
 
 @dataclass

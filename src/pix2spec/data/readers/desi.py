@@ -10,7 +10,7 @@ from pix2spec.core.resample import resample_mask, resample_with_ivar
 from pix2spec.core.survey import SDSS, Survey
 from pix2spec.data.readers.guards import column_names, fits_hdus, reading
 from pix2spec.data.readers.tables import assumed_ivar
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 
 __all__ = [
@@ -48,8 +48,8 @@ def flux_columns(survey: Survey) -> list[str]:
     return [f"{name}_{band.upper()}" for name in ("FIBERFLUX", "FLUX", "FLUX_IVAR") for band in bands]
 
 
-def set_photometry(pair: Pair, values: dict, survey: Survey) -> None:
-    """Give `pair` the fluxes in a DESI fibre (1.5 arcsec) that are predicted from Legacy Surveys images.
+def set_photometry(galaxy: Galaxy, values: dict, survey: Survey) -> None:
+    """Give `galaxy` the fluxes in a DESI fibre (1.5 arcsec) that are predicted from Legacy Surveys images.
 
     They are not corrected for Galactic extinction. The relative error is that of the total flux, with the
     5 % and 0.05 nanomaggies of `assumed_ivar` in quadrature. North of declination +32.375 degrees (PHOTSYS
@@ -57,14 +57,14 @@ def set_photometry(pair: Pair, values: dict, survey: Survey) -> None:
 
     Parameters
     ----------
-    pair : Pair
+    galaxy : Galaxy
         Changed in place; its position is used.
     values : dict
         ``FIBERFLUX_G``, ``FLUX_G``, ``FLUX_IVAR_G`` ... in nanomaggies, and PHOTSYS, as far as known.
     survey : Survey
         Whose bands are wanted.
     """
-    photsys = str(values.get("PHOTSYS", "")).strip() or ("N" if pair.dec > 32.375 else "S")
+    photsys = str(values.get("PHOTSYS", "")).strip() or ("N" if galaxy.dec > 32.375 else "S")
     if PHOTSYS.get(survey.name) != photsys:
         return
     columns = [float(values.get(name, np.nan)) for name in flux_columns(survey)]
@@ -72,8 +72,8 @@ def set_photometry(pair: Pair, values: dict, survey: Survey) -> None:
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         ivar = assumed_ivar(flux, np.where((flux > 0) & (total > 0), ivar * (total / flux) ** 2, 0))
     if (ivar > 0).any():
-        pair.photometry = np.where(ivar > 0, flux, np.nan).astype(np.float32)
-        pair.photometry_ivar = ivar
+        galaxy.photometry = np.where(ivar > 0, flux, np.nan).astype(np.float32)
+        galaxy.photometry_ivar = ivar
 
 
 class DesiCoadd:
@@ -106,7 +106,7 @@ class DesiCoadd:
         """Name of spectrum `i` for messages."""
         return f"{self.path}[TARGETID {self.table['TARGETID'][self.rows[i]]}]"
 
-    def header(self, i: int) -> Pair:
+    def header(self, i: int) -> Galaxy:
         """Facts of spectrum `i`, without flux."""
         row, label = self.rows[i], self.label(i)
         values = {name: column[row] for name, column in self.table.items()}
@@ -118,20 +118,20 @@ class DesiCoadd:
             raise InputError(label, f"its TARGET_RA, TARGET_DEC = {ra}, {dec} are not a position")
         target = str(values["TARGETID"])
         z, z_err, spec_class = self.redshifts.get(target, (np.nan, np.nan, ""))
-        pair = Pair(object_id=target, ra=ra, dec=dec, z=z, z_err=z_err, spec_class=spec_class)
-        set_photometry(pair, values, self.survey)
-        return pair
+        galaxy = Galaxy(object_id=target, ra=ra, dec=dec, z=z, z_err=z_err, spec_class=spec_class)
+        set_photometry(galaxy, values, self.survey)
+        return galaxy
 
-    def pair(self, i: int) -> Pair:
+    def galaxy(self, i: int) -> Galaxy:
         """Spectrum `i`: its arms averaged by ivar on the grid, in 1e-17 erg/s/cm2/Angstrom."""
-        pair, row = self.header(i), self.rows[i]
+        galaxy, row = self.header(i), self.rows[i]
         arms = _arms(self.path)
         if any(len(flux) <= row for _, flux, *_ in arms):
             raise InputError(self.label(i), "the file has fewer spectra than rows in its FIBERMAP")
         set_spectrum(
-            pair, self.label(i), self.grid, [(a[0], *(column[row] for column in a[1:])) for a in arms]
+            galaxy, self.label(i), self.grid, [(a[0], *(column[row] for column in a[1:])) for a in arms]
         )
-        return pair
+        return galaxy
 
 
 def _redshifts(path: Path) -> dict[str, tuple[float, float, str]]:
@@ -202,8 +202,8 @@ def _image(path: Path, hdus, name: str) -> np.ndarray:
     return np.asarray(hdus[name].data)
 
 
-def set_spectrum(pair: Pair, where, grid: SpectralGrid, arms: list[tuple]) -> None:
-    """Give `pair` its flux, ivar and mask on `grid`.
+def set_spectrum(galaxy: Galaxy, where, grid: SpectralGrid, arms: list[tuple]) -> None:
+    """Give `galaxy` its flux, ivar and mask on `grid`.
 
     Pixels that coincide with the grid's are cut out to the bit; others are resampled, flux conserved (see
     `pix2spec.core.resample`). Where arms overlap, their ivar-weighted mean is taken and their masks are
@@ -211,7 +211,7 @@ def set_spectrum(pair: Pair, where, grid: SpectralGrid, arms: list[tuple]) -> No
 
     Parameters
     ----------
-    pair : Pair
+    galaxy : Galaxy
         Changed in place.
     where : str
         Name of the spectrum for error messages.
@@ -251,6 +251,6 @@ def set_spectrum(pair: Pair, where, grid: SpectralGrid, arms: list[tuple]) -> No
     if not good.any():
         raise InputError(where, "ivar: no valid pixel on the grid", "leave this spectrum out")
     masks = np.concatenate([resample_mask(mask[None], wave, grid) for wave, _, _, mask in arms])
-    pair.flux = np.where(np.isfinite(flux), flux, np.float32(0))
-    pair.ivar = np.where(good, ivar, np.float32(0))
-    pair.mask = np.bitwise_or.reduce(masks)
+    galaxy.flux = np.where(np.isfinite(flux), flux, np.float32(0))
+    galaxy.ivar = np.where(good, ivar, np.float32(0))
+    galaxy.mask = np.bitwise_or.reduce(masks)

@@ -1,7 +1,8 @@
 """Opening files that may be damaged, truncated, hostile or not what their name says.
 
-What a file unfolds to (a gzip stream, a compressed image, an array of an npz bundle) may take `FREE` bytes,
-and beyond that at most `EXPANSION` times the file's size: more is refused before memory is given to it.
+What a file unfolds to (a gzip stream, a compressed image, an array of an npz bundle) may take
+`MAX_FREE_BYTES`, and beyond that at most `EXPANSION` times the file's size: more is refused before memory is
+given to it.
 """
 
 import bz2
@@ -31,8 +32,8 @@ __all__ = [
     "spec_id",
 ]
 
-AGAIN = "download it again"
-FREE = 64 * 2**20
+DOWNLOAD_AGAIN = "download it again"
+MAX_FREE_BYTES = 64 * 2**20
 EXPANSION = 100  # real tables and images shrink by 1.5 to 20
 UNPACKERS: dict = {"gzip": gzip.open, "bz2": bz2.open}
 
@@ -60,7 +61,7 @@ def reading(path: str | Path, kind: str) -> Iterator[list]:
         raise InputError(path, "it may not be read: permission denied") from error
     except Exception as error:  # parsers of foreign bytes fail in every way there is
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(path, f"it cannot be read as {kind}: {reason}", AGAIN) from error
+        raise InputError(path, f"it cannot be read as {kind}: {reason}", DOWNLOAD_AGAIN) from error
 
 
 def sniff(path: str | Path) -> str:
@@ -81,7 +82,7 @@ def sniff(path: str | Path) -> str:
     with reading(path, "a file"), open(path, "rb") as stream:
         head = stream.read(1024)
     if not head:
-        raise InputError(path, "the file is empty", AGAIN)
+        raise InputError(path, "the file is empty", DOWNLOAD_AGAIN)
     magic = {
         b"SIMPLE  =": "fits",
         b"PAR1": "parquet",
@@ -112,7 +113,7 @@ def check_expansion(path: str | Path, n_bytes: int, what: str, packed: int | Non
         Saying that `what` would take `n_bytes` of memory.
     """
     packed = os.path.getsize(path) if packed is None else packed
-    if n_bytes > FREE + EXPANSION * packed:
+    if n_bytes > MAX_FREE_BYTES + EXPANSION * packed:
         raise InputError(
             path,
             f"{what} would take {n_bytes / 2**20:.0f} MiB of memory, from {packed / 2**20:.2f} MiB of file",
@@ -127,7 +128,7 @@ def opened(path: str | Path, kind: str) -> Iterator:
         with open(path, "rb") as stream:
             yield stream
         return
-    with UNPACKERS[kind](path, "rb") as packed, tempfile.SpooledTemporaryFile(FREE) as stream:
+    with UNPACKERS[kind](path, "rb") as packed, tempfile.SpooledTemporaryFile(MAX_FREE_BYTES) as stream:
         while block := packed.read(2**20):
             stream.write(block)
             check_expansion(path, stream.tell(), "what is packed in it")
@@ -147,7 +148,7 @@ def fits_hdus(path: str | Path) -> Iterator:
 
     kind = sniff(path)
     if kind == "html":
-        raise InputError(path, "it is a web page (HTML), not FITS: the download failed", AGAIN)
+        raise InputError(path, "it is a web page (HTML), not FITS: the download failed", DOWNLOAD_AGAIN)
     if kind not in ("fits", *UNPACKERS):
         raise InputError(path, "it is not a FITS file (it does not begin with SIMPLE)")
     with (
@@ -156,7 +157,7 @@ def fits_hdus(path: str | Path) -> Iterator:
         fits.open(stream, memmap=False, lazy_load_hdus=False) as hdus,
     ):
         if any("truncated" in str(warning.message) for warning in caught):
-            raise InputError(path, "the FITS file is truncated: it ends before its data do", AGAIN)
+            raise InputError(path, "the FITS file is truncated: it ends before its data do", DOWNLOAD_AGAIN)
         for hdu in hdus:
             _check_hdu(path, hdu)
         if any(isinstance(hdu, fits.CompImageHDU) for hdu in hdus):
@@ -198,10 +199,14 @@ def _check_tiles(path, stream) -> None:
             for name in {"COMPRESSED_DATA", "GZIP_COMPRESSED_DATA"}.intersection(rows.dtype.names):
                 for count, offset in rows[name].tolist():
                     if not 0 <= offset <= offset + count <= header["PCOUNT"]:
-                        raise InputError(path, "a tile of its compressed image lies outside the file", AGAIN)
+                        raise InputError(
+                            path, "a tile of its compressed image lies outside the file", DOWNLOAD_AGAIN
+                        )
                     stream.seek(heap + offset)
                     if _unfolds_beyond(stream.read(count), tile):
-                        raise InputError(path, "a tile of its compressed image holds more than a tile", AGAIN)
+                        raise InputError(
+                            path, "a tile of its compressed image holds more than a tile", DOWNLOAD_AGAIN
+                        )
     finally:
         hdus.close(closed=False)  # the stream goes on being read
 
@@ -244,7 +249,7 @@ def load_arrays(path: str | Path, required: tuple[str, ...], optional: tuple[str
                         raise InputError(path, f"it has no array {name!r}", hint)
                 arrays = {n: bundle[n] for n in (*required, *optional) if n in bundle.files}
         except zipfile.BadZipFile as error:
-            raise InputError(path, "the npz bundle is truncated or damaged", AGAIN) from error
+            raise InputError(path, "the npz bundle is truncated or damaged", DOWNLOAD_AGAIN) from error
     for name, array in arrays.items():
         if array.dtype.kind not in "biufSU":
             raise InputError(path, f"its array {name!r} is {array.dtype}, not numbers or texts")
@@ -264,7 +269,9 @@ def _check_npz(path, bundle) -> None:
             shape, _, dtype = reader[formats.read_magic(stream)](stream)
         n_bytes = math.prod(shape) * dtype.itemsize
         if n_bytes > member.file_size:
-            raise InputError(path, f"its array {member.filename[:-4]!r} is shorter than it says", AGAIN)
+            raise InputError(
+                path, f"its array {member.filename[:-4]!r} is shorter than it says", DOWNLOAD_AGAIN
+            )
     check_expansion(path, total, "the arrays in it")
 
 

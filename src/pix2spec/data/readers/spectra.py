@@ -10,7 +10,7 @@ from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.readers.desi import DesiCoadd, is_coadd
 from pix2spec.data.readers.guards import column_names, fits_hdus, load_arrays, spec_id
 from pix2spec.data.readers.tables import assumed_ivar
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 
 __all__ = [
@@ -32,7 +32,7 @@ TEXTS = ("spec_class", "bestobjid", "object_group")  # of bundles, or numbers
 DESI_HDUS = {"FIBERMAP", "EXP_FIBERMAP", "REDSHIFTS", "B_FLUX", "B_WAVELENGTH"}
 
 
-def read_spectrum(path: str | Path, grid: SpectralGrid | None = None) -> Pair:
+def read_spectrum(path: str | Path, grid: SpectralGrid | None = None) -> Galaxy:
     """Read one spectrum; SDSS's native pixels are cut to `grid`, never resampled.
 
     Parameters
@@ -46,7 +46,7 @@ def read_spectrum(path: str | Path, grid: SpectralGrid | None = None) -> Pair:
 
     Returns
     -------
-    Pair
+    Galaxy
         flux [L] in 1e-17 erg/s/cm2/Angstrom, ivar [L] (0 where the pipeline or NaN says so), and_mask [L]
         as `mask`; z and class of the pipeline; the object's (not the telescope's) ra, dec in degrees;
         CALIBFLUX as photometry in nanomaggies. `z_err` is NaN where ZWARNING flags the redshift as
@@ -60,26 +60,26 @@ def read_spectrum(path: str | Path, grid: SpectralGrid | None = None) -> Pair:
     return _read(path, grid or SpectralGrid())
 
 
-def read_spectrum_header(path: str | Path) -> Pair:
+def read_spectrum_header(path: str | Path) -> Galaxy:
     """Read what `read_spectrum` reads, except flux, ivar and mask."""
     return _read(path, None)
 
 
-def _read(path: str | Path, grid: SpectralGrid | None) -> Pair:
+def _read(path: str | Path, grid: SpectralGrid | None) -> Galaxy:
     if is_coadd(path):
         coadd = DesiCoadd(path, grid)
         if len(coadd) != 1:
             raise InputError(
                 path, f"this DESI coadd holds {len(coadd)} targets, not one", "import it instead"
             )
-        return coadd.header(0) if grid is None else coadd.pair(0)
+        return coadd.header(0) if grid is None else coadd.galaxy(0)
     with fits_hdus(path) as hdus:
         _refuse_foreign(path, hdus)
-        pair = _facts(path, hdus)
+        galaxy = _facts(path, hdus)
         if grid is not None:
             columns = [_column(path, hdus[1], name) for name in ("loglam", "flux", "ivar", "and_mask")]
-            place_spectrum(pair, path, grid, *columns)
-    return pair
+            place_spectrum(galaxy, path, grid, *columns)
+    return galaxy
 
 
 def _refuse_foreign(path, hdus) -> None:
@@ -118,7 +118,7 @@ def _column(path, hdu, name: str) -> np.ndarray:
     return values.astype(np.int32 if name == "and_mask" else np.float64)
 
 
-def _facts(path, hdus) -> Pair:
+def _facts(path, hdus) -> Galaxy:
     """Everything but the spectrum, from the SPECOBJ (SDSS) or SPALL (BOSS) row."""
     table = next((hdu for hdu in hdus[2:] if {"z", "class"} <= set(column_names(hdu))), None)
     if table is None or len(table.data) == 0:
@@ -141,7 +141,7 @@ def _facts(path, hdus) -> Pair:
         raise InputError(path, f"its PLUG_RA, PLUG_DEC = {ra}, {dec} are not a position")
     z, z_err = float(value("Z")), float(value("Z_ERR"))
     doubtful = int(value("ZWARNING")) & ~HARMLESS_ZWARNING
-    pair = Pair(
+    galaxy = Galaxy(
         object_id=spec_id(value("PLATE", "PLATEID"), value("MJD"), value("FIBERID")),
         group_id=next((i for i in (_object_id(row, names, n) for n in ("bestobjid", "objid")) if i), ""),
         ra=ra,
@@ -153,8 +153,8 @@ def _facts(path, hdus) -> Pair:
     if "calibflux" in names:
         flux = np.asarray(row[names["calibflux"]], np.float32).ravel()
         measured = row[names["calibflux_ivar"]] if "calibflux_ivar" in names else np.zeros_like(flux)
-        pair.photometry, pair.photometry_ivar = flux, assumed_ivar(flux, np.asarray(measured, float))
-    return pair
+        galaxy.photometry, galaxy.photometry_ivar = flux, assumed_ivar(flux, np.asarray(measured, float))
+    return galaxy
 
 
 def _object_id(row, names: dict, key: str) -> str:
@@ -164,17 +164,17 @@ def _object_id(row, names: dict, key: str) -> str:
     return str(row[names[key]]).strip().lstrip("0")
 
 
-def place_spectrum(pair: Pair, where, grid: SpectralGrid, loglam, flux, ivar, mask) -> None:
-    """Give `pair` the pixels of a spectrum that fall on `grid`; what must not be used gets ivar 0."""
+def place_spectrum(galaxy: Galaxy, where, grid: SpectralGrid, loglam, flux, ivar, mask) -> None:
+    """Give `galaxy` the pixels of a spectrum that fall on `grid`; what must not be used gets ivar 0."""
     flux, ivar, mask = grid.place(loglam, flux, ivar, mask, where=where)
     with np.errstate(over="ignore", invalid="ignore"):
         flux, ivar = flux.astype(np.float32), ivar.astype(np.float32)
         good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0) & (mask & NO_DATA_BITS == 0)
     if not good.any():
         raise InputError(where, "ivar: no valid pixel on the grid", "leave this spectrum out")
-    pair.flux = np.where(np.isfinite(flux), flux, np.float32(0))
-    pair.ivar = np.where(good, ivar, np.float32(0))
-    pair.mask = mask.astype(np.int32)
+    galaxy.flux = np.where(np.isfinite(flux), flux, np.float32(0))
+    galaxy.ivar = np.where(good, ivar, np.float32(0))
+    galaxy.mask = mask.astype(np.int32)
 
 
 class SpectraBundle:
@@ -183,7 +183,7 @@ class SpectraBundle:
     Names: ``plate``, ``mjd``, ``fiber``, ``ra``, ``dec``, ``z`` (required); ``zerr``, ``zwarning``,
     ``spec_class``, ``and_mask``, ``bestobjid``, ``object_group``, ``calibflux_ugriz``.
 
-    `pair` reads one; so that one bad spectrum costs no other, each raises its own `InputError`.
+    `galaxy` reads one; so that one bad spectrum costs no other, each raises its own `InputError`.
     """
 
     REQUIRED = ("loglam", "flux", "ivar", "plate", "mjd", "fiber", "ra", "dec", "z")
@@ -226,13 +226,13 @@ class SpectraBundle:
     def _object_id(self, i: int) -> str:
         return spec_id(*(self.arrays[name][i] for name in ("plate", "mjd", "fiber")))
 
-    def header(self, i: int) -> Pair:
+    def header(self, i: int) -> Galaxy:
         """Facts of spectrum `i`, without flux."""
         a = self.arrays
         try:
             doubtful = int(a["zwarning"][i]) & ~HARMLESS_ZWARNING if "zwarning" in a else 0
             z_err = float(a["zerr"][i]) if "zerr" in a else np.nan
-            pair = Pair(
+            galaxy = Galaxy(
                 object_id=self._object_id(i),
                 group_id=self.groups[i],
                 ra=float(a["ra"][i]),
@@ -244,19 +244,19 @@ class SpectraBundle:
         except (TypeError, ValueError) as error:
             raise InputError(self.label(i), f"plate, mjd, fiber, position or redshift: {error}") from error
         if "calibflux_ugriz" in a:
-            pair.photometry = a["calibflux_ugriz"][i].astype(np.float32)
-            pair.photometry_ivar = assumed_ivar(pair.photometry)
-        return pair
+            galaxy.photometry = a["calibflux_ugriz"][i].astype(np.float32)
+            galaxy.photometry_ivar = assumed_ivar(galaxy.photometry)
+        return galaxy
 
-    def pair(self, i: int) -> Pair:
+    def galaxy(self, i: int) -> Galaxy:
         """Spectrum `i`."""
-        pair, a = self.header(i), self.arrays
+        galaxy, a = self.header(i), self.arrays
         mask = a["and_mask"][i] if "and_mask" in a else np.zeros(len(a["loglam"]), np.int32)
-        place_spectrum(pair, self.label(i), self.grid, a["loglam"], a["flux"][i], a["ivar"][i], mask)
-        return pair
+        place_spectrum(galaxy, self.label(i), self.grid, a["loglam"], a["flux"][i], a["ivar"][i], mask)
+        return galaxy
 
 
-def read_spectra_bundle(path: str | Path, grid: SpectralGrid | None = None) -> Iterator[Pair]:
+def read_spectra_bundle(path: str | Path, grid: SpectralGrid | None = None) -> Iterator[Galaxy]:
     """Read every spectrum of an npz bundle; the first bad one raises (see `SpectraBundle`)."""
     bundle = SpectraBundle(path, grid)
-    return (bundle.pair(i) for i in range(len(bundle)))
+    return (bundle.galaxy(i) for i in range(len(bundle)))

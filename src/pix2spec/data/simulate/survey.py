@@ -10,20 +10,20 @@ from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.lines import LINES
 from pix2spec.core.scaling import lupton_rgb
 from pix2spec.data.dataset import write_dataset
-from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.data.simulate.galaxies import AGN_TYPES, GALAXY_TYPES, MAX_REDSHIFT, draw_galaxies
 from pix2spec.data.simulate.images import draw_images
 from pix2spec.data.simulate.noise import SpectrumNoise, add_image_noise, measure_photometry
 from pix2spec.data.simulate.spectra import SpectrumModel, dn4000
 from pix2spec.errors import InputError
-from pix2spec.runtime.progress import track
-from pix2spec.runtime.provenance import made_by
+from pix2spec.runtime.progress import progress_bar
+from pix2spec.runtime.provenance import run_provenance
 
 __all__ = ["BLOCK", "SimulatedSurvey", "simulate_dataset"]
 
 BLOCK = 128  # galaxies that share one random generator
 DEFAULT_GRID = SpectralGrid()
-PAIR_COLUMNS = [f.name for f in fields(Pair) if f.name != "truth"]
+PAIR_COLUMNS = [f.name for f in fields(Galaxy) if f.name != "truth"]
 
 
 # Columns of truth: 0 for a number, -1 for text, or the length of a vector (see `DatasetInfo.truth`).
@@ -129,22 +129,22 @@ class SimulatedSurvey:
             yield {name: values[low:high] for name, values in self.block(number).items()}
 
     def sample(self, n: int, start: int = 0) -> dict:
-        """Batch of galaxies number `start` to `start + n - 1`: the columns of `Pair` and the truth.
+        """Batch of galaxies number `start` to `start + n - 1`: the columns of `Galaxy` and the truth.
 
         Returns
         -------
         dict of arrays
-            Each with leading axis n; see `pix2spec.data.schema.Pair` and `TRUTH`.
+            Each with leading axis n; see `pix2spec.data.schema.Galaxy` and `TRUTH`.
         """
         blocks = list(self.blocks(n, start))
         return {name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]}
 
-    def pairs(self, n: int, start: int = 0) -> Iterator[Pair]:
+    def galaxies(self, n: int, start: int = 0) -> Iterator[Galaxy]:
         """The same galaxies one by one; memory does not grow with `n`."""
         for block in self.blocks(n, start):
             for i in range(len(block["z"])):
                 truth = {name: block[name][i] for name in self.truth}
-                yield Pair(**{name: block[name][i] for name in PAIR_COLUMNS}, truth=truth)
+                yield Galaxy(**{name: block[name][i] for name in PAIR_COLUMNS}, truth=truth)
 
 
 def simulate_dataset(
@@ -191,18 +191,18 @@ def simulate_dataset(
         truth=survey.truth,
         provenance={
             "source": "pix2spec.data.simulate",
-            **made_by(),
+            **run_provenance(),
             "seed": seed,
             "n": n,
             "lines": list(LINES),
         },
     )
 
-    def pairs():
-        for pair in survey.pairs(n):
+    def galaxies():
+        for galaxy in survey.galaxies(n):
             if composite:
-                pair.image = np.rint(lupton_rgb(np.asarray(pair.image)))
-            yield pair
+                galaxy.image = np.rint(lupton_rgb(np.asarray(galaxy.image)))
+            yield galaxy
 
-    write_dataset(out, track(pairs(), "simulating", progress, n), info)
+    write_dataset(out, progress_bar(galaxies(), "simulating", progress, n), info)
     return info

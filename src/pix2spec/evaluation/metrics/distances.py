@@ -89,7 +89,7 @@ def spectrum_features(
     return codes * np.sqrt(codes.shape[1]) / np.maximum(length, 1e-12)
 
 
-def _pair(a, b) -> tuple[np.ndarray, np.ndarray]:
+def _galaxy(a, b) -> tuple[np.ndarray, np.ndarray]:
     """Two sets of codes in double precision, or an error if they cannot be compared."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
@@ -115,7 +115,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     InputError
         If the codes differ in length, are fewer than two or not finite.
     """
-    a, b = _pair(a, b)
+    a, b = _galaxy(a, b)
     # With C = R^T R, the trace of (C_a C_b)^(1/2) is the sum of the singular values of R_a R_b^T: no root
     # of a matrix is taken that may be singular or not symmetric.
     roots: list[Any] = [np.linalg.qr((x - x.mean(0)) / np.sqrt(len(x) - 1), mode="r") for x in (a, b)]
@@ -152,7 +152,7 @@ def kernel_distance(a: np.ndarray, b: np.ndarray, blocks: int = 8, seed: int = 0
     InputError
         If the codes differ in length, are fewer than two a block or not finite.
     """
-    a, b = _pair(a, b)
+    a, b = _galaxy(a, b)
     if blocks < 2 or min(len(a), len(b)) < 2 * blocks:
         raise InputError("codes", f"{len(a)} and {len(b)} cannot be divided into {blocks} blocks")
     order = np.random.default_rng(seed).permutation(max(len(a), len(b)))  # pairs stay together
@@ -225,7 +225,7 @@ def beside_chance(
     InputError
         If the sets are not pairs, or as `distance` does.
     """
-    real, fake = _pair(real, fake)
+    real, fake = _galaxy(real, fake)
     if len(real) != len(fake) or splits < 2:
         raise InputError("codes", f"{len(real)} and {len(fake)} in {splits} splits are not pairs to split")
     _, number = np.unique(np.arange(len(real)) if groups is None else groups, return_inverse=True)

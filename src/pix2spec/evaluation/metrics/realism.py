@@ -76,10 +76,10 @@ def _split(groups: np.ndarray, rng) -> list[np.ndarray]:
 
 
 @torch.no_grad()
-def _correct(model, pair, index) -> np.ndarray:
+def _correct(model, galaxy, index) -> np.ndarray:
     """Whether the real and the fake spectrum of each object is recognised, (2, n)."""
     model.eval()
-    logits = [torch.cat([model(x[i]) for i in torch.from_numpy(index).split(256)]) for x in pair]
+    logits = [torch.cat([model(x[i]) for i in torch.from_numpy(index).split(256)]) for x in galaxy]
     return np.stack([(logits[0] < 0).numpy(), (logits[1] >= 0).numpy()])
 
 
@@ -123,8 +123,8 @@ def two_sample_accuracy(
     train, validation, test = _split(groups, rng)
     if not min(len(train), len(validation), len(test)):
         raise InputError("spectra", "there are too few galaxies to train and test on", "give at least ten")
-    pair = [compress(real), compress(fake)]
-    sample = torch.cat([x[train[:1000]] for x in pair])
+    galaxy = [compress(real), compress(fake)]
+    sample = torch.cat([x[train[:1000]] for x in galaxy])
     scales = sample.mean(), sample.std(), sample.diff().std()
 
     with torch.random.fork_rng():
@@ -136,19 +136,19 @@ def two_sample_accuracy(
         best, chosen = -1.0, None
         for _ in range(epochs):
             model.train()
-            order = [torch.from_numpy(rng.permutation(train)).split(BATCH // 2) for _ in pair]
+            order = [torch.from_numpy(rng.permutation(train)).split(BATCH // 2) for _ in galaxy]
             for i, j in zip(*order):
-                logits = model(torch.cat([pair[0][i], pair[1][j]]))
+                logits = model(torch.cat([galaxy[0][i], galaxy[1][j]]))
                 label = torch.cat([torch.zeros(len(i)), torch.ones(len(j))])
                 optimiser.zero_grad()
                 nn.functional.binary_cross_entropy_with_logits(logits, label).backward()
                 optimiser.step()
                 schedule.step()
-            accuracy = _correct(model, pair, validation).mean()
+            accuracy = _correct(model, galaxy, validation).mean()
             if accuracy > best:
                 best, chosen = accuracy, {k: v.clone() for k, v in model.state_dict().items()}
         model.load_state_dict(chosen)
-        correct = _correct(model, pair, test).mean(0)
+        correct = _correct(model, galaxy, test).mean(0)
 
     accuracy = correct.mean()
     _, number = np.unique(groups[test], return_inverse=True)
@@ -222,11 +222,11 @@ def power_spectrum(real: np.ndarray, fake: np.ndarray, ivar: np.ndarray) -> Powe
     InputError
         If the shapes differ, or fewer than two pairs have a valid pixel.
     """
-    *pair, good = _residuals(real, fake, ivar)
+    *galaxy, good = _residuals(real, fake, ivar)
     size = good.shape[1]
     window = hann(size, sym=False)
     weight = (good * window**2).sum(1, keepdims=True)
-    power = [np.abs(rfft(x * window, axis=1)) ** 2 / weight + FAINTEST_POWER for x in pair]
+    power = [np.abs(rfft(x * window, axis=1)) ** 2 / weight + FAINTEST_POWER for x in galaxy]
     wavenumber = rfftfreq(size)
     number = np.digitize(wavenumber, np.geomspace(1 / CONTINUUM, 0.5, BINS + 1)[:-1])
     bins = [number == k for k in range(1, BINS + 1) if (number == k).any()]
@@ -267,9 +267,9 @@ def autocorrelation(real: np.ndarray, fake: np.ndarray, ivar: np.ndarray, lags: 
     lags : int
         Largest lag in pixels.
     """
-    *pair, good = _residuals(real, fake, ivar)
+    *galaxy, good = _residuals(real, fake, ivar)
     values = []
-    for x in pair:
+    for x in galaxy:
         variance = np.maximum((x**2).sum(1) / good.sum(1), FAINTEST_POWER)
         lagged = [_mean_product(x, good, lag) / variance for lag in range(1, lags + 1)]
         values.append(np.stack(lagged, 1))

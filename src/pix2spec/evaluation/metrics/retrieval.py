@@ -92,17 +92,17 @@ def _codes_of_photometry(dataset: Dataset, index, name) -> tuple[np.ndarray, np.
     index = np.intersect1d(index, dataset.having("flux", "ivar"))
     found, used = [], []
     for start in range(0, len(index), BATCH):
-        pairs, places = [], index[start : start + BATCH]
+        galaxies, places = [], index[start : start + BATCH]
         for i in places:
-            pair = dataset[int(i)]
+            galaxy = dataset[int(i)]
             try:
-                generator.check(pair, settings)
+                generator.check(galaxy, settings)
             except InputError:
                 continue
-            pairs.append(pair)
+            galaxies.append(galaxy)
             used.append(i)
-        if pairs:
-            found.append(generator.queries(pairs, dataset.info.image_kind, settings))
+        if galaxies:
+            found.append(generator.queries(galaxies, dataset.info.image_kind, settings))
     return _stack(found), np.array(used, int)
 
 

@@ -79,8 +79,8 @@ def open_predictions(
     if kind == "npz":
         return Predictions(NpzRows(path), grid, unit)
     if path.suffix == ".npy":
-        mend = "save np.savez(file, object_id=ids, flux=flux) instead"
-        raise InputError(path, "an .npy file does not say which objects its spectra are of", mend)
+        hint = "save np.savez(file, object_id=ids, flux=flux) instead"
+        raise InputError(path, "an .npy file does not say which objects its spectra are of", hint)
     if kind == "fits" or FITS_NAME.search(path.name):
         raise InputError(path, "it is one FITS file", "give the folder: one object a file")
     raise InputError(path, f"a file {path.suffix or 'of this kind'} is not known here", ACCEPTED)

@@ -9,15 +9,15 @@ import numpy as np
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.dataset import Dataset
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.evaluation.baselines import feature_source, mean_spectrum, nearest_neighbours
 from pix2spec.evaluation.metrics import pixels as metrics
 from pix2spec.evaluation.metrics import scoring
-from pix2spec.measure.parallel import Measuring, why_not
+from pix2spec.measure.parallel import Measuring, reason_unmeasurable
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PHYSICAL
-from pix2spec.runtime.progress import track
+from pix2spec.runtime.progress import progress_bar
 
 __all__ = ["FEW", "Baselines", "Study", "gather"]
 
@@ -67,7 +67,7 @@ class Study:
     unmeasured: str = ""
     sizes: list[int] = field(default_factory=list)
     profiles: dict[str, scoring.Profile] = field(default_factory=dict)
-    examples: list[tuple[Ensemble, Pair]] = field(default_factory=list)
+    examples: list[tuple[Ensemble, Galaxy]] = field(default_factory=list)
     without_spectrum: int = 0
     unmatched_truth: list[str] = field(default_factory=list)
     unmatched_predictions: list[str] = field(default_factory=list)
@@ -136,7 +136,7 @@ def gather(
     if baselines:
         study.neighbours_from = baselines.neighbours.preset.features
         study.profiles["neighbours"] = scoring.Profile(study.grid.size)
-    study.unmeasured = why_not(study.grid) if science else ""
+    study.unmeasured = reason_unmeasurable(study.grid) if science else ""
     # A process takes seconds to start: none without a batch of its own.
     workers = min(workers or os.cpu_count() or 1, -(-len(position) // BATCH))
     wanted = science and not study.unmeasured
@@ -173,7 +173,7 @@ def _match(study: Study) -> dict[str, int]:
 def _batches(study: Study, position: dict[str, int], progress: bool) -> Iterator[list[Ensemble]]:
     waiting = []
     predictions = study.predictions
-    for ensemble in track(predictions, f"scoring {study.name}", progress, len(predictions)):
+    for ensemble in progress_bar(predictions, f"scoring {study.name}", progress, len(predictions)):
         if ensemble.object_id in position:
             waiting.append(ensemble)
         if len(waiting) == BATCH:
@@ -245,10 +245,10 @@ def _on_scale(ensemble: Ensemble, flux: np.ndarray, ivar: np.ndarray) -> np.ndar
 
 
 def _keep_example(study: Study, ensemble: Ensemble, position: dict[str, int]) -> None:
-    pair: Pair = study.truth[position[ensemble.object_id]]
-    ensemble.image, ensemble.image_kind = pair.image, study.truth.info.image_kind
-    ensemble.photometry = pair.photometry
-    study.examples.append((ensemble, pair))
+    galaxy: Galaxy = study.truth[position[ensemble.object_id]]
+    ensemble.image, ensemble.image_kind = galaxy.image, study.truth.info.image_kind
+    ensemble.photometry = galaxy.photometry
+    study.examples.append((ensemble, galaxy))
 
 
 class Baselines:

@@ -16,12 +16,12 @@ from pix2spec.evaluation.metrics.distances import (
 from pix2spec.evaluation.metrics.retrieval import retrieval
 from pix2spec.evaluation.metrics.selection import selection_curve
 from pix2spec.evaluation.report.gather import FEW, Study
-from pix2spec.runtime.progress import track
+from pix2spec.runtime.progress import progress_bar
 
 __all__ = ["realism_section", "retrieval_section", "selection_section"]
 
 TRAINING = 20_000  # spectra that are searched for copies
-MOST = 2048  # objects that the classifier sees
+MAX_CLASSIFIED_SPECTRA = 2048  # objects that the classifier sees
 LINE_SNR = 5.0  # of lines whose widths count
 NOISY = 0.5  # of the observed power at the smallest scales
 
@@ -49,7 +49,7 @@ def realism_section(study: Study, skipped: list[str], features=None, progress: b
     if train is not None:
         parts["memorisation"] = lambda: _memorisation(real, fake, groups, train, result.get("power"))
     result = {}
-    for name, part in track(parts.items(), f"realism of {study.name}", progress):
+    for name, part in progress_bar(parts.items(), f"realism of {study.name}", progress):
         try:
             result[name] = part()
         except InputError as error:
@@ -70,8 +70,10 @@ def _distances(flux, single, ivar, features, groups) -> dict:
 
 
 def _two_sample(flux, single, groups) -> dict:
-    accuracy, error = realism.two_sample_accuracy(flux[:MOST], single[:MOST], groups=groups[:MOST])
-    return {"accuracy": accuracy, "error": error, "objects": len(flux[:MOST])}
+    accuracy, error = realism.two_sample_accuracy(
+        flux[:MAX_CLASSIFIED_SPECTRA], single[:MAX_CLASSIFIED_SPECTRA], groups=groups[:MAX_CLASSIFIED_SPECTRA]
+    )
+    return {"accuracy": accuracy, "error": error, "objects": len(flux[:MAX_CLASSIFIED_SPECTRA])}
 
 
 def _memorisation(flux, single, groups, train: Dataset, power: dict | None) -> dict:
@@ -91,14 +93,14 @@ def _line_widths(study: Study) -> dict:
     """
     from scipy.stats import ks_2samp
 
-    pairs = []
+    galaxies = []
     for observed, measured in zip(study.observed, study.measured):
         truth, widths = _clear_widths(observed), _clear_widths(measured)
         if len(truth) and len(widths):
-            pairs.append((truth[0], np.median(widths), widths[0]))
-    if len(pairs) < FEW:
+            galaxies.append((truth[0], np.median(widths), widths[0]))
+    if len(galaxies) < FEW:
         return {}
-    truth, typical, single = np.array(pairs, float).T
+    truth, typical, single = np.array(galaxies, float).T
     ratios = np.log(typical / truth)
     middle = np.median(ratios)
     error = 1.253 * 1.4826 * np.median(np.abs(ratios - middle)) / np.sqrt(len(ratios))

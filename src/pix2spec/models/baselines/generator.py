@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.generator import Generator, Settings, check_image, has_photometry
 from pix2spec.products.ensemble import Ensemble
@@ -46,28 +46,28 @@ class FittedGenerator(Generator):
         if unseen:
             raise InputError("--use", f"{self.model.preset.name} needs {', '.join(sorted(unseen))}")
 
-    def check(self, pair: Pair, settings: Settings) -> None:
+    def check(self, galaxy: Galaxy, settings: Settings) -> None:
         """Raise `InputError` if what the method needs of a pair cannot be used."""
         if "image" in self.model.sees:
-            check_image(pair, self.survey.image_bands)
-        if "photometry" in self.model.sees and not has_photometry(pair):
-            raise InputError(pair.object_id, "it has no photometry, and this method needs it")
+            check_image(galaxy, self.survey.image_bands)
+        if "photometry" in self.model.sees and not has_photometry(galaxy):
+            raise InputError(galaxy.object_id, "it has no photometry, and this method needs it")
 
-    def _ensembles(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:
-        spectra, scores = self.model.predict(self._batch(pairs), image_kind, settings.n)
+    def _ensembles(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> list[Ensemble]:
+        spectra, scores = self.model.predict(self._batch(galaxies), image_kind, settings.n)
         ensembles = []
-        for i, pair in enumerate(pairs):
+        for i, galaxy in enumerate(galaxies):
             x, ranks = spectra[i], None
             if scores is not None:
                 others = np.isfinite(scores[i])  # not the object itself
                 x, ranks = x[others], scores[i][others]
-            values = self._in_flux(pair, image_kind, x, has_zero_point=True)
+            values = self._in_flux(galaxy, image_kind, x, has_zero_point=True)
             if self.model.is_point:
                 values["flags"] = ["point-estimate", *values["flags"]]
             kept = parse_selection(settings.select)[1] or len(x)  # candidates come in order, best first
             ensembles.append(
                 self._ensemble(
-                    pair,
+                    galaxy,
                     image_kind,
                     settings,
                     selected=np.arange(min(kept, len(x))),
@@ -77,13 +77,13 @@ class FittedGenerator(Generator):
             )
         return ensembles
 
-    def _batch(self, pairs: list[Pair]) -> dict:
+    def _batch(self, galaxies: list[Galaxy]) -> dict:
         """The pairs as arrays; missing fluxes are NaN."""
-        batch: dict = {"group_id": [pair.group_id for pair in pairs]}
+        batch: dict = {"group_id": [galaxy.group_id for galaxy in galaxies]}
         if "image" in self.model.sees:
-            batch["image"] = np.stack([np.asarray(pair.image) for pair in pairs])
+            batch["image"] = np.stack([np.asarray(galaxy.image) for galaxy in galaxies])
         if "photometry" in self.model.sees:
-            batch["photometry"] = np.stack([np.asarray(pair.photometry) for pair in pairs])
-            ivar = np.stack([np.asarray(pair.photometry_ivar) for pair in pairs])
+            batch["photometry"] = np.stack([np.asarray(galaxy.photometry) for galaxy in galaxies])
+            ivar = np.stack([np.asarray(galaxy.photometry_ivar) for galaxy in galaxies])
             batch["photometry_ivar"] = np.nan_to_num(ivar)
         return batch

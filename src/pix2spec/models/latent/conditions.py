@@ -14,7 +14,7 @@ from pix2spec.core.photometry import aperture_weights
 from pix2spec.core.scaling import from_lupton_rgb, lupton_rgb
 from pix2spec.core.survey import Survey
 from pix2spec.models.shared.inputs import SOFTENING, TOKENS
-from pix2spec.runtime.random import Draws
+from pix2spec.runtime.random import BatchRng
 
 __all__ = [
     "ConditionNetwork",
@@ -68,26 +68,26 @@ def redshift_token(z: np.ndarray, z_err: np.ndarray) -> dict[str, torch.Tensor]:
     }
 
 
-def drop_tokens(tokens: dict, rates: dict[str, float], draws: Draws) -> dict:
+def drop_tokens(tokens: dict, rates: dict[str, float], rng: BatchRng) -> dict:
     """Forget each token of each object with its probability, and everything with probability ``all``."""
     n = len(tokens["has_image"])
-    nothing = draws.uniform(n) < rates["all"]
+    nothing = rng.uniform(n) < rates["all"]
     dropped = dict(tokens)
     for name in TOKENS:
-        keep = draws.uniform(n) >= rates[name]
+        keep = rng.uniform(n) >= rates[name]
         dropped[f"has_{name}"] = tokens[f"has_{name}"] * keep * ~nothing
     return dropped
 
 
-def augment(tokens: dict, composites: float, draws: Draws) -> dict:
+def augment(tokens: dict, composites: float, rng: BatchRng) -> dict:
     """Turn and mirror cutouts at random; pass a share of them through the stretch of composites."""
     image, n = tokens["image"], len(tokens["image"])
     for axes in ((2,), (3,)):
-        chosen = (draws.uniform(n) < 0.5)[:, None, None, None]
+        chosen = (rng.uniform(n) < 0.5)[:, None, None, None]
         image = torch.where(chosen, image.flip(axes), image)
-    chosen = (draws.uniform(n) < 0.5)[:, None, None, None]
+    chosen = (rng.uniform(n) < 0.5)[:, None, None, None]
     image = torch.where(chosen, image.transpose(2, 3), image)
-    lossy = (draws.uniform(n) < composites) & (tokens["lossy"] == 0)
+    lossy = (rng.uniform(n) < composites) & (tokens["lossy"] == 0)
     if lossy.any():
         image = image.clone()
         image[lossy] = torch.from_numpy(from_lupton_rgb(np.rint(lupton_rgb(image[lossy].numpy()))))

@@ -18,12 +18,14 @@ class NormalScores(nn.Module):
     learn.
     """
 
-    REACH = 3.5  # standard deviations
+    MAX_SIGMAS = 3.5  # standard deviations
 
     def __init__(self, dimension: int, knots: int = 141):
         super().__init__()
         self.register_buffer("knots", torch.zeros(dimension, knots))
-        self.register_buffer("scores", torch.linspace(-self.REACH, self.REACH, knots), persistent=False)
+        self.register_buffer(
+            "scores", torch.linspace(-self.MAX_SIGMAS, self.MAX_SIGMAS, knots), persistent=False
+        )
 
     def fit(self, values: torch.Tensor) -> "NormalScores":
         """Learn from vectors (n, D)."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.generator import Generator, Settings, check_image, fibre_photometry, has_photometry
 from pix2spec.models.latent.conditions import centre, image_token, redshift_token
@@ -54,35 +54,35 @@ class FactorisedGenerator(Generator):
                 "--sampler", f"{settings.sampler!r} is for models over pixels", f"one of {known}"
             )
 
-    def check(self, pair: Pair, settings: Settings) -> None:
+    def check(self, galaxy: Galaxy, settings: Settings) -> None:
         """Raise `InputError` unless something that the settings allow to use is known of the pair."""
         if "redshift" in settings.use and not (
-            np.isnan(pair.z) or -0.001 <= pair.z <= self.model.basis.z_max
+            np.isnan(galaxy.z) or -0.001 <= galaxy.z <= self.model.basis.z_max
         ):
             reach = f"beyond the model's range, 0 to {self.model.basis.z_max}"
-            raise InputError(pair.object_id, f"its redshift {pair.z:.3f} is {reach}")
-        if self._has_photometry(pair, settings) or ("redshift" in settings.use and np.isfinite(pair.z)):
+            raise InputError(galaxy.object_id, f"its redshift {galaxy.z:.3f} is {reach}")
+        if self._has_photometry(galaxy, settings) or ("redshift" in settings.use and np.isfinite(galaxy.z)):
             return
         if "image" in settings.use:
-            check_image(pair, self.survey.image_bands)
+            check_image(galaxy, self.survey.image_bands)
             return
-        raise InputError(pair.object_id, f"it has none of: {', '.join(settings.use)}", "see --use")
+        raise InputError(galaxy.object_id, f"it has none of: {', '.join(settings.use)}", "see --use")
 
     @staticmethod
-    def _has_photometry(pair: Pair, settings: Settings) -> bool:
-        return "photometry" in settings.use and has_photometry(pair)
+    def _has_photometry(galaxy: Galaxy, settings: Settings) -> bool:
+        return "photometry" in settings.use and has_photometry(galaxy)
 
-    def _ensembles(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:
-        n, originals = settings.n, pairs
-        seen, flags = zip(*(self._restrict(pair, settings) for pair in pairs))
-        pairs = list(seen)
-        generators = [candidate_generator(settings.seed, p.object_id, k) for p in pairs for k in range(n)]
+    def _ensembles(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> list[Ensemble]:
+        n, originals = settings.n, galaxies
+        seen, flags = zip(*(self._restrict(galaxy, settings) for galaxy in galaxies))
+        galaxies = list(seen)
+        generators = [candidate_generator(settings.seed, p.object_id, k) for p in galaxies for k in range(n)]
         with self.autocast:
-            condition = self.model.condition(self._tokens(pairs, image_kind))
+            condition = self.model.condition(self._tokens(galaxies, image_kind))
             latents = self._latents(condition, settings, generators)
         latents, condition = latents.float(), condition.float()
-        known = torch.tensor([p.z if p.z_err < 1e-3 else np.nan for p in pairs]).repeat_interleave(n)
-        amplitudes = [self._amplitude(pair, image_kind) for pair in pairs]
+        known = torch.tensor([p.z if p.z_err < 1e-3 else np.nan for p in galaxies]).repeat_interleave(n)
+        amplitudes = [self._amplitude(galaxy, image_kind) for galaxy in galaxies]
         r = torch.tensor([a for a, _, _ in amplitudes], device=self.device).repeat_interleave(n).log10()
         latents[:, 1] = torch.where(torch.isfinite(r), r, latents[:, 1])
         spectra, z = self.model.spectra(latents, known.to(self.device))
@@ -92,7 +92,7 @@ class FactorisedGenerator(Generator):
         z = z.unflatten(0, (-1, n)).cpu().numpy()
         return [
             self._ensemble(
-                pair,
+                galaxy,
                 image_kind,
                 settings,
                 candidates=candidates[i],
@@ -102,52 +102,52 @@ class FactorisedGenerator(Generator):
                 unit=amplitudes[i][1],
                 flags=flags[i] + amplitudes[i][2],
             )
-            for i, pair in enumerate(originals)
+            for i, galaxy in enumerate(originals)
         ]
 
     @torch.no_grad()
-    def queries(self, pairs: list[Pair], image_kind: str, settings: Settings) -> np.ndarray:
+    def queries(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> np.ndarray:
         """Codes (objects, D) of what is known of each object, to compare with the ranker's of spectra."""
-        seen = [self._restrict(pair, settings)[0] for pair in pairs]
+        seen = [self._restrict(galaxy, settings)[0] for galaxy in galaxies]
         condition = self.model.condition(self._tokens(seen, image_kind)).float()
         return self.model.ranker.query(condition).cpu().numpy()
 
-    def _restrict(self, pair: Pair, settings: Settings) -> tuple[Pair, list[str]]:
+    def _restrict(self, galaxy: Galaxy, settings: Settings) -> tuple[Galaxy, list[str]]:
         """The pair without what the settings forbid to use or cannot be used, and flags that say so."""
-        image, flags = pair.image, []
+        image, flags = galaxy.image, []
         if "image" in settings.use and image is not None:
             try:
-                check_image(pair, self.survey.image_bands)
+                check_image(galaxy, self.survey.image_bands)
             except InputError:
                 image, flags = None, ["image-unusable"]
-        has_photometry = self._has_photometry(pair, settings)
-        known_z = "redshift" in settings.use and np.isfinite(pair.z)
-        seen = Pair(
-            pair.object_id,
-            ra=pair.ra,
-            dec=pair.dec,
-            z=pair.z if known_z else np.nan,
-            z_err=np.nan_to_num(pair.z_err) if known_z else np.nan,
+        has_photometry = self._has_photometry(galaxy, settings)
+        known_z = "redshift" in settings.use and np.isfinite(galaxy.z)
+        seen = Galaxy(
+            galaxy.object_id,
+            ra=galaxy.ra,
+            dec=galaxy.dec,
+            z=galaxy.z if known_z else np.nan,
+            z_err=np.nan_to_num(galaxy.z_err) if known_z else np.nan,
             image=image if "image" in settings.use else None,
-            photometry=pair.photometry if has_photometry else None,
-            photometry_ivar=pair.photometry_ivar if has_photometry else None,
+            photometry=galaxy.photometry if has_photometry else None,
+            photometry_ivar=galaxy.photometry_ivar if has_photometry else None,
         )
         return seen, flags
 
-    def _tokens(self, pairs: list[Pair], image_kind: str) -> dict:
+    def _tokens(self, galaxies: list[Galaxy], image_kind: str) -> dict:
         size, bands = self.model.preset.condition.image_size, len(self.survey.image_bands)
-        images = np.full((len(pairs), bands, size, size), np.nan, np.float32)
-        fluxes = np.zeros((len(pairs), len(self.survey.photometry_bands)), np.float32)
+        images = np.full((len(galaxies), bands, size, size), np.nan, np.float32)
+        fluxes = np.zeros((len(galaxies), len(self.survey.photometry_bands)), np.float32)
         ivar = np.zeros_like(fluxes)
-        for i, pair in enumerate(pairs):
-            if pair.image is not None:
-                images[i] = centre(pair.image, size)
-            if pair.photometry is not None and pair.photometry_ivar is not None:
-                fluxes[i], ivar[i] = pair.photometry, np.nan_to_num(pair.photometry_ivar)
+        for i, galaxy in enumerate(galaxies):
+            if galaxy.image is not None:
+                images[i] = centre(galaxy.image, size)
+            if galaxy.photometry is not None and galaxy.photometry_ivar is not None:
+                fluxes[i], ivar[i] = galaxy.photometry, np.nan_to_num(galaxy.photometry_ivar)
         tokens = (
             image_token(images, image_kind)
             | photometry_token(fluxes, ivar)
-            | redshift_token(np.array([p.z for p in pairs]), np.array([p.z_err for p in pairs]))
+            | redshift_token(np.array([p.z for p in galaxies]), np.array([p.z_err for p in galaxies]))
         )
         return {name: tensor.to(self.device) for name, tensor in tokens.items()}
 
@@ -172,18 +172,18 @@ class FactorisedGenerator(Generator):
             self.device,
         )
         # No candidate beyond what training saw: photometry with errors of its own asks for such.
-        reach = self.model.normal.REACH
+        reach = self.model.normal.MAX_SIGMAS
         return self.model.normal.inverse(x.float().clamp(-reach, reach))
 
-    def _amplitude(self, pair: Pair, image_kind: str) -> tuple[float, str, list[str]]:
+    def _amplitude(self, galaxy: Galaxy, image_kind: str) -> tuple[float, str, list[str]]:
         """The r flux in nanomaggies that spectra must have, NaN if unknown, their unit, and flags."""
         r = self.survey.photometry_bands.index("r")
         usable = np.arange(len(self.survey.photometry_bands)) == r
-        own, ivar = pair.photometry, pair.photometry_ivar
+        own, ivar = galaxy.photometry, galaxy.photometry_ivar
         if own is not None and ivar is not None and np.isfinite(own[r]) and np.nan_to_num(ivar)[r] > 0:
             flux, origin = own[r], "amplitude-from-photometry"
         else:
-            fluxes, _, _ = fibre_photometry(Pair("", image=pair.image), image_kind, self.survey, usable)
+            fluxes, _, _ = fibre_photometry(Galaxy("", image=galaxy.image), image_kind, self.survey, usable)
             flux, origin = (np.nan if fluxes is None else fluxes[r]), "amplitude-from-image"
         if not flux > 0:
             return np.nan, RELATIVE, ["relative-flux"]

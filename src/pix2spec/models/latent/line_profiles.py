@@ -23,7 +23,7 @@ class EmissionLines(nn.Module):
         Dispersion of the spectrograph's line spread in km/s; widths below are without it.
     """
 
-    REACH = 5.0  # profiles end at so many dispersions
+    PROFILE_SIGMAS = 5.0  # profiles end at so many dispersions
 
     def __init__(self, step: float = 1e-4, instrument: float = 64.0):
         super().__init__()
@@ -72,7 +72,7 @@ class EmissionLines(nn.Module):
         sigma = self.sigma_pixels(width)[:, None, None]
         centre = (self.loglam + zeta[:, None] - loglam0) / self.step  # (B, lines), float64
         nearest = centre.round().long()
-        reach = math.ceil(self.REACH * float(sigma.max()))
+        reach = math.ceil(self.PROFILE_SIGMAS * float(sigma.max()))
         offset = torch.arange(-reach, reach + 1, device=spectra.device)
         x = offset - (centre - nearest).float()[..., None]
         height = flux[:, self.group] * self.density / (sigma[..., 0] * math.sqrt(2 * math.pi))

@@ -29,7 +29,7 @@ from pix2spec.models.latent.preset import FactorisedPreset
 from pix2spec.models.shared.contrastive import nt_xent
 from pix2spec.models.shared.inputs import photometry_token
 from pix2spec.runtime.distributed import gather
-from pix2spec.runtime.random import Draws
+from pix2spec.runtime.random import BatchRng
 
 __all__ = ["FactorisedModel"]
 
@@ -77,9 +77,9 @@ class Ranker(nn.Module):
         return F.cosine_similarity(self.query(condition)[:, None], keys, dim=-1)
 
 
-def student(shape: tuple[int, ...], draws: Draws) -> np.ndarray:
+def student(shape: tuple[int, ...], rng: BatchRng) -> np.ndarray:
     """Student's t with two degrees of freedom, within +-10."""
-    normal, uniform = draws.normal(*shape), draws.uniform(*shape)
+    normal, uniform = rng.normal(*shape), rng.uniform(*shape)
     return (normal / (-torch.log(uniform.clamp(min=1e-6))).sqrt()).clamp(-10, 10).numpy()
 
 
@@ -153,42 +153,42 @@ class FactorisedModel(nn.Module):
 
     # ------------------------------------------------------------------------------------- training
 
-    def prepare(self, batch: dict, image_kind: str, draws: Draws, train: bool) -> dict:
-        """All that `forward` needs of a batch of `latent.prepare.Prepared`; random numbers from `draws`."""
+    def prepare(self, batch: dict, image_kind: str, rng: BatchRng, train: bool) -> dict:
+        """All that `forward` needs of a batch of `latent.prepare.Prepared`; random numbers from `rng`."""
         n, levels = len(batch["z"]), self.preset.flow.draws
         latents = torch.from_numpy(batch["latents"])
-        which = draws.integers(latents.shape[1], n)
+        which = rng.integers(latents.shape[1], n)
         x0 = self.normal(latents[torch.arange(n), which])
-        z, error = self._redshifts(torch.from_numpy(batch["z"]), draws)
+        z, error = self._redshifts(torch.from_numpy(batch["z"]), rng)
         photometry = batch["photometry"]
         if train and self.preset.condition.jitter:
-            photometry = photometry * (1 + self.preset.condition.jitter * student(photometry.shape, draws))
+            photometry = photometry * (1 + self.preset.condition.jitter * student(photometry.shape, rng))
         tokens = (
             image_token(batch["image"].astype(np.float32), image_kind)
             | photometry_token(photometry, batch["photometry_ivar"])
             | redshift_token(z.numpy(), error.numpy())
         )
         if train:
-            tokens = augment(tokens, self.preset.condition.drop.composite, draws)
+            tokens = augment(tokens, self.preset.condition.drop.composite, rng)
         drop = self.preset.condition.drop.model_dump()
-        tokens = drop_tokens(tokens, drop, draws)
-        ranked = min(n, draws.first(self.preset.ranker.batch))
+        tokens = drop_tokens(tokens, drop, rng)
+        ranked = min(n, rng.first(self.preset.ranker.batch))
         spectra, _ = self.spectra(latents[torch.arange(n), which][:ranked])
-        observed = spectra + self.noise.sample(spectra, draws.generators(ranked))[0]
+        observed = spectra + self.noise.sample(spectra, rng.generators(ranked))[0]
         return tokens | {
             "x0": x0.repeat(levels, 1),
-            "sigma": logit_normal(draws.normal(levels, n, axis=1)).flatten(),
-            "noise": draws.normal(levels, n, self.dimension, axis=1).flatten(0, 1),
+            "sigma": logit_normal(rng.normal(levels, n, axis=1)).flatten(),
+            "noise": rng.normal(levels, n, self.dimension, axis=1).flatten(0, 1),
             "observed": observed,
         }
 
     @staticmethod
-    def _redshifts(z: torch.Tensor, draws: Draws):
+    def _redshifts(z: torch.Tensor, rng: BatchRng):
         """Redshifts as somebody may know them: half of them spectroscopic, the others photometric."""
         low, high = np.log(REDSHIFT_ERRORS)
-        error = torch.exp(low + (high - low) * draws.uniform(len(z), dtype=z.dtype))
-        error = torch.where(draws.uniform(len(z)) < 0.5, REDSHIFT_ERRORS[0], error)
-        return z + error * draws.normal(len(z), dtype=z.dtype), error
+        error = torch.exp(low + (high - low) * rng.uniform(len(z), dtype=z.dtype))
+        error = torch.where(rng.uniform(len(z)) < 0.5, REDSHIFT_ERRORS[0], error)
+        return z + error * rng.normal(len(z), dtype=z.dtype), error
 
     def forward(self, x0, sigma, noise, observed, **tokens) -> torch.Tensor:
         """Training loss: flow matching, and the contrastive one, which does not shape the condition."""

@@ -11,12 +11,12 @@ from pix2spec.errors import InputError
 
 __all__ = ["NoiseModel"]
 
-MOST = 4000  # spectra that a fit looks at: more would change nothing that can be seen
+MAX_FITTED_SPECTRA = 4000  # spectra that a fit looks at: more would change nothing that can be seen
 PER_FACTOR = 20  # spectra that it takes to learn one factor
 ROUNDS = 16  # of the fit of patterns; the law takes half as many
 SPIKE = 6.0  # sigma
 WIDTH = 5  # pixels of a spike
-MOST_SPIKES = 3  # per spectrum; more of them are a bad clean spectrum, not cosmic rays
+MAX_SPIKES = 3  # per spectrum; more of them are a bad clean spectrum, not cosmic rays
 FAINTEST = 1e-2  # median flux, 1e-17 erg/s/cm2/A, below which the brightness says nothing
 
 
@@ -153,7 +153,7 @@ class NoiseModel(nn.Module):
         chosen = np.flatnonzero(((ivar > 0) & np.isfinite(flux) & np.isfinite(clean)).any(1))
         if not len(chosen):
             raise InputError("ivar", "no spectrum has a valid pixel")
-        chosen = chosen[torch.randperm(len(chosen), generator=rng)[:MOST].sort().values.numpy()]
+        chosen = chosen[torch.randperm(len(chosen), generator=rng)[:MAX_FITTED_SPECTRA].sort().values.numpy()]
         parts = (torch.as_tensor(np.asarray(a[chosen], np.float32)) for a in (flux, ivar, clean))
         observed, inverse, truth = parts
         good = (inverse > 0) & observed.isfinite() & truth.isfinite()
@@ -174,7 +174,9 @@ class NoiseModel(nn.Module):
 
     def _fit_law(self, variance: Tensor, clean: Tensor, good: Tensor) -> Tensor:
         """Fit `law` to variances; returns the spectra's conditions (n,), whose median is 0."""
-        some = slice(0, MOST // 2)  # the law has four numbers a pixel: half the spectra are plenty
+        some = slice(
+            0, MAX_FITTED_SPECTRA // 2
+        )  # the law has four numbers a pixel: half the spectra are plenty
         typical = variance[some].where(good[some], torch.nan).nanmedian(0).values
         typical = typical.where(typical.isfinite(), typical.nanmedian())
         self.law.copy_(typical * torch.tensor([1.0, 0.1, 0, 0])[:, None])
@@ -243,8 +245,8 @@ class NoiseModel(nn.Module):
         self._fit_memory(scaled.where(used, 0))
         # Draws from the posterior, not its means: these have the variance that amplitudes really have.
         mean, covariance = self._amplitudes(residual, [weight.T for weight in weights])
-        draws = torch.randn(*mean.shape, 1, generator=rng)
-        return level, mean + (torch.linalg.cholesky(covariance).float() @ draws)[..., 0]
+        rng = torch.randn(*mean.shape, 1, generator=rng)
+        return level, mean + (torch.linalg.cholesky(covariance).float() @ rng)[..., 0]
 
     def _start_patterns(self, scaled, clean, base, rng) -> None:
         """Principal components of faint spectra's residuals, and of bright ones'."""
@@ -264,7 +266,7 @@ class NoiseModel(nn.Module):
         peak = (height > SPIKE) & (height >= F.max_pool1d(height, WIDTH, 1, edge))
         peak &= ~_widen(~good)
         peak[:, :edge] = peak[:, size - edge :] = False
-        peak &= peak.sum(1, keepdim=True) <= MOST_SPIKES
+        peak &= peak.sum(1, keepdim=True) <= MAX_SPIKES
         row, column = peak.nonzero(as_tuple=True)
         if len(row) and len(self.snippets):
             self.rate.fill_(len(row) / len(scaled))

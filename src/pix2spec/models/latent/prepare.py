@@ -27,7 +27,7 @@ from pix2spec.models.latent.conditions import centre
 from pix2spec.models.latent.model import FactorisedModel
 from pix2spec.models.latent.preset import FactorisedPreset
 from pix2spec.runtime.atomic import write_atomically
-from pix2spec.runtime.progress import track
+from pix2spec.runtime.progress import progress_bar
 from pix2spec.runtime.workers import worker_pool
 
 __all__ = ["Prepared", "Simulation", "prepare"]
@@ -182,7 +182,7 @@ def _sample(source, size: int, z_max: float, progress: bool = True):
         kept = ("flux", "ivar", "true_flux", "z")
         blocks = survey.blocks(min(size, source.n), 0)
         total = -(-min(size, source.n) // BLOCK)
-        parts = [{k: b[k] for k in kept} for b in track(blocks, "simulating", progress, total)]
+        parts = [{k: b[k] for k in kept} for b in progress_bar(blocks, "simulating", progress, total)]
         batch = {k: np.concatenate([p[k] for p in parts]) for k in kept}
         grid = source.grid
     else:
@@ -214,7 +214,7 @@ def _write(model: FactorisedModel, source, out: Path, progress: bool) -> dict:
         size = model.preset.condition.image_size
         shape = (n, len(source.info.survey.image_bands), size, size)
         images = np.lib.format.open_memmap(out / "image.npy", mode="w+", dtype=np.float16, shape=shape)
-    for part in track(_parts(model, source), "preparing", progress, -(-n // CHUNK)):
+    for part in progress_bar(_parts(model, source), "preparing", progress, -(-n // CHUNK)):
         if part is None:
             continue
         image = part.pop("image")

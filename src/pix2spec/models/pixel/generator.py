@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from pix2spec.core.scaling import minmax, robust
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.generator import Generator, Settings, check_image, has_photometry
 from pix2spec.models.pixel.ranker import ContrastiveModel
@@ -62,23 +62,23 @@ class PixelGenerator(Generator):
             known = ", ".join(SAMPLERS)
             raise InputError("--sampler", f"{settings.sampler!r} is for factorised models", f"one of {known}")
 
-    def check(self, pair: Pair, settings: Settings) -> None:
+    def check(self, galaxy: Galaxy, settings: Settings) -> None:
         """Raise `InputError` if the image of a pair cannot be used."""
-        if self.model.columns[0] == "photometry" and not has_photometry(pair):
-            raise InputError(pair.object_id, "it has no photometry, and this model needs it")
+        if self.model.columns[0] == "photometry" and not has_photometry(galaxy):
+            raise InputError(galaxy.object_id, "it has no photometry, and this model needs it")
         if self.model.columns[0] == "image" or self.selector is not None:
-            check_image(pair, self.survey.image_bands)
+            check_image(galaxy, self.survey.image_bands)
 
-    def _ensembles(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:
-        x = self._candidates(pairs, image_kind, settings)
-        scores = self._scores(pairs, image_kind, x)
+    def _ensembles(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> list[Ensemble]:
+        x = self._candidates(galaxies, image_kind, settings)
+        scores = self._scores(galaxies, image_kind, x)
         ensembles = []
-        for i, pair in enumerate(pairs):
-            values = self._in_flux(pair, image_kind, x[i], self._has_zero_point)
+        for i, galaxy in enumerate(galaxies):
+            values = self._in_flux(galaxy, image_kind, x[i], self._has_zero_point)
             ranks = None if scores is None else scores[i]
             ensembles.append(
                 self._ensemble(
-                    pair,
+                    galaxy,
                     image_kind,
                     settings,
                     selected=select(settings.select, settings.n, ranks),
@@ -88,10 +88,10 @@ class PixelGenerator(Generator):
             )
         return ensembles
 
-    def _candidates(self, pairs, image_kind, settings) -> np.ndarray:
+    def _candidates(self, galaxies, image_kind, settings) -> np.ndarray:
         """Scaled candidates (objects, n, L); the condition is encoded once an object."""
-        n, object_ids = settings.n, [pair.object_id for pair in pairs]
-        batch = {name: np.stack([getattr(p, name) for p in pairs]) for name in self.model.conditions}
+        n, object_ids = settings.n, [galaxy.object_id for galaxy in galaxies]
+        batch = {name: np.stack([getattr(p, name) for p in galaxies]) for name in self.model.conditions}
         known = self.model.known(batch, image_kind, None)
         context = self.model.encode(known.to(self.device)).repeat_interleave(n, dim=0)
         sampler = settings.sampler
@@ -112,11 +112,11 @@ class PixelGenerator(Generator):
         )
         return x[:, 0].unflatten(0, (-1, n)).cpu().numpy()
 
-    def _scores(self, pairs, image_kind, x) -> np.ndarray | None:
+    def _scores(self, galaxies, image_kind, x) -> np.ndarray | None:
         """Cosine similarity (objects, n) of each candidate with its image."""
         if self.selector is None:
             return None
-        data, images = self.selector.preset.data, np.stack([pair.image for pair in pairs])
+        data, images = self.selector.preset.data, np.stack([galaxy.image for galaxy in galaxies])
         image = view(scale_image(images, image_kind, data.image), data.resize, data.crop, None)
         scaled = minmax(x)[0] if data.spectrum == "minmax" else robust(x, np.ones_like(x))[0]
         candidates = torch.from_numpy(scaled.astype(np.float32))

@@ -11,17 +11,17 @@ from pix2spec.models.shared.encoders import ConditionEncoder, PhotometryEncoder
 from pix2spec.models.shared.inputs import photometry_token, scale_image, scale_spectra, view
 from pix2spec.models.shared.samplers import make_scheduler, training_loss
 from pix2spec.runtime.distributed import mean_over_processes
-from pix2spec.runtime.random import Draws
+from pix2spec.runtime.random import BatchRng
 
 __all__ = [
     "PixelDiffusion",
 ]
 
 
-def _views(batch: dict, image_kind: str, data, draws: Draws | None) -> torch.Tensor:
+def _views(batch: dict, image_kind: str, data, rng: BatchRng | None) -> torch.Tensor:
     """Images of a batch as the networks see them; augmented when there are draws."""
     image = scale_image(batch["image"], image_kind, data.image)
-    return view(image, data.resize, data.crop, draws)
+    return view(image, data.resize, data.crop, rng)
 
 
 class PixelDiffusion(nn.Module):
@@ -45,20 +45,20 @@ class PixelDiffusion(nn.Module):
         clip = self.preset.data.spectrum == "minmax"
         return make_scheduler(sampler, **self.preset.diffusion.model_dump(), clip=clip)
 
-    def prepare(self, batch: dict, image_kind: str, draws: Draws, train: bool) -> dict:
-        """All that `forward` needs of a batch; every random number comes from `draws`."""
+    def prepare(self, batch: dict, image_kind: str, rng: BatchRng, train: bool) -> dict:
+        """All that `forward` needs of a batch; every random number comes from `rng`."""
         data = self.preset.data
         x0, mask = scale_spectra(batch["flux"], batch["ivar"], data.spectrum)
-        t = draws.integers(self.preset.diffusion.timesteps, len(x0))
-        noise = draws.normal(*x0.shape)
-        known = self.known(batch, image_kind, draws if train else None)
+        t = rng.integers(self.preset.diffusion.timesteps, len(x0))
+        noise = rng.normal(*x0.shape)
+        known = self.known(batch, image_kind, rng if train else None)
         return {"known": known, "x0": x0, "mask": mask, "t": t, "noise": noise}
 
-    def known(self, batch: dict, image_kind: str, draws: Draws | None) -> torch.Tensor:
+    def known(self, batch: dict, image_kind: str, rng: BatchRng | None) -> torch.Tensor:
         """What the encoder sees of a batch: views of images, augmented with draws, or band fluxes."""
         if "photometry" in self.conditions:
             return photometry_token(batch["photometry"], batch["photometry_ivar"])["photometry"]
-        return _views(batch, image_kind, self.preset.data, draws)
+        return _views(batch, image_kind, self.preset.data, rng)
 
     def forward(self, known, x0, mask, t, noise) -> torch.Tensor:
         """Training loss (paper, Eq. 2)."""

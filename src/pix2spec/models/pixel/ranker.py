@@ -9,7 +9,7 @@ from pix2spec.models.pixel.model import _views
 from pix2spec.models.pixel.preset import ContrastivePreset
 from pix2spec.models.shared.contrastive import ContrastivePair
 from pix2spec.models.shared.inputs import scale_spectra
-from pix2spec.runtime.random import Draws
+from pix2spec.runtime.random import BatchRng
 
 __all__ = [
     "ContrastiveModel",
@@ -30,10 +30,10 @@ class ContrastiveModel(nn.Module):
             bands=len(survey.image_bands),
         )
 
-    def prepare(self, batch: dict, image_kind: str, draws: Draws, train: bool) -> dict:
-        """All that `forward` needs of a batch; every random number comes from `draws`."""
+    def prepare(self, batch: dict, image_kind: str, rng: BatchRng, train: bool) -> dict:
+        """All that `forward` needs of a batch; every random number comes from `rng`."""
         x, _ = scale_spectra(batch["flux"], batch["ivar"], self.preset.data.spectrum)
-        return {"image": _views(batch, image_kind, self.preset.data, draws if train else None), "x": x}
+        return {"image": _views(batch, image_kind, self.preset.data, rng if train else None), "x": x}
 
     def forward(self, image, x) -> torch.Tensor:
         """Training loss (paper, Eq. 3)."""

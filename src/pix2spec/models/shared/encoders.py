@@ -32,8 +32,8 @@ def image_network(
 
 def _pretrained_file(arch: str, revision: str | None) -> str:
     if revision is None:
-        mend = f"set it to a full commit of {timm.get_pretrained_cfg(arch).hf_hub_id} on the hub"
-        raise InputError("encoder.revision", "pretrained weights need one, so that they stay the same", mend)
+        hint = f"set it to a full commit of {timm.get_pretrained_cfg(arch).hf_hub_id} on the hub"
+        raise InputError("encoder.revision", "pretrained weights need one, so that they stay the same", hint)
     found = fetch_pinned(arch, revision)
     if found is None:
         raise InputError(arch, f"its weights of revision {revision[:12]} are neither here nor on the hub")

@@ -110,11 +110,11 @@ def _refused(name: str, error: Exception) -> InputError:
         return InputError(name, "no such model here or on the hub", "if it is private: `hf auth login`")
     if isinstance(error, errors.RevisionNotFoundError):
         return InputError(name, "the hub has no such revision of it")
-    mend = "try again; user/model@COMMIT, once fetched, needs no network"
-    return InputError(name, f"the hub did not give it: {_said(error)}", mend)
+    hint = "try again; user/model@COMMIT, once fetched, needs no network"
+    return InputError(name, f"the hub did not give it: {_format_error(error)}", hint)
 
 
-def _said(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     first = next(iter(str(error).strip().splitlines()), "")
     return f"{type(error).__name__} {first}".rstrip()
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from pix2spec.core.scaling import asinh_image, fill_missing, lupton_rgb, minmax, robust
 from pix2spec.errors import InputError
-from pix2spec.runtime.random import Draws
+from pix2spec.runtime.random import BatchRng
 
 __all__ = [
     "photometry_token",
@@ -50,17 +50,17 @@ def scale_image(image: np.ndarray, image_kind: str, wanted: str) -> torch.Tensor
     return (rgb - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
 
 
-def view(image: torch.Tensor, resize: int, crop: int, draws: Draws | None) -> torch.Tensor:
+def view(image: torch.Tensor, resize: int, crop: int, rng: BatchRng | None) -> torch.Tensor:
     """Resize to `resize` pixels and crop `crop` of them (paper, section 3: 71 and 64).
 
     With draws: a random crop and random flips, each with probability 0.5. Without: the centre.
     """
     image = F.interpolate(image, size=(resize, resize), mode="bilinear", align_corners=False, antialias=True)
     n, margin = len(image), resize - crop
-    if draws is None:
+    if rng is None:
         return image[..., margin // 2 : margin // 2 + crop, margin // 2 : margin // 2 + crop]
-    start = draws.integers(margin + 1, 2, n, 1, axis=1)
-    flip = draws.uniform(2, n, 1, axis=1) < 0.5
+    start = rng.integers(margin + 1, 2, n, 1, axis=1)
+    flip = rng.uniform(2, n, 1, axis=1) < 0.5
     steps = torch.arange(crop)
     rows, columns = start + torch.where(flip, crop - 1 - steps, steps)
     picked = image[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]]

@@ -20,10 +20,10 @@ from pix2spec.models.presets import load_preset
 from pix2spec.models.registry import build_model
 from pix2spec.models.storage import load_model
 from pix2spec.products.units import PHYSICAL, RELATIVE
-from pix2spec.runtime.random import Draws
+from pix2spec.runtime.random import BatchRng
 from pix2spec.training import loop as train_module
 from pix2spec.training.loop import train
-from support.tiny import GRID, TINY_WUPEEK, tiny_pair
+from support.tiny import GRID, TINY_WUPEEK, tiny_galaxy
 
 
 def preset(*overrides):
@@ -47,7 +47,7 @@ def inputs(tiny_data):
         network = build_model(preset(), GRID, SDSS)
         batch = {name: v.copy() for name, v in dataset.batch(np.arange(8), network.columns).items()}
         change(batch)
-        return network.prepare(batch, "linear", Draws(0), train)
+        return network.prepare(batch, "linear", BatchRng(0), train)
 
     return make
 
@@ -152,7 +152,7 @@ def test_it_learns_spectra_from_images(tiny_data, tmp_path):
     network, _ = load_model(train(longer, tiny_data, tmp_path / "run", progress=False))
     dataset = Dataset(tiny_data, "train")
     batch = dataset.batch(np.arange(len(dataset)), network.columns)
-    given = network.prepare(batch, "linear", Draws(0), False)
+    given = network.prepare(batch, "linear", BatchRng(0), False)
     with torch.inference_mode():
         predicted = network.predict(given["image"])
     error = (predicted - given["x"]).square().mean()
@@ -161,11 +161,11 @@ def test_it_learns_spectra_from_images(tiny_data, tmp_path):
 
 @pytest.mark.parametrize("rule", ["single", "best", "mean:5", "all"])
 def test_every_selection_gives_the_one_spectrum(model, rule):
-    ensemble = model.generate(tiny_pair(0), n=7, select=rule)
+    ensemble = model.generate(tiny_galaxy(0), n=7, select=rule)
     assert len(ensemble) == 1 and ensemble.selected.tolist() == [0] and ensemble.scores is None
     assert ensemble.flags[0] == "amplitude-from-photometry" and ensemble.flags[-1] == "point-estimate"
     assert ensemble.unit == PHYSICAL and ensemble.select == rule
-    assert np.array_equal(ensemble.flux, model.generate(tiny_pair(0), seed=5).flux)
+    assert np.array_equal(ensemble.flux, model.generate(tiny_galaxy(0), seed=5).flux)
     assert np.isfinite(ensemble.flux).all()
 
 
@@ -180,11 +180,11 @@ def test_a_spectrum_depends_on_its_image_alone(run):
     model = pix2spec.load(run, device="cpu")
     with torch.no_grad():  # six steps have taught it little: make more of it
         model.model.network.head.weight.mul_(1000)
-    pairs = [tiny_pair(i, with_photometry=False) for i in range(3)]
-    for pair in pairs:
-        pair.image *= 200  # a composite reaches 255
-    together = model.generate_batch(pairs, "composite", Settings(select="single"))
-    alone = [model.generate(p, image_kind="composite") for p in pairs]
+    galaxies = [tiny_galaxy(i, with_photometry=False) for i in range(3)]
+    for galaxy in galaxies:
+        galaxy.image *= 200  # a composite reaches 255
+    together = model.generate_batch(galaxies, "composite", Settings(select="single"))
+    alone = [model.generate(p, image_kind="composite") for p in galaxies]
     spread = np.ptp([e.flux for e in together], axis=0).max()
     assert spread > 1e-4
     for a, b in zip(together, alone):
@@ -203,6 +203,6 @@ def test_what_it_cannot_do_is_refused(model, run, tiny_selector):
     with pytest.raises(InputError, match="one spectrum an object"):
         pix2spec.load(run, selector=tiny_selector)
     with pytest.raises(InputError, match="observed spectra only"):
-        model.generate(tiny_pair(0), noise="none")
+        model.generate(tiny_galaxy(0), noise="none")
     with pytest.raises(InputError, match="no image"):
-        model.generate(pix2spec.Pair("bare", photometry=np.ones(5), photometry_ivar=np.ones(5)))
+        model.generate(pix2spec.Galaxy("bare", photometry=np.ones(5), photometry_ivar=np.ones(5)))

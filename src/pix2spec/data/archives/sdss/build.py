@@ -19,7 +19,7 @@ from pix2spec.data.archives.sdss.select_sql import select_by_sql
 from pix2spec.data.archives.sdss.work import BuildReport, Work
 from pix2spec.data.archives.urls import Services
 from pix2spec.errors import InputError
-from pix2spec.runtime.progress import track
+from pix2spec.runtime.progress import progress_bar
 from pix2spec.runtime.workers import worker_pool
 
 __all__ = ["SHARD", "BuildReport", "build_sdss"]
@@ -139,7 +139,7 @@ def _select(manifest: Manifest, order: Order, services: Services, progress: bool
         manifest.add(page, rejected, last)
         page.clear()
 
-    for row in track(rows, "selecting", progress, left):
+    for row in progress_bar(rows, "selecting", progress, left):
         if len(page) >= PAGE and (row.plate, row.mjd) != (page[-1].plate, page[-1].mjd):
             store()
         page.append(row)

@@ -192,9 +192,9 @@ class Manifest:
             if before.get(name) != options.get(name)
         ]
         if differ:
-            mend = "give the options of the first run, or choose another folder"
+            hint = "give the options of the first run, or choose another folder"
             raise InputError(
-                self.path.parent, f"it holds a build with other options: {'; '.join(differ)}", mend
+                self.path.parent, f"it holds a build with other options: {'; '.join(differ)}", hint
             )
 
     # --- the selection -----------------------------------------------------------------------------------

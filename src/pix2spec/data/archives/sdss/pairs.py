@@ -9,14 +9,14 @@ import numpy as np
 from pix2spec.data.archives.sdss.frames import cut_field
 from pix2spec.data.archives.sdss.manifest import DONE, FAILED, LATER, Entry, Outcome
 from pix2spec.data.archives.sdss.plates import read_plate
-from pix2spec.data.readers.guards import AGAIN
+from pix2spec.data.readers.guards import DOWNLOAD_AGAIN
 from pix2spec.data.readers.images import read_cutout
 from pix2spec.data.readers.spectra import read_spectrum
 from pix2spec.data.readers.tables import assumed_ivar
-from pix2spec.data.schema import DatasetInfo, Pair
+from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 
-__all__ = ["Job", "Made", "make_pairs"]
+__all__ = ["Job", "Made", "make_galaxies"]
 
 
 @dataclass
@@ -34,11 +34,11 @@ class Made:
     """What became of one object; `unreadable` names files that are to be fetched again."""
 
     outcome: Outcome
-    pair: Pair | None = None
+    galaxy: Galaxy | None = None
     unreadable: list[Path] = field(default_factory=list)
 
 
-def make_pairs(jobs: list[Job], info: DatasetInfo) -> list[Made]:
+def make_galaxies(jobs: list[Job], info: DatasetInfo) -> list[Made]:
     """Read the files of `jobs`: each plate and each frame is opened once.
 
     A spectrum that cannot be used costs the object; an image that cannot be used is left out. Where a file is
@@ -48,38 +48,38 @@ def make_pairs(jobs: list[Job], info: DatasetInfo) -> list[Made]:
     return [_made(job, *both) for job, *both in zip(jobs, spectra, images)]
 
 
-def _made(job: Job, pair: Pair | InputError, image) -> Made:
+def _made(job: Job, galaxy: Galaxy | InputError, image) -> Made:
     name = job.entry.object_id
-    broken = [e for e in (pair, image) if isinstance(e, InputError) and e.mend == AGAIN]
+    broken = [e for e in (galaxy, image) if isinstance(e, InputError) and e.hint == DOWNLOAD_AGAIN]
     if broken:
         paths = [job.spectrum, *job.images.values()]
         unreadable = [p for p in paths if any(str(p) == e.where for e in broken)]
         return Made(Outcome(name, LATER, str(broken[0])), unreadable=unreadable)
-    if isinstance(pair, InputError):
-        return Made(Outcome(name, FAILED, str(pair)))
-    if pair.object_id != name:
-        return Made(Outcome(name, FAILED, f"{job.spectrum}: it is the spectrum of {pair.object_id}"))
-    pair.group_id = job.entry.group_id
-    _add_photometry(pair, job.entry.row)
+    if isinstance(galaxy, InputError):
+        return Made(Outcome(name, FAILED, str(galaxy)))
+    if galaxy.object_id != name:
+        return Made(Outcome(name, FAILED, f"{job.spectrum}: it is the spectrum of {galaxy.object_id}"))
+    galaxy.group_id = job.entry.group_id
+    _add_photometry(galaxy, job.entry.row)
     if isinstance(image, InputError):
-        return Made(Outcome(name, DONE, str(image)), pair)
-    pair.image = image
-    return Made(Outcome(name, DONE, job.image_problem), pair)
+        return Made(Outcome(name, DONE, str(image)), galaxy)
+    galaxy.image = image
+    return Made(Outcome(name, DONE, job.image_problem), galaxy)
 
 
-def _add_photometry(pair: Pair, row) -> None:
+def _add_photometry(galaxy: Galaxy, row) -> None:
     """Fibre fluxes of the selection, for a spectrum whose file has none."""
-    usable = pair.photometry is not None and (np.asarray(pair.photometry_ivar) > 0).any()
+    usable = galaxy.photometry is not None and (np.asarray(galaxy.photometry_ivar) > 0).any()
     if not usable:
-        pair.photometry = pair.photometry_ivar = None
+        galaxy.photometry = galaxy.photometry_ivar = None
         if row.photometry is not None:
             flux = np.array(row.photometry, np.float32)
             ivar = assumed_ivar(flux, np.array(row.photometry_ivar))
             if (ivar > 0).any():
-                pair.photometry, pair.photometry_ivar = flux, ivar
+                galaxy.photometry, galaxy.photometry_ivar = flux, ivar
 
 
-def _spectra(jobs: list[Job], info: DatasetInfo) -> list[Pair | InputError]:
+def _spectra(jobs: list[Job], info: DatasetInfo) -> list[Galaxy | InputError]:
     plates = defaultdict(list)
     for i, job in enumerate(jobs):
         plates[job.spectrum if job.entry.whole else i].append(i)
@@ -88,13 +88,13 @@ def _spectra(jobs: list[Job], info: DatasetInfo) -> list[Pair | InputError]:
         job = jobs[members[0]]
         try:
             if job.entry.whole:
-                pairs = read_plate(job.spectrum, [jobs[i].entry.row for i in members], info.grid)
+                galaxies = read_plate(job.spectrum, [jobs[i].entry.row for i in members], info.grid)
             else:
-                pairs = [read_spectrum(job.spectrum, info.grid)]
+                galaxies = [read_spectrum(job.spectrum, info.grid)]
         except InputError as error:
-            pairs = [error] * len(members)
-        for i, pair in zip(members, pairs):
-            found[i] = pair
+            galaxies = [error] * len(members)
+        for i, galaxy in zip(members, galaxies):
+            found[i] = galaxy
     return found
 
 

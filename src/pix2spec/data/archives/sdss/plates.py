@@ -14,7 +14,7 @@ from pix2spec.data.archives.sdss.select_sql import SpecRow
 from pix2spec.data.readers.guards import column_names, fits_hdus, spec_id
 from pix2spec.data.readers.spectra import HARMLESS_ZWARNING, place_spectrum
 from pix2spec.data.readers.tables import assumed_ivar
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 
 __all__ = ["read_plate"]
@@ -23,7 +23,7 @@ FLUX, IVAR, ANDMASK, PLUGMAP = 0, 1, 2, 5
 MAX_FIBRES, MAX_PIXELS = 1000, 20_000
 
 
-def read_plate(path: str | Path, rows: list[SpecRow], grid: SpectralGrid) -> list[Pair | InputError]:
+def read_plate(path: str | Path, rows: list[SpecRow], grid: SpectralGrid) -> list[Galaxy | InputError]:
     """Spectra of some fibres of a plate, as their own spec files would give them.
 
     Parameters
@@ -50,10 +50,10 @@ def read_plate(path: str | Path, rows: list[SpecRow], grid: SpectralGrid) -> lis
         if not {"fiberid", "ra", "dec"} <= set(names):
             raise InputError(path, "its plug map lacks FIBERID, RA or DEC: not a spPlate file")
         plugs = {int(fiber): i for i, fiber in enumerate(hdus[PLUGMAP].data[names["fiberid"]])}
-        found: list[Pair | InputError] = []
+        found: list[Galaxy | InputError] = []
         for row in rows:
             try:
-                found.append(_pair(path, hdus, names, plugs, loglam, row, grid))
+                found.append(_galaxy(path, hdus, names, plugs, loglam, row, grid))
             except InputError as error:
                 found.append(error)
         return found
@@ -79,7 +79,7 @@ def _loglam(path, hdus, row: SpecRow) -> np.ndarray:
     return (first + step * np.arange(shape[1])).astype(np.float32)
 
 
-def _pair(path, hdus, names: dict, plugs: dict, loglam: np.ndarray, row: SpecRow, grid) -> Pair:
+def _galaxy(path, hdus, names: dict, plugs: dict, loglam: np.ndarray, row: SpecRow, grid) -> Galaxy:
     object_id = spec_id(row.plate, row.mjd, row.fiber)
     where = f"{path}, fibre {row.fiber}"
     place = row.fiber - 1
@@ -96,7 +96,7 @@ def _pair(path, hdus, names: dict, plugs: dict, loglam: np.ndarray, row: SpecRow
     doubtful = row.zwarning & ~HARMLESS_ZWARNING
     # the selection's numbers are decimals of the pipeline's float32
     z, z_err = float(np.float32(row.z)), float(np.float32(row.z_err))
-    pair = Pair(
+    galaxy = Galaxy(
         object_id=object_id,
         ra=float(plug[names["ra"]]),
         dec=float(plug[names["dec"]]),
@@ -108,8 +108,8 @@ def _pair(path, hdus, names: dict, plugs: dict, loglam: np.ndarray, row: SpecRow
         flux_of_bands = np.asarray(plug[names["calibflux"]], np.float32).ravel()
         error = names.get("calibflux_ivar")
         measured = np.asarray(plug[error], float).ravel() if error else np.zeros(len(flux_of_bands))
-        pair.photometry, pair.photometry_ivar = flux_of_bands, assumed_ivar(flux_of_bands, measured)
+        galaxy.photometry, galaxy.photometry_ivar = flux_of_bands, assumed_ivar(flux_of_bands, measured)
     place_spectrum(
-        pair, where, grid, loglam[cut], flux[cut].astype(float), ivar[cut].astype(float), mask[cut]
+        galaxy, where, grid, loglam[cut], flux[cut].astype(float), ivar[cut].astype(float), mask[cut]
     )
-    return pair
+    return galaxy

@@ -14,12 +14,12 @@ from pix2spec.data.archives.checksums import with_checksums
 from pix2spec.data.archives.download import Downloader, Fetched
 from pix2spec.data.archives.sdss.estimate import Estimate
 from pix2spec.data.archives.sdss.manifest import DONE, FAILED, LATER, Entry, Manifest, Outcome
-from pix2spec.data.archives.sdss.pairs import Job, Made, make_pairs
+from pix2spec.data.archives.sdss.pairs import Job, Made, make_galaxies
 from pix2spec.data.archives.sdss.request import Order
 from pix2spec.data.archives.urls import Remote, Services
 from pix2spec.data.dataset import write_shard
 from pix2spec.errors import InputError
-from pix2spec.runtime.provenance import made_by
+from pix2spec.runtime.provenance import run_provenance
 
 __all__ = ["BuildReport", "Work"]
 
@@ -95,7 +95,7 @@ class Work:
     ):  # fmt: skip
         self.manifest, self.order, self.services, self.report = manifest, order, services, report
         self.keep, self.downloader, self.pool = keep, downloader, pool
-        provenance = made_by() | order.provenance(services)
+        provenance = run_provenance() | order.provenance(services)
         self.info = replace(order.info(), provenance=provenance)
         self.coming: dict[str, list[_Unit]] = {}  # name of a file on its way to the units that wait for it
         self.making: list[_Unit] = []  # in the pool
@@ -154,10 +154,10 @@ class Work:
         for members in fields.values():
             chunk += members
             if len(chunk) >= CHUNK:
-                unit.calls.append(self.pool.submit(make_pairs, chunk, self.info))
+                unit.calls.append(self.pool.submit(make_galaxies, chunk, self.info))
                 chunk = []
         if chunk:
-            unit.calls.append(self.pool.submit(make_pairs, chunk, self.info))
+            unit.calls.append(self.pool.submit(make_galaxies, chunk, self.info))
         self.making.append(unit)
 
     def _job(self, unit: _Unit, entry: Entry) -> Job | None:
@@ -191,10 +191,10 @@ class Work:
         made: list[Made] = [one for call in unit.calls for one in call.result()]
         for path in {path for one in made for path in one.unreadable}:
             path.unlink(missing_ok=True)
-        pairs = {one.pair.object_id: one.pair for one in made if one.pair is not None}
+        galaxies = {one.galaxy.object_id: one.galaxy for one in made if one.galaxy is not None}
         shard = self.report.out / f"pairs-{unit.number:05d}.parquet"
-        if pairs:
-            in_order = [pairs[e.object_id] for e in unit.entries if e.object_id in pairs]
+        if galaxies:
+            in_order = [galaxies[e.object_id] for e in unit.entries if e.object_id in galaxies]
             write_shard(shard, in_order, self.info)
         else:
             shard.unlink(missing_ok=True)  # of a run that was killed before it reached the manifest

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pix2spec.data.schema import Pair
+from pix2spec.data.schema import Galaxy
 from pix2spec.models.generator import Settings
 from pix2spec.models.pixel.generator import PixelGenerator
 from pix2spec.models.shared.inputs import scale_image, view
@@ -21,18 +21,18 @@ class WuPeekGenerator(PixelGenerator):
         """All rules choose the one spectrum that there is."""
         return "single"
 
-    def _ensembles(self, pairs: list[Pair], image_kind: str, settings: Settings) -> list[Ensemble]:
+    def _ensembles(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> list[Ensemble]:
         data = self.model.preset.data
-        images = np.stack([np.asarray(p.image) for p in pairs])
+        images = np.stack([np.asarray(p.image) for p in galaxies])
         image = view(scale_image(images, image_kind, data.image), data.resize, data.crop, None)
         x = self.model.predict(image.to(self.device)).cpu().numpy()
         ensembles = []
-        for pair, spectrum in zip(pairs, x):
-            values = self._in_flux(pair, image_kind, spectrum[None], self._has_zero_point)
+        for galaxy, spectrum in zip(galaxies, x):
+            values = self._in_flux(galaxy, image_kind, spectrum[None], self._has_zero_point)
             values["flags"] = [*values["flags"], "point-estimate"]
             ensembles.append(
                 self._ensemble(
-                    pair,
+                    galaxy,
                     image_kind,
                     settings,
                     selected=np.array([0]),

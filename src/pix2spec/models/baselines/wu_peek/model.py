@@ -15,7 +15,7 @@ from pix2spec.models.baselines.wu_peek.deconvolution import Deconvolution2d
 from pix2spec.models.baselines.wu_peek.preset import WuPeekPreset
 from pix2spec.models.shared.inputs import scale_image, view
 from pix2spec.runtime.distributed import gather
-from pix2spec.runtime.random import Draws
+from pix2spec.runtime.random import BatchRng
 
 __all__ = ["HybridNetwork", "WuPeekModel"]
 
@@ -142,8 +142,8 @@ class WuPeekModel(nn.Module):
         self.network = HybridNetwork(bands, autoencoder.latent, **preset.network.model_dump())
         self.standard = nn.BatchNorm1d(autoencoder.latent, affine=False)
 
-    def prepare(self, batch: dict, image_kind: str, draws: Draws, train: bool) -> dict:
-        """All that `forward` needs of a batch; every random number comes from `draws`."""
+    def prepare(self, batch: dict, image_kind: str, rng: BatchRng, train: bool) -> dict:
+        """All that `forward` needs of a batch; every random number comes from `rng`."""
         data, latent = self.preset.data, self.preset.autoencoder.latent
         filled = fill_missing(batch["flux"], batch["ivar"])
         x, _, scale = minmax(filled) if data.spectrum == "minmax" else robust(filled, batch["ivar"])
@@ -151,13 +151,13 @@ class WuPeekModel(nn.Module):
         ivar = np.where(good, batch["ivar"] * scale**2, 0)  # of x
         image = scale_image(batch["image"], image_kind, data.image)
         return {
-            "image": view(image, data.resize, data.crop, draws if train else None),
+            "image": view(image, data.resize, data.crop, rng if train else None),
             "x": torch.from_numpy(x.astype(np.float32)),
             "weight": softened_weight(
                 torch.from_numpy(ivar.astype(np.float32)), self.preset.autoencoder.softening
             ),
-            "noise": draws.normal(len(x), latent),
-            "prior": torch.randn((PRIOR_DRAWS, latent), generator=draws.generator),
+            "noise": rng.normal(len(x), latent),
+            "prior": torch.randn((PRIOR_DRAWS, latent), generator=rng.generator),
         }
 
     def forward(self, image, x, weight, noise, prior) -> torch.Tensor:
