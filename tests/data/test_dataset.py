@@ -189,9 +189,9 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))
 sys.path[:0] = {sys.path!r}
 sys.path.insert(0, {os.path.dirname(__file__)!r})
-from test_dataset import INFO, pair, write_dataset
+from test_dataset import INFO, galaxy, write_dataset
 try:
-    write_dataset({str(tmp_path / "d")!r}, (pair(i) for i in range(400)), INFO)
+    write_dataset({str(tmp_path / "d")!r}, (galaxy(i) for i in range(400)), INFO)
 except OSError as error:
     print(type(error).__name__, error)
 """

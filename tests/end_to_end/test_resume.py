@@ -107,7 +107,7 @@ def test_figures_of_a_run_that_went_on_show_the_first_objects(generator, galaxie
 
 
 def test_large_catalogues_stay_in_shards(generator, galaxies, tmp_path, monkeypatch, whole):
-    monkeypatch.setattr(shards, "WHOLE", 10)
+    monkeypatch.setattr(shards, "MAX_JOINED_OBJECTS", 10)
     summary = run(generator, galaxies, tmp_path / "many")
     assert summary.catalogue == tmp_path / "many" / "catalog"
     assert len(list(summary.catalogue.glob("*.parquet"))) == 4

@@ -213,7 +213,7 @@ def differences(one: Survey, other: Survey, seen=INPUTS) -> list[str]:
     def compare(what: str, a, b, unit: str = "", tolerance: float = 0.0):
         same = abs(a / b - 1) <= tolerance if tolerance else a == b
         if not same:
-            found.append(f"{what} {_format_error(a)}{unit} and {_format_error(b)}{unit}")
+            found.append(f"{what} {_format_value(a)}{unit} and {_format_value(b)}{unit}")
 
     if "image" in seen:
         compare("image bands", one.image_bands, other.image_bands)
@@ -228,7 +228,7 @@ def differences(one: Survey, other: Survey, seen=INPUTS) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _format_error(value) -> str:
+def _format_value(value) -> str:
     if isinstance(value, tuple):
         return ("" if all(len(word) == 1 for word in value) else ", ").join(value) or "none"
     return f"{value:g}"
