@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pix2spec.data.dataset import Dataset
-from pix2spec.data.simulate import simulate_dataset
+from pix2spec.data.simulate import simulate
 from pix2spec.models.presets import load_preset
 from pix2spec.models.registry import build_model
 from pix2spec.runtime.random import BatchRng
@@ -24,7 +24,7 @@ def main(name="paper-concat-small", n=1024, rounds=20):
     preset = load_preset(name)
     size = min(preset.train.batch_size, 32)
     with tempfile.TemporaryDirectory() as folder:
-        simulate_dataset(Path(folder) / "data", n, progress=False)
+        simulate(Path(folder) / "data", n, progress=False)
         data = Dataset(Path(folder) / "data")
         rng = np.random.default_rng(0)
         start = time.perf_counter()

@@ -17,7 +17,7 @@ from pix2spec.core.lines import LINES as SIMULATED_LINES
 from pix2spec.core.photometry import aperture_weights
 from pix2spec.data.dataset import Dataset
 from pix2spec.measure.quantities import measure_at
-from pix2spec.products.catalogue import read_catalogue
+from pix2spec.products.catalogue import open_catalogue
 from pix2spec.ranking.exposure import GROWTH, INSTRUMENTS, REST, line_sn
 from pix2spec.ranking.expression import columns_of, evaluate, parse
 from pix2spec.ranking.measure import Quantities, measure_catalogue, names_of, nominal_ivar
@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--workers", type=int)
     options = parser.parse_args()
-    catalogue, data = read_catalogue(options.catalogue), Dataset(options.simulated)
+    catalogue, data = open_catalogue(options.catalogue), Dataset(options.simulated)
     noise_free = catalogue.provenance.get("noise") == "none"
     quantities = measure_catalogue(catalogue, options.workers)
     place = {name: i for i, name in enumerate(data.batch(slice(None), ["object_id"])["object_id"])}

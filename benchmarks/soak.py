@@ -23,13 +23,13 @@ from pathlib import Path
 import numpy as np
 
 from pix2spec.data.dataset import Dataset
-from pix2spec.data.simulate import simulate_dataset
+from pix2spec.data.simulate import simulate
 from pix2spec.generate.catalogue import generate_catalogue
 from pix2spec.generate.engines import Engine
 from pix2spec.generate.load import load
 from pix2spec.models.generator import Settings
 from pix2spec.products import shards
-from pix2spec.products.catalogue import CatalogueWriter, read_catalogue
+from pix2spec.products.catalogue import CatalogueWriter, open_catalogue
 
 SETTINGS = Settings(n=4, select="all", steps=4)
 FAULTS = {errno.ENOSPC: "no space left", errno.EIO: "input/output error"}
@@ -88,7 +88,7 @@ def dying_workers(rng, seconds: float, counts: dict):
 
 def contents(out: Path) -> dict[str, np.ndarray]:
     """Chosen spectra by object id; twice the same id is an error."""
-    catalogue = read_catalogue(out)
+    catalogue = open_catalogue(out)
     rows = catalogue.read(["object_id", "flux"])
     ids = rows["object_id"].to_pylist()
     assert len(set(ids)) == len(ids), "an object twice"
@@ -124,7 +124,7 @@ def main() -> None:
     shards.SHARD = 16
     rng, counts, memory = np.random.default_rng(arguments.seed), {}, []
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    simulate_dataset(folder / "galaxies", arguments.objects, seed=arguments.seed, progress=False)
+    simulate(folder / "galaxies", arguments.objects, seed=arguments.seed, progress=False)
     generator, galaxies = load(), Dataset(folder / "galaxies")
     generate_catalogue(generator, galaxies, folder / "clean", SETTINGS, batch=16, progress=False)
     clean = contents(folder / "clean")

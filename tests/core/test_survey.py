@@ -28,7 +28,7 @@ from pix2spec.data.schema import DatasetInfo
 from pix2spec.errors import InputError
 from pix2spec.models.registry import build_model
 from pix2spec.models.storage import load_model, save_model
-from pix2spec.products.catalogue import read_catalogue
+from pix2spec.products.catalogue import open_catalogue
 from support.tiny import GRID, tiny_factorised_preset, tiny_galaxy, tiny_preset
 
 surveys = st.sampled_from(list(SURVEYS.values()))
@@ -185,7 +185,7 @@ def test_models_of_other_bands_and_pixels_work_and_say_so(model_of, survey, kind
     assert load_model(folder)[0].survey == survey
     assert describe(folder)["survey"]["name"] == survey.name
     assert generated(folder, data, tmp_path / "out").n_ok == 3
-    assert read_catalogue(tmp_path / "out").survey == survey
+    assert open_catalogue(tmp_path / "out").survey == survey
 
 
 def test_a_dataset_of_another_survey_is_refused(model_of, legacy_data, tmp_path):
@@ -207,7 +207,7 @@ def test_what_the_model_does_not_look_at_may_be_another_surveys(model_of, tmp_pa
     other = replace(SDSS, fibre_diameter=2.0)  # images alone: another aperture does not matter
     data = write_survey(tmp_path / "other", other, n=3)
     assert generated(factorised, data, tmp_path / "images", use=("image",)).n_ok == 3
-    for ensemble in read_catalogue(tmp_path / "images"):
+    for ensemble in open_catalogue(tmp_path / "images"):
         assert "amplitude-from-image" in ensemble.flags
     with pytest.raises(InputError, match='aperture 2" and 3"'):
         generated(model_of("pixels", SDSS), data, tmp_path / "amplitude")

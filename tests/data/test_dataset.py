@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.survey import SDSS
 from pix2spec.data import dataset as module
 from pix2spec.data.dataset import Dataset, split_of, write_dataset
 from pix2spec.data.schema import DatasetInfo, Galaxy
@@ -41,6 +42,7 @@ def galaxy(i, seed=0, **changes):
         "image": rng.normal(size=(3, 8, 8)).astype(np.float32),
         "photometry": rng.normal(size=5).astype(np.float32),
         "photometry_ivar": np.ones(5, np.float32),
+        "filters": SDSS.filters,
         "flux": rng.normal(size=20).astype(np.float32),
         "ivar": np.ones(20, np.float32),
         "mask": rng.integers(0, 9, 20).astype(np.int32),

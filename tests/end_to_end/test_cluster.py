@@ -15,7 +15,7 @@ from pix2spec.generate.engines import Engine
 from pix2spec.generate.load import load
 from pix2spec.models.generator import Settings
 from pix2spec.products import shards
-from pix2spec.products.catalogue import read_catalogue
+from pix2spec.products.catalogue import open_catalogue
 
 N = 40
 
@@ -36,7 +36,7 @@ class Losing(Engine):
 
 
 def rows(out):
-    return read_catalogue(out).read(read_catalogue(out).schema.names).to_pydict()
+    return open_catalogue(out).read(open_catalogue(out).schema.names).to_pydict()
 
 
 @pytest.mark.slow

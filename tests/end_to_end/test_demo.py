@@ -5,7 +5,7 @@ import pytest
 from pix2spec.data.dataset import Dataset
 from pix2spec.generate.demo import DEMO_SEED, demo
 from pix2spec.models.storage import find_model, read_config
-from pix2spec.products.catalogue import read_catalogue
+from pix2spec.products.catalogue import open_catalogue
 
 
 @pytest.mark.slow
@@ -14,7 +14,7 @@ def test_the_demo_makes_what_it_promises(tmp_path):
     summary = demo(tmp_path / "demo", progress=False)
     assert time.monotonic() - start < 60
     assert (summary.n_ok, summary.n_failed) == (6, 0)
-    catalogue = read_catalogue(tmp_path / "demo")
+    catalogue = open_catalogue(tmp_path / "demo")
     assert len(catalogue) == 6
     for ensemble in catalogue:
         assert ensemble.candidates.shape == (25, 3598) and ensemble.scores.shape == (25,)

@@ -18,7 +18,7 @@ from pix2spec.generate.catalogue import generate_catalogue
 from pix2spec.generate.load import load
 from pix2spec.models.generator import Settings
 from pix2spec.products import shards
-from pix2spec.products.catalogue import read_catalogue
+from pix2spec.products.catalogue import open_catalogue
 
 N, BATCH = 23, 4
 
@@ -65,7 +65,7 @@ def run(generator, galaxies, out, stop_after=None, **options):
 
 
 def rows(out):
-    return read_catalogue(out).read(read_catalogue(out).schema.names).to_pydict()
+    return open_catalogue(out).read(open_catalogue(out).schema.names).to_pydict()
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(generator, galaxies, 
         with pytest.raises(KeyboardInterrupt):
             run(generator, galaxies, tmp_path / "cut", stop, resume=i > 0)
         with pytest.raises(InputError, match=r"unfinished.*--resume"):
-            read_catalogue(tmp_path / "cut")
+            open_catalogue(tmp_path / "cut")
     summary = run(generator, galaxies, tmp_path / "cut", resume=True)
     assert (summary.n_ok, summary.n_failed) == (whole[1].n_ok, whole[1].n_failed) == (N - 1, 2)
     assert [p.name for p in (tmp_path / "cut").iterdir()] == ["catalog.parquet"]
@@ -111,7 +111,7 @@ def test_large_catalogues_stay_in_shards(generator, galaxies, tmp_path, monkeypa
     summary = run(generator, galaxies, tmp_path / "many")
     assert summary.catalogue == tmp_path / "many" / "catalog"
     assert len(list(summary.catalogue.glob("*.parquet"))) == 4
-    one, many = read_catalogue(whole[0]), read_catalogue(tmp_path / "many")
+    one, many = open_catalogue(whole[0]), open_catalogue(tmp_path / "many")
     assert sorted(one.ids) == sorted(many.ids) and len(one) == len(many) == N + 1
     assert many.failures == one.failures
     for a, b in zip(one, many):

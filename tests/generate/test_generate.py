@@ -10,7 +10,7 @@ from pix2spec.data.schema import DatasetInfo
 from pix2spec.errors import InputError
 from pix2spec.generate.catalogue import generate_catalogue
 from pix2spec.models.generator import Settings
-from pix2spec.products.catalogue import read_catalogue
+from pix2spec.products.catalogue import open_catalogue
 from pix2spec.products.units import PHYSICAL, RELATIVE
 from support.tiny import GRID, tiny_galaxy, write_tiny_dataset
 
@@ -151,7 +151,7 @@ def test_a_catalogue_keeps_order_and_loses_no_good_row_to_a_bad_one(model, tmp_p
     )
     assert (good.n_ok, good.n_failed) == (7, 0)
     assert (bad.n_ok, bad.n_failed) == (5, 2) and [f[0] for f in bad.failures] == ["tiny-2", "tiny-5"]
-    a, b = read_catalogue(tmp_path / "a"), read_catalogue(tmp_path / "b")
+    a, b = open_catalogue(tmp_path / "a"), open_catalogue(tmp_path / "b")
     assert list(b.ids) == [f"tiny-{i}" for i in range(7)]
     for i in (0, 1, 3, 4, 6):  # to the bit: a neighbour's failure changes nothing
         ours, theirs = b.ensemble(f"tiny-{i}"), a.ensemble(f"tiny-{i}")

@@ -8,7 +8,7 @@ import pytest
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.errors import InputError
 from pix2spec.products import catalogue as module
-from pix2spec.products.catalogue import CatalogueWriter, read_catalogue
+from pix2spec.products.catalogue import CatalogueWriter, open_catalogue
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PHYSICAL, RELATIVE
 
@@ -28,7 +28,7 @@ def write(path, ensembles, grid=SMALL, **settings):
         for ensemble in ensembles:
             writer.add(ensemble)
         writer.add_failure("broken", "broken: no image (give one)")
-    return read_catalogue(path)
+    return open_catalogue(path)
 
 
 def test_ensembles_come_back(tmp_path):
@@ -126,10 +126,10 @@ def test_results_are_not_overwritten_and_grids_not_mixed(tmp_path):
 
 def test_other_files_are_refused_clearly(tmp_path):
     with pytest.raises(InputError, match=r"no catalog\.parquet"):
-        read_catalogue(tmp_path)
+        open_catalogue(tmp_path)
     (tmp_path / "catalog.parquet").write_bytes(b"PAR1 and then nothing")
     with pytest.raises(InputError, match="not a Parquet file"):
-        read_catalogue(tmp_path)
+        open_catalogue(tmp_path)
     pq.write_table(pa.table({"x": [1]}), tmp_path / "other.parquet")
     with pytest.raises(InputError, match="not a generated catalogue"):
-        read_catalogue(tmp_path / "other.parquet")
+        open_catalogue(tmp_path / "other.parquet")

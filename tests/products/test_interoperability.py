@@ -11,7 +11,7 @@ import pytest
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.lines import INSTRUMENT
 from pix2spec.errors import InputError
-from pix2spec.products.catalogue import CatalogueWriter, read_catalogue
+from pix2spec.products.catalogue import CatalogueWriter, open_catalogue
 from pix2spec.products.convert import to_table
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.sdss_format import spec_name, write_plate, write_spec
@@ -45,7 +45,7 @@ def catalogue(tmp_path_factory):
         for object_id in ("0266-51602-0013", "0266-51602-0014", "α 3"):
             writer.add(make(object_id))
         writer.add_failure("broken", "broken: no image (give one)")
-    return read_catalogue(folder)
+    return open_catalogue(folder)
 
 
 # ---------------------------------------------------------------------- specutils, jdaviz, astropy, TOPCAT

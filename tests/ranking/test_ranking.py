@@ -14,7 +14,7 @@ from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.errors import InputError
-from pix2spec.products.catalogue import CatalogueWriter, read_catalogue
+from pix2spec.products.catalogue import CatalogueWriter, open_catalogue
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import RELATIVE
 from pix2spec.ranking import measure
@@ -74,7 +74,7 @@ def test_noise_is_found_under_lines_and_slopes():
 
 
 def test_quantities_of_candidates(catalogue):
-    found = measure_catalogue(read_catalogue(catalogue), 1)
+    found = measure_catalogue(open_catalogue(catalogue), 1)
     assert found.ids == list(WIDTHS) and found.counts.tolist() == [N] * 3
     values = found.columns(["ew_halpha", "flux_halpha", "flux_halpha_error", "z", "ra"])
     expected = np.concatenate(list(WIDTHS.values()))
@@ -86,7 +86,7 @@ def test_quantities_of_candidates(catalogue):
 
 
 def test_a_second_ranking_measures_nothing(catalogue, tmp_path, monkeypatch):
-    measure_catalogue(read_catalogue(catalogue), 1)
+    measure_catalogue(open_catalogue(catalogue), 1)
     calls = []
     monkeypatch.setattr(measure, "measure_at", lambda *a: calls.append(a))
     first = rank(catalogue, "ew(Halpha) > 50", workers=1)
@@ -97,7 +97,7 @@ def test_a_second_ranking_measures_nothing(catalogue, tmp_path, monkeypatch):
     copied = (catalogue / "quantities.parquet").read_bytes()
     for content in (copied, copied[:100]):
         (other / "quantities.parquet").write_bytes(content)
-        values = measure_catalogue(read_catalogue(other), 1).columns(["z"])["z"]
+        values = measure_catalogue(open_catalogue(other), 1).columns(["z"])["z"]
         np.testing.assert_allclose(values[:N], ensemble("strong", seed=1).redshifts)
 
 
@@ -105,7 +105,7 @@ def test_what_cannot_be_measured_costs_no_other(tmp_path):
     objects = [ensemble("strong"), ensemble("some <b>", unit=RELATIVE), ensemble("weak é")]
     objects[2].candidates[0, 0] = np.nan
     path = write_catalogue(tmp_path / "mixed", objects)
-    found = measure_catalogue(read_catalogue(path), 1)
+    found = measure_catalogue(open_catalogue(path), 1)
     assert found.ids == ["strong", "some <b>"]
     assert found.failures == [("weak é", "its candidates are not all finite")]
     flux, width = (found.columns([name])[name] for name in ("flux_halpha", "ew_halpha"))
@@ -115,7 +115,7 @@ def test_what_cannot_be_measured_costs_no_other(tmp_path):
 def test_catalogues_without_candidates(tmp_path):
     path = write_catalogue(tmp_path / "short", [ensemble("strong")], keep=False)
     with pytest.raises(InputError, match="no candidates"):
-        measure_catalogue(read_catalogue(path))
+        measure_catalogue(open_catalogue(path))
 
 
 def test_noise_free_spectra_have_no_signal_to_noise(tmp_path):
@@ -245,7 +245,7 @@ def test_command(catalogue, tmp_path):
 def test_command_names_what_failed(tmp_path):
     path = write_catalogue(tmp_path / "mixed", [ensemble("strong"), ensemble("weak é")])
     with CatalogueWriter(tmp_path / "failed", GRID, {"noise": "observed"}) as writer:
-        for own in read_catalogue(path):
+        for own in open_catalogue(path):
             writer.add(own)
         writer.add_failure("broken", "no image")
     result = run(tmp_path / "failed", "z > 0", "--sheet", 0, "--workers", 1)
@@ -261,7 +261,7 @@ def test_objects_of_a_model_without_redshifts_are_fitted(tmp_path):
     candidates = _galaxy(template, 0.1)
     own = Ensemble("fitted", GRID, candidates=candidates, selected=[0])
     path = write_catalogue(tmp_path / "pixels", [own])
-    z = measure_catalogue(read_catalogue(path), 1).columns(["z"])["z"]
+    z = measure_catalogue(open_catalogue(path), 1).columns(["z"])["z"]
     np.testing.assert_allclose(z, 0.1, atol=5e-4)
 
 
@@ -275,8 +275,8 @@ def _galaxy(fitter, z):
 
 @pytest.mark.slow
 def test_pool_gives_the_same_as_one_process(catalogue, tmp_path, monkeypatch):
-    alone = measure_catalogue(read_catalogue(catalogue), 1)
+    alone = measure_catalogue(open_catalogue(catalogue), 1)
     monkeypatch.setattr(measure, "SPECTRA", N)  # one object a batch
     again = write_catalogue(tmp_path / "again", [ensemble(name) for name in WIDTHS])
-    pooled = measure_catalogue(read_catalogue(again), 2, progress=False)
+    pooled = measure_catalogue(open_catalogue(again), 2, progress=False)
     np.testing.assert_equal(pooled.columns(measure.COLUMNS), alone.columns(measure.COLUMNS))

@@ -338,13 +338,13 @@ def test_a_manifest_deletes_nothing_outside_its_folder(tmp_path, name):
 
 
 def test_a_damaged_record_of_a_run_is_refused(tmp_path):
-    from pix2spec.products.catalogue import read_catalogue
+    from pix2spec.products.catalogue import open_catalogue
 
     (tmp_path / "catalog").mkdir()
     for text in ("{", "[1]", "\x00", "[" * 100_000):
         (tmp_path / "catalog" / "run.json").write_text(text)
         with pytest.raises(InputError, match="cannot be read as the record of a run"):
-            read_catalogue(tmp_path)
+            open_catalogue(tmp_path)
 
 
 def test_pretrained_weights_need_a_commit_and_have_its_hash(tmp_path, monkeypatch):

@@ -135,9 +135,9 @@ class Dataset:
     Examples
     --------
     >>> import tempfile
-    >>> from pix2spec.data.simulate import simulate_dataset
+    >>> from pix2spec.data.simulate import simulate
     >>> folder = tempfile.mkdtemp()
-    >>> info = simulate_dataset(folder, 3, seed=7, progress=False)
+    >>> info = simulate(folder, 3, seed=7, progress=False)
     >>> galaxies = pix2spec.Dataset(folder)
     >>> len(galaxies), galaxies[0].object_id, galaxies[0].image.shape
     (3, 'sim-7-00000000', (3, 64, 64))
@@ -185,7 +185,8 @@ class Dataset:
                 values[name] = None
         scalars: dict = {name: float(values.pop(name)) for name in SCALARS}
         truth = {name: values.pop(name) for name in self.info.truth}
-        return Galaxy(**values, **scalars, truth=truth)
+        filters = self.info.survey.filters
+        return Galaxy(**values, **scalars, truth=truth, filters=filters, kind="fibre")
 
     def __iter__(self) -> Iterator[Galaxy]:
         return (self[i] for i in range(len(self)))

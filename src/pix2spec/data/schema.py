@@ -1,46 +1,133 @@
-"""The Galaxy: what the project knows about one galaxy, and how that lies in Parquet."""
+"""The Galaxy: what the project knows about one galaxy, and how a dataset of them lies in Parquet."""
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import InitVar, dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pix2spec.core.grid import SpectralGrid
-from pix2spec.core.survey import SDSS, Survey
+from pix2spec.core.survey import SDSS, Survey, survey_of
+from pix2spec.data.measurements import read_photometry
 from pix2spec.errors import InputError
 
 __all__ = ["SCHEMA_VERSION", "DatasetInfo", "Galaxy"]
 
 SCHEMA_VERSION = 1
 DEFAULT_GRID = SpectralGrid()
+EXTINCTIONS = ("observed", "dereddened", "unknown")
 
 
 @dataclass
 class Galaxy:
-    """One galaxy: photometry, spectrum, or both. ``None`` means not observed.
+    """One galaxy: photometry, image, spectrum, or some of them. ``None`` means not observed.
 
-    A *batch* of pairs is a dictionary with the same names, each value an array with one more leading
-    axis (missing optional values are NaN there, and ivar 0).
+    Parameters
+    ----------
+    object_id : str
+        Unique in a dataset: one spectrum.
+    group_id : str
+        The object on the sky. Repeat spectra share it, and datasets are split by it.
+    ra, dec : float
+        Degrees, ICRS.
+    z, z_err : float
+        Redshift and its error; NaN if unknown.
+    spec_class : str
+        ``GALAXY``, ``QSO`` or ``STAR``.
+    image : array (band, y, x), float32
+        Nanomaggies, or 0 to 255 for a colour composite.
+    photometry : dict, pandas Series, astropy Table or Row, or array (band,)
+        Fluxes in any of these forms:
+
+        - by filter, ``{"g": (17.9 * u.ABmag, 0.02), "wise2010-W1": 310 * u.uJy}``. Letters are bands of
+          `survey`; other names are speclite's. Values are astropy Quantities, or plain numbers in
+          nanomaggies, alone or with an error. An error that is missing or not positive becomes the typical
+          one of the filter, and the galaxy has the flag ``error-assumed``;
+        - an astropy Table with the columns filter, flux, error, kind, or a row with a column a filter;
+        - an array with a flux in nanomaggies for each band of the survey.
+
+        It is kept as float32 (filter,), in nanomaggies.
+    photometry_ivar : array (filter,), float32
+        Inverse variances, 1/nanomaggies^2, of an array of fluxes; 0 means missing.
+    flux, ivar : array (L,), float32
+        Spectrum in 1e-17 erg/s/cm2/Angstrom and its inverse variance; 0 means missing, everywhere.
+    mask : array (L,), int32
+        The survey's own bits (SDSS: and_mask).
+    truth : dict
+        ``true_*`` columns of simulated galaxies.
+    filters : tuple of str
+        speclite's names of the filters of `photometry`. Empty: the bands of the survey of the dataset or the
+        model that the galaxy is used with, within its fibre.
+    kind : str or tuple of str
+        Which light the fluxes enclose: one of `pix2spec.core.filters.KINDS`.
+    extinction : str or float
+        ``"observed"`` (as seen through the Milky Way's dust), ``"dereddened"``, ``"unknown"``, or the
+        E(B-V) in magnitudes of dust that is still in the fluxes.
+    flags : tuple of str
+        What was assumed when the galaxy was made; results repeat it.
+    survey : Survey or str
+        Whose filters the single letters and the arrays without inverse variances mean.
+
+    Raises
+    ------
+    InputError
+        If photometry cannot be understood; the error shows a form that can.
+
+    Notes
+    -----
+    A *batch* of galaxies is a dictionary with the same names, each value an array with one more leading axis
+    (missing optional values are NaN there, and ivar 0).
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> galaxy = Galaxy("m31", photometry={"g": (17.9 * u.ABmag, 0.02), "r": 17.3 * u.ABmag})
+    >>> galaxy.filters, galaxy.photometry.round(1), galaxy.flags
+    (('sdss2010-g', 'sdss2010-r'), array([ 69.2, 120.2], dtype=float32), ('error-assumed',))
     """
 
-    object_id: str  # unique in a dataset: one spectrum
-    group_id: str = ""  # the object on the sky; repeat spectra share it, and the split follows it
-    ra: float = np.nan  # deg, ICRS
+    object_id: str
+    group_id: str = ""
+    ra: float = np.nan
     dec: float = np.nan
     z: float = np.nan
     z_err: float = np.nan
-    spec_class: str = ""  # GALAXY, QSO, STAR
-    image: np.ndarray | None = None  # float32 [band, y, x]: nanomaggies, or 0-255 for a composite
-    photometry: np.ndarray | None = None  # float32 [band], nanomaggies
-    photometry_ivar: np.ndarray | None = None  # float32 [band], 1/nanomaggies^2
-    flux: np.ndarray | None = None  # float32 [L], 1e-17 erg/s/cm2/Angstrom
-    ivar: np.ndarray | None = None  # float32 [L]; 0 means missing, everywhere
-    mask: np.ndarray | None = None  # int32 [L], the survey's own bits (SDSS and_mask)
-    truth: dict = field(default_factory=dict)  # simulated pairs: true_* columns
+    spec_class: str = ""
+    image: np.ndarray | None = None
+    photometry: Any = None
+    photometry_ivar: np.ndarray | None = None
+    flux: np.ndarray | None = None
+    ivar: np.ndarray | None = None
+    mask: np.ndarray | None = None
+    truth: dict = field(default_factory=dict)
+    filters: tuple[str, ...] = ()
+    kind: str | tuple[str, ...] = "unknown"
+    extinction: str | float = "unknown"
+    flags: tuple[str, ...] = ()
+    survey: InitVar[Survey | str] = SDSS
 
-    def __post_init__(self):
+    def __post_init__(self, survey):
         self.group_id = self.group_id or self.object_id
+        if isinstance(self.extinction, str) and self.extinction not in EXTINCTIONS:
+            known = f"one of {', '.join(EXTINCTIONS)}, or E(B-V) in magnitudes"
+            raise InputError(self.object_id, f"extinction: {self.extinction!r} is unknown", known)
+        if self.photometry is None or self.filters:
+            return
+        if self.photometry_ivar is not None:
+            self.photometry = _masked_as_nan(self.photometry)
+            return
+        survey = survey_of(survey) if isinstance(survey, str) else survey
+        found = read_photometry(self.photometry, survey, self.kind, self.object_id)
+        self.photometry = found.flux.astype(np.float32)
+        self.photometry_ivar = found.ivar.astype(np.float32)
+        self.filters, self.kind = found.filters, found.kinds
+        self.flags = (*self.flags, *found.flags)
+
+
+def _masked_as_nan(values):
+    """Masked values are missing ones."""
+    return values.filled(np.nan) if isinstance(values, np.ma.MaskedArray) else values
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pix2spec.errors import InputError
 from pix2spec.generate.engines import Engine, ShardMaker
 from pix2spec.generate.foreground import Dust, Foreground
 from pix2spec.models.generator import Generator, Settings
-from pix2spec.products.catalogue import read_catalogue
+from pix2spec.products.catalogue import open_catalogue
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.shards import Shards
 from pix2spec.runtime.progress import progress_bar
@@ -120,7 +120,7 @@ def generate_catalogue(
 
 def _summary(path: Path) -> Summary:
     """What a catalogue holds."""
-    catalogue = read_catalogue(path)
+    catalogue = open_catalogue(path)
     rows = catalogue.read(["status", "n_candidates"])
     n_ok = pc.sum(pc.equal(rows["status"], "ok")).as_py() or 0
     failures = list(islice(catalogue.failures.items(), 100))
@@ -148,7 +148,7 @@ def _other_survey(generator: Generator, dataset: Dataset, settings: Settings) ->
 
 def _first_of(out: Path, dataset: Dataset, count: int) -> list[Ensemble]:
     """The first ensembles of a catalogue, with the images that it does not hold."""
-    ensembles = list(islice(read_catalogue(out), count))
+    ensembles = list(islice(open_catalogue(out), count))
     for ensemble, galaxy in zip(ensembles, _galaxies_of(ensembles, dataset)):
         ensemble.image, ensemble.image_kind = galaxy.image, dataset.info.image_kind
         ensemble.photometry = galaxy.photometry

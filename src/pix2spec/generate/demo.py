@@ -23,7 +23,7 @@ def demo(out: str | Path, n_galaxies: int = 6, seed: int = 0, progress: bool = T
         Folder for ``catalog.parquet``, ``spectra.png``, one FITS an object in ``spectra``, and the
         galaxies themselves in ``galaxies``.
     """
-    from pix2spec.data.simulate import simulate_dataset
+    from pix2spec.data.simulate import simulate
     from pix2spec.generate.load import load
 
     out = Path(out)
@@ -31,7 +31,7 @@ def demo(out: str | Path, n_galaxies: int = 6, seed: int = 0, progress: bool = T
     if any(galaxies.glob("*.parquet")):  # an earlier demo, which this one replaces
         (out / FILE_NAME).unlink(missing_ok=True)
     else:
-        simulate_dataset(galaxies, n_galaxies, seed=DEMO_SEED, progress=progress)
+        simulate(galaxies, n_galaxies, seed=DEMO_SEED, progress=progress)
     generator = load()
     return generate_catalogue(
         generator,

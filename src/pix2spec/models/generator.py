@@ -2,16 +2,19 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from pix2spec.core.photometry import aperture_weights, filter_matrix, fit_amplitude
+from pix2spec.core.photometry import filter_matrix, fit_amplitude
+from pix2spec.data.measurements import check_not_magnitudes
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
+from pix2spec.models.shared.checks import fibre_photometry, galaxy_of_array, in_bands_of, mask_invalid_fluxes
 from pix2spec.models.shared.inputs import TOKENS
 from pix2spec.models.shared.samplers import FLOW_SAMPLERS, SAMPLERS
 from pix2spec.products.ensemble import Ensemble
@@ -22,13 +25,9 @@ from pix2spec.runtime.provenance import run_provenance
 __all__ = [
     "Generator",
     "Settings",
-    "check_image",
-    "fibre_photometry",
-    "has_photometry",
 ]
 
-MAX_NANOMAGGIES = 1e9  # nanomaggies: magnitude 0
-NOT_FINITE = "the model makes NaN or infinite values of it", "is its photometry in nanomaggies?"
+NOT_FINITE = "the model output is NaN or infinite for this object", "check that the fluxes are in nanomaggies"
 
 
 @dataclass(frozen=True)
@@ -163,6 +162,8 @@ class Generator(ABC):
         """
         settings.setdefault("select", self.default_select)
         galaxy, kind = self._as_galaxy(source, image_kind)
+        if galaxy.photometry is not None and not galaxy.filters:
+            check_not_magnitudes(galaxy.photometry, galaxy.object_id)
         return self.generate_batch([galaxy], kind, Settings(**settings))[0]
 
     def _as_galaxy(self, source, image_kind: str | None) -> tuple[Galaxy, str]:
@@ -173,7 +174,7 @@ class Generator(ABC):
 
             image, kind, info = read_cutout(source, self.survey)
             return Galaxy(Path(source).stem, ra=info["ra"], dec=info["dec"], image=image), kind
-        return Galaxy("galaxy", image=np.asarray(source, np.float32)), image_kind or "linear"
+        return galaxy_of_array(source, image_kind)
 
     def generate_batch(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> list[Ensemble]:
         """Ensembles of several galaxies; all candidates run through the network together.
@@ -183,7 +184,7 @@ class Generator(ABC):
         InputError
             For the first pair that cannot be used; `check` tells beforehand.
         """
-        galaxies = [mask_invalid_fluxes(galaxy) for galaxy in galaxies]
+        galaxies = [self._prepared(galaxy) for galaxy in galaxies]
         for galaxy in galaxies:
             self.check(galaxy, settings)
         made = self._finite(galaxies, image_kind, settings)
@@ -211,8 +212,13 @@ class Generator(ABC):
         scale = normalisation.spectrum if normalisation else "flux"
         return self.ids | run_provenance() | {"normalisation": scale, **asdict(settings)}
 
+    def _prepared(self, galaxy: Galaxy) -> Galaxy:
+        """The galaxy with its fluxes in the order of the model's bands, and what is no flux missing."""
+        return mask_invalid_fluxes(in_bands_of(galaxy, self.survey))
+
     def _ensemble(self, galaxy: Galaxy, image_kind: str, settings: Settings, **values) -> Ensemble:
-        """An ensemble with the input's facts and the provenance."""
+        """An ensemble with what is known of the galaxy, its flags and the provenance."""
+        values["flags"] = [*galaxy.flags, *values.get("flags", ())]
         return Ensemble(
             object_id=galaxy.object_id,
             grid=self.grid,
@@ -259,93 +265,29 @@ class Generator(ABC):
         `batch` objects share a pass through the network, by default `default_batch`: results depend on
         it by rounding alone.
         """
-        waiting: list[Galaxy] = []
+        size = batch or self.default_batch
+        source = iter(galaxies)
+        while group := list(islice(source, size)):
+            yield from self._run_batch(group, image_kind, settings)
 
-        def flush():
-            good, made = [], {}
-            for galaxy in waiting:
-                try:
-                    self.check(galaxy, settings)
-                    good.append(galaxy)
-                except InputError as error:
-                    made[id(galaxy)] = galaxy, str(error)
-            # What cannot be used leaves its place to another: batches, and so roundings, stay as they were.
-            filled = [good[0] if id(galaxy) in made else galaxy for galaxy in waiting] if good else []
-            for galaxy, result in zip(filled, self._finite(filled, image_kind, settings) if good else ()):
-                made.setdefault(
-                    id(galaxy), (galaxy, str(result)) if isinstance(result, InputError) else result
-                )
-            yield from (made[id(galaxy)] for galaxy in waiting)
-            waiting.clear()
-
-        for galaxy in galaxies:
-            waiting.append(mask_invalid_fluxes(galaxy))
-            if len(waiting) == (batch or self.default_batch):
-                yield from flush()
-        yield from flush()
-
-
-def check_image(galaxy: Galaxy, bands: tuple[str, ...]) -> None:
-    """Raise `InputError` if the image of a pair cannot be used."""
-    if galaxy.image is None or not np.isfinite(galaxy.image).any():
-        raise InputError(galaxy.object_id, "it has no image, and this model needs one")
-    if galaxy.image.ndim != 3 or len(galaxy.image) != len(bands):
-        wanted = f"{len(bands)} bands ({', '.join(bands)}), then y, x"
-        raise InputError(galaxy.object_id, f"image of shape {galaxy.image.shape}", f"it must have {wanted}")
-    if not np.isfinite(galaxy.image).all():
-        raise InputError(galaxy.object_id, "its image has NaN or inf pixels", "fill or cut them out")
-    if not galaxy.image.any():
-        raise InputError(galaxy.object_id, "its image is zero everywhere")
-
-
-def mask_invalid_fluxes(galaxy: Galaxy) -> Galaxy:
-    """The pair, in whose photometry what is no flux of a galaxy, or has no error, is missing."""
-    if galaxy.photometry is None or galaxy.photometry_ivar is None:
-        return (
-            replace(galaxy, photometry=None, photometry_ivar=None)
-            if galaxy.photometry is not None
-            else galaxy
-        )
-    flux, ivar = np.asarray(galaxy.photometry), np.asarray(galaxy.photometry_ivar)
-    sane = np.isfinite(flux) & (np.abs(flux) < MAX_NANOMAGGIES) & np.isfinite(ivar) & (ivar > 0)
-    if (sane | (ivar == 0)).all():
-        return galaxy
-    return replace(galaxy, photometry=np.where(sane, flux, np.nan), photometry_ivar=np.where(sane, ivar, 0))
-
-
-def has_photometry(galaxy: Galaxy) -> bool:
-    """Whether a pair has a band flux with an error."""
-    if galaxy.photometry is None or galaxy.photometry_ivar is None:
-        return False
-    return bool((np.isfinite(galaxy.photometry) & (np.nan_to_num(galaxy.photometry_ivar) > 0)).any())
-
-
-def fibre_photometry(galaxy: Galaxy, image_kind: str, survey, usable: np.ndarray):
-    """Band fluxes in the spectrum's aperture: the catalogue's, else the linear image's own.
-
-    Parameters
-    ----------
-    usable : array (bands,), bool
-        Bands that matter, of which there must be two with an error.
-
-    Returns
-    -------
-    flux, ivar : array (bands,) or None
-        In nanomaggies.
-    flags : list of str
-        Where they come from.
-    """
-    if galaxy.photometry is not None and galaxy.photometry_ivar is not None:
-        ivar = np.nan_to_num(galaxy.photometry_ivar)
-        if (ivar[usable] > 0).sum() >= 2:
-            return galaxy.photometry, ivar, ["amplitude-from-photometry"]
-    if image_kind != "linear" or galaxy.image is None:
-        return None, None, []
-    fluxes = np.full(len(survey.photometry_bands), np.nan)
-    fibre = aperture_weights(galaxy.image.shape[1:], survey.pixel_scale, survey.fibre_diameter)
-    for band, plane in zip(survey.image_bands, galaxy.image):
-        fluxes[survey.photometry_bands.index(band)] = (plane * fibre).sum()
-    bright = fluxes > 0
-    error = 0.05 * np.where(bright, fluxes, 1)  # as good as one aperture in one seeing
-    ivar = np.where(bright, 1 / np.square(error), 0.0)
-    return fluxes, np.nan_to_num(ivar), ["amplitude-from-image"]
+    def _run_batch(self, group: list[Galaxy], image_kind: str, settings: Settings) -> list:
+        """Ensembles of galaxies that share a pass, and (galaxy, reason) in the place of unusable ones."""
+        results: list = []
+        for galaxy in group:
+            try:
+                prepared = self._prepared(galaxy)
+                self.check(prepared, settings)
+                results.append(prepared)
+            except InputError as error:
+                results.append((galaxy, str(error)))
+        usable = [k for k, result in enumerate(results) if isinstance(result, Galaxy)]
+        if not usable:
+            return results
+        # An unusable galaxy leaves its place to a usable one: the size of the batch, and so its roundings,
+        # stay as they were.
+        filled = [results[k] if k in usable else results[usable[0]] for k in range(len(results))]
+        made = self._finite(filled, image_kind, settings)
+        for k in usable:
+            failed = isinstance(made[k], InputError)
+            results[k] = (results[k], str(made[k])) if failed else made[k]
+        return results

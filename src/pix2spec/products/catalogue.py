@@ -20,7 +20,7 @@ from pix2spec.errors import InputError
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PER_CANDIDATE, PHYSICAL, QUANTILE_NAMES
 
-__all__ = ["CATALOGUE_VERSION", "Catalogue", "CatalogueWriter", "read_catalogue"]
+__all__ = ["CATALOGUE_VERSION", "Catalogue", "CatalogueWriter", "open_catalogue"]
 
 CATALOGUE_VERSION = 1
 FILE_NAME = "catalog.parquet"
@@ -370,6 +370,6 @@ def _open(path: Path) -> pq.ParquetFile:
         raise InputError(path, "it is not a Parquet file, or it is damaged") from error
 
 
-def read_catalogue(path: str | Path) -> Catalogue:
+def open_catalogue(path: str | Path) -> Catalogue:
     """Open a catalogue: a folder that `CatalogueWriter` filled, or its ``catalog.parquet``."""
     return Catalogue(path)

@@ -11,7 +11,7 @@ from astropy.table import Column, Table
 from pix2spec.data.dataset import Dataset
 from pix2spec.errors import InputError
 from pix2spec.measure.quantities import BPT_CLASSES
-from pix2spec.products.catalogue import Catalogue, read_catalogue
+from pix2spec.products.catalogue import Catalogue, open_catalogue
 from pix2spec.ranking import scores
 from pix2spec.ranking.exposure import (
     REST,
@@ -155,7 +155,7 @@ def rank(
         raise InputError("rank", "nothing to rank by", 'give a statement, or --by "information"')
     if top is not None and top < 1:
         raise InputError("--top", f"{top} is not positive")
-    opened = read_catalogue(catalogue)
+    opened = open_catalogue(catalogue)
     objects = _targets(opened, data)
     if train is not None and objects is None:
         raise InputError("--train", "novelty needs the objects' photometry", "give their dataset as --data")

@@ -135,20 +135,20 @@ def test_cutouts_as_a_file_and_as_a_folder(cli, tmp_path):
     from PIL import Image
 
     from pix2spec.core.scaling import lupton_rgb
-    from pix2spec.products.catalogue import read_catalogue
+    from pix2spec.products.catalogue import open_catalogue
 
     image = tiny_galaxy(0).image
     fits.writeto(tmp_path / "cut.fits", image)
     code, out, err = cli("generate", tmp_path / "cut.fits", "--out", tmp_path / "one", "-n", 2, "--steps", 2)
     assert code == 0, err
-    assert read_catalogue(tmp_path / "one").ids == ["cut"]
+    assert open_catalogue(tmp_path / "one").ids == ["cut"]
     folder = tmp_path / "cuts"
     folder.mkdir()
     Image.fromarray(lupton_rgb(image)[::-1].transpose(1, 2, 0).astype(np.uint8)).save(folder / "a.png")
     (folder / "b.jpg").write_text("<html>404</html>")
     code, out, err = cli("generate", folder, "--out", tmp_path / "many", "-n", 2, "--steps", 2)
     assert code == 3 and "1 ensembles" in out and "b.jpg: it holds html, not an image" in err
-    assert sorted(read_catalogue(tmp_path / "many").ids) == sorted(["a", str(folder / "b.jpg")])
+    assert sorted(open_catalogue(tmp_path / "many").ids) == sorted(["a", str(folder / "b.jpg")])
     fits.writeto(tmp_path / "two.fits", image[:2])
     code, out, err = cli("generate", tmp_path / "two.fits", "--out", tmp_path / "two")
     assert code == 2 and "two.fits" in err and "band" in err

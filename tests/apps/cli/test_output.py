@@ -113,7 +113,7 @@ def test_interruption_is_said(cli, tmp_path, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pix2spec.data.simulate.simulate_dataset", stop)
+    monkeypatch.setattr("pix2spec.data.simulate.simulate", stop)
     code, out, err = cli("data", "simulate", tmp_path / "x", "--json")
     assert (
         code == 130 and json.loads(out) == {"error": "interrupted", "exit_code": 130} and "interrupted" in err

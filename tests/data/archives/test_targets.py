@@ -24,7 +24,7 @@ from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.registry import build_model
 from pix2spec.models.storage import save_model
-from pix2spec.products.catalogue import read_catalogue
+from pix2spec.products.catalogue import open_catalogue
 from support.fake_dust import sky_dust, write_maps
 from support.loopback.server import serve
 from support.loopback.sky import Sky
@@ -240,7 +240,7 @@ def test_predictions_of_a_table_state_what_was_done(server, galaxies, tmp_path):
     result = quick_generate(path, tmp_path / "out", server, *words)
     assert result.exit_code == 3, result.output
     assert "corrected by SkyServer's extinction" in result.output
-    catalogue = read_catalogue(tmp_path / "out")
+    catalogue = open_catalogue(tmp_path / "out")
     assert catalogue.ids == ["far", "a0", "a1", "a2", "a3", "a4"]
     assert catalogue.failures == {"far": "row 6: ra 400, dec 0 is not on the sky (degrees, ra from 0 to 360)"}
     for ensemble, galaxy in zip(catalogue, galaxies):
@@ -251,7 +251,7 @@ def test_predictions_of_a_table_state_what_was_done(server, galaxies, tmp_path):
     before = server.count()
     kept = quick_generate(path, tmp_path / "kept", server, *words, "--extinction", "keep")
     assert kept.exit_code == 3 and server.count() == before  # the cache has all
-    for ensemble, other in zip(read_catalogue(tmp_path / "kept"), catalogue):
+    for ensemble, other in zip(open_catalogue(tmp_path / "kept"), catalogue):
         assert ensemble.flags[-1] == "extinction-kept" and ensemble.ebv == other.ebv
         brighter = other.flux.mean() / ensemble.flux.mean()  # less dust before it
         assert brighter == pytest.approx(10 ** (0.4 * 2.285 * other.ebv), rel=0.05)
@@ -279,14 +279,14 @@ def test_a_model_of_legacy_data_takes_legacy_targets(server, galaxies, tmp_path)
     result = quick_generate(path, tmp_path / "out", server, *words)
     assert result.exit_code == 0, result.output
     assert "nothing was corrected: no map of the dust is at hand (see --dust)" in result.output
-    for ensemble in read_catalogue(tmp_path / "out"):
+    for ensemble in open_catalogue(tmp_path / "out"):
         assert "extinction-unknown" in ensemble.flags and np.isnan(ensemble.ebv)
-    assert not read_catalogue(tmp_path / "out").provenance["galactic_extinction"]["corrected"]
+    assert not open_catalogue(tmp_path / "out").provenance["galactic_extinction"]["corrected"]
 
     maps = write_maps(tmp_path / "dust")
     result = quick_generate(path, tmp_path / "corrected", server, *words, "--dust", maps)
     assert result.exit_code == 0 and "corrected by SFD's maps" in result.output
-    for ensemble in read_catalogue(tmp_path / "corrected"):
+    for ensemble in open_catalogue(tmp_path / "corrected"):
         galactic = SkyCoord(ensemble.ra, ensemble.dec, unit="deg").galactic
         assert ensemble.ebv == pytest.approx(sky_dust(galactic.b.rad), abs=2e-4)
         assert "extinction-corrected" in ensemble.flags

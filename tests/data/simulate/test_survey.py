@@ -9,7 +9,7 @@ from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.photometry import synthetic_photometry
 from pix2spec.core.survey import SDSS
 from pix2spec.data.dataset import Dataset
-from pix2spec.data.simulate import GALAXY_TYPES, LINES, SimulatedSurvey, simulate_dataset
+from pix2spec.data.simulate import GALAXY_TYPES, LINES, SimulatedSurvey, simulate
 from pix2spec.data.simulate.galaxies import draw_galaxies, luminosity_distance
 from pix2spec.data.simulate.gas import agn_lines, star_forming_lines
 from pix2spec.data.simulate.images import AXIS, MIXTURES, PIXEL, coordinates, fibre_weights, render
@@ -98,7 +98,7 @@ def test_pairs_are_the_sample_one_by_one(survey, batch):
 
 @pytest.mark.parametrize("composite", [False, True])
 def test_datasets_come_back_from_disk(tmp_path, survey, batch, composite, capsys):
-    info = simulate_dataset(tmp_path / "set", 130, seed=7, composite=composite)
+    info = simulate(tmp_path / "set", 130, seed=7, composite=composite)
     data = Dataset(tmp_path / "set")
     assert data.info == info and len(data) == 130
     assert info.image_kind == ("composite" if composite else "linear")
@@ -114,13 +114,13 @@ def test_datasets_come_back_from_disk(tmp_path, survey, batch, composite, capsys
     else:
         np.testing.assert_array_equal(read["image"], batch["image"][125:130])
     with pytest.raises(InputError, match="already holds a dataset"):
-        simulate_dataset(tmp_path / "set", 130, seed=7)
+        simulate(tmp_path / "set", 130, seed=7)
     assert capsys.readouterr().err == ""  # no progress bar into logs
 
 
 def test_nonsense_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be simulated"):
-        simulate_dataset(tmp_path, 0)
+        simulate(tmp_path, 0)
     with pytest.raises(InputError, match="simulated range"):
         SimulatedSurvey(grid=SpectralGrid(start=3.40))
     with pytest.raises(InputError, match="simulated range"):

@@ -10,7 +10,7 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from pix2spec.data.dataset import Dataset, write_dataset
-from pix2spec.data.simulate import simulate_dataset
+from pix2spec.data.simulate import simulate
 from pix2spec.evaluation.compare import compare, evaluate
 from pix2spec.products.catalogue import CatalogueWriter
 from pix2spec.products.ensemble import Ensemble
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 def galaxies(tmp_path_factory):
     """Galaxies whose observed spectra differ from the noise-free ones by white noise alone."""
     folder = tmp_path_factory.mktemp("report")
-    simulate_dataset(folder / "simulated", N, seed=5, progress=False)
+    simulate(folder / "simulated", N, seed=5, progress=False)
     dataset, rng = Dataset(folder / "simulated"), np.random.default_rng(4)
 
     def pairs():
@@ -40,7 +40,7 @@ def galaxies(tmp_path_factory):
 @pytest.fixture(scope="module")
 def training(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report") / "train"
-    simulate_dataset(folder, 400, seed=6, progress=False)
+    simulate(folder, 400, seed=6, progress=False)
     return Dataset(folder)
 
 

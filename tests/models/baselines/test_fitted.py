@@ -20,7 +20,7 @@ from pix2spec.models.baselines.search import nearest
 from pix2spec.models.baselines.training_spectra import as_float16
 from pix2spec.models.generator import Settings
 from pix2spec.models.presets import load_preset, validate_preset
-from pix2spec.products.catalogue import read_catalogue
+from pix2spec.products.catalogue import open_catalogue
 from pix2spec.products.units import PHYSICAL, RELATIVE
 from pix2spec.training.fit import fit_model
 from pix2spec.training.loop import train
@@ -58,7 +58,7 @@ def test_from_training_set_to_scores(runs, unseen, tmp_path, name):
     generator = pix2spec.load(runs[name])
     made = generate_catalogue(generator, unseen, tmp_path, Settings(n=6), progress=False)
     assert (made.n_ok, made.n_failed) == (20, 0)
-    catalogue = read_catalogue(tmp_path)
+    catalogue = open_catalogue(tmp_path)
     ensemble = catalogue.ensemble("tiny-1000")
     assert len(ensemble) == CANDIDATES.get(name, 1) and np.isfinite(ensemble.candidates).all()
     assert ensemble.unit == PHYSICAL and "amplitude-from-photometry" in ensemble.flags

@@ -25,7 +25,7 @@ from pix2spec.models.latent.prepare import Simulation
 from pix2spec.models.shared.inputs import TOKENS
 from pix2spec.models.shared.samplers import FLOW_SAMPLERS
 from pix2spec.models.storage import load_model
-from pix2spec.products.catalogue import read_catalogue
+from pix2spec.products.catalogue import open_catalogue
 from pix2spec.products.units import PHYSICAL, RELATIVE
 from pix2spec.runtime.random import BatchRng
 from pix2spec.training import loop as train_module
@@ -365,7 +365,7 @@ def test_a_catalogue_keeps_redshifts_and_loses_no_good_row_to_a_bad_one(model, t
         model, Dataset(tmp_path / "data"), tmp_path / "out", Settings(**QUICK), batch=3
     )
     assert (summary.n_ok, summary.n_failed) == (4, 1) and summary.failures[0][0].endswith("2")
-    catalogue = read_catalogue(tmp_path / "out")
+    catalogue = open_catalogue(tmp_path / "out")
     for object_id in catalogue.ids:
         if not object_id.endswith("2"):
             row = catalogue.ensemble(object_id)

@@ -23,9 +23,9 @@ def data_simulate(
 
     Example: `pix2spec data simulate train -n 20000 --seed 1`
     """
-    from pix2spec.data.simulate import simulate_dataset
+    from pix2spec.data.simulate import simulate
 
-    simulate_dataset(out, n, seed=seed, composite=composite)
+    simulate(out, n, seed=seed, composite=composite)
     print_text(f"Wrote {n} simulated pairs to {out}. Look at them with `pix2spec data check {out}`.")
     return {"dataset": out, "pairs": n}
 

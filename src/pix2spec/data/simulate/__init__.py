@@ -7,6 +7,6 @@ observes, and `survey` ties it together.
 
 from pix2spec.core.lines import LINES
 from pix2spec.data.simulate.galaxies import AGN_TYPES, GALAXY_TYPES
-from pix2spec.data.simulate.survey import SimulatedSurvey, simulate_dataset
+from pix2spec.data.simulate.survey import SimulatedSurvey, simulate
 
-__all__ = ["AGN_TYPES", "GALAXY_TYPES", "LINES", "SimulatedSurvey", "simulate_dataset"]
+__all__ = ["AGN_TYPES", "GALAXY_TYPES", "LINES", "SimulatedSurvey", "simulate"]

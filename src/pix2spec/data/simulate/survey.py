@@ -1,7 +1,6 @@
 """The simulated survey: pairs of cutout and spectrum of galaxies whose truth is known."""
 
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.lines import LINES
 from pix2spec.core.scaling import lupton_rgb
+from pix2spec.core.survey import SDSS
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.data.simulate.galaxies import AGN_TYPES, GALAXY_TYPES, MAX_REDSHIFT, draw_galaxies
@@ -19,11 +19,14 @@ from pix2spec.errors import InputError
 from pix2spec.runtime.progress import progress_bar
 from pix2spec.runtime.provenance import run_provenance
 
-__all__ = ["BLOCK", "SimulatedSurvey", "simulate_dataset"]
+__all__ = ["BLOCK", "SimulatedSurvey", "simulate"]
 
 BLOCK = 128  # galaxies that share one random generator
 DEFAULT_GRID = SpectralGrid()
-PAIR_COLUMNS = [f.name for f in fields(Galaxy) if f.name != "truth"]
+COLUMNS = (
+    "object_id", "group_id", "spec_class", "ra", "dec", "z", "z_err",
+    "image", "photometry", "photometry_ivar", "flux", "ivar", "mask",
+)  # fmt: skip
 
 
 # Columns of truth: 0 for a number, -1 for text, or the length of a vector (see `DatasetInfo.truth`).
@@ -144,10 +147,11 @@ class SimulatedSurvey:
         for block in self.blocks(n, start):
             for i in range(len(block["z"])):
                 truth = {name: block[name][i] for name in self.truth}
-                yield Galaxy(**{name: block[name][i] for name in PAIR_COLUMNS}, truth=truth)
+                known = {name: block[name][i] for name in COLUMNS}
+                yield Galaxy(**known, truth=truth, filters=SDSS.filters, kind="fibre")
 
 
-def simulate_dataset(
+def simulate(
     out: str | Path,
     n: int,
     seed: int = 0,

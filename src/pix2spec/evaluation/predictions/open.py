@@ -16,7 +16,7 @@ from pix2spec.data.readers.guards import sniff
 from pix2spec.errors import InputError
 from pix2spec.evaluation.predictions.fits import FITS_NAME, FitsFolder, fits_files
 from pix2spec.evaluation.predictions.tables import NpzRows, ParquetRows, Part, is_catalogue
-from pix2spec.products.catalogue import FILE_NAME, SHARDS, Catalogue, read_catalogue
+from pix2spec.products.catalogue import FILE_NAME, SHARDS, Catalogue, open_catalogue
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PHYSICAL, RELATIVE
 
@@ -64,7 +64,7 @@ def open_predictions(
         raise InputError(path, "no such file or folder", ACCEPTED)
     if path.is_dir():
         if (path / FILE_NAME).exists() or (path / SHARDS).is_dir():
-            return read_catalogue(path)
+            return open_catalogue(path)
         files = fits_files(path)
         if not files:
             raise InputError(path, f"the folder holds neither {FILE_NAME} nor FITS files", ACCEPTED)
@@ -72,7 +72,7 @@ def open_predictions(
     kind = sniff(path)
     if kind == "parquet":
         return (
-            read_catalogue(path)
+            open_catalogue(path)
             if is_catalogue(path)
             else Predictions(ParquetRows(path, grid.size), grid, unit)
         )

@@ -6,7 +6,8 @@ import numpy as np
 
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
-from pix2spec.models.generator import Generator, Settings, check_image, has_photometry
+from pix2spec.models.generator import Generator, Settings
+from pix2spec.models.shared.checks import check_image, has_photometry
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.selection import parse_selection
 

@@ -7,8 +7,9 @@ import torch
 
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
-from pix2spec.models.generator import Generator, Settings, check_image, fibre_photometry, has_photometry
+from pix2spec.models.generator import Generator, Settings
 from pix2spec.models.latent.conditions import centre, image_token, redshift_token
+from pix2spec.models.shared.checks import check_image, fibre_photometry, has_photometry
 from pix2spec.models.shared.inputs import photometry_token
 from pix2spec.models.shared.samplers import FLOW_SAMPLERS, sample_flow
 from pix2spec.products.ensemble import Ensemble

@@ -8,8 +8,9 @@ import torch
 from pix2spec.core.scaling import minmax, robust
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
-from pix2spec.models.generator import Generator, Settings, check_image, has_photometry
+from pix2spec.models.generator import Generator, Settings
 from pix2spec.models.pixel.ranker import ContrastiveModel
+from pix2spec.models.shared.checks import check_image, has_photometry
 from pix2spec.models.shared.inputs import scale_image, view
 from pix2spec.models.shared.samplers import SAMPLERS, sample
 from pix2spec.products.ensemble import Ensemble

@@ -1,0 +1,170 @@
+"""Galaxies as users give them, made ready for a model of one survey; and the reasons why some cannot be."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from pix2spec.core.filters import typical_error
+from pix2spec.core.photometry import aperture_weights
+from pix2spec.core.survey import Survey
+from pix2spec.data.measurements import ERROR_ASSUMED
+from pix2spec.data.schema import Galaxy
+from pix2spec.errors import InputError
+
+__all__ = [
+    "check_image",
+    "fibre_photometry",
+    "galaxy_of_array",
+    "has_photometry",
+    "in_bands_of",
+    "mask_invalid_fluxes",
+]
+
+MAX_NANOMAGGIES = 1e9  # magnitude 0
+
+
+def galaxy_of_array(source, image_kind: str | None) -> tuple[Galaxy, str]:
+    """A galaxy of an image as an array; an 8-bit picture (y, x, red green blue) becomes a composite."""
+    image = np.asarray(np.ma.filled(np.ma.asarray(source).astype(np.float32), np.nan))
+    if np.asarray(source).dtype == np.uint8 and image_kind is None:
+        if image.ndim != 3 or image.shape[-1] != 3:
+            what = f"an 8-bit array of shape {image.shape} is a colour picture of unknown order"
+            raise InputError("image", what, "pass an array (y, x, 3) of red, green, blue, or image_kind=")
+        return Galaxy("galaxy", image=np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))), "composite"
+    return Galaxy("galaxy", image=image), image_kind or "linear"
+
+
+def in_bands_of(galaxy: Galaxy, survey: Survey) -> Galaxy:
+    """The galaxy with its fluxes in the order of a survey's bands; bands without a flux are NaN, ivar 0.
+
+    Raises
+    ------
+    InputError
+        If an array of fluxes has another length than the survey has bands, or none of the galaxy's filters
+        is the survey's.
+    """
+    if galaxy.photometry is None:
+        return galaxy
+    galaxy = _with_errors(galaxy, survey)
+    bands = ", ".join(survey.photometry_bands)
+    flux, count = np.ma.filled(np.ma.asarray(galaxy.photometry, np.float32), np.nan), len(survey.filters)
+    if not galaxy.filters or galaxy.filters == survey.filters:
+        for name, values in (("photometry", flux), ("photometry_ivar", galaxy.photometry_ivar)):
+            if values is not None and np.shape(values) != (count,):
+                what = (
+                    f"{name}: an array of shape {np.shape(values)} does not have the model's bands ({bands})"
+                )
+                raise InputError(galaxy.object_id, what, 'give a dictionary by filter: {"r": 17.3 * u.ABmag}')
+        return replace(galaxy, flags=_united(galaxy.flags, _kind_flags(galaxy)))
+    kinds = galaxy.kind if isinstance(galaxy.kind, tuple) else (galaxy.kind,) * len(galaxy.filters)
+    # Of several fluxes in one filter, the one within the fibre is what the model learned from.
+    order = sorted(range(len(kinds)), key=lambda k: kinds[k] != "fibre")
+    chosen = {galaxy.filters[k]: k for k in reversed(order)}
+    if not set(chosen) & set(survey.filters):
+        theirs, known = ", ".join(galaxy.filters), ", ".join(survey.filters)
+        what = f"photometry: none of its filters ({theirs}) is known to the model ({known})"
+        raise InputError(galaxy.object_id, what, "give fluxes in the model's filters")
+    stated = np.nan_to_num(np.asarray(galaxy.photometry_ivar, np.float32))
+    values, ivar = np.full(count, np.nan, np.float32), np.zeros(count, np.float32)
+    for k, name in enumerate(survey.filters):
+        if name in chosen:
+            values[k] = flux[chosen[name]]
+            ivar[k] = stated[chosen[name]]
+    unused = ("filters-unused",) if set(chosen) - set(survey.filters) else ()
+    flags = _united(galaxy.flags, _kind_flags(galaxy), unused)
+    return replace(
+        galaxy, photometry=values, photometry_ivar=ivar, filters=survey.filters, kind="fibre", flags=flags
+    )
+
+
+def _with_errors(galaxy: Galaxy, survey: Survey) -> Galaxy:
+    """The galaxy whose fluxes, if none has an error, have the typical errors of their filters."""
+    if galaxy.photometry_ivar is not None:
+        return galaxy
+    flux = np.ma.filled(np.ma.asarray(galaxy.photometry, np.float32), np.nan)
+    typical = np.array([typical_error(name) for name in galaxy.filters or survey.filters])
+    if flux.shape != typical.shape:
+        return galaxy
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ivar = np.where(flux > 0, 1 / np.square(typical * flux), 0).astype(np.float32)
+    return replace(galaxy, photometry_ivar=ivar, flags=_united(galaxy.flags, (ERROR_ASSUMED,)))
+
+
+def _united(*flags: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(flag for some in flags for flag in some))
+
+
+def _kind_flags(galaxy: Galaxy) -> tuple[str, ...]:
+    """Flags of fluxes that enclose other light than the fibre, from which models learn."""
+    kinds = {galaxy.kind} if isinstance(galaxy.kind, str) else set(galaxy.kind)
+    if not galaxy.filters or kinds <= {"fibre"}:
+        return ()
+    return ("photometry-kind-unknown",) if "unknown" in kinds else ("photometry-not-fibre",)
+
+
+def check_image(galaxy: Galaxy, bands: tuple[str, ...]) -> None:
+    """Raise `InputError` if the image of a pair cannot be used."""
+    if galaxy.image is None or not np.isfinite(galaxy.image).any():
+        raise InputError(galaxy.object_id, "it has no image, and this model needs one")
+    if galaxy.image.ndim != 3 or len(galaxy.image) != len(bands):
+        wanted = f"its axes are {len(bands)} bands ({', '.join(bands)}), then y, x"
+        if galaxy.image.ndim == 3 and galaxy.image.shape[-1] == len(bands):
+            wanted += "; np.moveaxis(image, -1, 0) puts the bands first"
+        raise InputError(galaxy.object_id, f"image of shape {galaxy.image.shape}", wanted)
+    if not np.isfinite(galaxy.image).all():
+        raise InputError(galaxy.object_id, "its image has NaN or inf pixels", "fill or cut them out")
+    if not galaxy.image.any():
+        raise InputError(galaxy.object_id, "its image is zero everywhere")
+
+
+def mask_invalid_fluxes(galaxy: Galaxy) -> Galaxy:
+    """The pair, in whose photometry what is no flux of a galaxy, or has no error, is missing."""
+    if galaxy.photometry is None or galaxy.photometry_ivar is None:
+        return (
+            replace(galaxy, photometry=None, photometry_ivar=None)
+            if galaxy.photometry is not None
+            else galaxy
+        )
+    flux, ivar = np.asarray(galaxy.photometry), np.asarray(galaxy.photometry_ivar)
+    sane = np.isfinite(flux) & (np.abs(flux) < MAX_NANOMAGGIES) & np.isfinite(ivar) & (ivar > 0)
+    if (sane | (ivar == 0)).all():
+        return galaxy
+    return replace(galaxy, photometry=np.where(sane, flux, np.nan), photometry_ivar=np.where(sane, ivar, 0))
+
+
+def has_photometry(galaxy: Galaxy) -> bool:
+    """Whether a pair has a band flux with an error."""
+    if galaxy.photometry is None or galaxy.photometry_ivar is None:
+        return False
+    return bool((np.isfinite(galaxy.photometry) & (np.nan_to_num(galaxy.photometry_ivar) > 0)).any())
+
+
+def fibre_photometry(galaxy: Galaxy, image_kind: str, survey, usable: np.ndarray):
+    """Band fluxes in the spectrum's aperture: the catalogue's, else the linear image's own.
+
+    Parameters
+    ----------
+    usable : array (bands,), bool
+        Bands that matter, of which there must be two with an error.
+
+    Returns
+    -------
+    flux, ivar : array (bands,) or None
+        In nanomaggies.
+    flags : list of str
+        Where they come from.
+    """
+    if galaxy.photometry is not None and galaxy.photometry_ivar is not None:
+        ivar = np.nan_to_num(galaxy.photometry_ivar)
+        if (ivar[usable] > 0).sum() >= 2:
+            return galaxy.photometry, ivar, ["amplitude-from-photometry"]
+    if image_kind != "linear" or galaxy.image is None:
+        return None, None, []
+    fluxes = np.full(len(survey.photometry_bands), np.nan)
+    fibre = aperture_weights(galaxy.image.shape[1:], survey.pixel_scale, survey.fibre_diameter)
+    for band, plane in zip(survey.image_bands, galaxy.image):
+        fluxes[survey.photometry_bands.index(band)] = (plane * fibre).sum()
+    bright = fluxes > 0
+    error = 0.05 * np.where(bright, fluxes, 1)  # as good as one aperture in one seeing
+    ivar = np.where(bright, 1 / np.square(error), 0.0)
+    return fluxes, np.nan_to_num(ivar), ["amplitude-from-image"]

@@ -1,0 +1,120 @@
+"""Galaxies as a new user makes them, through the model that ships with the package."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+
+import pix2spec
+from pix2spec.data.simulate import SimulatedSurvey
+from pix2spec.errors import InputError
+
+FLUXES = np.array([13.7, 55.0, 120.2, 177.0, 237.7])
+IVAR = 1 / np.square(0.03 * FLUXES)
+QUICK = {"n": 2, "steps": 2}
+BY_LETTER = {b: (f, 0.03 * f) for b, f in zip("ugriz", FLUXES)}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return pix2spec.load("default", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def image():
+    return SimulatedSurvey(seed=9).sample(1)["image"][0]
+
+
+def spectra(model, *arguments, **options):
+    return model.generate(pix2spec.Galaxy("same id", *arguments, **options), **QUICK)
+
+
+def test_a_dictionary_in_any_order_is_the_array(model):
+    array = spectra(model, photometry=FLUXES, photometry_ivar=IVAR)
+    ordered = spectra(model, photometry=BY_LETTER, kind="fibre")
+    turned = spectra(model, photometry=dict(reversed(BY_LETTER.items())), kind="fibre")
+    for other in (ordered, turned):
+        np.testing.assert_allclose(other.candidates, array.candidates, rtol=1e-4, atol=1e-3)
+        assert other.flags == array.flags == ["amplitude-from-photometry"]
+        np.testing.assert_allclose(other.photometry, FLUXES, rtol=1e-6)
+
+
+def test_fluxes_alone_and_without_errors_are_enough(model):
+    ensemble = spectra(model, photometry=list(FLUXES))
+    stated = spectra(model, photometry=FLUXES, photometry_ivar=1 / np.square(
+        np.array([0.06, 0.012, 0.01, 0.01, 0.022]) * FLUXES
+    ))  # fmt: skip
+    np.testing.assert_allclose(ensemble.candidates, stated.candidates, rtol=1e-4, atol=1e-3)
+    assert {"error-assumed", "photometry-kind-unknown"} <= set(ensemble.flags)
+
+
+def test_bands_that_are_missing_are_missing(model):
+    three = {band: BY_LETTER[band] for band in "gri"}
+    without = np.where([0, 1, 1, 1, 0], IVAR, 0)
+    array = spectra(model, photometry=FLUXES, photometry_ivar=without)
+    np.testing.assert_allclose(
+        spectra(model, photometry=three, kind="fibre").candidates, array.candidates, rtol=1e-4, atol=1e-3
+    )
+
+
+def test_filters_that_the_model_does_not_know_are_flagged_or_refused(model):
+    more = spectra(model, photometry=BY_LETTER | {"wise2010-W1": (200.0, 6.0)}, kind="fibre")
+    only = spectra(model, photometry=BY_LETTER, kind="fibre")
+    np.testing.assert_allclose(more.candidates, only.candidates, rtol=1e-4, atol=1e-3)
+    assert "filters-unused" in more.flags and "filters-unused" not in only.flags
+    with pytest.raises(InputError, match=r"none of its filters \(lsst2023-g, lsst2023-r\).*sdss2010-u"):
+        spectra(model, photometry={"g": 20 * u.ABmag, "r": 19 * u.ABmag}, survey="lsst")
+
+
+@pytest.mark.parametrize(
+    "kind, flag", [("model", "photometry-not-fibre"), ("unknown", "photometry-kind-unknown")]
+)
+def test_light_that_is_not_the_fibres_is_flagged(model, kind, flag):
+    assert flag in spectra(model, photometry=BY_LETTER, kind=kind).flags
+
+
+def test_magnitudes_given_as_fluxes_are_refused(model):
+    magnitudes, errors = [19.66, 18.15, 17.30, 16.88, 16.56], np.full(5, 0.02)
+    with pytest.raises(InputError, match=r"look like magnitudes.*u\.ABmag"):
+        spectra(model, photometry=magnitudes, photometry_ivar=1 / errors**2)
+
+
+def test_an_array_of_another_length_shows_the_dictionary(model):
+    with pytest.raises(InputError, match=r"shape \(4,\).*u, g, r, i, z.*dictionary by filter"):
+        spectra(model, photometry=np.ones(4), photometry_ivar=np.ones(4))
+    with pytest.raises(InputError, match=r"photometry_ivar.*shape \(3,\)"):
+        spectra(model, photometry=np.ones(5), photometry_ivar=np.ones(3))
+
+
+def test_masked_fluxes_and_pixels_are_missing(model, image):
+    masked = np.ma.masked_array(FLUXES, [True, False, False, False, False])
+    array = spectra(model, photometry=FLUXES, photometry_ivar=np.where([0, 1, 1, 1, 1], IVAR, 0))
+    ensemble = spectra(model, photometry=masked, photometry_ivar=IVAR)
+    np.testing.assert_allclose(ensemble.candidates, array.candidates, rtol=1e-4, atol=1e-3)
+    mask = np.zeros(image.shape, bool)
+    mask[:, 3, 4] = True
+    with pytest.raises(InputError, match="NaN or inf pixels"):
+        model.generate(np.ma.masked_array(image, mask), **QUICK)
+
+
+def test_colour_pictures_and_arrays_with_bands_last(model, image):
+    rgb = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    composite = np.ascontiguousarray(rgb[..., ::-1].transpose(2, 0, 1)).astype(np.float32)
+    picture = model.generate(rgb, **QUICK)
+    np.testing.assert_allclose(
+        picture.candidates, model.generate(composite, image_kind="composite", **QUICK).candidates, rtol=1e-4
+    )
+    with pytest.raises(InputError, match="red, green, blue"):
+        model.generate(rgb.transpose(2, 0, 1), **QUICK)
+    with pytest.raises(InputError, match=r"shape \(64, 64, 3\).*np\.moveaxis"):
+        model.generate(np.moveaxis(image, 0, -1), **QUICK)
+
+
+def test_a_batch_reports_what_cannot_be_used_and_goes_on(model):
+    galaxies = [
+        pix2spec.Galaxy("good", photometry=FLUXES, photometry_ivar=IVAR),
+        pix2spec.Galaxy("short", photometry=np.ones(4), photometry_ivar=np.ones(4)),
+        pix2spec.Galaxy("other", photometry={"lsst2023-g": 3.0}),
+    ]
+    good, (short, why_short), (other, why_other) = model.run(galaxies, "linear", pix2spec.Settings(**QUICK))
+    assert good.object_id == "good" and short.object_id == "short" and other.object_id == "other"
+    assert "shape (4,)" in why_short and "none of its filters" in why_other
