@@ -1,11 +1,12 @@
 """Ensembles and catalogues as objects of other libraries: xarray, pandas, astropy's tables."""
 
+from __future__ import annotations
+
 import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PHYSICAL, QUANTILE_NAMES, QUANTILES
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
     from pix2spec.products.catalogue import Catalogue
+    from pix2spec.products.ensemble import Ensemble
 
 __all__ = ["to_pandas", "to_table", "to_xarray"]
 
@@ -23,7 +25,7 @@ UCDS |= {"z": "src.redshift", "z_model": "src.redshift;meta.modelled"}
 FLUX_UNIT = "1e-17 erg / (s cm2 Angstrom)"
 
 
-def to_xarray(ensemble: Ensemble) -> "xr.Dataset":
+def to_xarray(ensemble: Ensemble) -> xr.Dataset:
     """One ensemble as an `xarray.Dataset` over wavelength, candidate and quantile."""
     import xarray as xr
 
@@ -52,7 +54,7 @@ def to_xarray(ensemble: Ensemble) -> "xr.Dataset":
     return xr.Dataset(variables, coordinates, facts)
 
 
-def to_pandas(ensemble: Ensemble) -> "pd.DataFrame":
+def to_pandas(ensemble: Ensemble) -> pd.DataFrame:
     """The chosen flux, its uncertainty and the quantiles, one row a wavelength (Angstrom, vacuum)."""
     import pandas as pd
 
@@ -63,7 +65,7 @@ def to_pandas(ensemble: Ensemble) -> "pd.DataFrame":
     return frame
 
 
-def to_table(catalogue: "Catalogue", spectra: bool = False) -> "Table":
+def to_table(catalogue: Catalogue, spectra: bool = False) -> Table:
     """A catalogue as an astropy table, for TOPCAT and others.
 
     Write VOTables with ``write("catalog.vot", format="votable", tabledata_format="binary2")``: as text,

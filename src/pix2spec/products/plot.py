@@ -1,14 +1,19 @@
 """Figures of ensembles: the photometry beside the spectra that it allows."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pix2spec.core.scaling import asinh_image, lupton_rgb
 from pix2spec.data.schema import Galaxy
-from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PHYSICAL
+
+if TYPE_CHECKING:
+    from pix2spec.products.ensemble import Ensemble
 
 __all__ = [
     "LINES",

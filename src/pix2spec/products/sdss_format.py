@@ -1,17 +1,22 @@
 """Ensembles in SDSS's own formats, for programs that read those: spec files and spPlate files."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.lines import INSTRUMENT
 from pix2spec.errors import InputError
-from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PHYSICAL, ascii_text
 from pix2spec.runtime.atomic import safe_name, write_atomically
+
+if TYPE_CHECKING:
+    from pix2spec.products.ensemble import Ensemble
 
 __all__ = ["spec_name", "write_plate", "write_spec"]
 
