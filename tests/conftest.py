@@ -27,10 +27,8 @@ def sdss_galaxies():
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_dataset_cache(tmp_path_factory):
-    """Arrow copies of test datasets go to a temporary folder, not to the user's cache."""
-    import datasets
-
-    datasets.config.HF_DATASETS_CACHE = tmp_path_factory.mktemp("hf-cache")
+    """Copies of test datasets go to a temporary folder, not to the user's cache."""
+    os.environ["PIX2SPEC_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

@@ -27,9 +27,7 @@ HEADER = "plate,mjd,fiberid,ra,dec,u,g,r,i,z\n"
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    import datasets
-
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("PIX2SPEC_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

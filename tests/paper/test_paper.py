@@ -244,7 +244,7 @@ def test_a_run_with_other_settings_is_refused(comparison, survey):
 
 @pytest.mark.slow
 def test_two_processes_share_the_work(survey, tmp_path, comparison, monkeypatch):
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIX2SPEC_CACHE", str(tmp_path / "cache"))
     own = comparison.plan.out / "runs/concat-seed0"
     result = run(survey, tmp_path, f"mean-spectrum,photometry,own={own}", workers=2, seeds=1)
     assert result.failures == []
@@ -256,7 +256,7 @@ def test_two_processes_share_the_work(survey, tmp_path, comparison, monkeypatch)
 @pytest.mark.slow
 def test_real_processes_that_are_killed_leave_work_that_is_continued(survey, tmp_path, monkeypatch):
     """SIGTERM, as a batch system sends it, then SIGKILL, as want of memory does; then the rest."""
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIX2SPEC_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "table"
     words = ["reproduce", "table1", survey, "--out", out, "--rows", "photometry,wu-peek", "--seeds", "1"]
     words += [part for s in settings_of("photometry,wu-peek") for part in ("--set", s)]

@@ -78,8 +78,7 @@ def _fork(job: dict, rank: int, port: int) -> int:
 
 
 if __name__ == "__main__":
-    # Before the forks, so that it happens once; the last three are imported when they are used.
-    import datasets  # noqa: F401
+    # Before the forks, so that it happens once; these are imported only when they are used.
     import torch._dynamo
     import torch.utils.tensorboard  # noqa: F401
 

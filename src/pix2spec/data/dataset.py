@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pix2spec.data.row_cache import map_shards
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 from pix2spec.runtime.atomic import write_atomically
@@ -118,7 +119,7 @@ def write_dataset(
 
 
 class Dataset:
-    """Pairs of a folder of shards, read through memory-mapped Arrow (Hugging Face `datasets`).
+    """Pairs of a folder of shards, in any order and in little memory (see `pix2spec.data.row_cache`).
 
     Parameters
     ----------
@@ -151,10 +152,11 @@ class Dataset:
         self.path = Path(path)
         shards = shard_paths(path)
         self.info = read_info(shards)
-        self.rows = _memory_map(shards, self.info)
+        self.rows = map_shards(shards, self.info.arrow_schema())
+        self.columns = self.info.arrow_schema().names
         self.indices = np.arange(len(self.rows))
         if split is not None:
-            groups = self.rows.select_columns("group_id")[:]["group_id"].to_pylist()
+            groups = self.rows.column("group_id").to_pylist()
             self.indices = np.array([i for i, g in enumerate(groups) if split_of(g) == split], dtype=int)
 
     def __len__(self) -> int:
@@ -165,20 +167,20 @@ class Dataset:
 
         Missing optional values are NaN (ivar: 0). `columns` restricts what is read.
         """
-        rows = self.rows if columns is None else self.rows.select_columns(list(columns))
-        table = rows[np.atleast_1d(self.indices[index])]
+        names = self.columns if columns is None else list(columns)
+        table = self.rows.take(np.atleast_1d(self.indices[index]), names)
         return {name: to_numpy(name, table[name], self.info) for name in table.column_names}
 
     def having(self, *columns: str) -> np.ndarray:
         """Positions of the pairs in which none of `columns` is missing; no values are read."""
         present = np.ones(len(self), bool)
         for name in columns:
-            valid = self.rows.data.column(name).is_valid()
+            valid = self.rows.column(name).is_valid()
             present &= valid.to_numpy(zero_copy_only=False)[self.indices]
         return np.flatnonzero(present)
 
     def __getitem__(self, i: int) -> Galaxy:
-        row = self.rows[[int(self.indices[i])]]
+        row = self.rows.take(self.indices[[i]], self.columns)
         values: dict = {name: to_numpy(name, row[name], self.info)[0] for name in row.column_names}
         for name in VECTORS:
             if row[name].null_count:
@@ -232,51 +234,6 @@ def read_info(shards: list[Path]) -> DatasetInfo:
         if replace(other, provenance=info.provenance) != info:
             raise InputError(shard, f"its grid, survey or images differ from those of {shards[0].name}")
     return info
-
-
-def _memory_map(shards: list[Path], info: DatasetInfo):
-    """Arrow rows of the shards, converted once into the Hugging Face cache and memory-mapped there."""
-    import datasets
-
-    silent = not datasets.utils.logging.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
-    # A cache of its own for each content: `datasets` tells files apart by name and time only.
-    cache = Path(datasets.config.HF_DATASETS_CACHE) / f"pix2spec-{_fingerprint(shards)}"
-    # Said here, for else a file's own metadata could name others, such as pictures elsewhere.
-    features = datasets.Features.from_arrow_schema(info.arrow_schema().remove_metadata())
-    options = {"features": features, "columns": list(features), "cache_dir": str(cache)}
-    try:
-        rows = datasets.Dataset.from_parquet([str(s) for s in shards], **options)
-    except (pa.ArrowException, datasets.exceptions.DatasetsError) as error:
-        broken = next((s for s in shards if not _readable(s)), shards[0].parent)
-        raise InputError(
-            broken, f"the shard is damaged: {error.__cause__ or error}", "make it again"
-        ) from error
-    finally:
-        if not silent:
-            datasets.enable_progress_bars()
-    return rows.with_format("arrow")
-
-
-def _fingerprint(shards: list[Path]) -> str:
-    """Hash of the shards' names, sizes, times and footers (which hold sizes and extremes of columns)."""
-    digest = hashlib.blake2b(digest_size=12)
-    for shard in shards:
-        stat = shard.stat()
-        digest.update(f"{shard.resolve()} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}".encode())
-        with open(shard, "rb") as stream:
-            stream.seek(max(stat.st_size - 65536, 0))
-            digest.update(stream.read())
-    return digest.hexdigest()
-
-
-def _readable(shard: Path) -> bool:
-    try:
-        for _ in pq.ParquetFile(shard).iter_batches(64):
-            pass
-    except (pa.ArrowException, OSError, ValueError):
-        return False
-    return True
 
 
 def to_numpy(name: str, column: pa.ChunkedArray, info: DatasetInfo) -> np.ndarray:

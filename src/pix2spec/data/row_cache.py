@@ -1,0 +1,135 @@
+"""Random access to the rows of Parquet shards, through memory-mapped copies in the user's cache.
+
+Parquet is compressed in blocks of many rows, so one row of it costs a whole block. Each shard is therefore
+written once as an uncompressed Arrow file. The operating system loads the parts that are used and drops them
+again, so memory stays flat however large the dataset is.
+"""
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pix2spec.errors import InputError
+from pix2spec.runtime.atomic import write_atomically
+
+__all__ = ["MappedRows", "cache_folder", "map_shards"]
+
+FORMAT = "1"  # a new number makes new copies
+ROWS_PER_BATCH = 1024
+FOOTER_BYTES = 65536  # the footer holds sizes and extremes of columns, so it tells contents apart
+
+
+def cache_folder() -> Path:
+    """Folder of the copies: ``$PIX2SPEC_CACHE``, else ``pix2spec`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    own = os.environ.get("PIX2SPEC_CACHE")
+    if own:
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pix2spec"
+
+
+def map_shards(shards: list[Path], schema: pa.Schema) -> "MappedRows":
+    """Rows of `shards`, each with the columns of `schema`; a shard without a copy is copied first.
+
+    Raises
+    ------
+    InputError
+        Naming the shard that is damaged.
+    OSError
+        If the cache cannot be written; it names the copy.
+    """
+    schema = schema.remove_metadata()
+    return MappedRows([_copy_of(shard, schema) for shard in shards], schema)
+
+
+class MappedRows:
+    """Rows of memory-mapped Arrow files. In another process the files are opened again, not copied."""
+
+    def __init__(self, files: list[Path], schema: pa.Schema):
+        self.files, self.schema = files, schema
+        self.batches = [batch for file in files for batch in _open_batches(file)]
+        self.ends = np.cumsum([batch.num_rows for batch in self.batches], dtype=int)
+
+    def __len__(self) -> int:
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+    def __reduce__(self):
+        return MappedRows, (self.files, self.schema)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """One column of all rows; its values are not read."""
+        return pa.chunked_array([b.column(name) for b in self.batches], self.schema.field(name).type)
+
+    def take(self, index: np.ndarray, columns: list[str]) -> pa.Table:
+        """Rows at the positions `index`, in that order; neighbours in a row are taken as one slice."""
+        place = np.searchsorted(self.ends, index, side="right")
+        batches = {k: self.batches[k].select(columns) for k in np.unique(place)}
+        begins = np.flatnonzero((np.diff(index, prepend=-2) != 1) | (np.diff(place, prepend=-1) != 0))
+        slices = []
+        for begin, end in zip(begins, [*begins[1:], len(index)]):
+            batch, stop = batches[place[begin]], self.ends[place[begin]]
+            slices.append(batch.slice(index[begin] - stop + batch.num_rows, end - begin))
+        return pa.Table.from_batches(slices, pa.schema([self.schema.field(name) for name in columns]))
+
+
+def _open_batches(file: Path) -> list[pa.RecordBatch]:
+    """Batches of one file; they keep it mapped after it is closed."""
+    try:
+        with pa.memory_map(str(file)) as mapped:
+            reader = pa.ipc.open_file(mapped)
+            return [reader.get_batch(i) for i in range(reader.num_record_batches)]
+    except pa.ArrowInvalid as error:
+        raise InputError(file, f"this copy of a shard is damaged: {error}", "delete it") from error
+
+
+def _copy_of(shard: Path, schema: pa.Schema) -> Path:
+    """Path of the shard's copy. Of several processes one writes it and the others wait."""
+    copy = cache_folder() / "rows" / f"{_fingerprint(shard)}.arrow"
+    if not copy.exists():
+        from filelock import FileLock
+
+        try:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(copy.with_suffix(".lock")):
+                if not copy.exists():
+                    write_atomically(copy, lambda path: _convert(shard, schema, path))
+        except OSError as error:  # Arrow's own does not say which file
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            what = f"cannot write to the cache ($PIX2SPEC_CACHE names another folder): {reason}"
+            raise OSError(error.errno or errno.EIO, what, str(copy)) from error
+    return copy
+
+
+def _convert(shard: Path, schema: pa.Schema, path: Path) -> None:
+    with pa.OSFile(str(path), "wb") as stream, pa.ipc.new_file(stream, schema) as writer:
+        for batch in _checked_batches(shard, schema):
+            writer.write_batch(batch)
+
+
+def _checked_batches(shard: Path, schema: pa.Schema):
+    """Batches of a shard whose values are what their types promise, UTF-8 included."""
+    try:
+        with pq.ParquetFile(shard) as file:
+            for batch in file.iter_batches(ROWS_PER_BATCH, columns=schema.names):
+                batch = pa.RecordBatch.from_arrays([batch.column(n) for n in schema.names], schema=schema)
+                batch.validate(full=True)
+                yield batch
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(
+            shard, f"the shard is damaged: {str(error).splitlines()[0]}", "make it again"
+        ) from error
+
+
+def _fingerprint(shard: Path) -> str:
+    """Hash of the shard's name, size, times and footer."""
+    stat = shard.stat()
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(f"{FORMAT} {shard.resolve()} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}".encode())
+    with open(shard, "rb") as stream:
+        stream.seek(max(stat.st_size - FOOTER_BYTES, 0))
+        digest.update(stream.read())
+    return digest.hexdigest()
