@@ -3,7 +3,7 @@
     python scripts/fuzz.py --minutes 10 --out fuzz
 
 shares the time among the targets, one after the other. Each starts from its part of
-``tests/robustness/bad_inputs.py``.
+``tests/robustness/corpus``.
 Whatever is raised but `InputError` is a finding: its input is kept in OUT/findings, its traceback beside it.
 The numbers are printed as a table and kept in OUT/summary.json; the exit code is 1 if there are findings.
 """
@@ -31,7 +31,7 @@ DONE = re.compile(r"#(\d+)\s+DONE\s+(?:cov: (\d+) ft: (\d+))?")
 
 def reader_of(target: str):
     """What is called with the path of an altered input; datasets are read without their cache."""
-    from robustness.bad_inputs import READERS
+    from robustness.corpus import READERS
 
     if target != "dataset":
         return READERS[target]
@@ -47,7 +47,7 @@ def reader_of(target: str):
 
 def seeds(target: str, folder: Path) -> Path:
     """A good input and the bad ones of a reader, as files of a corpus; returns the good one."""
-    from robustness.bad_inputs import CORPUS, good_inputs
+    from robustness.corpus import CORPUS, good_inputs
 
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as made:
@@ -76,7 +76,7 @@ def fuzz(target: str, seconds: int, out: Path) -> None:
     work = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     with atheris.instrument_imports(include=["pix2spec", "yaml"]):  # of whatever is imported here
         from pix2spec.errors import InputError
-        from robustness.bad_inputs import model
+        from robustness.corpus import model
 
         good, read = seeds(target, corpus), reader_of(target)
         given = path = work / good.name

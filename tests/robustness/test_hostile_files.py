@@ -42,7 +42,7 @@ def universe(path):
         for name in ("flux", "scale" if what == "image" else "ivar"):
             row.field(name)
 
-readers = {"cutout": read_cutout, "spec": read_spectrum, "coadd": lambda p: DesiCoadd(p).pair(0),
+readers = {"cutout": read_cutout, "spec": read_spectrum, "coadd": lambda p: DesiCoadd(p).galaxy(0),
            "bundle": lambda p: load_arrays(p, ("flux",)), "universe": universe}
 out = {}
 for path in sys.argv[1:]:

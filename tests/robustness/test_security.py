@@ -24,7 +24,7 @@ from pix2spec.data.readers.tables import read_table
 from pix2spec.errors import InputError
 from pix2spec.models.presets import load_preset
 from pix2spec.models.storage import load_model
-from robustness.bad_inputs import model, put, rows, shard
+from robustness.corpus import model, put, rows, shard
 from support.tiny import GRID
 
 FIELD = '<FIELD name="u" datatype="double"/>'

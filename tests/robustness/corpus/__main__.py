@@ -1,0 +1,3 @@
+from robustness.corpus import table
+
+print(table())

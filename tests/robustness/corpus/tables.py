@@ -1,0 +1,99 @@
+"""Tables: CSV, VOTable and FITS."""
+
+import numpy as np
+from astropy.table import Table
+
+from robustness.corpus.fits_cutouts import image
+from robustness.corpus.registry import IMPORT_TABLE, bad, put
+from support.fake_sdss import cutout
+
+MAGNITUDES = "name,ra,dec,u,g,r,i,z\n"
+
+
+@bad("CSV", IMPORT_TABLE, "the file is empty")
+def empty_csv(folder):
+    return put(folder, "targets.csv", "")
+
+
+@bad("CSV", "table", "the table has no rows")
+def csv_of_a_header(folder):
+    return put(folder, "targets.csv", MAGNITUDES)
+
+
+@bad("CSV", "table", "it has no column")
+def csv_without_a_band(folder):
+    return put(folder, "targets.csv", "name,ra,dec,u,g,r,i\na,1,2,3,4,5,6\n")
+
+
+@bad("CSV", IMPORT_TABLE, "is 'mag_zz' meant for 'mag_z'")
+def csv_with_a_typo(folder):
+    return put(folder, "targets.csv", "mag_u,mag_g,mag_r,mag_i,mag_zz\n20,19,18,17,16\n")
+
+
+@bad("CSV", IMPORT_TABLE, "row 1: no usable flux or magnitude")
+def csv_of_words(folder):
+    return put(folder, "targets.csv", MAGNITUDES + "a,1,2,faint,faint,faint,faint,faint\n")
+
+
+@bad("CSV", "table", "it has no column u, g, r, i, z")
+def csv_of_random_bytes(folder):
+    return put(folder, "targets.csv", np.random.default_rng(0).bytes(3000))
+
+
+@bad("CSV", "table", "not text of one byte a letter")
+def csv_in_utf16(folder):
+    return put(folder, "targets.csv", (MAGNITUDES + "a,1,2,20,19,18,17,16\n").encode("utf-16"))
+
+
+@bad("CSV", IMPORT_TABLE, "no rows")
+def csv_with_one_endless_cell(folder):
+    return put(folder, "targets.csv", MAGNITUDES + '"' + "a" * 2_000_000)
+
+
+@bad("CSV", "table", "its column 'r' comes more than once")
+def csv_with_a_column_twice(folder):
+    return put(folder, "targets.csv", "name,ra,dec,u,g,r,i,z,r\na,1,2,20,19,18,17,16,15\n")
+
+
+@bad("CSV", IMPORT_TABLE, "duplicate of object id a")
+def csv_with_an_id_twice(folder):
+    return put(folder, "targets.csv", MAGNITUDES + 2 * "a,1,2,20,19,18,17,16\n")
+
+
+@bad("CSV", "generate {path} --out {out}", "nothing is fetched unasked")
+def csv_handed_to_generate(folder):
+    return put(folder, "targets.csv", MAGNITUDES + "a,1,2,20,19,18,17,16\n")
+
+
+@bad("CSV", "generate {path} --survey sdss --out {out}", "neither ra and dec in degrees nor names")
+def targets_without_place_or_name(folder):
+    return put(folder, "targets.csv", "u,g\n1,2\n")
+
+
+@bad("CSV", "generate {path} --survey sdss --out {out} --mirror http://127.0.0.1:9", "is not on the sky")
+def targets_off_the_sky(folder):
+    return put(folder, "targets.csv", "ra,dec\n400,95\n-3,10\n")
+
+
+@bad("VOTable", "table", "cannot be read as a table")
+def votable_cut_off(folder):
+    return put(folder, "t.xml", '<?xml version="1.0"?><VOTABLE version="1.4"><RESOURCE><TABLE>')
+
+
+@bad("VOTable", "table", "Unknown datatype")
+def votable_of_an_unknown_type(folder):
+    field = '<FIELD name="u" datatype="quaternion"/>'
+    data = "<DATA><TABLEDATA><TR><TD>1</TD></TR></TABLEDATA></DATA>"
+    text = f'<VOTABLE version="1.4"><RESOURCE><TABLE>{field}{data}</TABLE></RESOURCE></VOTABLE>'
+    return put(folder, "t.xml", text)
+
+
+@bad("FITS", "table", "the FITS file holds no table")
+def fits_table_that_is_an_image(folder):
+    return put(folder, "t.fits", image(cutout()))
+
+
+@bad("FITS", "table", "truncated")
+def fits_table_cut_off(folder):
+    Table({f"mag_{b}": np.full(500, 20.0) for b in "ugriz"}).write(folder / "t.fits")
+    return put(folder, "t.fits", (folder / "t.fits").read_bytes()[:9000])
