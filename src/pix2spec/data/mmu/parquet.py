@@ -8,7 +8,7 @@ import numpy as np
 
 from pix2spec.data.mmu.rows import FIELDS, HINT, Row, matching, plain
 from pix2spec.data.readers.guards import MAX_FREE_BYTES, check_expansion
-from pix2spec.data.readers.parquet_footer import check_footer
+from pix2spec.data.readers.parquet_check import check_parquet
 from pix2spec.errors import InputError
 
 __all__ = ["parquet_rows"]
@@ -26,8 +26,8 @@ def parquet_rows(path: Path, what: str, columns, arrays: bool, only: set[int] | 
     """See `pix2spec.data.mmu.read.read_rows`."""
     import pyarrow.parquet as pq
 
+    check_parquet(path)
     with pq.ParquetFile(path) as file:
-        check_footer(path, file)
         names = _facts(file.schema_arrow, columns)
         leaves = _leaves(path, file, what)
         _check_declared(path, file, leaves["flux"], {*leaves.values(), *names.values()})

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pix2spec.data.readers.guards import check_expansion, load_arrays, reading
-from pix2spec.data.readers.parquet_footer import check_footer
+from pix2spec.data.readers.parquet_check import check_parquet
 from pix2spec.data.readers.tables import OBJECT_IDS
 from pix2spec.errors import InputError
 
@@ -114,8 +114,8 @@ class ParquetRows:
     def __init__(self, path: Path, pixels: int):
         self.path, self.provenance, self._pixels = path, {"format": "Parquet"}, pixels
         with reading(path, "Parquet"):
+            check_parquet(path)
             self._file = pq.ParquetFile(path, memory_map=True)
-            check_footer(path, self._file)
             check_expansion(path, 8 * self._file.metadata.num_rows, "ids of its rows")
             schema = self._file.schema_arrow
             self._columns = [n for n in (*VECTORS, *PER_ROW) if n in schema.names]
