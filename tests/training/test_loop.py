@@ -3,6 +3,7 @@ import math
 import os
 import shutil
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from pix2spec.errors import InputError
 from pix2spec.runtime.random import BatchRng
 from pix2spec.training import loop as train_module
 from pix2spec.training.batches import Batches
-from pix2spec.training.log import LossWatch
+from pix2spec.training.log import LossLog, LossWatch
 from pix2spec.training.loop import train
 from support.tiny import GRID, tiny_galaxy, tiny_preset, write_tiny_dataset
 
@@ -273,3 +274,17 @@ def test_a_validation_loss_that_is_no_number_is_not_recorded(tiny_data, tmp_path
     with pytest.raises(InputError, match="the validation loss is nan at step 4; the checkpoint of step 3"):
         train(tiny_preset(), tiny_data, tmp_path / "run")
     assert all(name == "train" for _, name in losses(tmp_path / "run"))
+
+
+def test_a_run_without_tensorboard_logs_its_losses_and_says_how_to_get_it(
+    tiny_run, tiny_data, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    run = train(tiny_preset("paper-xattn-small"), tiny_data, tmp_path / "run")
+    said = capsys.readouterr().err
+    assert said.count("pip install 'pix2spec[tensorboard]'") == 1 and "metrics.jsonl" in said
+    assert not (run / "tensorboard").exists() and losses(run) == losses(tiny_run)
+    monkeypatch.undo()
+    log = LossLog(tmp_path, 0)
+    log.close()
+    assert log.notice == "" and (tmp_path / "tensorboard").is_dir()

@@ -7,7 +7,7 @@ import statistics
 import sys
 import threading
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -83,18 +83,37 @@ def progress_bar(show: bool) -> Progress:
 
 
 class LossLog:
-    """Losses, as JSON lines and for TensorBoard. A checkpoint comes before the validation of its step."""
+    """Losses of a run: lines of JSON in ``metrics.jsonl``, and TensorBoard's file where it is installed.
+
+    A checkpoint comes before the validation of its step.
+
+    Parameters
+    ----------
+    out : Path
+        Run folder.
+    step : int
+        Steps that the checkpoint holds, 0 at the start; later losses of an earlier run are dropped.
+    """
 
     def __init__(self, out: Path, step: int):
-        from torch.utils.tensorboard import SummaryWriter
-
         self.path, self.last = out / "metrics.jsonl", {}
         # A resumed run repeats what came after its checkpoint.
         rows = [r for r in self._read() if r["step"] < step or (r["step"] == step and "val" not in r)]
         self.path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         for row in rows:
             self.last.update(row)
-        self.board = SummaryWriter(str(out / "tensorboard"), purge_step=step)
+        self.board = None
+        with suppress(ImportError):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(str(out / "tensorboard"), purge_step=step)
+
+    @property
+    def notice(self) -> str:
+        """One line on how to get TensorBoard, or nothing where it is installed."""
+        if self.board is not None:
+            return ""
+        return f"losses go to {self.path.name}; for TensorBoard also: pip install 'pix2spec[tensorboard]'"
 
     def _read(self) -> list[dict]:
         lines = self.path.read_text().splitlines() if self.path.exists() else []
@@ -108,9 +127,11 @@ class LossLog:
         self.last.update(values)
         with self.path.open("a") as stream:
             stream.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            self.board.add_scalar(f"loss/{name}", value, step)
+        if self.board is not None:
+            for name, value in values.items():
+                self.board.add_scalar(f"loss/{name}", value, step)
 
     def close(self) -> None:
-        """End the files."""
-        self.board.close()
+        """Close TensorBoard's file."""
+        if self.board is not None:
+            self.board.close()

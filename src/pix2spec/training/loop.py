@@ -10,7 +10,8 @@ A run folder holds::
     config.json  model.safetensors  README.md    the averaged (EMA) model, at the end
     preset.yaml                                  the resolved preset, from the start
     checkpoint.safetensors                       weights, EMA, Adam moments and step; written atomically
-    metrics.jsonl  tensorboard/                  losses
+    metrics.jsonl                                losses
+    tensorboard/                                 the same, where TensorBoard is installed
 """
 
 import math
@@ -123,6 +124,8 @@ def train(
     log = LossLog(out, run.step) if accelerator.is_main_process else None
     with progress_bar(progress and accelerator.is_main_process) as bar, stop_after_the_step() as stop:
         bar.console.quiet = not accelerator.is_main_process
+        if log and log.notice:
+            bar.console.print(log.notice, markup=False, highlight=False, soft_wrap=True)
         _loop(run, log, bar, stop)
     if log:
         log.close()

@@ -176,7 +176,7 @@ def train(
     `pix2spec train paper-concat-small data/ --out runs/concat`
 
     Stop it with Ctrl-C and go on with `--resume`; a resumed run gives the same losses as an
-    uninterrupted one. Losses: `tensorboard --logdir runs`.
+    uninterrupted one. Losses are in RUN/metrics.jsonl.
     """
     from pix2spec.models.latent.prepare import Simulation
     from pix2spec.models.presets import load_preset
