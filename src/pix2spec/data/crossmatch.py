@@ -29,7 +29,7 @@ class ImportReport:
     """What became of each source.
 
     `failures` holds (source, reason): a spectrum that was left out, or a picture or catalogue row that
-    was not used. `notes` holds what was mended or is doubtful. `path` is the CSV file with the failures.
+    was not used. `notes` lists repairs and doubts. `path` is the CSV file with the failures.
     """
 
     path: Path
@@ -64,10 +64,10 @@ class ImportReport:
 
 @dataclass
 class Source:
-    """One object to be imported: its facts, and how to read its spectrum."""
+    """One object to be imported: its header, and how to read its spectrum."""
 
     label: str
-    facts: Galaxy  # without flux and image
+    header: Galaxy  # the galaxy without flux and image
     load: Callable[[], Galaxy] | None = None
 
 
@@ -192,7 +192,7 @@ def _nearest(galaxies: list[Galaxy], others: list[Galaxy]) -> dict[int, int]:
 class _Picture:
     label: str
     kind: str
-    facts: Galaxy
+    header: Galaxy
     load: Callable[[], tuple[np.ndarray, dict]]  # image, what its reader says of it
 
 
@@ -245,9 +245,9 @@ class Cutouts:
 
     def _bundled(self, bundle: ImageBundle, i: int) -> _Picture:
         keys = bundle.keys(i)
-        facts = Galaxy(keys["object_id"], keys["photo_id"], keys["ra"], keys["dec"])
+        header = Galaxy(keys["object_id"], keys["photo_id"], keys["ra"], keys["dec"])
         return _Picture(
-            bundle.label(i), "composite", facts, lambda: (bundle.image(i)[0], {"notes": bundle.notes(i)})
+            bundle.label(i), "composite", header, lambda: (bundle.image(i)[0], {"notes": bundle.notes(i)})
         )
 
     def _one_kind(self) -> str | None:
@@ -272,14 +272,14 @@ class Cutouts:
                 except InputError as error:
                     self.report.fail(error)
                     continue
-                picture.facts = replace(picture.facts, ra=info["ra"], dec=info["dec"])
-            yield Source(picture.label, replace(picture.facts))
+                picture.header = replace(picture.header, ra=info["ra"], dec=info["dec"])
+            yield Source(picture.label, replace(picture.header))
 
     def match(self, galaxies: list[Galaxy]) -> None:
         """Find the picture of each pair: by object id, by photometric id, else by position."""
-        by_object = {p.facts.object_id: k for k, p in enumerate(self.pictures)}
-        by_photo = {p.facts.group_id: k for k, p in enumerate(self.pictures)}
-        near = _nearest(galaxies, [p.facts for p in self.pictures]) if self.pictures and galaxies else {}
+        by_object = {p.header.object_id: k for k, p in enumerate(self.pictures)}
+        by_photo = {p.header.group_id: k for k, p in enumerate(self.pictures)}
+        near = _nearest(galaxies, [p.header for p in self.pictures]) if self.pictures and galaxies else {}
         for i, galaxy in enumerate(galaxies):
             places = (by_object.get(galaxy.object_id), by_photo.get(galaxy.group_id), near.get(i))
             k = next((k for k in places if k is not None), None)
@@ -304,5 +304,5 @@ class Cutouts:
         used = set(self.found.values())
         for k, picture in enumerate(self.pictures):
             if k not in used:
-                what = f"no spectrum has the object id {picture.facts.object_id!r}"
+                what = f"no spectrum has the object id {picture.header.object_id!r}"
                 self.report.fail(InputError(picture.label, what, "name images by object id"))

@@ -219,7 +219,7 @@ def read_schema(shard: Path) -> pa.Schema:
 
 
 def read_info(shards: list[Path]) -> DatasetInfo:
-    """Facts of a dataset, the same in every shard."""
+    """Metadata of a dataset, the same in every shard."""
     schemas = [read_schema(shard) for shard in shards]
     info = DatasetInfo.from_schema(schemas[0], where=shards[0])
     for wanted in info.arrow_schema():

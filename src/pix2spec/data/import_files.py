@@ -90,8 +90,8 @@ def import_data(
     else:
         headers = cutouts.sources() if images is not None else catalogue.sources()
     sources = list(progress_bar(headers, "reading headers", progress))
-    for source, group in zip(sources, group_ids([source.facts for source in sources])):
-        source.facts.group_id = group
+    for source, group in zip(sources, group_ids([source.header for source in sources])):
+        source.header.group_id = group
     info = DatasetInfo(
         grid=grid,
         survey=survey,
@@ -166,20 +166,20 @@ def _galaxies(
 ) -> Iterator[Galaxy]:
     """Read, join and yield the pairs one by one."""
     written: dict = {}
-    catalogue.match([source.facts for source in sources])
-    cutouts.match([source.facts for source in sources])
+    catalogue.match([source.header for source in sources])
+    cutouts.match([source.header for source in sources])
     for i, source in enumerate(sources):
         try:
-            first = written.get(source.facts.object_id)
+            first = written.get(source.header.object_id)
             if first is not None:
                 raise InputError(
-                    source.label, f"duplicate of object id {source.facts.object_id}", f"{first} was kept"
+                    source.label, f"duplicate of object id {source.header.object_id}", f"{first} was kept"
                 )
-            galaxy = source.load() if source.load else replace(source.facts)
+            galaxy = source.load() if source.load else replace(source.header)
         except InputError as error:
             report.fail(error)
             continue
-        galaxy.group_id = source.facts.group_id
+        galaxy.group_id = source.header.group_id
         catalogue.add(i, galaxy)
         galaxy.image = cutouts.read(i)
         if galaxy.flux is None and galaxy.image is None and galaxy.photometry is None:

@@ -1,4 +1,4 @@
-"""What a training step learns from: the data sets, and the batches of each step and process."""
+"""Data of a training: the train and validation sets, and the batches of each step and process."""
 
 import time
 from pathlib import Path

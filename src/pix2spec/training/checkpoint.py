@@ -1,4 +1,4 @@
-"""What a training run needs to go on: its preset, and a checkpoint in one safetensors file (no pickle)."""
+"""Preset and checkpoint of a training run, from which it resumes; one safetensors file, no pickle."""
 
 from pathlib import Path
 

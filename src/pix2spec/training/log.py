@@ -1,4 +1,4 @@
-"""What surrounds the training loop: progress bar, losses and a watch on them, an end after a whole step."""
+"""Around the training loop: progress bar, log of losses, check for divergence, end after a complete step."""
 
 import json
 import math
@@ -20,7 +20,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stop_after_the_step():
-    """Let Ctrl-C and SIGTERM end a run after the step at hand, so that its checkpoint is whole.
+    """Let Ctrl-C and SIGTERM end a run after the step at hand, so that its checkpoint is complete.
 
     Yields the list of signals that came.
     """

@@ -262,8 +262,8 @@ def _train_step(run: Run, batch: dict, stop: list[int]) -> tuple[float, bool]:
     run.optimizer.zero_grad()
     run.average.update_parameters(run.model)
     run.step += 1
-    facts = torch.stack([loss.detach().float(), loss.new_tensor(float(bool(stop)), dtype=torch.float32)])
-    value, stopped = accelerator.reduce(facts, "mean").tolist()
+    pair = torch.stack([loss.detach().float(), loss.new_tensor(float(bool(stop)), dtype=torch.float32)])
+    value, stopped = accelerator.reduce(pair, "mean").tolist()
     if wrong := run.watch.see(value):
         spoilt = [k for k, v in inputs.items() if v.is_floating_point() and not v.isfinite().all()]
         wrong += f", and so are inputs: {', '.join(spoilt)}" if spoilt else ""
@@ -325,7 +325,7 @@ def learning_rate(settings, step: int, per_epoch: int) -> float:
 
 
 def _record(run: Run, data, init, validation_loss: float) -> dict:
-    """Facts of a finished run, which its model keeps."""
+    """Provenance of a finished run, which its model keeps."""
     return {
         "trained_on": f"{len(run.train_index)} pairs of {getattr(data, 'name', data)}",
         **({"started_from": model_id(find_model(init))} if init else {}),

@@ -79,7 +79,7 @@ def refresh_statistics(
 ) -> None:
     """Measure the running statistics of averaged weights: those of the trained weights do not fit them.
 
-    They are those of batch normalisation and of network deconvolution, over some whole batches of the
+    They are those of batch normalisation and of network deconvolution, over some full batches of the
     training set. Izmailov et al. (2018, arXiv:1803.05407), section 3.2. A pure function of the weights and
     the data. Parameters as for `validation_loss`.
     """

@@ -4,14 +4,14 @@ import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pix2spec.data.mmu.rows import FIELDS, HINT, Row, matching, plain
+from pix2spec.data.mmu.rows import FIELDS, HINT, Row, matching, to_python
 from pix2spec.data.readers.guards import MAX_FREE_BYTES, check_expansion
 from pix2spec.errors import InputError
 
 __all__ = ["hdf5_rows"]
 
 NAMES = {("image", "flux"): "image_array"}
-BLOCK = 1024  # rows of facts in memory at once
+BLOCK = 1024  # rows of scalars in memory at once
 
 
 def hdf5_rows(path: Path, what: str, columns, arrays: bool, only: set[int] | None) -> Iterator[Row]:
@@ -20,7 +20,7 @@ def hdf5_rows(path: Path, what: str, columns, arrays: bool, only: set[int] | Non
 
     with h5py.File(path, "r") as file:
         names = matching(list(file), columns)
-        facts = {name: _dataset(path, file, key) for name, key in names.items()}
+        scalars = {name: _dataset(path, file, key) for name, key in names.items()}
         fields = {name: NAMES.get((what, name), f"{what}_{name}") for name in FIELDS[what]}
         data = {
             name: _dataset(path, file, key) for name, key in fields.items() if key in file or name != "mask"
@@ -28,16 +28,16 @@ def hdf5_rows(path: Path, what: str, columns, arrays: bool, only: set[int] | Non
         size = len(data["flux"])
         stored = data["flux"].id.get_storage_size()
         check_expansion(path, data["flux"].nbytes, f"its array {fields['flux']}", stored)
-        for name, dataset in (facts | data).items():
+        for name, dataset in (scalars | data).items():
             if dataset.shape[0] != size:
                 raise InputError(path, f"its array {name} has {dataset.shape[0]} rows, not {size}")
         for start in range(0, size, BLOCK):
             rows = [i for i in range(start, min(start + BLOCK, size)) if only is None or i in only]
             if not rows:
                 continue
-            block = {name: d[start : start + BLOCK] for name, d in facts.items() if d.ndim == 1}
+            block = {name: d[start : start + BLOCK] for name, d in scalars.items() if d.ndim == 1}
             for i in rows:
-                values = {name: plain(column[i - start]) for name, column in block.items()}
+                values = {name: to_python(column[i - start]) for name, column in block.items()}
                 yield Row(f"{path}[{i}]", i, values, _hdf5_field(data, i) if arrays else None)
 
 

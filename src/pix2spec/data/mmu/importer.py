@@ -138,7 +138,7 @@ def _read_keys(files, what: str, report: ImportReport, progress: bool, limit: in
                 keys.groups.append(row.text("BESTOBJID").lstrip("0") or keys.ids[-1])
                 keys.ra.append(ra if on_sky else np.nan)
                 keys.dec.append(dec if on_sky else np.nan)
-                keys.is_desi |= "ZWARN" in row.facts
+                keys.is_desi |= "ZWARN" in row.scalars
         except InputError as error:
             report.fail(error)
         keys.rows.append(len(keys) - before)
@@ -153,7 +153,7 @@ def _object_id(row: Row) -> str:
     (https://www.sdss4.org/dr17/help/glossary/#specobj).
     """
     name = row.text("object_id")
-    if "ZWARNING" in row.facts and name.isdigit() and int(name) >> 50:
+    if "ZWARNING" in row.scalars and name.isdigit() and int(name) >> 50:
         number = int(name)
         return spec_id(number >> 50, 50000 + (number >> 24 & 0x3FFF), number >> 38 & 0xFFF)
     return name or row.label
@@ -296,7 +296,7 @@ def _galaxies(
 
 
 def _galaxy(row: Row, sky: _Keys, i: int, grid: SpectralGrid, survey: Survey) -> Galaxy:
-    z, z_err = row.number("Z"), row.number("ZERR" if "ZERR" in row.facts else "Z_ERR")
+    z, z_err = row.number("Z"), row.number("ZERR" if "ZERR" in row.scalars else "Z_ERR")
     galaxy = Galaxy(
         object_id=sky.ids[i],
         ra=float(sky.ra[i]),
@@ -305,7 +305,7 @@ def _galaxy(row: Row, sky: _Keys, i: int, grid: SpectralGrid, survey: Survey) ->
         z_err=z_err if z_err > 0 and not _doubtful(row) else np.nan,
         spec_class=row.text("CLASS") or row.text("SPECTYPE"),
     )
-    if "ZWARN" in row.facts:
+    if "ZWARN" in row.scalars:
         fluxes = {name: row.number(name) for name in flux_columns(survey)}
         set_photometry(galaxy, fluxes | {"PHOTSYS": row.text("PHOTSYS")}, survey)
     wave, flux, ivar, mask = (row.field(name) for name in ("lambda", "flux", "ivar", "mask"))
@@ -328,8 +328,8 @@ def _doubtful(row: Row) -> bool:
     the `datasets` form of DESI, which has no positions, has whether ZWARN is *not* set (desi.py: "if flag is
     0, then no problem").
     """
-    name = "ZWARNING" if "ZWARNING" in row.facts else "ZWARN"
-    flag = row.facts.get(name, 0)
+    name = "ZWARNING" if "ZWARNING" in row.scalars else "ZWARN"
+    flag = row.scalars.get(name, 0)
     if isinstance(flag, bool):
-        return flag != (name == "ZWARN" and "ra" not in row.facts)
+        return flag != (name == "ZWARN" and "ra" not in row.scalars)
     return not isinstance(flag, int) or bool(flag & ~(HARMLESS_ZWARNING if name == "ZWARNING" else 0))

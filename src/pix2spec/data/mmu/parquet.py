@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2spec.data.mmu.rows import FIELDS, HINT, Row, matching, plain
+from pix2spec.data.mmu.rows import FIELDS, HINT, Row, matching, to_python
 from pix2spec.data.readers.guards import MAX_FREE_BYTES, check_expansion
 from pix2spec.data.readers.parquet_check import check_parquet
 from pix2spec.errors import InputError
@@ -15,7 +15,7 @@ __all__ = ["parquet_rows"]
 
 OLD_NAMES = {("image", "array"): "flux"}
 BATCH = 16  # rows with arrays in memory at once
-BLOCK = 1024  # rows of facts
+BLOCK = 1024  # rows of scalars
 MAX_ROW = 16_000_000  # values of one object
 MAX_TEXT = 256
 NUMBERS = ("FLOAT", "DOUBLE", "BOOLEAN", "INT32", "INT64")
@@ -28,7 +28,7 @@ def parquet_rows(path: Path, what: str, columns, arrays: bool, only: set[int] | 
 
     check_parquet(path)
     with pq.ParquetFile(path) as file:
-        names = _facts(file.schema_arrow, columns)
+        names = _scalar_columns(file.schema_arrow, columns)
         leaves = _leaves(path, file, what)
         _check_declared(path, file, leaves["flux"], {*leaves.values(), *names.values()})
         texts = [leaf.path for leaf in map(file.schema.column, range(len(file.schema)))
@@ -46,22 +46,22 @@ def parquet_rows(path: Path, what: str, columns, arrays: bool, only: set[int] | 
 
 def _group_rows(path, file, group: int, first: int, what: str, names, wanted, arrays, only) -> Iterator[Row]:
     for batch in file.iter_batches(BATCH if arrays else BLOCK, row_groups=[group], columns=wanted):
-        facts = {name: _short(path, batch.column(key)).to_pylist() for name, key in names.items()}
+        scalars = {name: _short(path, batch.column(key)).to_pylist() for name, key in names.items()}
         for i in range(batch.num_rows):
             label = f"{path}[{first + i}]"
             if only is None or first + i in only:
-                values = {name: plain(column[i]) for name, column in facts.items()}
+                values = {name: to_python(column[i]) for name, column in scalars.items()}
                 read = partial(_nested, label, batch.column(what), i) if arrays else None
                 yield Row(label, first + i, values, read)
         first += batch.num_rows
 
 
-def _facts(schema, columns: tuple[str, ...]) -> dict[str, str]:
+def _scalar_columns(schema, columns: tuple[str, ...]) -> dict[str, str]:
     """Wanted columns of one number or text a row."""
     import pyarrow.types as t
 
-    plain = (t.is_integer, t.is_floating, t.is_boolean, t.is_string, t.is_large_string)
-    names = [name for name in schema.names if any(test(schema.field(name).type) for test in plain)]
+    single = (t.is_integer, t.is_floating, t.is_boolean, t.is_string, t.is_large_string)
+    names = [name for name in schema.names if any(test(schema.field(name).type) for test in single)]
     return matching(names, columns)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from pix2spec.data.readers.guards import reading
 
-__all__ = ["FIELDS", "HINT", "Row", "matching", "plain"]
+__all__ = ["FIELDS", "HINT", "Row", "matching", "to_python"]
 
 FIELDS = {"spectrum": ("flux", "ivar", "lambda", "mask"), "image": ("flux", "band", "scale")}
 HINT = "it is damaged or made to fill the memory: leave it out"
@@ -25,25 +25,25 @@ class Row:
         File and row, for messages.
     index : int
         The row.
-    facts : dict
-        Wanted columns that the file has: numbers and str.
+    scalars : dict
+        Wanted columns of one value a row that the file has: numbers and str.
     read : callable or None
         See `field`; None where no arrays were asked for.
     """
 
     label: str
     index: int
-    facts: dict
+    scalars: dict
     read: Any
 
     def number(self, name: str) -> float:
-        """A fact as a float; NaN where it is missing or no number."""
-        value = self.facts.get(name)
+        """A scalar as a float; NaN where it is missing or no number."""
+        value = self.scalars.get(name)
         return float(value) if isinstance(value, int | float) else math.nan
 
     def text(self, name: str) -> str:
-        """A fact as text; empty where it is missing."""
-        value = self.facts.get(name)
+        """A scalar as text; empty where it is missing."""
+        value = self.scalars.get(name)
         return str(value) if isinstance(value, int | str) else ""
 
     def field(self, name: str) -> np.ndarray | None:
@@ -66,8 +66,8 @@ def _text(value) -> str:
     return (printed.group(2) if printed else value).strip()
 
 
-def plain(value):
-    """A fact as int, float, bool or str; None becomes NaN."""
+def to_python(value):
+    """A value as int, float, bool or str; None becomes NaN."""
     if isinstance(value, bytes | str):
         return _text(value)
     value = value.item() if isinstance(value, np.generic) else value

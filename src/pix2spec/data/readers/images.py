@@ -13,7 +13,7 @@ from pix2spec.errors import InputError
 __all__ = ["BAND_LETTERS", "ImageBundle", "image_kind", "prepare_plane", "read_cutout", "read_image_bundle"]
 
 MAX_PIXELS = 16_000_000  # a plane: more is no cutout, and may be a decompression bomb
-MAX_BAD = 0.05  # fraction of non-finite pixels that is mended
+MAX_BAD = 0.05  # fraction of non-finite pixels that is filled in
 SCALE_TOLERANCE = 0.02
 NANOMAGGY = ("nanomagg", "nmgy", "nanomgy")
 UNITS = {"nanomaggy": (), "nJy": ("njy", "nanojansky"), "count": ("count", "adu", "dn", "ct")}
@@ -66,7 +66,7 @@ def read_cutout(
     Raises
     ------
     InputError
-        Naming the file, what is wrong and the mend.
+        Naming the file, what is wrong and what to do.
     """
     paths = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     if not paths:
@@ -160,7 +160,7 @@ def _nanomaggies(path, header, primary, survey: Survey) -> float:
     unit = str(header.get("BUNIT", "")).strip()
     if any(name in unit.lower() for name in NANOMAGGY):
         return 1.0
-    if unit and _plain(unit) not in UNITS[survey.pixel_unit]:
+    if unit and _singular(unit) not in UNITS[survey.pixel_unit]:
         wanted = " or ".join(dict.fromkeys([survey.pixel_unit, "nanomaggy"]))
         raise InputError(path, f"BUNIT is {header['BUNIT']!r}, not {wanted}", "calibrate it to nanomaggies")
     zero_point = survey.zero_point
@@ -174,7 +174,8 @@ def _nanomaggies(path, header, primary, survey: Survey) -> float:
     return factor
 
 
-def _plain(unit: str) -> str:
+def _singular(unit: str) -> str:
+    """The name of a unit in lower case, "counts" as "count"."""
     return unit.lower().removesuffix("s")
 
 

@@ -55,7 +55,7 @@ def read_spectrum(path: str | Path, grid: SpectralGrid | None = None) -> Galaxy:
     Raises
     ------
     InputError
-        Naming the file, the field and the mend.
+        Naming the file, the field and what to do.
     """
     return _read(path, grid or SpectralGrid())
 
@@ -75,7 +75,7 @@ def _read(path: str | Path, grid: SpectralGrid | None) -> Galaxy:
         return coadd.header(0) if grid is None else coadd.galaxy(0)
     with fits_hdus(path) as hdus:
         _refuse_foreign(path, hdus)
-        galaxy = _facts(path, hdus)
+        galaxy = _read_header(path, hdus)
         if grid is not None:
             columns = [_column(path, hdus[1], name) for name in ("loglam", "flux", "ivar", "and_mask")]
             place_spectrum(galaxy, path, grid, *columns)
@@ -118,7 +118,7 @@ def _column(path, hdu, name: str) -> np.ndarray:
     return values.astype(np.int32 if name == "and_mask" else np.float64)
 
 
-def _facts(path, hdus) -> Galaxy:
+def _read_header(path, hdus) -> Galaxy:
     """Everything but the spectrum, from the SPECOBJ (SDSS) or SPALL (BOSS) row."""
     table = next((hdu for hdu in hdus[2:] if {"z", "class"} <= set(column_names(hdu))), None)
     if table is None or len(table.data) == 0:
@@ -227,7 +227,7 @@ class SpectraBundle:
         return spec_id(*(self.arrays[name][i] for name in ("plate", "mjd", "fiber")))
 
     def header(self, i: int) -> Galaxy:
-        """Facts of spectrum `i`, without flux."""
+        """Everything of spectrum `i`, without flux."""
         a = self.arrays
         try:
             doubtful = int(a["zwarning"][i]) & ~HARMLESS_ZWARNING if "zwarning" in a else 0

@@ -99,10 +99,10 @@ def _read_parquet(path):
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        facts = file.metadata
-        groups = (facts.row_group(i).total_byte_size for i in range(facts.num_row_groups))
+        metadata = file.metadata
+        groups = (metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
         # a constant column, or one of nulls, takes no place in the file
-        check_expansion(path, max(sum(groups), 8 * facts.num_rows * facts.num_columns), "the table")
+        check_expansion(path, max(sum(groups), 8 * metadata.num_rows * metadata.num_columns), "the table")
         leaves = map(file.schema.column, range(len(file.schema)))
         texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
     with pq.ParquetFile(path, read_dictionary=texts) as file:  # one text could stand for every row
@@ -123,12 +123,17 @@ def _read_csv(path):
         if b"\0" in header:
             raise InputError(path, "it is not text of one byte a letter", "save it as CSV in UTF-8")
         delimiter = max(",\t;|", key=lambda d: header.count(d.encode()))
+
+        def leave_out(row) -> str:
+            bad.append(row.number - skip - 1)
+            return "skip"
+
         table = pc.read_csv(
             stream,
             pc.ReadOptions(skip_rows=skip, encoding=encoding, use_threads=False),  # threads lose row numbers
             pc.ParseOptions(
                 delimiter=delimiter,
-                invalid_row_handler=lambda row: bad.append(row.number - skip - 1) or "skip",  # type: ignore[func-returns-value]
+                invalid_row_handler=leave_out,
             ),
             pc.ConvertOptions(
                 null_values=["", "null", "NULL", "nan", "NaN", "N/A", "--"], strings_can_be_null=True

@@ -94,8 +94,8 @@ class SimulatedSurvey:
         def fibre(bulge, disc):
             return bulge * in_bulge[:, None].astype(bulge.dtype) + disc * in_disc[:, None].astype(disc.dtype)
 
-        whole = fibre(parts.bulge, parts.disc)
-        true_flux = np.ascontiguousarray(self.onto_grid(whole))
+        full_spectra = fibre(parts.bulge, parts.disc)
+        true_flux = np.ascontiguousarray(self.onto_grid(full_spectra))
         flux, ivar, mask, signal_to_noise = self.noise.observe(rng, true_flux)
         photometry, photometry_ivar = measure_photometry(rng, fibre(parts.bulge_bands, parts.disc_bands))
         names = [f"sim-{self.seed}-{BLOCK * number + i:08d}" for i in range(BLOCK)]
@@ -120,7 +120,7 @@ class SimulatedSurvey:
             "true_logmass": parts.logmass,
             "true_logssfr": parts.logssfr,
             "true_av": galaxies.av,
-            "true_dn4000": dn4000(whole, galaxies.z, self.model.start, self.model.step),
+            "true_dn4000": dn4000(full_spectra, galaxies.z, self.model.start, self.model.step),
             "true_sn": signal_to_noise.astype(float),
             "true_line_flux": fibre(parts.bulge_lines, parts.disc_lines).astype(np.float32),
         }

@@ -46,7 +46,7 @@ class FitsFolder:
             first = first or (file if own else None)
         self.row_ids = list(self._files)
         if first is not None:
-            self.provenance, self.has_candidates = _making(first)
+            self.provenance, self.has_candidates = _read_provenance(first)
 
     def parts(self, wanted: set[str]) -> Iterator[tuple[str, Part | InputError]]:
         """Parts of the objects `wanted`, in the order of their files."""
@@ -80,7 +80,7 @@ def _identity(path: Path) -> tuple[str, bool]:
     return name, False
 
 
-def _making(path: Path) -> tuple[dict, bool]:
+def _read_provenance(path: Path) -> tuple[dict, bool]:
     """Provenance of one of `pix2spec`'s own files, and whether it kept its candidates."""
     try:
         with fits_hdus(path) as hdus:
@@ -91,10 +91,10 @@ def _making(path: Path) -> tuple[dict, bool]:
 
 def _provenance(header) -> dict:
     try:
-        facts = json.loads(header.get("PROVENAN", "{}"))
+        record = json.loads(header.get("PROVENAN", "{}"))
     except (ValueError, TypeError, RecursionError):
-        facts = None
-    return facts if isinstance(facts, dict) else {}
+        record = None
+    return record if isinstance(record, dict) else {}
 
 
 def _read(path: Path, has_candidates: bool) -> Part:
@@ -189,8 +189,8 @@ def _angstrom(path: Path, values: np.ndarray, unit, is_log: bool) -> np.ndarray:
 def _in_air(path: Path, *headers) -> bool:
     """Whether a header says that wavelengths are in air, in any of the usual ways."""
     for header in headers:
-        said = " ".join(str(header.get(key, "")) for key in ("AIRORVAC", "WAVESYS")).lower()
-        if header.get("VACUUM", True) is not True or "air" in said:
+        words = " ".join(str(header.get(key, "")) for key in ("AIRORVAC", "WAVESYS")).lower()
+        if header.get("VACUUM", True) is not True or "air" in words:
             return True
         if is_air(path, header.get("MEDIUM")):
             return True
@@ -198,11 +198,11 @@ def _in_air(path: Path, *headers) -> bool:
 
 
 def _add_own(path: Path, hdus, part: Part, has_candidates: bool) -> None:
-    """Candidates, scores and facts that `Ensemble.write_fits` wrote."""
+    """Candidates, scores and fields that `Ensemble.write_fits` wrote."""
     header = hdus[0].header
-    part.facts = {name: float(header.get(name.upper(), np.nan)) for name in ("z", "ra", "dec")}
-    part.facts |= {"flags": [f for f in str(header.get("FLAGS", "")).split(",") if f]}
-    part.facts |= {"provenance": _provenance(header), "select": str(header.get("SELECT", "all"))}
+    part.fields = {name: float(header.get(name.upper(), np.nan)) for name in ("z", "ra", "dec")}
+    part.fields |= {"flags": [f for f in str(header.get("FLAGS", "")).split(",") if f]}
+    part.fields |= {"provenance": _provenance(header), "select": str(header.get("SELECT", "all"))}
     if not has_candidates:
         return
     if "CANDIDATES" in hdus:
@@ -211,4 +211,4 @@ def _add_own(path: Path, hdus, part: Part, has_candidates: bool) -> None:
         raise InputError(path, "it is without its candidates; other files of the folder have them")
     if "SCORES" in hdus:
         part.scores = np.asarray(hdus["SCORES"].data["score"], np.float32)
-        part.facts["selected"] = np.flatnonzero(hdus["SCORES"].data["selected"])
+        part.fields["selected"] = np.flatnonzero(hdus["SCORES"].data["selected"])

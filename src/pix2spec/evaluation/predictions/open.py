@@ -144,13 +144,13 @@ class Predictions:
         if len(set(scales)) > 1:
             raise InputError(object_id, f"its candidates differ in unit: {', '.join(sorted(set(scales)))}")
         candidates = np.concatenate([self._on_grid(object_id, *x) for x in zip(parts, scales)])
-        facts: dict = {"selected": np.arange(len(candidates))}
-        facts |= {"select": "all" if len(candidates) > 1 else "single"}
-        facts |= {"unit": PHYSICAL if _is_physical(scales[0]) else RELATIVE} | parts[0].facts
+        fields: dict = {"selected": np.arange(len(candidates))}
+        fields |= {"select": "all" if len(candidates) > 1 else "single"}
+        fields |= {"unit": PHYSICAL if _is_physical(scales[0]) else RELATIVE} | parts[0].fields
         if scales[0] == MINMAX:
-            facts["provenance"] = facts.get("provenance", {}) | {"normalisation": MINMAX}
-        facts["scores"] = _scores(object_id, [part.scores for part in parts])
-        return Ensemble(object_id, self.grid, candidates, **facts)
+            fields["provenance"] = fields.get("provenance", {}) | {"normalisation": MINMAX}
+        fields["scores"] = _scores(object_id, [part.scores for part in parts])
+        return Ensemble(object_id, self.grid, candidates, **fields)
 
     def _on_grid(self, object_id: str, part: Part, scale: str) -> np.ndarray:
         """Candidates (n, L), float32: NaN where the part has no value."""

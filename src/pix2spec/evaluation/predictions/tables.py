@@ -44,7 +44,7 @@ class Part:
         As written in the file.
     scores : array (n,), optional
         One number a candidate.
-    facts : dict
+    fields : dict
         Further fields of the Ensemble.
     """
 
@@ -53,7 +53,7 @@ class Part:
     air: bool = False
     unit: str | None = None
     scores: np.ndarray | None = None
-    facts: dict = field(default_factory=dict)
+    fields: dict = field(default_factory=dict)
 
 
 def is_air(where, medium: str | None) -> bool:
@@ -160,9 +160,9 @@ class ParquetRows:
                 ) from error
 
     def _values_per_row(self, group: int) -> float:
-        facts = self._file.metadata.row_group(group)
-        columns = [facts.column(j) for j in range(facts.num_columns)]
-        return max(c.num_values for c in columns) / max(facts.num_rows, 1)
+        metadata = self._file.metadata.row_group(group)
+        columns = [metadata.column(j) for j in range(metadata.num_columns)]
+        return max(c.num_values for c in columns) / max(metadata.num_rows, 1)
 
     def parts(self, wanted: set[str]) -> Iterator[tuple[str, Part | InputError]]:
         """Parts of the objects `wanted`, in the order of the file."""
@@ -203,8 +203,8 @@ class ParquetRows:
         if not flux.size:
             return InputError(f"row {row}", "it has no flux")
         scores = vectors.get("scores", np.array([values["score"]]) if "score" in values else None)
-        facts = {name: float(values[name]) for name in ("z", "ra", "dec") if name in values}
-        return Part(flux, wave, self._air, values.get("unit") or self._unit, scores, facts)
+        fields = {name: float(values[name]) for name in ("z", "ra", "dec") if name in values}
+        return Part(flux, wave, self._air, values.get("unit") or self._unit, scores, fields)
 
 
 class NpzRows:
@@ -275,8 +275,8 @@ class NpzRows:
     def _member(self, archive: zipfile.ZipFile, name: str) -> Iterator[tuple]:
         """Stream of an array's values, its shape and dtype; its size in the file is verified."""
         with reading(self.path, "an npz file"):
-            facts = archive.getinfo(f"{name}.npy")
-            stream = archive.open(facts)
+            member = archive.getinfo(f"{name}.npy")
+            stream = archive.open(member)
         with stream:
             with reading(self.path, f"an array {name!r}"):
                 version = np.lib.format.read_magic(stream)
@@ -285,7 +285,7 @@ class NpzRows:
                     (2, 0): np.lib.format.read_array_header_2_0,
                 }
                 shape, fortran, dtype = read[version](stream)
-                there = facts.file_size - stream.tell()
+                there = member.file_size - stream.tell()
             if dtype.hasobject:
                 raise InputError(
                     self.path, f"its array {name!r} holds Python objects", "save numbers or text"
@@ -313,6 +313,6 @@ class NpzRows:
             yield from ((i, error) for i in self.row_ids[row:] if i in wanted)
 
     def _part(self, flux: np.ndarray, row: int) -> Part:
-        facts = {n: float(self._arrays[n][row]) for n in ("z", "ra", "dec") if n in self._arrays}
+        fields = {n: float(self._arrays[n][row]) for n in ("z", "ra", "dec") if n in self._arrays}
         scores = np.atleast_1d(self._arrays["scores"][row]) if "scores" in self._arrays else None
-        return Part(flux, self._wave, self._air, self._unit, scores, facts)
+        return Part(flux, self._wave, self._air, self._unit, scores, fields)
