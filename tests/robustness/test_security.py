@@ -104,7 +104,7 @@ def test_pickles_in_parquet_stay_bytes(tmp_path, mark):
 
 
 def test_a_dataset_cannot_name_features_of_its_own(tmp_path):
-    """Hugging Face `datasets` would open pictures that lie elsewhere."""
+    """Hugging Face `datasets` opens pictures that lie elsewhere if a file's metadata name them; we do not."""
     features = {"info": {"features": {"object_id": {"_type": "Image"}}}}
 
     def change(table):

@@ -26,6 +26,7 @@ __all__ = [
     "column_names",
     "fits_hdus",
     "load_arrays",
+    "npy_header",
     "opened",
     "reading",
     "sniff",
@@ -258,21 +259,26 @@ def load_arrays(path: str | Path, required: tuple[str, ...], optional: tuple[str
 
 def _check_npz(path, bundle) -> None:
     """Refuse arrays that take more memory than the bundle shows, or more than their own header says."""
-    formats = np.lib.format
     total = 0
     for member in bundle.zip.infolist():
         total += member.file_size
         if not member.filename.endswith(".npy"):
             continue
         with bundle.zip.open(member) as stream:
-            reader = {(1, 0): formats.read_array_header_1_0, (2, 0): formats.read_array_header_2_0}
-            shape, _, dtype = reader[formats.read_magic(stream)](stream)
+            shape, _, dtype = npy_header(stream)
         n_bytes = math.prod(shape) * dtype.itemsize
         if n_bytes > member.file_size:
             raise InputError(
                 path, f"its array {member.filename[:-4]!r} is shorter than it says", DOWNLOAD_AGAIN
             )
     check_expansion(path, total, "the arrays in it")
+
+
+def npy_header(stream) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether in Fortran order, and dtype of an .npy file; its values come next in the stream."""
+    formats = np.lib.format
+    reader = {(1, 0): formats.read_array_header_1_0, (2, 0): formats.read_array_header_2_0}
+    return reader[formats.read_magic(stream)](stream)
 
 
 def column_names(hdu) -> dict[str, str]:

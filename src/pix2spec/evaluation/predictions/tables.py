@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pix2spec.data.readers.guards import check_expansion, load_arrays, reading
+from pix2spec.data.readers.guards import check_expansion, load_arrays, npy_header, reading
 from pix2spec.data.readers.parquet_check import check_parquet
 from pix2spec.data.readers.tables import OBJECT_IDS
 from pix2spec.errors import InputError
@@ -279,12 +279,7 @@ class NpzRows:
             stream = archive.open(member)
         with stream:
             with reading(self.path, f"an array {name!r}"):
-                version = np.lib.format.read_magic(stream)
-                read = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }
-                shape, fortran, dtype = read[version](stream)
+                shape, fortran, dtype = npy_header(stream)
                 there = member.file_size - stream.tell()
             if dtype.hasobject:
                 raise InputError(
