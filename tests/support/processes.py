@@ -12,7 +12,10 @@ from pathlib import Path
 
 import psutil
 
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TENSORBOARD_QUIET": "1"}
+
+def environment() -> dict[str, str]:
+    """That of this process, the cache of its tests included, with one thread a process."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "TENSORBOARD_QUIET": "1"}
 
 
 def free_port() -> int:
@@ -26,7 +29,7 @@ def train_all(jobs: list[dict], folder: Path) -> None:
     path = folder / "jobs.json"
     path.write_text(json.dumps(jobs))
     done = subprocess.run(
-        [sys.executable, __file__, str(path)], env=ENVIRONMENT, text=True, capture_output=True
+        [sys.executable, __file__, str(path)], env=environment(), text=True, capture_output=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -40,7 +43,7 @@ def launch(world: int, *arguments, port: int | None = None) -> subprocess.Popen:
 
 def start(command: list[str]) -> subprocess.Popen:
     return subprocess.Popen(
-        command, env=ENVIRONMENT, start_new_session=True, text=True, stdout=subprocess.PIPE,
+        command, env=environment(), start_new_session=True, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )  # fmt: skip
 
