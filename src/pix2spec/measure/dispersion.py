@@ -17,21 +17,22 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from pix2spec.core.grid import SpectralGrid
-from pix2spec.core.lines import INSTRUMENT, LIGHT_SPEED, LINES
+from pix2spec.core.lines import LIGHT_SPEED_KM_S, LINES, OTHER_LINES, SDSS_LINE_SPREAD_KM_S
 from pix2spec.data.simulate.spectra import load_templates
 from pix2spec.measure.windows import cutouts, empty_result
 
 __all__ = ["velocity_dispersion"]
 
 WINDOW = (4100.0, 6800.0)  # Angstrom, rest frame, vacuum
-EXCESS = 83.0**2 - INSTRUMENT**2  # km^2/s^2: what the templates' resolution exceeds that of the spectra by
+# km^2/s^2: how much broader the templates' own lines are than those of the spectra
+EXCESS = 83.0**2 - SDSS_LINE_SPREAD_KM_S**2
 SIGMAS = np.array([0.0, 60, 100, 140, 180, 225, 275, 335, 405, 490])  # km/s
 TEMPLATES, POLYNOMIALS = 10, 12
 PHASES = 2  # positions of the templates within a pixel
 COVERED = 0.6  # least share of the window that is valid
 FAINTEST = 3.0  # mean signal to noise of a pixel; below, chi2 has minima of noise
 MASKED = 500.0  # km/s on either side of lines of the gas
-ALSO_MASKED = (5199.3, 5201.7, 5891.6, 5897.6)  # [N I], and Na D, which is of the gas too
+ALSO_MASKED = ("[N_I] 5198", "[N_I] 5200", "Na_D 5890", "Na_D 5896")  # gas absorbs in Na D, too
 CHUNK = 256
 
 
@@ -79,8 +80,8 @@ def velocity_dispersion(
 def _kept(grid: SpectralGrid, size: int) -> np.ndarray:
     """Which pixels of the window (size,) have no lines of the gas."""
     wave = WINDOW[0] * 10 ** (grid.step * np.arange(size))
-    lines = np.array([*LINES.values(), *ALSO_MASKED])
-    return (np.abs(np.log(wave[:, None] / lines)) > MASKED / LIGHT_SPEED).all(1)
+    lines = np.array([*LINES.values(), *(OTHER_LINES[name] for name in ALSO_MASKED)])
+    return (np.abs(np.log(wave[:, None] / lines)) > MASKED / LIGHT_SPEED_KM_S).all(1)
 
 
 @lru_cache(maxsize=2)
@@ -96,7 +97,7 @@ def _designs(grid: SpectralGrid) -> tuple[np.ndarray, np.ndarray]:
 
     def broadened(sigma: float, shift: float):
         """All populations (P, 40) as `cutouts` of that `shift` see them, without a smooth part."""
-        width = sigma / (LIGHT_SPEED * np.log(10) * step)
+        width = sigma / (LIGHT_SPEED_KM_S * np.log(10) * step)
         spectra = np.fft.irfft(transform * np.exp(-2 * (np.pi * width * frequency) ** 2), n=size, axis=1)
         position = (np.log10(WINDOW[0]) - start + grid.step * (columns - shift)) / step
         values = CubicSpline(np.arange(size), spectra, axis=1)(position).T

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pix2spec.core.grid import SpectralGrid
-from pix2spec.core.lines import LIGHT_SPEED, LINES
+from pix2spec.core.lines import LIGHT_SPEED_KM_S, LINES
 from pix2spec.measure.windows import cutouts, empty_result
 
 __all__ = ["BPT_CLASSES", "FEATURES", "LineFit", "bpt_class", "equivalent_width", "fit_lines"]
@@ -267,7 +267,7 @@ def _measure(blend: Blend, chosen: list[int], grid: SpectralGrid, fit: _Solution
     ew_error = error(np.pad(used, ((0, 0), (0, 1))), -(fit.line_flux * used / continuum) @ fit.at_line.T)
     only_width = np.zeros((len(flux), len(share) + 1))
     only_width[:, -1] = 1
-    sigma = fit.sigma * np.log(10) * grid.step * LIGHT_SPEED
+    sigma = fit.sigma * np.log(10) * grid.step * LIGHT_SPEED_KM_S
     sigma_error = sigma * error(only_width, 0)
     level = continuum @ share / share.sum()
     return np.stack([flux * stretch, flux_error * stretch, ew, ew_error, sigma, sigma_error, level])

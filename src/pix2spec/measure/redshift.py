@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy.fft import next_fast_len
 
-from pix2spec.core.lines import LIGHT_SPEED
+from pix2spec.core.lines import LIGHT_SPEED_KM_S
 from pix2spec.errors import InputError
 from pix2spec.models.latent.basis import RestFrameBasis
 
@@ -130,7 +130,7 @@ class RedshiftFitter:
         offset = (0.5 * (left - right) / curvature).clamp(-0.5, 0.5)
         pixel = best - BLUEST + offset
         z = 10 ** (pixel * self.grid.step) - 1
-        apart = APART / (LIGHT_SPEED * np.log(10) * self.grid.step)
+        apart = APART / (LIGHT_SPEED_KM_S * np.log(10) * self.grid.step)
         near = (torch.arange(lags) - best[:, None]).abs() < apart
         delta = (chi2.masked_fill(near, torch.inf).amin(1) - middle) / pixels
         error = (2 / curvature).sqrt() * np.log(10) * self.grid.step * (1 + z)

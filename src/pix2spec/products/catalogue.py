@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pix2spec.core.grid import SpectralGrid
-from pix2spec.core.photometry import filter_matrix
+from pix2spec.core.photometry import filter_matrix, magnitude
 from pix2spec.core.survey import SDSS, Survey
 from pix2spec.data.readers.guards import check_expansion, reading
 from pix2spec.errors import InputError
@@ -64,17 +64,16 @@ class _Derived:
         Magnitudes need physical fluxes, colours a zero point: they are NaN otherwise.
         """
         nanomaggies = ensemble.candidates @ self.weights
-        with np.errstate(invalid="ignore", divide="ignore"):
-            magnitude = 22.5 - 2.5 * np.log10(np.where(nanomaggies > 0, nanomaggies, np.nan))
-        colour = magnitude[:, :-1] - magnitude[:, 1:]
+        magnitudes = magnitude(nanomaggies)
+        colour = magnitudes[:, :-1] - magnitudes[:, 1:]
         if ensemble.unit != PHYSICAL:
-            magnitude = np.full_like(magnitude, np.nan)
+            magnitudes = np.full_like(magnitudes, np.nan)
         if not ensemble.has_zero_point:
             colour = np.full_like(colour, np.nan)
         values: dict = {}
         z = np.full(len(colour), np.nan) if ensemble.redshifts is None else ensemble.redshifts
         quantities = [*self.magnitudes, *self.colours, "z_model"]
-        for name, column in zip(quantities, np.column_stack([magnitude, colour, z]).T):
+        for name, column in zip(quantities, np.column_stack([magnitudes, colour, z]).T):
             known = column[np.isfinite(column)]
             interval = np.quantile(known, INTERVAL) if 2 * len(known) > len(column) else [np.nan] * 3
             values |= dict(zip((name, name + "_lo", name + "_hi"), interval))

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
+from pix2spec.core.lines import LINES, OTHER_LINES, mean_wavelength
+from pix2spec.core.photometry import magnitude
 from pix2spec.core.scaling import asinh_image, lupton_rgb
 from pix2spec.data.schema import Galaxy
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PHYSICAL
 
 __all__ = [
-    "LINES",
+    "LINE_LABELS",
     "comparable",
     "draw_image",
     "draw_spectrum",
@@ -21,19 +23,19 @@ __all__ = [
     "save_figure",
 ]
 
-# Name, vacuum wavelength in Angstrom (Vanden Berk et al. 2001; blends at their middle), in emission?
-LINES = (
-    ("[O II]", 3728.5, True),
-    ("Ca K", 3934.8, False),
-    ("Ca H", 3969.6, False),
-    ("Hδ", 4102.9, False),
-    ("G", 4305.6, False),
-    ("Hβ", 4862.7, True),
-    ("[O III]", 5008.2, True),
-    ("Mg b", 5176.6, False),
-    ("Na D", 5895.6, False),
-    ("Hα+[N II]", 6564.6, True),
-    ("[S II]", 6725.5, True),
+# Name, vacuum wavelength in Angstrom (of close lines, their middle), in emission?
+LINE_LABELS = (
+    ("[O II]", mean_wavelength("[O_II] 3725", "[O_II] 3727"), True),
+    ("Ca K", OTHER_LINES["Ca_K"], False),
+    ("Ca H", OTHER_LINES["Ca_H"], False),
+    ("Hδ", LINES["H_delta"], False),
+    ("G", OTHER_LINES["G"], False),
+    ("Hβ", LINES["H_beta"], True),
+    ("[O III]", LINES["[O_III] 5007"], True),
+    ("Mg b", OTHER_LINES["Mg_b"], False),
+    ("Na D", mean_wavelength("Na_D 5890", "Na_D 5896"), False),
+    ("Hα+[N II]", LINES["H_alpha"], True),
+    ("[S II]", mean_wavelength("[S_II] 6716", "[S_II] 6730"), True),
 )
 BLUE, GREY = "#14508c", "0.55"
 LINE_COLOURS = {True: "#a8480f", False: "#4d4d4d"}
@@ -136,7 +138,7 @@ def _draw_photometry(axes, ensemble: Ensemble) -> None:
         return
     good = np.nan_to_num(flux) > 0
     bands = np.flatnonzero(good)
-    axes.plot(bands, 22.5 - 2.5 * np.log10(flux[good]), "o-", color=BLUE, ms=4, lw=0.8)
+    axes.plot(bands, magnitude(flux[good]), "o-", color=BLUE, ms=4, lw=0.8)
     axes.set_xticks(np.arange(len(flux)), list("ugriz") if len(flux) == 5 else None)
     axes.invert_yaxis()
     axes.set_ylabel("AB magnitude", fontsize=8)
@@ -204,7 +206,7 @@ def label_lines(axes, z: float) -> None:
     if not np.isfinite(z):
         return
     start, end = axes.get_xlim()
-    lines = [(name, wave * (1 + z), emits) for name, wave, emits in LINES]
+    lines = [(name, wave * (1 + z), emits) for name, wave, emits in LINE_LABELS]
     lines = [line for line in lines if start < line[1] < end]
     character = (end - start) / 118  # at the panel's width and this font size
     places = spread([x for _, x, _ in lines], [character * (len(name) + 1.2) for name, _, _ in lines])

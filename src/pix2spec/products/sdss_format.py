@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pix2spec.core.grid import SpectralGrid
-from pix2spec.core.lines import INSTRUMENT
+from pix2spec.core.lines import LIGHT_SPEED_KM_S, SDSS_LINE_SPREAD_KM_S
 from pix2spec.errors import InputError
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PHYSICAL, ascii_text
@@ -120,7 +120,7 @@ def _columns(ensemble: Ensemble) -> dict[str, np.ndarray]:
     with np.errstate(divide="ignore", invalid="ignore"):
         ivar = np.where(np.isfinite(flux) & (sigma > 0), 1 / np.square(sigma.astype(float)), 0)
     mask = np.where(np.isfinite(flux), 0, NODATA).astype(np.int32)
-    pixel = 299792.458 * np.log(10) * grid.step  # km/s
+    pixel = LIGHT_SPEED_KM_S * np.log(10) * grid.step  # km/s
     flat = np.zeros(grid.size, np.float32)
     return {
         "flux": np.nan_to_num(flux, nan=0.0, posinf=0.0, neginf=0.0),
@@ -128,7 +128,7 @@ def _columns(ensemble: Ensemble) -> dict[str, np.ndarray]:
         "ivar": ivar.astype(np.float32),
         "and_mask": mask,
         "or_mask": mask,
-        "wdisp": flat + np.float32(INSTRUMENT / pixel),
+        "wdisp": flat + np.float32(SDSS_LINE_SPREAD_KM_S / pixel),
         "sky": flat,
         "model": np.nan_to_num(ensemble.quantiles((0.5,))[0]),
     }

@@ -322,7 +322,7 @@ def test_the_figure_has_bands_candidates_and_lines():
     assert traces["observed spectrum"]["y"][:2] == [None, 3.0]  # ivar 0: a gap
     np.testing.assert_allclose(traces["mean of all candidates"]["y"], ensemble().flux, rtol=1e-3)
     assert figure["layout"]["meta"]["z"] == 0.1
-    assert ["[O II]", 3728.5, "#a8480f"] in figure["layout"]["meta"]["lines"]
+    assert ["[O II]", (3727.09 + 3729.88) / 2, "#a8480f"] in figure["layout"]["meta"]["lines"]
 
 
 def test_one_candidate_has_no_bands():

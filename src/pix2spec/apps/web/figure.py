@@ -4,7 +4,7 @@ import numpy as np
 
 from pix2spec.data.schema import Galaxy
 from pix2spec.products.ensemble import Ensemble
-from pix2spec.products.plot import BANDS, BLUE, CHOSEN, LINE_COLOURS, LINES, comparable, flux_limits
+from pix2spec.products.plot import BANDS, BLUE, CHOSEN, LINE_COLOURS, LINE_LABELS, comparable, flux_limits
 from pix2spec.products.units import PHYSICAL
 
 __all__ = ["spectrum_figure"]
@@ -84,7 +84,7 @@ def _layout(ensemble: Ensemble, z: float, limits: tuple[float, float]) -> dict:
         "ticks": "outside",
         "automargin": True,
     }
-    lines = [[name, rest, LINE_COLOURS[emits]] for name, rest, emits in LINES]
+    lines = [[name, rest, LINE_COLOURS[emits]] for name, rest, emits in LINE_LABELS]
     alt = f"Generated spectra of {ensemble.object_id}: {len(ensemble)} candidates. The table has the numbers."
     return {
         "height": 520,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.photometry import magnitude
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
@@ -226,7 +227,7 @@ def _facts(ensemble: Ensemble, batch: dict, i: int, ivar: np.ndarray, truth: Dat
     row["sn"] = float(np.median(flux[valid] * np.sqrt(ivar[valid])))
     bands, photometry = truth.info.survey.photometry_bands, batch["photometry"][i]
     r = float(photometry[bands.index("r")]) if "r" in bands else np.nan
-    return row | {"mag_r": 22.5 - 2.5 * np.log10(r) if r > 0 else np.nan}
+    return row | {"mag_r": float(magnitude(r))}
 
 
 def _on_scale(ensemble: Ensemble, flux: np.ndarray, ivar: np.ndarray) -> np.ndarray:
