@@ -11,6 +11,7 @@ __all__ = ["aperture_weights", "filter_matrix", "fit_amplitude", "magnitude", "s
 
 NANOMAGGY = 3.631e-29  # erg/s/cm2/Hz: the AB zero point times 1e-9
 NANOMAGGY_MAGNITUDE = 22.5  # AB magnitude of one nanomaggy
+MIN_MAGNITUDE, MAX_MAGNITUDE = 1.0, 32.0  # AB; numbers outside are fillers such as -9999, 0 or 99
 FLUX_UNIT = 1e-17  # spectra are in 1e-17 erg/s/cm2/Angstrom
 
 

@@ -1,4 +1,4 @@
-"""Figures of ensembles: the photometry beside the spectra that it allows."""
+"""Figures of ensembles: the photometry beside the generated spectra."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,8 +39,11 @@ LINE_LABELS = (
 )
 BLUE, GREY = "#14508c", "0.55"
 LINE_COLOURS = {True: "#a8480f", False: "#4d4d4d"}
-BANDS = (("q05", "q95", "90 % of candidates", "#d3e2f2"), ("q16", "q84", "68 % of candidates", "#9fc1e3"))
-CHOSEN = {"single": "one candidate", "best": "best candidate", "all": "mean of all candidates"}
+QUANTILE_BANDS = (
+    ("q05", "q95", "90 % of candidates", "#d3e2f2"),
+    ("q16", "q84", "68 % of candidates", "#9fc1e3"),
+)
+SELECTION_LABELS = {"single": "one candidate", "best": "best candidate", "all": "mean of all candidates"}
 
 
 def spread(wanted: Sequence[float], width: Sequence[float]) -> np.ndarray:
@@ -70,7 +73,7 @@ def figure_grid(
     Parameters
     ----------
     ensembles : sequence of Ensemble
-        What to show.
+        One for each row of the figure.
     truths : sequence of Galaxy or None, optional
         The observed spectrum of each, drawn in grey; its redshift places the line labels.
     path : str or Path, optional
@@ -150,14 +153,14 @@ def draw_spectrum(axes, ensemble: Ensemble, truth: Galaxy | None = None) -> None
     wave, chosen = ensemble.grid.wave, ensemble.flux
     if len(ensemble) > 1:
         quantiles = dict(zip(("q05", "q16", "q50", "q84", "q95"), ensemble.quantiles()))
-        for low, high, label, colour in BANDS:
+        for low, high, label, colour in QUANTILE_BANDS:
             axes.fill_between(wave, quantiles[low], quantiles[high], color=colour, lw=0, label=label)
     shown = [chosen]
     if truth is not None and truth.flux is not None:
         observed = comparable(truth, ensemble)
         axes.plot(wave, observed, color=GREY, lw=0.5, label="observed spectrum")
         shown.append(observed)
-    label = CHOSEN.get(ensemble.select, f"mean of best {ensemble.select.removeprefix('mean:')}")
+    label = SELECTION_LABELS.get(ensemble.select, f"mean of best {ensemble.select.removeprefix('mean:')}")
     axes.plot(wave, chosen, color=BLUE, lw=0.6, label=label)
     axes.set_xlim(wave[0], wave[-1])
     axes.set_ylim(*flux_limits(shown))
@@ -172,7 +175,7 @@ def draw_spectrum(axes, ensemble: Ensemble, truth: Galaxy | None = None) -> None
 
 
 def comparable(truth: Galaxy, ensemble: Ensemble) -> np.ndarray:
-    """The observed flux, NaN where missing, brought to the ensemble's scale if that is a relative one."""
+    """The observed flux, NaN where missing; on the ensemble's scale if that is relative."""
     flux = np.asarray(truth.flux, float)
     good = np.isfinite(flux)
     if truth.ivar is not None:

@@ -15,7 +15,7 @@ from pix2spec.runtime.atomic import safe_name, write_atomically
 
 __all__ = ["spec_name", "write_plate", "write_spec"]
 
-NODATA = 1 << 24  # bit of SDSS's SPPIXMASK
+NO_DATA_BIT = 1 << 24  # bit of SDSS's SPPIXMASK
 MAX_FIBRES = 9999  # redrock makes target ids of plate, MJD and four digits of fibre
 SPEC_ID = re.compile(r"(\d{4,5})-(\d{5})-(\d{4})")
 
@@ -39,14 +39,14 @@ def write_spec(ensemble: Ensemble, path: str | Path) -> None:
     ensemble : Ensemble
         In physical flux, 1e-17 erg/s/cm2/Angstrom; a relative one is written with the unit adu.
     path : path
-        File to write or to replace; it appears whole or not at all.
+        File to write or to replace; a partial file never has this name.
     """
     from astropy.io import fits
 
     columns = _columns(ensemble)
     kinds = {"loglam": "D", "and_mask": "J", "or_mask": "J"}
     coadd = [fits.Column(name, kinds.get(name, "E"), array=values) for name, values in columns.items()]
-    row = _facts(ensemble)
+    row = _specobj_row(ensemble)
     formats = {"PLATE": "J", "MJD": "J", "FIBERID": "J", "ZWARNING": "J", "CLASS": "6A"}
     specobj = [fits.Column(name, formats.get(name, "D"), array=[value]) for name, value in row.items()]
     header = _header(ensemble.grid, ensemble.unit)
@@ -80,7 +80,7 @@ def write_plate(ensembles: Iterable[Ensemble], path: str | Path, plate: int = 0,
     Raises
     ------
     InputError
-        If there is no ensemble, too many, or they are of several grids or without physical flux.
+        If there is no ensemble, too many, or they differ in grid or have no physical flux.
     """
     from astropy.io import fits
 
@@ -98,7 +98,7 @@ def write_plate(ensembles: Iterable[Ensemble], path: str | Path, plate: int = 0,
         for name, values in planes.items():
             values.append(columns[name])
         ids.append(ensemble.object_id)
-        rows.append(_facts(ensemble))
+        rows.append(_specobj_row(ensemble))
         if len(ids) > MAX_FIBRES:
             raise InputError(path, f"more than {MAX_FIBRES} spectra", "write several plates")
     if grid is None:
@@ -119,7 +119,7 @@ def _columns(ensemble: Ensemble) -> dict[str, np.ndarray]:
     flux, sigma, grid = ensemble.flux, ensemble.uncertainty, ensemble.grid
     with np.errstate(divide="ignore", invalid="ignore"):
         ivar = np.where(np.isfinite(flux) & (sigma > 0), 1 / np.square(sigma.astype(float)), 0)
-    mask = np.where(np.isfinite(flux), 0, NODATA).astype(np.int32)
+    mask = np.where(np.isfinite(flux), 0, NO_DATA_BIT).astype(np.int32)
     pixel = LIGHT_SPEED_KM_S * np.log(10) * grid.step  # km/s
     flat = np.zeros(grid.size, np.float32)
     return {
@@ -134,7 +134,7 @@ def _columns(ensemble: Ensemble) -> dict[str, np.ndarray]:
     }
 
 
-def _facts(ensemble: Ensemble) -> dict:
+def _specobj_row(ensemble: Ensemble) -> dict:
     """The row of SPECOBJ."""
     known = SPEC_ID.fullmatch(ensemble.object_id)
     plate, mjd, fibre = map(int, known.groups()) if known else (0, 0, 0)
