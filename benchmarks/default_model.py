@@ -15,7 +15,7 @@ import torch
 from pix2spec.core.scaling import fill_missing
 from pix2spec.data.schema import Galaxy
 from pix2spec.data.simulate import SimulatedSurvey
-from pix2spec.evaluation.baselines import LIMIT, mean_spectrum, nearest_neighbours
+from pix2spec.evaluation.baselines import MAX_TRAINING_GALAXIES, mean_spectrum, nearest_neighbours
 from pix2spec.evaluation.metrics import scoring
 from pix2spec.evaluation.metrics.calibration import interval_coverage, pit, pit_test, tarp
 from pix2spec.evaluation.metrics.realism import two_sample_accuracy
@@ -171,8 +171,8 @@ def neighbour_widths(neighbours, data, batch) -> np.ndarray:
     """Halpha and [O III] equivalent widths (n, 25, 2) of the neighbours' noise-free spectra."""
     if not hasattr(neighbours, "widths"):
         index, grid = np.arange(len(data)), data.info.grid
-        if len(index) > LIMIT:  # as the neighbours were chosen
-            index = np.sort(np.random.default_rng(0).choice(index, LIMIT, replace=False))
+        if len(index) > MAX_TRAINING_GALAXIES:  # as the neighbours were chosen
+            index = np.sort(np.random.default_rng(0).choice(index, MAX_TRAINING_GALAXIES, replace=False))
         parts = []
         for rows in np.array_split(index, max(1, len(index) // 1024)):
             some = data.batch(rows, ["true_flux", "z"])

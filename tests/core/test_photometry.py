@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pix2spec.core.grid import SpectralGrid
-from pix2spec.core.photometry import filter_matrix, fit_amplitude, synthetic_photometry
+from pix2spec.core.photometry import filter_matrix, fit_amplitude, magnitude, synthetic_photometry
 from pix2spec.core.survey import SDSS
 
 WAVE = SpectralGrid().wave
@@ -26,6 +26,18 @@ def test_synthetic_photometry_agrees_with_speclite():
     curve = speclite.filters.load_filter("sdss2010-r")
     theirs = curve.get_ab_magnitude(flux * 1e-17 * u.erg / u.s / u.cm**2 / u.AA, WAVE * u.AA)
     assert ours == pytest.approx(theirs, abs=2e-3)
+
+
+def test_magnitudes():
+    import astropy.units as u
+
+    flux = np.array([1.0, 1e9, 3.7, 0.0, -2.0, np.nan])
+    with np.errstate(all="raise"):
+        found = magnitude(flux)
+    expected = (flux[:3] * 1e-9 * u.mgy).to_value(u.ABmag, u.zero_point_flux(3631 * u.Jy))
+    np.testing.assert_allclose(found[:3], expected, atol=1e-4)
+    assert found[:2].tolist() == [22.5, 0.0] and np.isnan(found[3:]).all()
+    assert magnitude(1.0) == 22.5 and magnitude(np.ones(2, np.float32)).dtype == np.float32
 
 
 def test_amplitude_and_offset_are_recovered():

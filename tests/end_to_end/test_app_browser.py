@@ -18,7 +18,7 @@ from astropy.io import fits
 from PIL import Image
 
 from pix2spec.measure.quantities import QUANTITIES
-from pix2spec.products.plot import LINES, spread
+from pix2spec.products.plot import LINE_LABELS, spread
 from support.fake_sdss import write_cube, write_picture, write_spec
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -170,7 +170,7 @@ def test_lines_follow_the_redshift_in_the_browser(page):
     after = layout(page)
     (start, end), z = after["range"], after["z"]
     assert z == pytest.approx(0.2005)
-    inside = [(name, rest * (1 + z)) for name, rest, _ in LINES if start < rest * (1 + z) < end]
+    inside = [(name, rest * (1 + z)) for name, rest, _ in LINE_LABELS if start < rest * (1 + z) < end]
     assert [name for name, *_ in after["lines"]] == [name for name, _ in inside]
     np.testing.assert_allclose([x for _, x, _ in after["lines"]], [x for _, x in inside])
     # labels move apart as those of the printed figure do

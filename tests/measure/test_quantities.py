@@ -10,7 +10,7 @@ from pix2spec.core.photometry import synthetic_photometry
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.data.simulate.spectra import load_templates
 from pix2spec.errors import InputError
-from pix2spec.measure.dispersion import EXCESS, velocity_dispersion
+from pix2spec.measure.dispersion import EXCESS_KM2_S2, velocity_dispersion
 from pix2spec.measure.emission_lines import equivalent_width, fit_lines
 from pix2spec.measure.indices import lick_index
 from pix2spec.measure.quantities import BPT_CLASSES, QUANTITIES, measure, measure_at, measure_many
@@ -55,7 +55,7 @@ def test_known_dispersions_come_back(population):
     z = np.tile(np.linspace(0.05, 0.0502, 8), 5)  # positions within a pixel
     flux = stars(z, sigma, population)
     found, error = velocity_dispersion(flux, z, GRID, (100 / flux) ** 2)
-    np.testing.assert_allclose(found, np.sqrt(sigma**2 + EXCESS), rtol=0.04)
+    np.testing.assert_allclose(found, np.sqrt(sigma**2 + EXCESS_KM2_S2), rtol=0.04)
     assert (error < 10).all()
 
 
@@ -79,7 +79,7 @@ def test_errors_of_dispersions_are_those_of_the_noise():
     found, error = velocity_dispersion(
         flux + noise * rng.normal(size=flux.shape), z, GRID, noise**-2 + 0 * flux
     )
-    pull = (found - np.sqrt(200**2 + EXCESS)) / error
+    pull = (found - np.sqrt(200**2 + EXCESS_KM2_S2)) / error
     assert 0.85 < pull.std() < 1.15
     assert abs(pull.mean()) < 0.25
     assert np.median(error[noise[:, 0] < np.median(noise)]) < np.median(error) < 25

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pix2spec.core.grid import SpectralGrid
-from pix2spec.core.lines import INSTRUMENT
+from pix2spec.core.lines import LIGHT_SPEED_KM_S, SDSS_LINE_SPREAD_KM_S
 from pix2spec.errors import InputError
 from pix2spec.products.catalogue import CatalogueWriter, open_catalogue
 from pix2spec.products.convert import to_table
@@ -203,7 +203,7 @@ def test_ppxf_measures_a_spec_file(tmp_path):
 
     from pix2spec.data.simulate.spectra import load_templates
 
-    velscale, sigma, z = 299792.458 * np.log(10) * GRID.step, 180.0, 0.05
+    velscale, sigma, z = LIGHT_SPEED_KM_S * np.log(10) * GRID.step, 180.0, 0.05
     templates = load_templates()  # the one of 5 Gyr and solar metallicity
     lam = 10 ** (templates["start"] + templates["step"] * np.arange(templates["flux"].shape[1]))
     star = templates["flux"][28].astype(float)[(lam > 3500) & (lam < 9500)]
@@ -220,8 +220,9 @@ def test_ppxf_measures_a_spec_file(tmp_path):
     galaxy, noise = t["flux"] / norm, t["ivar"] ** -0.5 / norm
     lam_gal = np.exp(ln_lam_gal)
     fwhm_gal = 2.355 * t["wdisp"] * np.gradient(lam_gal)
-    np.testing.assert_allclose(fwhm_gal / lam_gal * 299792.458, 2.355 * INSTRUMENT, rtol=0.01)
-    step = 299792.458 * (ln_lam_gal[-1] - ln_lam_gal[0]) / (ln_lam_gal.size - 1)
+    fwhm_km_s = fwhm_gal / lam_gal * LIGHT_SPEED_KM_S
+    np.testing.assert_allclose(fwhm_km_s, 2.355 * SDSS_LINE_SPREAD_KM_S, rtol=0.01)
+    step = LIGHT_SPEED_KM_S * (ln_lam_gal[-1] - ln_lam_gal[0]) / (ln_lam_gal.size - 1)
     fit = ppxf.ppxf(
         star / np.median(star), galaxy, noise, step, [0.0, 100.0], moments=2, degree=4, quiet=True,
         lam=lam_gal / (1 + redshift_0), lam_temp=lam,

@@ -54,7 +54,7 @@ def test_lines_are_named_where_the_redshift_puts_them():
     figure = figure_grid([make(z=0.1)], [truth(z=0.2)])
     axes = figure.axes[1]
     named = {text.get_text(): text.xy[0] for text in axes.texts}
-    assert named["Hβ"] == pytest.approx(4862.7 * 1.2)
+    assert named["Hβ"] == pytest.approx(4862.68 * 1.2)
     assert "[S II]" in named and "z = 0.2000" in axes.get_title(loc="left")
     assert not figure_grid([make()]).axes[1].texts  # redshift unknown
 

@@ -22,6 +22,7 @@ from pix2spec.ranking.contact_sheet import write_sheets
 from pix2spec.ranking.measure import estimated_ivar, measure_catalogue
 from pix2spec.ranking.output import write_tables
 from pix2spec.ranking.ranking import Observing, rank
+from support.pages import parse_page
 from support.tiny import tiny_galaxy
 
 GRID = SpectralGrid()
@@ -219,6 +220,7 @@ def test_contact_sheets(catalogue, tmp_path):
     found = rank(catalogue, "ew(Halpha) > 50", data=data, workers=1)
     pdf, html = write_sheets(found, tmp_path, 3)
     text = html.read_text("utf-8")
+    assert {f.get("alt") for f in parse_page(text).iter("img")} > {"Image and candidate spectra of some <b>"}
     assert text.count("data:image/png;base64") == 3 and text.count("<figure>") == 3
     assert "some &lt;b&gt;" in text and "some <b>" not in text and "http" not in text
     assert "P = 0.38 ± 0.15" in text

@@ -1,31 +1,22 @@
-"""Emission lines: their wavelengths, ratios and groups; and constants of spectroscopy."""
+"""Spectral lines and the speed of light; all wavelengths are in Angstrom, in vacuum, in the rest frame."""
 
 __all__ = [
-    "LIGHT_SPEED",
+    "LIGHT_SPEED_ANGSTROM_S",
+    "LIGHT_SPEED_KM_S",
     "LINES",
     "LINE_GROUPS",
+    "OTHER_LINES",
+    "SDSS_LINE_SPREAD_KM_S",
+    "mean_wavelength",
 ]
 
-LIGHT_SPEED = 299792.458  # km/s
-# Vacuum wavelengths in Angstrom (NIST) and relative strengths. Lines of one group share their upper
-# level or follow Case B (Osterbrock & Ferland 2006); what departs from that is left to the continuum.
-LINE_GROUPS = {
-    "[O_II]": ((3727.09, 0.42), (3729.88, 0.58)),
-    "[Ne_III]": ((3869.86, 1.0),),
-    "H_delta": ((4102.89, 1.0), (3971.20, 0.61), (3890.15, 0.40)),
-    "H_gamma": ((4341.68, 1.0),),
-    "He_II": ((4687.02, 1.0),),
-    "H_beta": ((4862.68, 1.0),),
-    "[O_III]": ((5008.24, 1.0), (4960.30, 0.335)),
-    "He_I": ((5877.25, 1.0), (6680.00, 0.28)),
-    "[O_I]": ((6302.05, 1.0), (6365.54, 0.33)),
-    "[N_II]": ((6585.27, 1.0), (6549.85, 0.327)),
-    "H_alpha": ((6564.61, 1.0),),
-    "[S_II] 6716": ((6718.29, 1.0),),
-    "[S_II] 6730": ((6732.67, 1.0),),
-}
-INSTRUMENT = 64.0  # km/s: dispersion of the SDSS spectrographs' line spread, R = 1,850 to 2,200
-# Vacuum wavelengths in Angstrom (NIST), named as SDSS's line table names them.
+LIGHT_SPEED_M_S = 299792458.0
+LIGHT_SPEED_KM_S = LIGHT_SPEED_M_S / 1e3
+LIGHT_SPEED_ANGSTROM_S = LIGHT_SPEED_M_S * 1e10
+SDSS_LINE_SPREAD_KM_S = 64.0  # dispersion of the line spread of SDSS's spectrographs, R = 1,850 to 2,200
+
+# Emission lines of ionised gas (NIST), named as SDSS's line table names them. Simulated datasets hold a
+# flux for each, in this order.
 LINES = {
     "[O_II] 3725": 3727.09,
     "[O_II] 3727": 3729.88,
@@ -52,3 +43,43 @@ LINES = {
     "[O_II] 7320": 7322.00,
     "[S_III] 9069": 9071.10,
 }
+# Absorption of stars and neutral gas (Vanden Berk et al. 2001; G and Mg b are blends), and emission of [N I].
+OTHER_LINES = {
+    "Ca_K": 3934.8,
+    "Ca_H": 3969.6,
+    "G": 4305.6,
+    "Mg_b": 5176.6,
+    "[N_I] 5198": 5199.3,
+    "[N_I] 5200": 5201.7,
+    "Na_D 5890": 5891.6,
+    "Na_D 5896": 5897.6,
+}
+# Lines of one group share their upper level or follow Case B (Osterbrock & Ferland 2006), so that their
+# fluxes have a fixed ratio. Models have one free flux a group, in this order; what departs from the ratios
+# is left to the continuum.
+_RELATIVE_FLUXES = {
+    "[O_II]": {"[O_II] 3725": 0.42, "[O_II] 3727": 0.58},
+    "[Ne_III]": {"[Ne_III] 3868": 1.0},
+    "H_delta": {"H_delta": 1.0, "H_epsilon": 0.61, "H_zeta": 0.40},
+    "H_gamma": {"H_gamma": 1.0},
+    "He_II": {"He_II 4685": 1.0},
+    "H_beta": {"H_beta": 1.0},
+    "[O_III]": {"[O_III] 5007": 1.0, "[O_III] 4959": 0.335},
+    "He_I": {"He_I 5876": 1.0, "He_I 6678": 0.28},
+    "[O_I]": {"[O_I] 6300": 1.0, "[O_I] 6363": 0.33},
+    "[N_II]": {"[N_II] 6583": 1.0, "[N_II] 6548": 0.327},
+    "H_alpha": {"H_alpha": 1.0},
+    "[S_II] 6716": {"[S_II] 6716": 1.0},
+    "[S_II] 6730": {"[S_II] 6730": 1.0},
+}
+# Wavelength and relative flux of each line of a group.
+LINE_GROUPS = {
+    group: tuple((LINES[name], relative_flux) for name, relative_flux in members.items())
+    for group, members in _RELATIVE_FLUXES.items()
+}
+
+
+def mean_wavelength(*names: str) -> float:
+    """Middle of some lines of `LINES` or `OTHER_LINES`, for those that are seen as one."""
+    wavelengths = LINES | OTHER_LINES
+    return sum(wavelengths[name] for name in names) / len(names)

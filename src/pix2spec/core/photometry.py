@@ -4,13 +4,20 @@ from functools import lru_cache
 
 import numpy as np
 
+from pix2spec.core.lines import LIGHT_SPEED_ANGSTROM_S
 from pix2spec.errors import InputError
 
-__all__ = ["aperture_weights", "filter_matrix", "fit_amplitude", "synthetic_photometry"]
+__all__ = ["aperture_weights", "filter_matrix", "fit_amplitude", "magnitude", "synthetic_photometry"]
 
 NANOMAGGY = 3.631e-29  # erg/s/cm2/Hz: the AB zero point times 1e-9
-C_ANGSTROM = 2.99792458e18  # speed of light in Angstrom/s
+NANOMAGGY_MAGNITUDE = 22.5  # AB magnitude of one nanomaggy
+MIN_MAGNITUDE, MAX_MAGNITUDE = 1.0, 32.0  # AB; numbers outside are fillers such as -9999, 0 or 99
 FLUX_UNIT = 1e-17  # spectra are in 1e-17 erg/s/cm2/Angstrom
+
+
+def magnitude(flux: np.ndarray | float) -> np.ndarray:
+    """AB magnitudes of fluxes in nanomaggies; NaN where a flux is not positive."""
+    return NANOMAGGY_MAGNITUDE - 2.5 * np.log10(np.where(np.asarray(flux) > 0, flux, np.nan))
 
 
 @lru_cache(maxsize=16)
@@ -52,7 +59,7 @@ def filter_matrix(wave: np.ndarray, filters: tuple[str, ...], min_coverage: floa
         curve_wave, curve = _filter_curve(name)
         response = np.interp(wave, curve_wave, curve, left=0, right=0)
         inside = np.sum(response * width) / np.trapezoid(curve, curve_wave)
-        ab_source = np.sum(response / wave * width) * C_ANGSTROM * NANOMAGGY
+        ab_source = np.sum(response / wave * width) * LIGHT_SPEED_ANGSTROM_S * NANOMAGGY
         if ab_source == 0 or inside < min_coverage:
             columns.append(np.full(len(wave), np.nan))
         else:

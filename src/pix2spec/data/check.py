@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pix2spec.core.photometry import magnitude
 from pix2spec.data.dataset import read_schema, shard_paths, split_of, to_numpy
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.errors import InputError
@@ -182,7 +183,7 @@ class _Checker:
             band = info.survey.photometry_bands.index("r")
             flux = rows["photometry"][:, band]
             good = present["photometry"] & (rows["photometry_ivar"][:, band] > 0) & (flux > 0)
-            self.values["r magnitude"].append(22.5 - 2.5 * np.log10(flux[good]))
+            self.values["r magnitude"].append(magnitude(flux[good]))
         good = (rows["ivar"] > 0) & np.isfinite(rows["flux"])
         noise = np.where(good, rows["flux"], 0) * np.sqrt(np.where(good, rows["ivar"], 0))
         usable = good.any(1)

@@ -1,4 +1,4 @@
-"""What any generator has to beat: the mean spectrum, and the spectra of look-alikes."""
+"""Simple methods that any generator has to beat: the mean spectrum, and the spectra of similar galaxies."""
 
 from typing import Any
 
@@ -10,25 +10,30 @@ from pix2spec.models.baselines.neighbours import NeighboursModel
 from pix2spec.models.baselines.preset import MeanPreset, NeighboursPreset
 from pix2spec.training.fit import fit_model
 
-__all__ = ["LIMIT", "feature_source", "mean_spectrum", "nearest_neighbours"]
+__all__ = ["MAX_TRAINING_GALAXIES", "feature_source", "mean_spectrum", "nearest_neighbours"]
 
-FIRST = 256
-LIMIT = 20_000  # training pairs: enough for a floor, and quickly read
+CHECKED_OBJECTS = 256
+MAX_TRAINING_GALAXIES = 20_000  # enough for a baseline, and quickly read
 
 
 def feature_source(*sets: Dataset) -> str:
-    """``"photometry"`` if the first pairs of all `sets` have it, else ``"image"``."""
-    first = [s.batch(np.arange(min(len(s), FIRST)), ["photometry_ivar"])["photometry_ivar"] for s in sets]
-    return "photometry" if all((ivar > 0).any(1).mean() > 0.5 for ivar in first) else "image"
+    """``"photometry"`` if most of the first galaxies of each set have it, else ``"image"``."""
+
+    def has_photometry(dataset: Dataset) -> bool:
+        rows = np.arange(min(len(dataset), CHECKED_OBJECTS))
+        ivar = dataset.batch(rows, ["photometry_ivar"])["photometry_ivar"]
+        return (ivar > 0).any(1).mean() > 0.5
+
+    return "photometry" if all(map(has_photometry, sets)) else "image"
 
 
-def mean_spectrum(train: Dataset, limit: int = LIMIT) -> MeanModel:
+def mean_spectrum(train: Dataset, limit: int = MAX_TRAINING_GALAXIES) -> MeanModel:
     """The mean spectrum of at most `limit` pairs of `train`."""
     return fit_model(MeanPreset(task="mean", name="mean-spectrum", about="", limit=limit), train)[0]
 
 
 def nearest_neighbours(
-    train: Dataset, source: str | None = None, k: int = 25, limit: int = LIMIT
+    train: Dataset, source: str | None = None, k: int = 25, limit: int = MAX_TRAINING_GALAXIES
 ) -> NeighboursModel:
     """The k nearest of at most `limit` pairs of `train`: an empirical conditional distribution.
 

@@ -169,7 +169,7 @@ def _draw(study: Study, result: dict) -> dict:
 
 def _write(out: Path, results: list[dict], tables: list[list[dict]], figures: list[dict]) -> None:
     """Write report.html, metrics.json, metrics.parquet and evaluation.png."""
-    from pix2spec.evaluation.report.html import page
+    from pix2spec.evaluation.report.page import page
 
     out.mkdir(parents=True, exist_ok=True)
     rows = [row for table in tables for row in table]

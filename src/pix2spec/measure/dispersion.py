@@ -3,12 +3,12 @@
 Templates are the leading principal components of the simple stellar populations of Bruzual & Charlot (2003,
 MNRAS 344:1000), broadened by Gaussians, next to additive polynomials (as in Cappellari & Emsellem 2004,
 PASP 116:138). Their own resolution of 3 A FWHM is 83 km/s at 4600 A, where most of the absorption lines are;
-the line spread of SDSS's spectrographs is 64 km/s. What is fitted lacks the difference, which is added:
+the line spread of SDSS's spectrographs is 64 km/s. The difference is added to the fitted dispersion:
 
     sigma_v^2 = sigma_fit^2 + 83^2 - 64^2 km^2/s^2
 
-So 53 km/s, the least value, is an upper limit, and below about 70 km/s little is known of it. Spectrographs
-of better resolution than SDSS's would need another constant.
+The smallest result, 53 km/s, is therefore an upper limit, and results below about 70 km/s are uncertain.
+The constant holds for the resolution of SDSS's spectrographs.
 """
 
 from functools import lru_cache
@@ -17,22 +17,23 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from pix2spec.core.grid import SpectralGrid
-from pix2spec.core.lines import INSTRUMENT, LIGHT_SPEED, LINES
+from pix2spec.core.lines import LIGHT_SPEED_KM_S, LINES, OTHER_LINES, SDSS_LINE_SPREAD_KM_S
 from pix2spec.data.simulate.spectra import load_templates
 from pix2spec.measure.windows import cutouts, empty_result
 
 __all__ = ["velocity_dispersion"]
 
-WINDOW = (4100.0, 6800.0)  # Angstrom, rest frame, vacuum
-EXCESS = 83.0**2 - INSTRUMENT**2  # km^2/s^2: what the templates' resolution exceeds that of the spectra by
-SIGMAS = np.array([0.0, 60, 100, 140, 180, 225, 275, 335, 405, 490])  # km/s
-TEMPLATES, POLYNOMIALS = 10, 12
-PHASES = 2  # positions of the templates within a pixel
-COVERED = 0.6  # least share of the window that is valid
-FAINTEST = 3.0  # mean signal to noise of a pixel; below, chi2 has minima of noise
-MASKED = 500.0  # km/s on either side of lines of the gas
-ALSO_MASKED = (5199.3, 5201.7, 5891.6, 5897.6)  # [N I], and Na D, which is of the gas too
-CHUNK = 256
+WINDOW_ANGSTROM = (4100.0, 6800.0)  # Angstrom, rest frame, vacuum
+# km^2/s^2: how much broader the templates' own lines are than those of the spectra
+EXCESS_KM2_S2 = 83.0**2 - SDSS_LINE_SPREAD_KM_S**2
+SIGMAS_KM_S = np.array([0.0, 60, 100, 140, 180, 225, 275, 335, 405, 490])  # km/s
+N_TEMPLATES, N_POLYNOMIALS = 10, 12
+PIXEL_PHASES = 2  # positions of the templates within a pixel
+MIN_WINDOW_COVERAGE = 0.6  # valid share of the window
+MIN_SIGNAL_TO_NOISE = 3.0  # mean over pixels; below it, noise makes minima of chi2
+MASK_HALF_WIDTH_KM_S = 500.0  # on either side of the gas's emission lines
+OTHER_MASKED_LINES = ("[N_I] 5198", "[N_I] 5200", "Na_D 5890", "Na_D 5896")  # gas absorbs in Na D, too
+CHUNK_SPECTRA = 256
 
 
 def velocity_dispersion(
@@ -57,30 +58,32 @@ def velocity_dispersion(
         valid; where the signal to noise is below 3 a pixel; and where chi2 does not rise by one between its
         minimum and 490 km/s.
     error : array (...,)
-        How far upwards chi2 rises by one: large where the signal to noise is low.
+        Distance upwards to the dispersion at which chi2 has risen by one: large at low signal to noise.
     """
     design, products = _designs(grid)
     result = empty_result(flux, z, 2)
-    low, high = WINDOW
+    low, high = WINDOW_ANGSTROM
     for where, y, weight, shift, _ in cutouts(flux, z, grid, low, high, ivar):
-        kept = _kept(grid, y.shape[1])
+        kept = _outside_gas_lines(grid, y.shape[1])
         weight = weight * kept
         valid = (weight > 0).sum(1)
-        enough = (valid >= COVERED * kept.sum()) & ((y * np.sqrt(weight)).sum(1) >= FAINTEST * valid)
-        phase = np.rint((shift + 0.5) * PHASES - 0.5).astype(int).clip(0, PHASES - 1)
-        for k in range(PHASES):
+        enough = (valid >= MIN_WINDOW_COVERAGE * kept.sum()) & (
+            (y * np.sqrt(weight)).sum(1) >= MIN_SIGNAL_TO_NOISE * valid
+        )
+        phase = np.rint((shift + 0.5) * PIXEL_PHASES - 0.5).astype(int).clip(0, PIXEL_PHASES - 1)
+        for k in range(PIXEL_PHASES):
             rows = np.flatnonzero(enough & (phase == k))
-            for part in np.array_split(rows, -(-len(rows) // CHUNK)) if len(rows) else []:
+            for part in np.array_split(rows, -(-len(rows) // CHUNK_SPECTRA)) if len(rows) else []:
                 chi2 = _chi2(design[k], products[k], y[part], weight[part])
                 result.reshape(2, -1)[:, where.start + part] = _minimum(chi2)
     return result[0], result[1]
 
 
-def _kept(grid: SpectralGrid, size: int) -> np.ndarray:
-    """Which pixels of the window (size,) have no lines of the gas."""
-    wave = WINDOW[0] * 10 ** (grid.step * np.arange(size))
-    lines = np.array([*LINES.values(), *ALSO_MASKED])
-    return (np.abs(np.log(wave[:, None] / lines)) > MASKED / LIGHT_SPEED).all(1)
+def _outside_gas_lines(grid: SpectralGrid, size: int) -> np.ndarray:
+    """Whether each pixel of the window (size,) lies outside the emission lines of the gas."""
+    wave = WINDOW_ANGSTROM[0] * 10 ** (grid.step * np.arange(size))
+    lines = np.array([*LINES.values(), *(OTHER_LINES[name] for name in OTHER_MASKED_LINES)])
+    return (np.abs(np.log(wave[:, None] / lines)) > MASK_HALF_WIDTH_KM_S / LIGHT_SPEED_KM_S).all(1)
 
 
 @lru_cache(maxsize=2)
@@ -90,31 +93,31 @@ def _designs(grid: SpectralGrid) -> tuple[np.ndarray, np.ndarray]:
     start, step, size = float(stored["start"]), float(stored["step"]), stored["flux"].shape[1]
     transform = np.fft.rfft(stored["flux"].astype(float), axis=1)
     frequency = np.fft.rfftfreq(size)
-    pixels = round(np.log10(WINDOW[1] / WINDOW[0]) / grid.step)
+    pixels = round(np.log10(WINDOW_ANGSTROM[1] / WINDOW_ANGSTROM[0]) / grid.step)
     columns = np.arange(pixels)
-    polynomials = np.polynomial.legendre.legvander(np.linspace(-1, 1, pixels), POLYNOMIALS - 1)
+    polynomials = np.polynomial.legendre.legvander(np.linspace(-1, 1, pixels), N_POLYNOMIALS - 1)
 
     def broadened(sigma: float, shift: float):
         """All populations (P, 40) as `cutouts` of that `shift` see them, without a smooth part."""
-        width = sigma / (LIGHT_SPEED * np.log(10) * step)
+        width = sigma / (LIGHT_SPEED_KM_S * np.log(10) * step)
         spectra = np.fft.irfft(transform * np.exp(-2 * (np.pi * width * frequency) ** 2), n=size, axis=1)
-        position = (np.log10(WINDOW[0]) - start + grid.step * (columns - shift)) / step
+        position = (np.log10(WINDOW_ANGSTROM[0]) - start + grid.step * (columns - shift)) / step
         values = CubicSpline(np.arange(size), spectra, axis=1)(position).T
         return values - polynomials @ np.linalg.lstsq(polynomials, values, rcond=None)[0]
 
-    kept = _kept(grid, pixels)
-    leading = np.linalg.svd(broadened(100.0, 0.0)[kept], full_matrices=False)[2][:TEMPLATES].T
-    galaxies = np.triu_indices(TEMPLATES + 1 + POLYNOMIALS)
+    kept = _outside_gas_lines(grid, pixels)
+    leading = np.linalg.svd(broadened(100.0, 0.0)[kept], full_matrices=False)[2][:N_TEMPLATES].T
+    pairs = np.triu_indices(N_TEMPLATES + 1 + N_POLYNOMIALS)
     designs, products = [], []
-    for phase in range(PHASES):
-        for sigma in SIGMAS:
-            templates = broadened(sigma, (phase + 0.5) / PHASES - 0.5) @ leading
+    for phase in range(PIXEL_PHASES):
+        for sigma in SIGMAS_KM_S:
+            templates = broadened(sigma, (phase + 0.5) / PIXEL_PHASES - 0.5) @ leading
             scale = np.linalg.norm(templates, axis=0) / np.sqrt(pixels)
             slope = np.gradient(templates[:, :1], axis=0)  # to first order, an error of the redshift
             slope /= np.linalg.norm(slope) / np.sqrt(pixels)
             designs.append(np.hstack([templates / scale, slope, polynomials]))
-            products.append(designs[-1][:, galaxies[0]] * designs[-1][:, galaxies[1]])
-    shape = (PHASES, len(SIGMAS))
+            products.append(designs[-1][:, pairs[0]] * designs[-1][:, pairs[1]])
+    shape = (PIXEL_PHASES, len(SIGMAS_KM_S))
     first, second = (np.reshape(values, (*shape, *np.shape(values)[1:])) for values in (designs, products))
     return first, second
 
@@ -135,8 +138,8 @@ def _chi2(designs, products, y, weight) -> np.ndarray:
 
 def _minimum(chi2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Dispersion (n,) of the least chi2 (n, sigmas), between them by a spline, and its error."""
-    fine = np.arange(0.0, SIGMAS[-1] + 1)  # km/s
-    spline = CubicSpline(SIGMAS, chi2, axis=1, bc_type=("clamped", "not-a-knot"))  # it is even in sigma
+    fine = np.arange(0.0, SIGMAS_KM_S[-1] + 1)  # km/s
+    spline = CubicSpline(SIGMAS_KM_S, chi2, axis=1, bc_type=("clamped", "not-a-knot"))  # it is even in sigma
     values = spline(fine)
     best = values.argmin(1)
     lowest = np.take_along_axis(values, best[:, None], 1)
@@ -145,5 +148,5 @@ def _minimum(chi2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     before, after = (np.take_along_axis(values - lowest, rise[:, None] - k, 1)[:, 0] for k in (1, 0))
     with np.errstate(divide="ignore", invalid="ignore"):
         upper = fine[rise] - (after - 1) / (after - before)
-    sigma, upper = (np.sqrt(value**2 + EXCESS) for value in (fine[best], upper))
+    sigma, upper = (np.sqrt(value**2 + EXCESS_KM2_S2) for value in (fine[best], upper))
     return np.where(known, sigma, np.nan), np.where(known, upper - sigma, np.nan)

@@ -1,7 +1,7 @@
-"""Emission lines: fluxes, equivalent widths, widths, and what ionises the gas.
+"""Emission lines: fluxes, equivalent widths, widths, and the class of the ionising source.
 
 The continuum is a straight line through two side bands, with outliers clipped. Gaussians of one common
-width are fitted to what exceeds it; Halpha and the [N II] doublet (1 : 3.06) are one fit, and so are the
+width are fitted to the flux above it; Halpha and the [N II] doublet (1 : 3.06) are one fit, and so are the
 lines of a doublet, whose sum is returned. Stellar absorption is not taken out: it lowers the Balmer lines
 by a few Angstrom, and absorption lines come out negative.
 """
@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pix2spec.core.grid import SpectralGrid
-from pix2spec.core.lines import LIGHT_SPEED, LINES
+from pix2spec.core.lines import LIGHT_SPEED_KM_S, LINES
 from pix2spec.measure.windows import cutouts, empty_result
 
 __all__ = ["BPT_CLASSES", "FEATURES", "LineFit", "bpt_class", "equivalent_width", "fit_lines"]
 
-WIDTHS = np.geomspace(0.8, 4.5, 12)  # pixels: trial dispersions of the lines, 55 to 310 km/s on SDSS's grid
-ABSORPTION = (1.3, 0.3)  # Angstrom: stellar Balmer lines (Hopkins et al. 2003, ApJ 599:971), and their spread
-SIGNIFICANT = 3.0  # signal to noise of lines that have a BPT class
-STRONG = 0.5  # Angstrom: the same for spectra without errors
+WIDTHS_PIXELS = np.geomspace(0.8, 4.5, 12)  # trial dispersions of lines: 55 to 310 km/s on SDSS's grid
+BALMER_ABSORPTION_ANGSTROM = (1.3, 0.3)  # of stars, and its spread (Hopkins et al. 2003, ApJ 599:971)
+MIN_SIGNAL_TO_NOISE = 3.0  # of each line, for a BPT class
+MIN_WIDTH_ANGSTROM = 0.5  # of each line, where there are no errors
 BPT_CLASSES = ("none", "star-forming", "composite", "AGN")
 
 
@@ -79,7 +79,7 @@ class LineFit(NamedTuple):
     flux_error: np.ndarray
     ew: np.ndarray  # Angstrom, rest frame, positive in emission
     ew_error: np.ndarray
-    sigma: np.ndarray  # km/s, the spectrograph's line spread included, within `WIDTHS`
+    sigma: np.ndarray  # km/s, the spectrograph's line spread included, within `WIDTHS_PIXELS`
     sigma_error: np.ndarray
     continuum: np.ndarray  # under the line, of a doublet the mean: flux = ew * continuum * (1 + z)
 
@@ -125,18 +125,18 @@ def _profiles(x, centres, blend: Blend, sigma):
 
 
 def _best_width(x, centres, blend: Blend, y, weight):
-    """Common dispersion (n, 1) in pixels of least chi2: the best of WIDTHS, refined by a parabola."""
-    gain = np.empty((len(WIDTHS), len(y)))  # chi2 that the lines explain
-    for i, sigma in enumerate(WIDTHS):
+    """Common dispersion (n, 1) in pixels of least chi2: the best of WIDTHS_PIXELS, refined by a parabola."""
+    gain = np.empty((len(WIDTHS_PIXELS), len(y)))  # chi2 that the lines explain
+    for i, sigma in enumerate(WIDTHS_PIXELS):
         profiles, _ = _profiles(x, centres, blend, sigma)
         line_flux, _ = _least_squares(profiles, y, weight)
         gain[i] = (line_flux * (profiles @ (y * weight)[:, :, None])[..., 0]).sum(1)
-    best = np.clip(gain.argmax(0), 1, len(WIDTHS) - 2)
+    best = np.clip(gain.argmax(0), 1, len(WIDTHS_PIXELS) - 2)
     below, middle, above = (np.take_along_axis(gain, (best + i)[None], 0)[0] for i in (-1, 0, 1))
     bend = np.maximum(2 * middle - below - above, 1e-12 * np.abs(middle) + 1e-300)
-    # A best width at either end of WIDTHS stays there.
+    # A best width at either end of WIDTHS_PIXELS stays there.
     step = np.clip((above - below) / (2 * bend), -1, 1)
-    return (WIDTHS[best] * (WIDTHS[1] / WIDTHS[0]) ** step)[:, None]
+    return (WIDTHS_PIXELS[best] * (WIDTHS_PIXELS[1] / WIDTHS_PIXELS[0]) ** step)[:, None]
 
 
 def fit_lines(
@@ -267,14 +267,14 @@ def _measure(blend: Blend, chosen: list[int], grid: SpectralGrid, fit: _Solution
     ew_error = error(np.pad(used, ((0, 0), (0, 1))), -(fit.line_flux * used / continuum) @ fit.at_line.T)
     only_width = np.zeros((len(flux), len(share) + 1))
     only_width[:, -1] = 1
-    sigma = fit.sigma * np.log(10) * grid.step * LIGHT_SPEED
+    sigma = fit.sigma * np.log(10) * grid.step * LIGHT_SPEED_KM_S
     sigma_error = sigma * error(only_width, 0)
     level = continuum @ share / share.sum()
     return np.stack([flux * stretch, flux_error * stretch, ew, ew_error, sigma, sigma_error, level])
 
 
 def bpt_class(halpha: LineFit, hbeta: LineFit, oiii: LineFit, nii: LineFit) -> np.ndarray:
-    """What ionises the gas: [O III] 5007 / Hbeta against [N II] 6583 / Halpha.
+    """Classes of the ionising source: [O III] 5007 / Hbeta against [N II] 6583 / Halpha.
 
     Baldwin, Phillips & Terlevich (1981, PASP 93:5); star formation below the line of Kauffmann et al. (2003,
     MNRAS 346:1055), AGN above that of Kewley et al. (2001, ApJ 556:121), composites between. 1.3 +- 0.3
@@ -294,10 +294,12 @@ def bpt_class(halpha: LineFit, hbeta: LineFit, oiii: LineFit, nii: LineFit) -> n
     widths: dict = {}
     significant: Any = True
     for name, line in (("ha", halpha), ("hb", hbeta), ("o3", oiii), ("n2", nii)):
-        added, spread = ABSORPTION if name in ("ha", "hb") else (0.0, 0.0)
+        added, spread = BALMER_ABSORPTION_ANGSTROM if name in ("ha", "hb") else (0.0, 0.0)
         width = line.ew + added
         error = np.hypot(line.ew_error, spread)
-        limit = np.where(np.isnan(line.ew_error), STRONG + 2 * spread, SIGNIFICANT * error)
+        limit = np.where(
+            np.isnan(line.ew_error), MIN_WIDTH_ANGSTROM + 2 * spread, MIN_SIGNAL_TO_NOISE * error
+        )
         significant = significant & (width > limit)
         widths[name] = width * line.continuum
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -9,7 +9,7 @@ from pix2spec.measure.windows import cutouts, empty_result
 
 __all__ = ["LICK", "air_to_vacuum", "break_4000", "dn4000", "lick_index"]
 
-COVERED = 0.7  # least share of each band of a Lick index that is valid
+MIN_BAND_COVERAGE = 0.7  # valid share of each band of a Lick index
 
 
 class Bands(NamedTuple):
@@ -59,7 +59,8 @@ def break_4000(
     Returns
     -------
     value : array (...,)
-        NaN where a window leaves the grid or less than half of it is valid, or where there is no light.
+        NaN where a window leaves the grid, where less than half of it is valid, or where the blue flux is not
+        positive.
     error : array (...,)
         Standard error from `ivar`; NaN without it.
     """
@@ -141,7 +142,7 @@ def _equivalent_width(bands: Bands, edges, y, good):
         """Weights (n, P) that average over a band, pixels on its rim counted in part."""
         inside = np.clip(np.minimum(edges[:, 1:], high) - np.maximum(edges[:, :-1], low), 0, None)
         total = (inside * good).sum(1, keepdims=True)
-        enough = total >= COVERED * (high - low)
+        enough = total >= MIN_BAND_COVERAGE * (high - low)
         return inside * good / np.where(enough, total, np.nan)
 
     blue, feature, red = (shares(*band) for band in bands)

@@ -1,4 +1,4 @@
-"""Measuring spectra in other processes."""
+"""Measures spectra in worker processes."""
 
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -15,7 +15,7 @@ __all__ = ["Measuring", "reason_unmeasurable"]
 
 
 class Measuring:
-    """Measures spectra in other processes while this one scores the next; results come in order."""
+    """Measures spectra in worker processes while the caller continues; results keep their order."""
 
     def __init__(self, grid: SpectralGrid, survey: Survey, wanted: bool, workers: int):
         self.grid, self.survey, self.wanted, self.workers = grid, survey, wanted, workers
@@ -32,19 +32,19 @@ class Measuring:
 
     def __exit__(self, kind, error, trace) -> None:
         if kind is not None:
-            self._opened.__exit__(kind, error, trace)  # the pool cancels what waits
+            self._opened.__exit__(kind, error, trace)  # the pool cancels waiting jobs
             return
         with self._opened:
             while self.running:
                 self._collect()
 
     def add(self, flux: np.ndarray, candidates: np.ndarray, ivar: np.ndarray) -> None:
-        """Put an object on the list."""
+        """Queue an object: its observed spectrum (L,), candidates (n, L) and ivar (L,)."""
         if self.wanted:
             self.waiting.append((flux[None].astype(np.float32), candidates, ivar))
 
     def send(self) -> None:
-        """Start to measure what is on the list."""
+        """Start to measure the queued objects."""
         if not self.waiting:
             return
         work, self.waiting = self.waiting, []

@@ -1,4 +1,4 @@
-"""All that is measured on a spectrum, alike on observed and on generated ones: at its own fitted redshift."""
+"""Measures observed and generated spectra in one way: redshift, lines, indices, dispersions, colours."""
 
 from dataclasses import dataclass, fields
 from typing import NamedTuple
@@ -17,9 +17,9 @@ from pix2spec.measure.redshift import RedshiftFitter
 
 __all__ = ["BPT_CLASSES", "QUANTITIES", "Measurement", "Quantity", "measure", "measure_at", "measure_many"]
 
-CHUNK = 512  # spectra at once: bounds memory
-SIGNIFICANT = 5.0  # signal to noise of an Halpha line that has a width
-COVERAGE = 0.98  # share of a band's transmission that a colour needs
+CHUNK_SPECTRA = 512  # measured at a time, which limits memory
+MIN_HALPHA_SIGNAL_TO_NOISE = 5.0  # below it, the gas has no dispersion
+MIN_BAND_COVERAGE = 0.98  # of a band's transmission, for a colour
 LINES = {
     "oii": ("[O_II]", "[O II] 3727"),
     "hbeta": ("H_beta", "Hβ"),
@@ -33,7 +33,7 @@ COLOURS = ("g_r", "r_i")
 
 
 class Quantity(NamedTuple):
-    """What a report says of a quantity."""
+    """Name, unit and description of a quantity in reports."""
 
     label: str
     unit: str
@@ -111,8 +111,8 @@ def measure(
     """
     _check(flux, ivar, grid, fitter)
     parts = []
-    for start in range(0, len(flux), CHUNK):
-        rows = slice(start, start + CHUNK)
+    for start in range(0, len(flux), CHUNK_SPECTRA):
+        rows = slice(start, start + CHUNK_SPECTRA)
         parts.append(_measure_chunk(flux[rows], ivar[rows], grid, fitter, survey))
     return _concatenate(parts)
 
@@ -124,7 +124,7 @@ def measure_many(
     n_objects, n = np.shape(flux)[:2]
     _check(flux, ivar, grid, fitter)
     parts = []
-    step = max(CHUNK // max(n, 1), 1)  # objects: the ivar of all candidates is never held at once
+    step = max(CHUNK_SPECTRA // max(n, 1), 1)  # objects: the ivar of all candidates is never held at once
     for start in range(0, n_objects, step):
         rows = slice(start, start + step)
         flat = np.reshape(flux[rows], (-1, grid.size))
@@ -144,7 +144,7 @@ def measure_at(
         values[f"ew_{name}"], errors[f"ew_{name}"] = fits[line].ew, fits[line].ew_error
         values[f"flux_{name}"], errors[f"flux_{name}"] = fits[line].flux, fits[line].flux_error
     halpha, hbeta, oiii, nii = (fits[lines[name]] for name in ("halpha", "hbeta", "oiii", "nii"))
-    strong = halpha.flux > SIGNIFICANT * halpha.flux_error
+    strong = halpha.flux > MIN_HALPHA_SIGNAL_TO_NOISE * halpha.flux_error
     values["sigma_gas"] = np.where(strong, halpha.sigma, np.nan)
     errors["sigma_gas"] = np.where(strong, halpha.sigma_error, np.nan)
     values["dn4000"], errors["dn4000"] = break_4000(flux, z, grid, ivar)
@@ -173,7 +173,7 @@ def _colours(flux, ivar, grid: SpectralGrid, survey: Survey):
     good = (ivar > 0) & np.isfinite(flux)
     filled = fill_missing(flux, np.where(good, ivar, 0)).astype(float)
     variance = np.divide(1.0, ivar, out=np.zeros(flux.shape), where=good)
-    weights = filter_matrix(grid.wave, survey.filters, COVERAGE)
+    weights = filter_matrix(grid.wave, survey.filters, MIN_BAND_COVERAGE)
     column = {band: k for k, band in enumerate(survey.photometry_bands)}
     values, errors = {}, {}
     for name in COLOURS:
@@ -192,10 +192,15 @@ def _colours(flux, ivar, grid: SpectralGrid, survey: Survey):
 
 def _check(flux, ivar, grid: SpectralGrid, fitter: RedshiftFitter) -> None:
     if grid != fitter.grid:
-        raise InputError("grid", f"{grid} is not that of the redshift templates", f"use {fitter.grid}")
+        raise InputError(
+            "grid", f"the redshift templates are on another grid than {grid}", f"use {fitter.grid}"
+        )
     expected = (*np.shape(flux)[:1], grid.size)
     if np.shape(flux)[-1:] != (grid.size,) or np.shape(ivar) != expected:
-        raise InputError("flux", f"flux {np.shape(flux)} and ivar {np.shape(ivar)}, for {grid.size} pixels")
+        raise InputError(
+            "flux",
+            f"its shape {np.shape(flux)} and that of ivar {np.shape(ivar)} do not fit {grid.size} pixels",
+        )
 
 
 def _map(function, *measurements: Measurement) -> Measurement:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy.fft import next_fast_len
 
-from pix2spec.core.lines import LIGHT_SPEED
+from pix2spec.core.lines import LIGHT_SPEED_KM_S
 from pix2spec.errors import InputError
 from pix2spec.models.latent.basis import RestFrameBasis
 
@@ -27,19 +27,19 @@ __all__ = [
 ]
 
 LITTLE_COVERAGE, SMALL_DELTA_CHI2, NEGATIVE_MODEL, Z_FITLIMIT = 2, 4, 8, 32
-LINE_WIDTH = 125.0  # km/s, of the templates' emission lines
-APART = 1000.0  # km/s: minima that are nearer are one
-CLEAR = 0.01  # of chi2 per pixel, between the best and the next minimum
-BLUEST = 10  # pixels of blueshift that are tried
-CHUNK = 8
+LINE_WIDTH_KM_S = 125.0  # dispersion of the templates' emission lines
+MIN_SEPARATION_KM_S = 1000.0  # of two minima of chi2
+MIN_DELTA_CHI2 = 0.01  # per pixel, between the best and the next minimum: a clear redshift
+MAX_BLUESHIFT_PIXELS = 10  # below redshift zero
+CHUNK_SPECTRA = 8
 
 
 @dataclass
 class RedshiftFit:
     """Best redshifts of n spectra."""
 
-    z: np.ndarray  # (n,), NaN where a spectrum has no pixels
-    z_err: np.ndarray  # (n,) where chi2 rises by one; only the scale of the errors given means anything
+    z: np.ndarray  # (n,), NaN where a spectrum has no valid pixel
+    z_err: np.ndarray  # (n,) distance at which chi2 has risen by one; correct if ivar is
     chi2: np.ndarray  # (n,) per valid pixel
     delta_chi2: np.ndarray  # (n,) per valid pixel, up to the next minimum
     zwarning: np.ndarray  # (n,) int, bits as SDSS's ZWARNING; 0 is a clear redshift
@@ -62,9 +62,9 @@ class RedshiftFitter:
         self.grid, self.z_max = basis.grid, basis.z_max
         self.zero = round((basis.grid.start - basis.start) / basis.grid.step)  # lag of redshift zero
         self.templates = leading_templates(basis, templates)
-        self.galaxies = torch.triu_indices(templates, templates)
+        self.pairs = torch.triu_indices(templates, templates)
         self.length = next_fast_len(basis.size, real=True)
-        products = self.templates[self.galaxies[0]] * self.templates[self.galaxies[1]]
+        products = self.templates[self.pairs[0]] * self.templates[self.pairs[1]]
         self._products = torch.fft.rfft(products, self.length)
         self._singles = torch.fft.rfft(self.templates, self.length)
 
@@ -77,7 +77,7 @@ class RedshiftFitter:
         flux : array (n, L)
             On the basis's grid, in any unit.
         ivar : array (n, L), optional
-            Zero where there is nothing. Without it every pixel weighs the same, with errors of 2 % of the
+            Zero where a pixel is missing. Without it every pixel weighs the same, with errors of 2 % of the
             median: for spectra without noise.
 
         Raises
@@ -96,21 +96,24 @@ class RedshiftFitter:
             torch.from_numpy(np.where(good, ivar, 0.0)),
             torch.from_numpy(np.where(good, flux, 0.0)),
         )
-        parts = [self._fit(flux[i : i + CHUNK], weight[i : i + CHUNK]) for i in range(0, len(flux), CHUNK)]
+        parts = [
+            self._fit(flux[i : i + CHUNK_SPECTRA], weight[i : i + CHUNK_SPECTRA])
+            for i in range(0, len(flux), CHUNK_SPECTRA)
+        ]
         return RedshiftFit(*(np.concatenate(column) for column in zip(*parts)))
 
     def chi2(self, flux: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """chi2 (n, lags) of the best fits at redshifts from `BLUEST` pixels below 0 up, and coefficients.
+        """chi2 (n, lags) of the best fits, and their coefficients.
 
-        `flux` and `weight` (n, L) are float64.
+        Lags start `MAX_BLUESHIFT_PIXELS` below redshift zero. `flux` and `weight` (n, L) are float64.
         """
-        lags = slice(4, self.zero + BLUEST + 1)
+        lags = slice(4, self.zero + MAX_BLUESHIFT_PIXELS + 1)
         gram = self._correlate(self._products, weight)[..., lags].flip(-1).movedim(1, -1)
         right = self._correlate(self._singles, weight * flux)[..., lags].flip(-1).movedim(1, -1)
         k = len(self.templates)
         matrix = torch.zeros(*gram.shape[:2], k, k, dtype=torch.float64)
-        matrix[..., self.galaxies[0], self.galaxies[1]] = gram
-        matrix[..., self.galaxies[1], self.galaxies[0]] = gram
+        matrix[..., self.pairs[0], self.pairs[1]] = gram
+        matrix[..., self.pairs[1], self.pairs[0]] = gram
         diagonal = torch.diagonal(matrix, dim1=-2, dim2=-1)
         diagonal += 1e-9 * diagonal.mean(-1, keepdim=True) + 1e-12
         theta = torch.cholesky_solve(right[..., None], torch.linalg.cholesky(matrix))[..., 0]
@@ -128,14 +131,14 @@ class RedshiftFitter:
         left, middle, right = (chi2[rows, best + k] for k in (-1, 0, 1))
         curvature = (left - 2 * middle + right).clamp(min=1e-12)
         offset = (0.5 * (left - right) / curvature).clamp(-0.5, 0.5)
-        pixel = best - BLUEST + offset
+        pixel = best - MAX_BLUESHIFT_PIXELS + offset
         z = 10 ** (pixel * self.grid.step) - 1
-        apart = APART / (LIGHT_SPEED * np.log(10) * self.grid.step)
+        apart = MIN_SEPARATION_KM_S / (LIGHT_SPEED_KM_S * np.log(10) * self.grid.step)
         near = (torch.arange(lags) - best[:, None]).abs() < apart
         delta = (chi2.masked_fill(near, torch.inf).amin(1) - middle) / pixels
         error = (2 / curvature).sqrt() * np.log(10) * self.grid.step * (1 + z)
         warning = LITTLE_COVERAGE * (pixels < 0.5 * self.grid.size).int()
-        warning += SMALL_DELTA_CHI2 * (delta < CLEAR).int()
+        warning += SMALL_DELTA_CHI2 * (delta < MIN_DELTA_CHI2).int()
         warning += NEGATIVE_MODEL * self._negative(theta[rows, best], best).int()
         warning += Z_FITLIMIT * ((best <= 1) | (best >= lags - 2)).int()
         z = torch.where((weight > 0).any(1), z, torch.nan)
@@ -143,7 +146,7 @@ class RedshiftFitter:
 
     def _negative(self, theta, best):
         """Whether the fitted spectra have more negative than positive light."""
-        first = self.zero + BLUEST - best
+        first = self.zero + MAX_BLUESHIFT_PIXELS - best
         index = first[:, None] + torch.arange(self.grid.size)
         model = theta @ self.templates
         return model.gather(1, index).sum(1) < 0
@@ -156,7 +159,7 @@ def leading_templates(basis: RestFrameBasis, n: int) -> torch.Tensor:
     moment = covariance + torch.outer(basis.prior_mean, basis.prior_mean)
     values, vectors = torch.linalg.eigh(moment)
     root = vectors * values.clamp(min=0).sqrt()
-    spectra = basis.design(LINE_WIDTH).double() @ root
+    spectra = basis.design(LINE_WIDTH_KM_S).double() @ root
     return torch.linalg.svd(spectra, full_matrices=False)[0][:, :n].T.contiguous()
 
 

@@ -10,7 +10,7 @@ from pix2spec.core.grid import SpectralGrid
 
 __all__ = ["cutouts", "empty_result"]
 
-CHUNK = 2048  # spectra measured at once
+CHUNK_SPECTRA = 2048  # cut out at a time
 
 
 def cutouts(flux, z, grid: SpectralGrid, low: float, high: float, ivar):
@@ -30,10 +30,10 @@ def cutouts(flux, z, grid: SpectralGrid, low: float, high: float, ivar):
     flux = np.broadcast_to(flux, (*shape, grid.size))
     ivar = None if ivar is None else np.broadcast_to(ivar, flux.shape)
     z = np.broadcast_to(np.asarray(z, float), shape).ravel()
-    z = np.where(np.isfinite(z) & (z > -1), z, 1e6)  # nowhere on the grid
+    z = np.where(np.isfinite(z) & (z > -1), z, 1e6)  # unknown: outside the grid
     columns = np.arange(round(np.log10(high / low) / grid.step))
-    for start in range(0, len(z), CHUNK):
-        where = slice(start, min(start + CHUNK, len(z)))
+    for start in range(0, len(z), CHUNK_SPECTRA):
+        where = slice(start, min(start + CHUNK_SPECTRA, len(z)))
         position = grid.pixel(low * (1 + z[where]))
         first = np.rint(position).astype(int)
         pixel = first[:, None] + columns
@@ -47,5 +47,5 @@ def cutouts(flux, z, grid: SpectralGrid, low: float, high: float, ivar):
 
 
 def empty_result(flux, z, columns: int) -> np.ndarray:
-    """NaN, (columns, ...), for what is measured on spectra at redshifts."""
+    """Array (columns, ...) of NaN, for results of spectra `flux` at redshifts `z`."""
     return np.full((columns, *np.broadcast_shapes(np.shape(flux)[:-1], np.shape(z))), np.nan)

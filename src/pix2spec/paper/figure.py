@@ -15,7 +15,7 @@ from pix2spec.models.storage import load_model
 from pix2spec.paper.rows import sampling
 from pix2spec.paper.work import has_spectra
 from pix2spec.products.ensemble import Ensemble
-from pix2spec.products.plot import BLUE, LINES, draw_image
+from pix2spec.products.plot import BLUE, LINE_LABELS, draw_image
 from pix2spec.runtime.provenance import run_provenance
 
 __all__ = ["choose_galaxies", "figure2"]
@@ -196,7 +196,7 @@ def _draw_panel(axes, wave, observed, generated, z: float) -> None:
     axes.set_yticks([-1, 0, 1])
     if not np.isfinite(z):
         return
-    for name, rest, _ in LINES:
+    for name, rest, _ in LINE_LABELS:
         x = rest * (1 + z)
         if name in NAMED and wave[0] < x < wave[-1]:
             axes.axvline(x, color="#a8480f", lw=0.5, ls=(0, (1, 2)), zorder=0.5)

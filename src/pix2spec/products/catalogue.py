@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pix2spec.core.grid import SpectralGrid
-from pix2spec.core.photometry import filter_matrix
+from pix2spec.core.photometry import filter_matrix, magnitude
 from pix2spec.core.survey import SDSS, Survey
 from pix2spec.data.readers.guards import check_expansion, reading
 from pix2spec.errors import InputError
@@ -27,7 +27,7 @@ FILE_NAME = "catalog.parquet"
 SHARDS = "catalog"  # folder of the shards of one that grows, or is large
 ROW_GROUP_BYTES = 32 * 2**20  # candidates of some 90 objects; what a reader holds at a time
 VECTORS = ("flux", *QUANTILE_NAMES)
-INTERVAL = (0.5, 0.16, 0.84)
+MEDIAN_AND_68_PERCENT = (0.5, 0.16, 0.84)
 
 
 def catalogue_schema(grid: SpectralGrid, derived: list[str], metadata: dict) -> pa.Schema:
@@ -64,19 +64,20 @@ class _Derived:
         Magnitudes need physical fluxes, colours a zero point: they are NaN otherwise.
         """
         nanomaggies = ensemble.candidates @ self.weights
-        with np.errstate(invalid="ignore", divide="ignore"):
-            magnitude = 22.5 - 2.5 * np.log10(np.where(nanomaggies > 0, nanomaggies, np.nan))
-        colour = magnitude[:, :-1] - magnitude[:, 1:]
+        magnitudes = magnitude(nanomaggies)
+        colour = magnitudes[:, :-1] - magnitudes[:, 1:]
         if ensemble.unit != PHYSICAL:
-            magnitude = np.full_like(magnitude, np.nan)
+            magnitudes = np.full_like(magnitudes, np.nan)
         if not ensemble.has_zero_point:
             colour = np.full_like(colour, np.nan)
         values: dict = {}
         z = np.full(len(colour), np.nan) if ensemble.redshifts is None else ensemble.redshifts
         quantities = [*self.magnitudes, *self.colours, "z_model"]
-        for name, column in zip(quantities, np.column_stack([magnitude, colour, z]).T):
+        for name, column in zip(quantities, np.column_stack([magnitudes, colour, z]).T):
             known = column[np.isfinite(column)]
-            interval = np.quantile(known, INTERVAL) if 2 * len(known) > len(column) else [np.nan] * 3
+            interval = (
+                np.quantile(known, MEDIAN_AND_68_PERCENT) if 2 * len(known) > len(column) else [np.nan] * 3
+            )
             values |= dict(zip((name, name + "_lo", name + "_hi"), interval))
         return values
 
@@ -84,8 +85,8 @@ class _Derived:
 class CatalogueWriter:
     """Write a catalogue object by object; memory does not grow with their number.
 
-    Use it as a context manager. The file has its name only once it is complete: after an error,
-    or a kill, no ``catalog.parquet`` is there.
+    Use it as a context manager. The file gets its name when it is complete: after an error or a kill there
+    is no ``catalog.parquet``.
 
     Parameters
     ----------
@@ -153,7 +154,7 @@ class CatalogueWriter:
         self._append(row | self._derive(ensemble))
 
     def add_failure(self, object_id: str, error_text: str, ra=np.nan, dec=np.nan) -> None:
-        """Append the row of an object that could not be done, with status ``"failed"``."""
+        """Append the row of an object without a result, with status ``"failed"``."""
         row: dict = {"object_id": object_id, "status": "failed", "error": str(error_text)}
         row |= {"unit": "", "select": ""}
         row |= {"ra": ra, "dec": dec, "z": np.nan, "ebv": np.nan, "n_candidates": 0}
@@ -227,21 +228,22 @@ class Catalogue:
     provenance : dict
         Model id and hash, version, seed, command.
     has_candidates : bool
-        Whether the candidates are in it, or the chosen spectra alone.
+        Whether it holds the candidates, or the chosen spectra alone.
     """
 
     def __init__(self, path: str | Path):
         self.path, shards = _find(Path(path))
         self._files = [_open(shard) for shard in shards]
-        facts = self._facts()
-        if "catalogue_version" not in facts:
+        metadata = self._metadata()
+        if "catalogue_version" not in metadata:
             raise InputError(self.path, "it is Parquet, but not a generated catalogue")
-        if facts["catalogue_version"] != CATALOGUE_VERSION:
-            version = facts["catalogue_version"]
+        if metadata["catalogue_version"] != CATALOGUE_VERSION:
+            version = metadata["catalogue_version"]
             raise InputError(self.path, f"catalogue version {version} is not {CATALOGUE_VERSION}")
         try:
-            self.grid, self.survey = SpectralGrid(**facts["grid"]), Survey.from_dict(facts["survey"])
-            self.provenance, self.has_candidates = dict(facts["provenance"]), bool(facts["candidates"])
+            self.grid, self.survey = SpectralGrid(**metadata["grid"]), Survey.from_dict(metadata["survey"])
+            self.provenance = dict(metadata["provenance"])
+            self.has_candidates = bool(metadata["candidates"])
         except (KeyError, TypeError, ValueError) as error:
             raise self._damaged(f"{type(error).__name__} {error}") from error
         for file in self._files:
@@ -251,14 +253,14 @@ class Catalogue:
                 if found != wanted.type:
                     raise self._damaged(f"{wanted.name} is {found}, not {wanted.type}")
 
-    def _facts(self) -> dict:
+    def _metadata(self) -> dict:
         try:
-            facts = json.loads((self.schema.metadata or {}).get(b"pix2spec", b"{}"))
+            metadata = json.loads((self.schema.metadata or {}).get(b"pix2spec", b"{}"))
         except (ValueError, RecursionError) as error:
             raise self._damaged(str(error)) from error
-        if not isinstance(facts, dict):
-            raise self._damaged("its facts are no mapping")
-        return facts
+        if not isinstance(metadata, dict):
+            raise self._damaged("its metadata are no mapping")
+        return metadata
 
     def _damaged(self, why: str) -> InputError:
         return InputError(self.path, f"the catalogue is damaged: {why}", "make it again")

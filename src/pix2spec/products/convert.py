@@ -50,8 +50,8 @@ def to_xarray(ensemble: Ensemble) -> xr.Dataset:
         "candidate": np.arange(n),
     }
     provenance = json.dumps(ensemble.provenance, default=str)
-    facts = {"origin": "generated from photometry, not observed", "provenance": provenance}
-    return xr.Dataset(variables, coordinates, facts)
+    attributes = {"origin": "generated from photometry, not observed", "provenance": provenance}
+    return xr.Dataset(variables, coordinates, attributes)
 
 
 def to_pandas(ensemble: Ensemble) -> pd.DataFrame:

@@ -22,7 +22,7 @@ def _number(value) -> float:
 
 @dataclass(eq=False, repr=False)
 class Ensemble:
-    """Candidate spectra of one object, drawn from what its photometry allows.
+    """Candidate spectra of one object, drawn from the spectra that its photometry allows.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Ensemble:
     flags : list of str
         Warnings about the quality of the input or the result.
     provenance : dict
-        Model id and hash, version, seed, command: whatever brings the result back.
+        Model id and hash, version, seed, command: all that is needed to repeat the result.
     redshifts : array (n,), float32, optional
         Redshift of each candidate, from models that know it.
     ebv : float
@@ -97,7 +97,7 @@ class Ensemble:
             raise InputError(self.object_id, f"candidates of shape {shape}, not (n, {self.grid.size})")
         n = len(self.candidates)
         if not len(self.selected) or self.selected.min() < 0 or self.selected.max() >= n:
-            raise InputError(self.object_id, f"selected must name some of the {n} candidates")
+            raise InputError(self.object_id, f"`selected` must hold indices of the {n} candidates")
         for name, shape in (("scores", (n,)), ("redshifts", (n,)), ("amplitude", (n, 2))):
             if getattr(self, name) is not None:
                 values = np.asarray(getattr(self, name), np.float32)
@@ -127,12 +127,12 @@ class Ensemble:
 
     @property
     def has_zero_point(self) -> bool:
-        """Whether zero means no light; not so for spectra that a model made on the scale [-1, 1]."""
+        """Whether zero flux means no light: False for spectra on the model's scale [-1, 1]."""
         return self.unit == PHYSICAL or self.provenance.get("normalisation") != "minmax"
 
     @property
     def minmax(self) -> np.ndarray | None:
-        """Candidates (n, L) as a model made them that itself speaks the paper's scale [-1, 1]; else None."""
+        """Candidates (n, L) on the paper's scale [-1, 1], if the model generates on that scale; else None."""
         if self.provenance.get("normalisation") != "minmax":
             return None
         if self.amplitude is None:
@@ -312,7 +312,7 @@ class Ensemble:
         Parameters
         ----------
         path : str or Path
-            File to write or to replace; it appears whole or not at all.
+            File to write or to replace; a partial file never has this name.
         candidates : bool
             Whether to include the candidates and their scores.
         """

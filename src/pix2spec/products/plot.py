@@ -1,4 +1,4 @@
-"""Figures of ensembles: the photometry beside the spectra that it allows."""
+"""Figures of ensembles: the photometry beside the generated spectra."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pix2spec.core.lines import LINES, OTHER_LINES, mean_wavelength
+from pix2spec.core.photometry import magnitude
 from pix2spec.core.scaling import asinh_image, lupton_rgb
 from pix2spec.data.schema import Galaxy
 from pix2spec.products.units import PHYSICAL
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from pix2spec.products.ensemble import Ensemble
 
 __all__ = [
-    "LINES",
+    "LINE_LABELS",
     "comparable",
     "draw_image",
     "draw_spectrum",
@@ -26,24 +28,27 @@ __all__ = [
     "save_figure",
 ]
 
-# Name, vacuum wavelength in Angstrom (Vanden Berk et al. 2001; blends at their middle), in emission?
-LINES = (
-    ("[O II]", 3728.5, True),
-    ("Ca K", 3934.8, False),
-    ("Ca H", 3969.6, False),
-    ("Hδ", 4102.9, False),
-    ("G", 4305.6, False),
-    ("Hβ", 4862.7, True),
-    ("[O III]", 5008.2, True),
-    ("Mg b", 5176.6, False),
-    ("Na D", 5895.6, False),
-    ("Hα+[N II]", 6564.6, True),
-    ("[S II]", 6725.5, True),
+# Name, vacuum wavelength in Angstrom (of close lines, their middle), in emission?
+LINE_LABELS = (
+    ("[O II]", mean_wavelength("[O_II] 3725", "[O_II] 3727"), True),
+    ("Ca K", OTHER_LINES["Ca_K"], False),
+    ("Ca H", OTHER_LINES["Ca_H"], False),
+    ("Hδ", LINES["H_delta"], False),
+    ("G", OTHER_LINES["G"], False),
+    ("Hβ", LINES["H_beta"], True),
+    ("[O III]", LINES["[O_III] 5007"], True),
+    ("Mg b", OTHER_LINES["Mg_b"], False),
+    ("Na D", mean_wavelength("Na_D 5890", "Na_D 5896"), False),
+    ("Hα+[N II]", LINES["H_alpha"], True),
+    ("[S II]", mean_wavelength("[S_II] 6716", "[S_II] 6730"), True),
 )
 BLUE, GREY = "#14508c", "0.55"
 LINE_COLOURS = {True: "#a8480f", False: "#4d4d4d"}
-BANDS = (("q05", "q95", "90 % of candidates", "#d3e2f2"), ("q16", "q84", "68 % of candidates", "#9fc1e3"))
-CHOSEN = {"single": "one candidate", "best": "best candidate", "all": "mean of all candidates"}
+QUANTILE_BANDS = (
+    ("q05", "q95", "90 % of candidates", "#d3e2f2"),
+    ("q16", "q84", "68 % of candidates", "#9fc1e3"),
+)
+SELECTION_LABELS = {"single": "one candidate", "best": "best candidate", "all": "mean of all candidates"}
 
 
 def spread(wanted: Sequence[float], width: Sequence[float]) -> np.ndarray:
@@ -73,7 +78,7 @@ def figure_grid(
     Parameters
     ----------
     ensembles : sequence of Ensemble
-        What to show.
+        One for each row of the figure.
     truths : sequence of Galaxy or None, optional
         The observed spectrum of each, drawn in grey; its redshift places the line labels.
     path : str or Path, optional
@@ -141,7 +146,7 @@ def _draw_photometry(axes, ensemble: Ensemble) -> None:
         return
     good = np.nan_to_num(flux) > 0
     bands = np.flatnonzero(good)
-    axes.plot(bands, 22.5 - 2.5 * np.log10(flux[good]), "o-", color=BLUE, ms=4, lw=0.8)
+    axes.plot(bands, magnitude(flux[good]), "o-", color=BLUE, ms=4, lw=0.8)
     axes.set_xticks(np.arange(len(flux)), list("ugriz") if len(flux) == 5 else None)
     axes.invert_yaxis()
     axes.set_ylabel("AB magnitude", fontsize=8)
@@ -153,14 +158,14 @@ def draw_spectrum(axes, ensemble: Ensemble, truth: Galaxy | None = None) -> None
     wave, chosen = ensemble.grid.wave, ensemble.flux
     if len(ensemble) > 1:
         quantiles = dict(zip(("q05", "q16", "q50", "q84", "q95"), ensemble.quantiles()))
-        for low, high, label, colour in BANDS:
+        for low, high, label, colour in QUANTILE_BANDS:
             axes.fill_between(wave, quantiles[low], quantiles[high], color=colour, lw=0, label=label)
     shown = [chosen]
     if truth is not None and truth.flux is not None:
         observed = comparable(truth, ensemble)
         axes.plot(wave, observed, color=GREY, lw=0.5, label="observed spectrum")
         shown.append(observed)
-    label = CHOSEN.get(ensemble.select, f"mean of best {ensemble.select.removeprefix('mean:')}")
+    label = SELECTION_LABELS.get(ensemble.select, f"mean of best {ensemble.select.removeprefix('mean:')}")
     axes.plot(wave, chosen, color=BLUE, lw=0.6, label=label)
     axes.set_xlim(wave[0], wave[-1])
     axes.set_ylim(*flux_limits(shown))
@@ -175,7 +180,7 @@ def draw_spectrum(axes, ensemble: Ensemble, truth: Galaxy | None = None) -> None
 
 
 def comparable(truth: Galaxy, ensemble: Ensemble) -> np.ndarray:
-    """The observed flux, NaN where missing, brought to the ensemble's scale if that is a relative one."""
+    """The observed flux, NaN where missing; on the ensemble's scale if that is relative."""
     flux = np.asarray(truth.flux, float)
     good = np.isfinite(flux)
     if truth.ivar is not None:
@@ -209,7 +214,7 @@ def label_lines(axes, z: float) -> None:
     if not np.isfinite(z):
         return
     start, end = axes.get_xlim()
-    lines = [(name, wave * (1 + z), emits) for name, wave, emits in LINES]
+    lines = [(name, wave * (1 + z), emits) for name, wave, emits in LINE_LABELS]
     lines = [line for line in lines if start < line[1] < end]
     character = (end - start) / 118  # at the panel's width and this font size
     places = spread([x for _, x, _ in lines], [character * (len(name) + 1.2) for name, _, _ in lines])

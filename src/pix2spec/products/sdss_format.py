@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pix2spec.core.grid import SpectralGrid
-from pix2spec.core.lines import INSTRUMENT
+from pix2spec.core.lines import LIGHT_SPEED_KM_S, SDSS_LINE_SPREAD_KM_S
 from pix2spec.errors import InputError
 from pix2spec.products.units import PHYSICAL, ascii_text
 from pix2spec.runtime.atomic import safe_name, write_atomically
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["spec_name", "write_plate", "write_spec"]
 
-NODATA = 1 << 24  # bit of SDSS's SPPIXMASK
+NO_DATA_BIT = 1 << 24  # bit of SDSS's SPPIXMASK
 MAX_FIBRES = 9999  # redrock makes target ids of plate, MJD and four digits of fibre
 SPEC_ID = re.compile(r"(\d{4,5})-(\d{5})-(\d{4})")
 
@@ -44,14 +44,14 @@ def write_spec(ensemble: Ensemble, path: str | Path) -> None:
     ensemble : Ensemble
         In physical flux, 1e-17 erg/s/cm2/Angstrom; a relative one is written with the unit adu.
     path : path
-        File to write or to replace; it appears whole or not at all.
+        File to write or to replace; a partial file never has this name.
     """
     from astropy.io import fits
 
     columns = _columns(ensemble)
     kinds = {"loglam": "D", "and_mask": "J", "or_mask": "J"}
     coadd = [fits.Column(name, kinds.get(name, "E"), array=values) for name, values in columns.items()]
-    row = _facts(ensemble)
+    row = _specobj_row(ensemble)
     formats = {"PLATE": "J", "MJD": "J", "FIBERID": "J", "ZWARNING": "J", "CLASS": "6A"}
     specobj = [fits.Column(name, formats.get(name, "D"), array=[value]) for name, value in row.items()]
     header = _header(ensemble.grid, ensemble.unit)
@@ -85,7 +85,7 @@ def write_plate(ensembles: Iterable[Ensemble], path: str | Path, plate: int = 0,
     Raises
     ------
     InputError
-        If there is no ensemble, too many, or they are of several grids or without physical flux.
+        If there is no ensemble, too many, or they differ in grid or have no physical flux.
     """
     from astropy.io import fits
 
@@ -103,7 +103,7 @@ def write_plate(ensembles: Iterable[Ensemble], path: str | Path, plate: int = 0,
         for name, values in planes.items():
             values.append(columns[name])
         ids.append(ensemble.object_id)
-        rows.append(_facts(ensemble))
+        rows.append(_specobj_row(ensemble))
         if len(ids) > MAX_FIBRES:
             raise InputError(path, f"more than {MAX_FIBRES} spectra", "write several plates")
     if grid is None:
@@ -124,8 +124,8 @@ def _columns(ensemble: Ensemble) -> dict[str, np.ndarray]:
     flux, sigma, grid = ensemble.flux, ensemble.uncertainty, ensemble.grid
     with np.errstate(divide="ignore", invalid="ignore"):
         ivar = np.where(np.isfinite(flux) & (sigma > 0), 1 / np.square(sigma.astype(float)), 0)
-    mask = np.where(np.isfinite(flux), 0, NODATA).astype(np.int32)
-    pixel = 299792.458 * np.log(10) * grid.step  # km/s
+    mask = np.where(np.isfinite(flux), 0, NO_DATA_BIT).astype(np.int32)
+    pixel = LIGHT_SPEED_KM_S * np.log(10) * grid.step  # km/s
     flat = np.zeros(grid.size, np.float32)
     return {
         "flux": np.nan_to_num(flux, nan=0.0, posinf=0.0, neginf=0.0),
@@ -133,13 +133,13 @@ def _columns(ensemble: Ensemble) -> dict[str, np.ndarray]:
         "ivar": ivar.astype(np.float32),
         "and_mask": mask,
         "or_mask": mask,
-        "wdisp": flat + np.float32(INSTRUMENT / pixel),
+        "wdisp": flat + np.float32(SDSS_LINE_SPREAD_KM_S / pixel),
         "sky": flat,
         "model": np.nan_to_num(ensemble.quantiles((0.5,))[0]),
     }
 
 
-def _facts(ensemble: Ensemble) -> dict:
+def _specobj_row(ensemble: Ensemble) -> dict:
     """The row of SPECOBJ."""
     known = SPEC_ID.fullmatch(ensemble.object_id)
     plate, mjd, fibre = map(int, known.groups()) if known else (0, 0, 0)

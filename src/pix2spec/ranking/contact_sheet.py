@@ -1,27 +1,25 @@
 """Contact sheets: the first objects of a list with image, candidate spectra and probabilities."""
 
-import base64
 import io
 from collections.abc import Iterator
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pix2spec.evaluation.report.html import STYLE, table
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.plot import draw_image, draw_spectrum
 from pix2spec.ranking.ranking import Ranking
 from pix2spec.runtime.atomic import write_atomically
 from pix2spec.runtime.progress import progress_bar
+from pix2spec.runtime.templates import render
 
 __all__ = ["sheet_rows", "write_sheets"]
 
-PER_PAGE = 4
+OBJECTS_PER_PAGE = 4
 DPI = 110
-HIDDEN = ("ra", "dec", "z_lo", "z_hi", "probability_error", "n_candidates", "object_id", "rank")
+HIDDEN_COLUMNS = ("ra", "dec", "z_lo", "z_hi", "probability_error", "n_candidates", "object_id", "rank")
 
 
 def write_sheets(ranking: Ranking, out: str | Path, n: int, progress: bool = True) -> list[Path]:
@@ -38,7 +36,7 @@ def write_sheets(ranking: Ranking, out: str | Path, n: int, progress: bool = Tru
             for row, ensemble in progress_bar(shown, "drawing", progress, len(rows)):
                 figures.append(_png(_figure([(row, ensemble)])))
                 waiting.append((row, ensemble))
-                if len(waiting) == PER_PAGE or len(figures) == len(rows):
+                if len(waiting) == OBJECTS_PER_PAGE or len(figures) == len(rows):
                     pages.savefig(_figure(waiting))
                     waiting.clear()
 
@@ -81,14 +79,14 @@ def _figure(objects: list[tuple]):
         left.set_title(f"{row['rank']}.", loc="left", fontsize=11, fontweight="bold")
         right.set_xlabel("observed vacuum wavelength [Å]", fontsize=8)
         right.text(
-            0.995, 0.96, "\n".join(_facts(row)), transform=right.transAxes, ha="right", va="top", fontsize=8,
-            bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 2},
+            0.995, 0.96, "\n".join(_summary(row)), transform=right.transAxes, ha="right", va="top",
+            fontsize=8, bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 2},
         )  # fmt: skip
     return figure
 
 
-def _facts(row) -> list[str]:
-    """What an object's picture says of it."""
+def _summary(row) -> list[str]:
+    """Lines of text in the corner of an object's picture."""
     text = []
     if "probability" in row.colnames:
         text.append(f"P = {row['probability']:.2f} ± {row['probability_error']:.2f}")
@@ -111,7 +109,7 @@ def _title(ranking: Ranking) -> str:
 
 def sheet_rows(rows: list) -> tuple[list[str], list[list]]:
     """Head and cells of the sheet's table: the list's columns, errors beside their values."""
-    names = [name for name in rows[0].colnames if name not in HIDDEN] if rows else []
+    names = [name for name in rows[0].colnames if name not in HIDDEN_COLUMNS] if rows else []
     cells = []
     for row in rows:
         values: list = [f"{row['rank']}. {row['object_id']}"]
@@ -125,22 +123,10 @@ def sheet_rows(rows: list) -> tuple[list[str], list[list]]:
 
 
 def _page(ranking: Ranking, rows: list, figures: list[bytes]) -> str:
-    facts = ranking.facts
-    parts = [f"<h1>{escape(_title(ranking))}</h1>"]
-    note = f"{ranking.n_objects:,} objects, sorted by <code>{escape(facts['by'])}</code>. "
-    note += f"Probabilities are about {facts['about']}: shares of each object's candidates. "
-    note += "Bands hold 68 and 90 % of the candidates; lines are marked at their median redshift."
-    parts.append(f"<p class='note'>{note}</p>")
-    parts.append(table(*sheet_rows(rows)))
-    for row, picture in zip(rows, figures):
-        name = escape(str(row["object_id"]))
-        data = base64.b64encode(picture).decode()
-        parts.append(f"<figure><img alt='Image and candidate spectra of {name}' ")
-        parts.append(f"src='data:image/png;base64,{data}'><figcaption>{row['rank']}. {name}: ")
-        parts.append(f"{escape(', '.join(_facts(row)))}</figcaption></figure>")
-    source = f"pix2spec {facts['version']}: {facts['command']}"
-    parts.append(f"<p class='note'><code>{escape(source)}</code></p>")
-    head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width, initial-scale=1'>"
-    head += f"<title>{escape(_title(ranking))}</title><style>{STYLE}</style>"
-    body = "\n".join(parts)
-    return f"<!doctype html>\n<html lang='en'><head>{head}</head><body>\n{body}\n</body></html>\n"
+    head, cells = sheet_rows(rows)
+    captions = [f"{row['rank']}. {row['object_id']}: {', '.join(_summary(row))}" for row in rows]
+    names = [str(row["object_id"]) for row in rows]
+    return render(
+        "contact_sheet.html.j2", title=_title(ranking), n_objects=ranking.n_objects, metadata=ranking.facts,
+        head=head, rows=cells, figures=list(zip(names, captions, figures)),
+    )  # fmt: skip

@@ -11,8 +11,7 @@ from difflib import get_close_matches
 
 import numpy as np
 
-from pix2spec.core.lines import LIGHT_SPEED
-from pix2spec.core.lines import LINES as WAVELENGTHS
+from pix2spec.core.lines import LIGHT_SPEED_KM_S, LINES, mean_wavelength
 from pix2spec.errors import InputError
 
 __all__ = [
@@ -27,7 +26,7 @@ __all__ = [
 
 PHOTON = 1.98645e-8  # erg Angstrom: energy of a photon times its wavelength
 FLUX_UNIT = 1e-17  # erg/s/cm2
-LINE_DISPERSION = 100.0  # km/s of a galaxy's gas
+GAS_DISPERSION_KM_S = 100.0  # of a galaxy
 GROWTH = 1.2  # light within a diameter grows as its power, from 1.4 to 3 arcsec; see benchmarks/ranking.py
 # Dark sky at Paranal, UBVRI mag/arcsec2 (Patat 2003, A&A 400:1183), airglow lines included, and the flux of
 # magnitude zero at the bands' effective wavelengths (Bessell, Castelli & Plez 1998, A&A 333:231).
@@ -37,12 +36,12 @@ ZERO_FLUX = np.array([4.175e-9, 6.32e-9, 3.631e-9, 2.177e-9, 1.126e-9])  # erg/s
 SKY = ZERO_FLUX * 10 ** (-0.4 * SKY_MAG) / FLUX_UNIT
 # Rest-frame vacuum wavelength of each line of the quantities, in Angstrom.
 REST = {
-    "oii": (WAVELENGTHS["[O_II] 3725"] + WAVELENGTHS["[O_II] 3727"]) / 2,
-    "hbeta": WAVELENGTHS["H_beta"],
-    "oiii": WAVELENGTHS["[O_III] 5007"],
-    "halpha": WAVELENGTHS["H_alpha"],
-    "nii": WAVELENGTHS["[N_II] 6583"],
-    "sii": (WAVELENGTHS["[S_II] 6716"] + WAVELENGTHS["[S_II] 6730"]) / 2,
+    "oii": mean_wavelength("[O_II] 3725", "[O_II] 3727"),
+    "hbeta": LINES["H_beta"],
+    "oiii": LINES["[O_III] 5007"],
+    "halpha": LINES["H_alpha"],
+    "nii": LINES["[N_II] 6583"],
+    "sii": mean_wavelength("[S_II] 6716", "[S_II] 6730"),
 }
 
 
@@ -129,7 +128,8 @@ def _rates(instrument: Instrument, flux, continuum, wave, fibre: float):
     wave = np.where(inside, wave, np.nan)
     electrons = FLUX_UNIT * instrument.area * 1e4 * instrument.throughput * wave / PHOTON
     share = min(instrument.fibre / fibre, 1.0) ** GROWTH
-    sigma = wave * np.hypot(1 / instrument.resolution / np.sqrt(8 * np.log(2)), LINE_DISPERSION / LIGHT_SPEED)
+    spread = 1 / instrument.resolution / np.sqrt(8 * np.log(2))
+    sigma = wave * np.hypot(spread, GAS_DISPERSION_KM_S / LIGHT_SPEED_KM_S)
     window = 2 * np.sqrt(np.pi) * sigma  # noise in it enters the flux of a line fitted with its profile
     sky = np.interp(wave, SKY_WAVE, SKY) * np.pi / 4 * instrument.fibre**2
     light = np.maximum(continuum, 0) * share + sky

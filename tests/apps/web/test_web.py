@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from pix2spec.measure.quantities import QUANTITIES, Measurement
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import RELATIVE
 from support.fake_sdss import write_spec
+from support.pages import parse_page
 
 GRID = SpectralGrid()
 LIMIT = 2**20
@@ -212,6 +214,24 @@ def test_what_visitors_type_is_escaped():
     result = results.Result(ensemble(), None, False)
     observed = results.Observed(Galaxy("<img src=x>", flux=np.ones(GRID.size), ivar=np.ones(GRID.size)), None)
     assert "<img" not in text.summary(result, observed, [])
+    flagged = replace(result, ensemble=replace(result.ensemble, flags=["<img src=x>"], object_id="<b>"))
+    page = text.summary(flagged, observed, [])
+    assert "<img" not in page and "<b>" not in page
+    assert "<img" not in text.note("<img src=x>") and "<img" not in text.header("<img src=x>")
+
+
+def test_words_and_tables_are_valid_html():
+    result = results.Result(ensemble(), measured(ew_halpha=[1, 2, 3, 4, 5]), False)
+    observed = results.Observed(Galaxy("x", flux=np.ones(GRID.size), ivar=np.ones(GRID.size)), None)
+    pictured = replace(result.ensemble, image=np.ones((3, 64, 64), np.float32))
+    rows = results.rows(result)
+    for page in (
+        text.header("model"), text.note("words"), text.alert("words"), text.candidate_table(ensemble(3)),
+        text.quantity_table(rows), text.quantity_table([]), text.summary(result, observed, rows),
+        text.summary(replace(result, ensemble=pictured), None, rows),
+    ):  # fmt: skip
+        parse_page(page)
+    assert page.count("data:image/png;base64,") == 1 and "lines too weak to tell 20&nbsp;%" in page
 
 
 def test_the_summary_counts_pixels_in_the_band():
@@ -302,7 +322,7 @@ def test_the_figure_has_bands_candidates_and_lines():
     assert traces["observed spectrum"]["y"][:2] == [None, 3.0]  # ivar 0: a gap
     np.testing.assert_allclose(traces["mean of all candidates"]["y"], ensemble().flux, rtol=1e-3)
     assert figure["layout"]["meta"]["z"] == 0.1
-    assert ["[O II]", 3728.5, "#a8480f"] in figure["layout"]["meta"]["lines"]
+    assert ["[O II]", (3727.09 + 3729.88) / 2, "#a8480f"] in figure["layout"]["meta"]["lines"]
 
 
 def test_one_candidate_has_no_bands():

@@ -14,6 +14,7 @@ from pix2spec.data.simulate import simulate
 from pix2spec.evaluation.compare import compare, evaluate
 from pix2spec.products.catalogue import CatalogueWriter
 from pix2spec.products.ensemble import Ensemble
+from support.pages import parse_page
 
 N, MEMBERS = 160, 7
 ALONE = {"progress": False, "workers": 1}  # processes take longer to start than these spectra
@@ -162,6 +163,7 @@ def test_report_is_one_file_that_opens_offline(perfect):
     folder, result = perfect
     html = (folder / "report.html").read_text()
     assert not re.search(r"""(src|href)\s*=\s*['"]?(https?:)?//""", html)
+    parse_page(html)
     assert html.count("data:image/png;base64,") == 6
     for heading in (
         "Redshift",
@@ -185,6 +187,7 @@ def test_comparison_sets_models_side_by_side(galaxies, tmp_path):
     results = compare(made, galaxies, out=tmp_path / "report", **ALONE)
     assert [result["name"] for result in results] == ["a", "b"]
     html = (tmp_path / "report/report.html").read_text()
+    parse_page(html)
     assert "Side by side" in html and html.count("<h2>What it says") == 2
     assert set(pq.read_table(tmp_path / "report/metrics.parquet")["predictions"].to_pylist()) == {"a", "b"}
     assert set(json.loads((tmp_path / "report/metrics.json").read_text())) == {"models"}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pix2spec.core.grid import SpectralGrid
-from pix2spec.core.lines import LIGHT_SPEED, LINE_GROUPS
+from pix2spec.core.lines import LIGHT_SPEED_KM_S, LINE_GROUPS
 from pix2spec.models.latent.basis import (
     NORMALISATION,
     WIDTHS,
@@ -53,7 +53,7 @@ def truth(n, seed=0, grid=GRID, widths=None):
     rest = grid.loglam - zeta[:, None]
     spectra = continuum(rest)
     spectra = spectra[0] + h[:, :1] * spectra[1] + h[:, 1:] * spectra[2]
-    sigma = np.hypot(width, 64) / LIGHT_SPEED / np.log(10)  # dex
+    sigma = np.hypot(width, 64) / LIGHT_SPEED_KM_S / np.log(10)  # dex
     for column, name in enumerate(INSIDE):
         for line, strength in LINE_GROUPS[name]:
             x = (rest - np.log10(line)) / sigma[:, None]

@@ -4,7 +4,15 @@ import numpy as np
 
 from pix2spec.data.schema import Galaxy
 from pix2spec.products.ensemble import Ensemble
-from pix2spec.products.plot import BANDS, BLUE, CHOSEN, LINE_COLOURS, LINES, comparable, flux_limits
+from pix2spec.products.plot import (
+    BLUE,
+    LINE_COLOURS,
+    LINE_LABELS,
+    QUANTILE_BANDS,
+    SELECTION_LABELS,
+    comparable,
+    flux_limits,
+)
 from pix2spec.products.units import PHYSICAL
 
 __all__ = ["spectrum_figure"]
@@ -43,7 +51,7 @@ def spectrum_figure(ensemble: Ensemble, z: float, observed: Galaxy | None = None
 
     if len(ensemble) > 1:
         quantiles = dict(zip(("q05", "q16", "q50", "q84", "q95"), ensemble.quantiles()))
-        for low, high, label, colour in BANDS:
+        for low, high, label, colour in QUANTILE_BANDS:
             line(quantiles[low], label, colour, 0, hoverinfo="skip", showlegend=False, legendgroup=label)
             filled = {"fill": "tonexty", "fillcolor": colour, "legendgroup": label}
             line(quantiles[high], label, colour, 0, hoverinfo="skip", **filled)
@@ -51,7 +59,7 @@ def spectrum_figure(ensemble: Ensemble, z: float, observed: Galaxy | None = None
         flux = comparable(observed, ensemble)
         shown.append(flux)
         line(flux, "observed spectrum", GREY, 0.8)
-    label = CHOSEN.get(ensemble.select, f"mean of best {ensemble.select.removeprefix('mean:')}")
+    label = SELECTION_LABELS.get(ensemble.select, f"mean of best {ensemble.select.removeprefix('mean:')}")
     line(ensemble.flux, label, BLUE, 1.2)
     for k, colour in zip(_extremes(ensemble), CANDIDATE_COLOURS):
         line(ensemble.candidates[k], f"candidate {k + 1}", colour, 0.8, visible="legendonly")
@@ -84,7 +92,7 @@ def _layout(ensemble: Ensemble, z: float, limits: tuple[float, float]) -> dict:
         "ticks": "outside",
         "automargin": True,
     }
-    lines = [[name, rest, LINE_COLOURS[emits]] for name, rest, emits in LINES]
+    lines = [[name, rest, LINE_COLOURS[emits]] for name, rest, emits in LINE_LABELS]
     alt = f"Generated spectra of {ensemble.object_id}: {len(ensemble)} candidates. The table has the numbers."
     return {
         "height": 520,

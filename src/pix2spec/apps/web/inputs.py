@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.photometry import MAX_MAGNITUDE, MIN_MAGNITUDE
 from pix2spec.core.survey import Survey
 from pix2spec.data.readers.guards import sniff
 from pix2spec.data.schema import Galaxy
@@ -26,7 +27,7 @@ __all__ = [
 MAX_CANDIDATES = 100
 FITS = {"fits", "gzip", "bz2"}  # packed FITS is FITS
 PICTURES = {"jpeg", "png"}
-BRIGHTEST, FAINTEST, LARGEST_ERROR = 1.0, 32.0, 10.0  # magnitudes; beyond are fillers such as 99 or -9999
+MAX_MAGNITUDE_ERROR = 10.0
 
 
 def safe_name(name: str) -> str:
@@ -111,14 +112,14 @@ def fluxes_of_magnitudes(magnitudes, errors, survey: Survey):
     known = _numbers(bands, magnitudes, "magnitude")
     given = _numbers(bands, errors, "error")
     for band, value in known.items():
-        if not BRIGHTEST < value < FAINTEST:
-            limits = f"magnitudes from {BRIGHTEST:g} to {FAINTEST:g}"
+        if not MIN_MAGNITUDE < value < MAX_MAGNITUDE:
+            limits = f"magnitudes from {MIN_MAGNITUDE:g} to {MAX_MAGNITUDE:g}"
             raise InputError(f"{band} magnitude", f"{value:g} is none of a galaxy", limits)
     for band, error in given.items():
         if band not in known:
             raise InputError(f"{band} error", "there is no magnitude to go with it")
-        if not 0 < error < LARGEST_ERROR:
-            limits = f"between 0 and {LARGEST_ERROR:g}"
+        if not 0 < error < MAX_MAGNITUDE_ERROR:
+            limits = f"between 0 and {MAX_MAGNITUDE_ERROR:g}"
             raise InputError(f"{band} error", f"{error:g} is none of a magnitude", limits)
     if not known:
         return None, None

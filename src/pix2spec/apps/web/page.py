@@ -23,7 +23,7 @@ MAX_REDSHIFT = 0.6  # of the slider
 MAX_SEED = 2**31 - 1
 SESSION_SECONDS = 3600  # after which what a closed or idle tab left is forgotten
 WAITING = 64  # visitors in the queue
-START = "Choose a galaxy and press <em>Generate</em>."
+START = "Choose a galaxy and press “Generate”."
 # On a narrow screen the results are below the fold.
 SHOW_RESULTS = """() => { if (matchMedia("(max-width: 760px)").matches)
   document.querySelector("#results")?.scrollIntoView({behavior: "smooth"}); }"""

@@ -4,6 +4,7 @@ from difflib import get_close_matches
 
 import numpy as np
 
+from pix2spec.core.photometry import MAX_MAGNITUDE, MIN_MAGNITUDE
 from pix2spec.core.survey import SDSS, Survey
 from pix2spec.data.readers.guards import spec_id
 from pix2spec.data.readers.table_formats import read_table
@@ -23,7 +24,6 @@ ERROR_FRACTION = 0.05
 ERROR_FLOOR = 0.05  # nanomaggies
 NANOJANSKY = 3631.0  # in a nanomaggy
 FILLERS = (-999.0, -9999.0)
-FAINTEST_MAG, BRIGHTEST_MAG = 32.0, 1.0  # magnitudes outside are fillers such as -9999, 0 or 99
 
 # (column pattern, patterns of its error, unit); the first whose every band is there is used. Fibre
 # quantities come first, because they refer to the aperture of the spectrum.
@@ -249,7 +249,7 @@ def _with_errors(flux: np.ndarray, ivar: np.ndarray | None) -> tuple[np.ndarray,
 
 
 def _from_magnitudes(mag: np.ndarray, error: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    good = np.isfinite(mag) & (mag > BRIGHTEST_MAG) & (mag < FAINTEST_MAG)
+    good = np.isfinite(mag) & (mag > MIN_MAGNITUDE) & (mag < MAX_MAGNITUDE)
     flux = np.where(good, 10 ** ((22.5 - np.where(good, mag, 22.5)) / 2.5), np.nan)
     if error is None:
         return flux, assumed_ivar(flux)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pix2spec.core.lines import LIGHT_SPEED_KM_S
+
 __all__ = ["AGN_TYPES", "GALAXY_TYPES", "MAX_REDSHIFT", "Galaxies", "draw_galaxies", "luminosity_distance"]
 
 GALAXY_TYPES = ("early", "green", "late", "starburst", "post-starburst")
@@ -17,13 +19,13 @@ SAMPLE_FRACTIONS = (0.65, 0.15, 0.05, 0.15)
 MAIN, RED, FAINT, NEARBY = range(4)
 
 MAX_REDSHIFT = 0.45  # the templates' ultraviolet end leaves the u band beyond
-LIGHT_SPEED = 299792.458  # km/s
 SOLAR_R = 4.65  # absolute AB magnitude of the Sun (Willmer 2018, ApJS 236:47)
 
 # Flat Lambda-CDM, H0 = 70 km/s/Mpc, Omega_m = 0.3.
 _Z = np.linspace(0, 0.6, 1201)
 _E = np.sqrt(0.3 * (1 + _Z) ** 3 + 0.7)
-_COMOVING = LIGHT_SPEED / 70 * np.concatenate([[0], np.cumsum(np.diff(_Z) / 2 * (1 / _E[1:] + 1 / _E[:-1]))])
+_INTEGRAL = np.concatenate([[0], np.cumsum(np.diff(_Z) / 2 * (1 / _E[1:] + 1 / _E[:-1]))])
+_COMOVING = LIGHT_SPEED_KM_S / 70 * _INTEGRAL  # Mpc
 
 
 @dataclass

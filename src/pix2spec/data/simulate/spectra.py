@@ -11,10 +11,10 @@ from importlib.resources import files
 
 import numpy as np
 
-from pix2spec.core.lines import INSTRUMENT, LINES
+from pix2spec.core.lines import LIGHT_SPEED_KM_S, LINES, SDSS_LINE_SPREAD_KM_S
 from pix2spec.core.photometry import filter_matrix
 from pix2spec.core.survey import SDSS
-from pix2spec.data.simulate.galaxies import LIGHT_SPEED, Galaxies, luminosity_distance
+from pix2spec.data.simulate.galaxies import Galaxies, luminosity_distance
 from pix2spec.data.simulate.gas import BROAD, agn_lines, star_forming_lines
 
 __all__ = [
@@ -176,8 +176,8 @@ class SpectrumModel:
 
     def broadening(self, dispersion):
         """Fourier transform of the velocity distribution and the line spread; `dispersion` in km/s."""
-        pixel = LIGHT_SPEED * np.log(10) * self.step
-        variance = ((dispersion**2 + INSTRUMENT**2) / pixel**2).astype(np.float32)
+        pixel = LIGHT_SPEED_KM_S * np.log(10) * self.step
+        variance = ((dispersion**2 + SDSS_LINE_SPREAD_KM_S**2) / pixel**2).astype(np.float32)
         return np.exp(variance[:, None] * (-2 * np.pi**2 * self.frequency**2).astype(np.float32))
 
     def add_lines(self, transform, luminosity, dispersion):

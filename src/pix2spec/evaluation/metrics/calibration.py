@@ -1,7 +1,7 @@
 """Are ensembles as wide as their errors? Tests of calibration for measured quantities.
 
-`samples` hold n draws for each of N objects, `truth` what was observed. Objects with a value that is not
-finite are left out.
+`samples` hold n draws for each of N objects, and `truth` the observed values. Objects with a value that is
+not finite are left out.
 """
 
 from typing import NamedTuple
@@ -180,7 +180,7 @@ def calibration(
         Higher is better, as the contrastive network's. Objects with a score that is not finite are left
         out of all results.
     best : int
-        Candidates to keep.
+        Number of candidates to keep.
     seed : int
         Of the random part of ranks, see `pit`.
 
@@ -188,7 +188,7 @@ def calibration(
     -------
     dict
         ``"all"`` candidates; with scores and n > best, also the ``"best"`` ones, and the ``"first"`` ones:
-        as many, not selected, so that the difference of the two is what selection does.
+        as many, not selected, so that the difference of the two shows the effect of the selection.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Distances: between sets of spectra, in the space of a network's codes, and to the training spectra.
 
 The network is a contrastive one, trained to tell from a spectrum which galaxy it belongs to. A distance
-between sets has no absolute meaning: compare it with what two sets of real spectra differ by
+between sets has no absolute meaning: compare it with the distance of two sets of real spectra
 (`beside_chance`).
 """
 
@@ -32,10 +32,10 @@ __all__ = [
     "spectrum_features",
 ]
 
-BATCH = 128
-REBIN = 4  # pixels that memorisation averages
-CROWD = 5  # the neighbour that the nearest one is compared with; repeat spectra of a galaxy are fewer
-CHANCE = 0.01  # fraction of real spectra that count as copies
+BATCH_SPECTRA = 128
+REBINNED_PIXELS = 4  # averaged, for memorisation
+NEIGHBOUR_RANK = 5  # of the neighbour that sets the scale; fewer spectra are repeats of a galaxy
+COPIED_BY_CHANCE = 0.01  # fraction of real spectra that count as copies
 
 
 @torch.inference_mode()
@@ -77,8 +77,8 @@ def spectrum_features(
     ivar = np.ones_like(flux) if ivar is None else np.broadcast_to(ivar, flux.shape)
     device = next(model.parameters()).device
     codes = []
-    for start in range(0, len(flux), BATCH):
-        part = flux[start : start + BATCH], ivar[start : start + BATCH]
+    for start in range(0, len(flux), BATCH_SPECTRA):
+        part = flux[start : start + BATCH_SPECTRA], ivar[start : start + BATCH_SPECTRA]
         if isinstance(model, FactorisedModel):
             codes.append(model.ranker.encode(torch.from_numpy(fill_missing(*part)).to(device)))
         else:
@@ -89,7 +89,7 @@ def spectrum_features(
     return codes * np.sqrt(codes.shape[1]) / np.maximum(length, 1e-12)
 
 
-def _galaxy(a, b) -> tuple[np.ndarray, np.ndarray]:
+def _two_sets(a, b) -> tuple[np.ndarray, np.ndarray]:
     """Two sets of codes in double precision, or an error if they cannot be compared."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
@@ -115,7 +115,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     InputError
         If the codes differ in length, are fewer than two or not finite.
     """
-    a, b = _galaxy(a, b)
+    a, b = _two_sets(a, b)
     # With C = R^T R, the trace of (C_a C_b)^(1/2) is the sum of the singular values of R_a R_b^T: no root
     # of a matrix is taken that may be singular or not symmetric.
     roots: list[Any] = [np.linalg.qr((x - x.mean(0)) / np.sqrt(len(x) - 1), mode="r") for x in (a, b)]
@@ -152,7 +152,7 @@ def kernel_distance(a: np.ndarray, b: np.ndarray, blocks: int = 8, seed: int = 0
     InputError
         If the codes differ in length, are fewer than two a block or not finite.
     """
-    a, b = _galaxy(a, b)
+    a, b = _two_sets(a, b)
     if blocks < 2 or min(len(a), len(b)) < 2 * blocks:
         raise InputError("codes", f"{len(a)} and {len(b)} cannot be divided into {blocks} blocks")
     order = np.random.default_rng(seed).permutation(max(len(a), len(b)))  # pairs stay together
@@ -185,7 +185,7 @@ class BesideChance(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """How many times what two sets of real spectra differ by; for distances that are never negative."""
+        """The distance in units of that between two sets of real spectra; for distances >= 0."""
         return self.value / self.chance if self.chance > 0 else np.nan
 
     @property
@@ -204,8 +204,8 @@ def beside_chance(
 ) -> BesideChance:
     """Distance between halves of the objects: of real ones to generated ones, and to real ones.
 
-    The two halves are different objects in both cases, which makes the two numbers alike but for what is
-    generated.
+    The two halves are different objects in both cases, so that the two numbers differ only by
+    the generation.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def beside_chance(
     InputError
         If the sets are not pairs, or as `distance` does.
     """
-    real, fake = _galaxy(real, fake)
+    real, fake = _two_sets(real, fake)
     if len(real) != len(fake) or splits < 2:
         raise InputError("codes", f"{len(real)} and {len(fake)} in {splits} splits are not pairs to split")
     _, number = np.unique(np.arange(len(real)) if groups is None else groups, return_inverse=True)
@@ -258,11 +258,12 @@ def memorisation(generated: np.ndarray, train: np.ndarray, test: np.ndarray) -> 
     training spectra than real ones are that training did not see? A distance as such would take spectra
     with little noise for copies. Nearness is therefore the distance to the nearest training spectrum over
     that to the fifth nearest: near 1 for a spectrum among others, and low for the copy of one of them.
-    It still takes the noise of the observed: of 2,048 noise-free spectra that were no copies, 6 % counted
-    as such instead of 1 %. Copies whose fresh noise is larger than what galaxies differ by are not found.
+    The generated spectra must have noise like the observed: of 2,048 noise-free spectra that were no copies,
+    6 % counted as copies instead of 1 %. The test does not find copies whose new noise is larger than the
+    differences between galaxies.
 
-    A method that gives training spectra for an answer, such as nearest neighbours, copies by design: this
-    says so, and it is no fault of such a method. An average of several training spectra is not found.
+    A method that returns training spectra, such as nearest neighbours, copies by design: this test says so,
+    and for such a method it is no fault. The test does not find averages of several training spectra.
 
     Parameters
     ----------
@@ -283,7 +284,7 @@ def memorisation(generated: np.ndarray, train: np.ndarray, test: np.ndarray) -> 
     sizes = [a.shape for a in sets]
     if any(a.ndim != 2 for a in sets) or len({a.shape[1] for a in sets}) > 1 or min(map(len, sets)) < 2:
         raise InputError("spectra", f"{sizes} are not sets of spectra of one length")
-    if len(sets[1]) <= CROWD:
+    if len(sets[1]) <= NEIGHBOUR_RANK:
         raise InputError("train", f"{len(sets[1])} spectra are too few to have neighbours", "give more")
     if not all(np.isfinite(a).all() for a in sets):
         raise InputError("spectra", "some pixels are not finite", "fill what is missing")
@@ -292,12 +293,14 @@ def memorisation(generated: np.ndarray, train: np.ndarray, test: np.ndarray) -> 
     (distance, nearness, nearest), (real_distance, real_nearness, _) = (
         _neighbours(x - middle, train - middle) for x in (generated, test)
     )
-    copied = (nearness < np.quantile(real_nearness, CHANCE)).mean()
-    variance = copied * (1 - copied) / len(nearness) + CHANCE * (1 - CHANCE) / len(real_nearness)
+    copied = (nearness < np.quantile(real_nearness, COPIED_BY_CHANCE)).mean()
+    variance = copied * (1 - copied) / len(nearness) + COPIED_BY_CHANCE * (1 - COPIED_BY_CHANCE) / len(
+        real_nearness
+    )
     return Memorisation(
         float(copied),
         float(np.sqrt(variance)),
-        CHANCE,
+        COPIED_BY_CHANCE,
         float(mannwhitneyu(nearness, real_nearness, alternative="less").pvalue),
         float(np.median(distance)),
         float(np.median(real_distance)),
@@ -307,15 +310,15 @@ def memorisation(generated: np.ndarray, train: np.ndarray, test: np.ndarray) -> 
 
 
 def _rebinned(spectra: np.ndarray) -> np.ndarray:
-    """Mean of `REBIN` pixels each; what is left at the end is dropped."""
-    size = spectra.shape[1] // REBIN * REBIN
-    return spectra[:, :size].reshape(len(spectra), -1, REBIN).mean(2)
+    """Mean of `REBINNED_PIXELS` pixels each; what is left at the end is dropped."""
+    size = spectra.shape[1] // REBINNED_PIXELS * REBINNED_PIXELS
+    return spectra[:, :size].reshape(len(spectra), -1, REBINNED_PIXELS).mean(2)
 
 
 def _neighbours(x: torch.Tensor, train: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Distance (n,) to the nearest training spectrum, the same over that to the fifth, and its row."""
     found = [
-        torch.cdist(part, train, compute_mode="use_mm_for_euclid_dist").topk(CROWD, largest=False)
+        torch.cdist(part, train, compute_mode="use_mm_for_euclid_dist").topk(NEIGHBOUR_RANK, largest=False)
         for part in x.split(256)
     ]
     distance, index = (torch.cat(values).numpy() for values in zip(*found))

@@ -20,11 +20,11 @@ __all__ = [
     "two_sample_accuracy",
 ]
 
-BATCH = 64
-SHARES = (0.6, 0.15)  # of the galaxies: for training, and for the choice of the epoch
-CONTINUUM = 101  # pixels of the running median, 7,000 km/s on SDSS's grid: wider than lines and their blends
-BINS = 12  # of wavenumber
-FAINTEST_POWER = 1e-9  # of the noise's, so that a spectrum without any has a logarithm
+BATCH_SPECTRA = 64
+SPLIT_SHARES = (0.6, 0.15)  # of the galaxies: for training, and to choose the epoch
+CONTINUUM_PIXELS = 101  # of the running median, 7,000 km/s on SDSS's grid: wider than blends of lines
+WAVENUMBER_BINS = 12
+MIN_POWER = 1e-9  # in units of the noise's power, so that spectra without noise have a logarithm
 
 
 def _scale(spectra: np.ndarray) -> np.ndarray:
@@ -41,7 +41,7 @@ def compress(spectra) -> torch.Tensor:
 
 
 class _Classifier(nn.Module):
-    """Convolutions over the spectrum and over what differs between neighbouring pixels."""
+    """Convolutions over the spectrum and over its difference from a smoothed version."""
 
     def __init__(self, mean: float, deviation: float, detail: float):
         super().__init__()
@@ -69,17 +69,17 @@ def _split(groups: np.ndarray, rng) -> list[np.ndarray]:
     """Indices of training, validation and test objects; no group is in two of them."""
     _, number = np.unique(groups, return_inverse=True)
     place = rng.permutation(number.max() + 1)[number] / (number.max() + 1)
-    first, second = SHARES[0], sum(SHARES)
+    first, second = SPLIT_SHARES[0], sum(SPLIT_SHARES)
     return [
         np.flatnonzero(part) for part in (place < first, (place >= first) & (place < second), place >= second)
     ]
 
 
 @torch.no_grad()
-def _correct(model, galaxy, index) -> np.ndarray:
+def _correct(model, real_and_fake, index) -> np.ndarray:
     """Whether the real and the fake spectrum of each object is recognised, (2, n)."""
     model.eval()
-    logits = [torch.cat([model(x[i]) for i in torch.from_numpy(index).split(256)]) for x in galaxy]
+    logits = [torch.cat([model(x[i]) for i in torch.from_numpy(index).split(256)]) for x in real_and_fake]
     return np.stack([(logits[0] < 0).numpy(), (logits[1] >= 0).numpy()])
 
 
@@ -122,33 +122,35 @@ def two_sample_accuracy(
     rng = np.random.default_rng(seed)
     train, validation, test = _split(groups, rng)
     if not min(len(train), len(validation), len(test)):
-        raise InputError("spectra", "there are too few galaxies to train and test on", "give at least ten")
-    galaxy = [compress(real), compress(fake)]
-    sample = torch.cat([x[train[:1000]] for x in galaxy])
+        raise InputError("spectra", "there are too few galaxies for a classifier", "give at least ten")
+    real_and_fake = [compress(real), compress(fake)]
+    sample = torch.cat([x[train[:1000]] for x in real_and_fake])
     scales = sample.mean(), sample.std(), sample.diff().std()
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = _Classifier(*(float(s) for s in scales))
         optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
-        steps = -(-len(train) // (BATCH // 2))
+        steps = -(-len(train) // (BATCH_SPECTRA // 2))
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, epochs=epochs, steps_per_epoch=steps)
         best, chosen = -1.0, None
         for _ in range(epochs):
             model.train()
-            order = [torch.from_numpy(rng.permutation(train)).split(BATCH // 2) for _ in galaxy]
+            order = [
+                torch.from_numpy(rng.permutation(train)).split(BATCH_SPECTRA // 2) for _ in real_and_fake
+            ]
             for i, j in zip(*order):
-                logits = model(torch.cat([galaxy[0][i], galaxy[1][j]]))
+                logits = model(torch.cat([real_and_fake[0][i], real_and_fake[1][j]]))
                 label = torch.cat([torch.zeros(len(i)), torch.ones(len(j))])
                 optimiser.zero_grad()
                 nn.functional.binary_cross_entropy_with_logits(logits, label).backward()
                 optimiser.step()
                 schedule.step()
-            accuracy = _correct(model, galaxy, validation).mean()
+            accuracy = _correct(model, real_and_fake, validation).mean()
             if accuracy > best:
                 best, chosen = accuracy, {k: v.clone() for k, v in model.state_dict().items()}
         model.load_state_dict(chosen)
-        correct = _correct(model, galaxy, test).mean(0)
+        correct = _correct(model, real_and_fake, test).mean(0)
 
     accuracy = correct.mean()
     _, number = np.unique(groups[test], return_inverse=True)
@@ -169,7 +171,7 @@ class PowerSpectrum(NamedTuple):
 
 
 def _residuals(real, fake, ivar) -> list[np.ndarray]:
-    """What is left of both sets (N, L) without their continuum, in units of typical noise; 0 in holes.
+    """Both sets (N, L) less their continuum, in units of typical noise; 0 where pixels are missing.
 
     The continuum is a running median, which passes narrow lines and spikes untouched and knows of no
     line list. Each spectrum is divided by its own flux scale, and each pixel by one number for all
@@ -190,7 +192,7 @@ def _residuals(real, fake, ivar) -> list[np.ndarray]:
     typical = np.nanmedian(np.where(good.any(0), noise, 1), axis=0)
     residuals = []
     for flux in filled:
-        continuum = np.stack([median_filter(row, CONTINUUM) for row in flux])
+        continuum = np.stack([median_filter(row, CONTINUUM_PIXELS) for row in flux])
         residuals.append(np.where(good, (flux - continuum) / _scale(flux) / typical, 0))
     return [*residuals, good]
 
@@ -222,14 +224,14 @@ def power_spectrum(real: np.ndarray, fake: np.ndarray, ivar: np.ndarray) -> Powe
     InputError
         If the shapes differ, or fewer than two pairs have a valid pixel.
     """
-    *galaxy, good = _residuals(real, fake, ivar)
+    *residuals, good = _residuals(real, fake, ivar)
     size = good.shape[1]
     window = hann(size, sym=False)
     weight = (good * window**2).sum(1, keepdims=True)
-    power = [np.abs(rfft(x * window, axis=1)) ** 2 / weight + FAINTEST_POWER for x in galaxy]
+    power = [np.abs(rfft(x * window, axis=1)) ** 2 / weight + MIN_POWER for x in residuals]
     wavenumber = rfftfreq(size)
-    number = np.digitize(wavenumber, np.geomspace(1 / CONTINUUM, 0.5, BINS + 1)[:-1])
-    bins = [number == k for k in range(1, BINS + 1) if (number == k).any()]
+    number = np.digitize(wavenumber, np.geomspace(1 / CONTINUUM_PIXELS, 0.5, WAVENUMBER_BINS + 1)[:-1])
+    bins = [number == k for k in range(1, WAVENUMBER_BINS + 1) if (number == k).any()]
     centres = np.array([wavenumber[b].mean() for b in bins])
     real, fake = (np.stack([p[:, b].mean(1) for b in bins], 1) for p in power)
     log_ratio, error = _log_ratio(real, fake)
@@ -256,7 +258,7 @@ class Autocorrelation(NamedTuple):
 
 
 def autocorrelation(real: np.ndarray, fake: np.ndarray, ivar: np.ndarray, lags: int = 20) -> Autocorrelation:
-    """Autocorrelation of what `power_spectrum` looks at: noise that resampling or a network has smoothed.
+    """Autocorrelation of spectra less their continuum: shows noise that resampling or a network has smoothed.
 
     Each spectrum is compared with its own variance, so that the amount of noise does not matter.
 
@@ -267,10 +269,10 @@ def autocorrelation(real: np.ndarray, fake: np.ndarray, ivar: np.ndarray, lags: 
     lags : int
         Largest lag in pixels.
     """
-    *galaxy, good = _residuals(real, fake, ivar)
+    *residuals, good = _residuals(real, fake, ivar)
     values = []
-    for x in galaxy:
-        variance = np.maximum((x**2).sum(1) / good.sum(1), FAINTEST_POWER)
+    for x in residuals:
+        variance = np.maximum((x**2).sum(1) / good.sum(1), MIN_POWER)
         lagged = [_mean_product(x, good, lag) / variance for lag in range(1, lags + 1)]
         values.append(np.stack(lagged, 1))
     real, fake = values

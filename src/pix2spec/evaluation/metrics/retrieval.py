@@ -12,7 +12,7 @@ from pix2spec.models.storage import find_model, load_model
 __all__ = ["codes", "ranks", "retrieval"]
 
 POOL = 512  # spectra to choose from
-BATCH = 256
+BATCH_OBJECTS = 256
 
 
 def retrieval(dataset: Dataset, index: np.ndarray, model="default", pool: int = POOL) -> dict:
@@ -23,7 +23,7 @@ def retrieval(dataset: Dataset, index: np.ndarray, model="default", pool: int = 
     dataset : Dataset
         Pairs with spectra.
     index : array of int
-        Positions of those to use; what has no photometry that the network sees is left out.
+        Positions of the objects to use; those without photometry that the network sees are left out.
     model : str or path
         As in `pix2spec.evaluation.metrics.distances.spectrum_features`.
     pool : int
@@ -44,7 +44,9 @@ def retrieval(dataset: Dataset, index: np.ndarray, model="default", pool: int = 
     conditions, spectra, used = codes(dataset, index, loaded, model)
     pool = min(pool, len(used))
     if pool < 2:
-        raise InputError(dataset.path, "fewer than two objects have spectra and what the network sees")
+        raise InputError(
+            dataset.path, "fewer than two objects have a spectrum and the photometry that the network sees"
+        )
     rank = ranks(conditions, spectra, pool)
     rank = rank[np.isfinite(rank)]
     result: dict = {"objects": len(rank), "pool": pool}
@@ -67,8 +69,8 @@ def codes(
     else:
         conditions, used = _codes_of_images(dataset, index, model)
     spectra = []
-    for start in range(0, len(used), BATCH):
-        batch = dataset.batch(used[start : start + BATCH], ["flux", "ivar"])
+    for start in range(0, len(used), BATCH_OBJECTS):
+        batch = dataset.batch(used[start : start + BATCH_OBJECTS], ["flux", "ivar"])
         spectra.append(spectrum_features(batch["flux"], batch["ivar"], model))
     return conditions, _stack(spectra), used
 
@@ -77,8 +79,8 @@ def codes(
 def _codes_of_images(dataset: Dataset, index, model) -> tuple[np.ndarray, np.ndarray]:
     index = np.intersect1d(index, dataset.having("image", "flux", "ivar"))
     device, found = next(model.parameters()).device, []
-    for start in range(0, len(index), BATCH):
-        batch = dataset.batch(index[start : start + BATCH], list(model.columns))
+    for start in range(0, len(index), BATCH_OBJECTS):
+        batch = dataset.batch(index[start : start + BATCH_OBJECTS], list(model.columns))
         inputs = model.prepare(batch, dataset.info.image_kind, None, train=False)
         found.append(model.pair.image_encoder(inputs["image"].to(device)).cpu().numpy())
     return _stack(found), index
@@ -91,8 +93,8 @@ def _codes_of_photometry(dataset: Dataset, index, name) -> tuple[np.ndarray, np.
     generator, settings = load(name), Settings()
     index = np.intersect1d(index, dataset.having("flux", "ivar"))
     found, used = [], []
-    for start in range(0, len(index), BATCH):
-        galaxies, places = [], index[start : start + BATCH]
+    for start in range(0, len(index), BATCH_OBJECTS):
+        galaxies, places = [], index[start : start + BATCH_OBJECTS]
         for i in places:
             galaxy = dataset[int(i)]
             try:

@@ -26,7 +26,7 @@ LEVELS = (0.68, 0.9)
 def selections(n: int, scores: np.ndarray | None) -> dict[str, np.ndarray]:
     """Candidates that each way of choosing averages: the columns of the paper's Table 1, and all.
 
-    What needs scores is left out without them, and so is what needs more than n candidates.
+    Ways that need scores are left out without them, and so are ways that need more than n candidates.
     """
     chosen = {"single": np.array([0])}
     if scores is not None and n > 1:
@@ -51,19 +51,19 @@ def score_object(
 ) -> dict[str, float]:
     """Score an ensemble against the observed spectrum (L,) by every way of choosing: see `score_ensemble`.
 
-    Without its candidates, it is the chosen spectrum that is scored. `minmax` stands for the ensemble's own
-    (see `pix2spec.Ensemble.minmax`), if given.
+    Without candidates, the chosen spectrum is scored. `minmax`, if given, replaces the ensemble's own (see
+    `pix2spec.Ensemble.minmax`).
     """
-    chosen, whole = {"chosen": np.array([0])}, "chosen"
+    chosen, ensemble_method = {"chosen": np.array([0])}, "chosen"
     if has_candidates:
         chosen = selections(len(ensemble), ensemble.scores)
-        whole = "mean_all" if len(ensemble) > 1 else "single"
+        ensemble_method = "mean_all" if len(ensemble) > 1 else "single"
     return score_ensemble(
         ensemble.candidates,
         flux,
         ivar,
         chosen,
-        whole,
+        ensemble_method,
         zero_point=ensemble.has_zero_point,
         physical=ensemble.unit == PHYSICAL,
         profile=profile,
@@ -82,7 +82,7 @@ def score_ensemble(
     truth: np.ndarray,
     ivar: np.ndarray,
     chosen: dict[str, np.ndarray],
-    whole: str,
+    ensemble_method: str,
     zero_point: bool = True,
     physical: bool = False,
     profile: "Profile | None" = None,
@@ -91,7 +91,7 @@ def score_ensemble(
     """Score the candidates of one object.
 
     Each candidate is scaled by its own extrema and then averaged over those chosen; but a model that was
-    trained on the paper's scale [-1, 1] is judged on what it says there, as in the paper.
+    trained on the paper's scale [-1, 1] is scored on that scale, as in the paper.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def score_ensemble(
         The observed spectrum.
     chosen : dict
         Candidates to average, by method.
-    whole : str
+    ensemble_method : str
         The method that stands for the ensemble: its CRPS and coverage go under this name.
     zero_point : bool
         Whether zero flux means no light, so that a median scale makes sense.
@@ -140,12 +140,12 @@ def score_ensemble(
         scale = np.fmax(np.median(truth[good > 0]), floor) if (good > 0).any() else 1
         scales["flux"] = (candidates / scale, truth / scale)
     for scale, (members, observed) in scales.items():
-        values[f"{whole}.crps_{scale}"] = metrics.crps_ensemble(members, observed, good)
-        values[f"{whole}.energy_{scale}"] = metrics.energy_score(members, observed, good)
+        values[f"{ensemble_method}.crps_{scale}"] = metrics.crps_ensemble(members, observed, good)
+        values[f"{ensemble_method}.energy_{scale}"] = metrics.energy_score(members, observed, good)
         if len(candidates) > 1:
             for level in LEVELS:
                 covered = metrics.coverage(members, observed, good, level)
-                values[f"{whole}.coverage_{level * 100:.0f}_{scale}"] = covered
+                values[f"{ensemble_method}.coverage_{level * 100:.0f}_{scale}"] = covered
     if profile is not None:
         profile.add(*scales["minmax" if median is None else "median"], good)
     return {name: float(value) for name, value in values.items()}

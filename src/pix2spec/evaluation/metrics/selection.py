@@ -1,4 +1,4 @@
-"""Does the score choose well? Selection against chance and against the best choice there is."""
+"""Does the score choose well? Selection against chance and against the best possible choice."""
 
 from typing import NamedTuple
 

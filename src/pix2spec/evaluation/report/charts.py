@@ -10,7 +10,7 @@ from pix2spec.products.plot import BLUE, figure_evaluation
 
 __all__ = ["charts"]
 
-SHOWN = ("z", "ew_halpha", "ew_oiii", "dn4000", "hdelta_a", "mgb", "sigma_v", "g_r")
+SHOWN_QUANTITIES = ("z", "ew_halpha", "ew_oiii", "dn4000", "hdelta_a", "mgb", "sigma_v", "g_r")
 RED, GREY = "#a8480f", "0.5"
 DPI = 160
 
@@ -51,7 +51,7 @@ def _clean(axes) -> None:
 
 def _quantities(study: Study, result: dict):
     """One candidate against the observed value, for each quantity."""
-    names = [name for name in SHOWN if name in result["science"]]
+    names = [name for name in SHOWN_QUANTITIES if name in result["science"]]
     rows = -(-len(names) // 4)
     figure = _figure(10, 2.6 * rows)
     panels = figure.subplots(rows, 4, squeeze=False).ravel()

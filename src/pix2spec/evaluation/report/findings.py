@@ -1,6 +1,7 @@
-"""What the numbers of a report say, in words: faults first, by fixed rules that each name their numbers.
+"""Sentences on the numbers of a report, faults first, by fixed rules.
 
-A rule speaks up if a deviation is SURE standard errors away from the ideal, and large enough to matter.
+A rule gives a sentence if a deviation from the ideal exceeds MIN_STANDARD_ERRORS standard errors and the
+rule's MIN_DEVIATION. Each sentence names its numbers.
 """
 
 from dataclasses import dataclass
@@ -9,12 +10,13 @@ from pix2spec.measure.quantities import QUANTITIES
 
 __all__ = ["Finding", "findings", "redshift_scores"]
 
-SURE = 4.0  # standard errors
-MATTERS = {
+MIN_STANDARD_ERRORS = 4.0
+MIN_DEVIATION = {
     "redshift": 0.001,  # (z - z_observed) / (1 + z_observed)
     "coverage": 0.03,  # of the objects, or of the pixels
     "power": 0.1,  # of the observed power
     "width": 0.1,  # of the observed width
+    "skill": 0.02,  # 1 - CRPS / CRPS of another object's candidates
     "shift": 0.25,  # of the scatter of the observed values
     "classifier": 0.03,  # above one half
     "copies": 0.02,  # of the candidates, more than by chance
@@ -28,7 +30,7 @@ class Finding:
     Parameters
     ----------
     metric : str
-        The section and number it stands on.
+        Section and number that it is about.
     text : str
         A sentence.
     fault : bool
@@ -51,7 +53,7 @@ def findings(result: dict) -> list[Finding]:
 
 
 def _sections(result: dict) -> list[str]:
-    """What was looked at with enough objects to find something."""
+    """Names of the sections that had enough objects to find a fault."""
     looked = {
         "redshifts": "one candidate" in (result.get("redshift") or {}),
         "lines, breaks and colours": result.get("science"),
@@ -72,7 +74,7 @@ def _redshift(result: dict):
     if "bias" not in best:
         return
     bias, error = best["bias"], best["bias_error"]
-    if abs(bias) > max(SURE * error, MATTERS["redshift"]):
+    if abs(bias) > max(MIN_STANDARD_ERRORS * error, MIN_DEVIATION["redshift"]):
         side = "high" if bias > 0 else "low"
         yield Finding(
             "redshift.bias",
@@ -89,7 +91,11 @@ def _redshift(result: dict):
 
 def _skill(result: dict):
     section = result.get("science") or {}
-    blind = [name for name, v in section.items() if v["skill"] < max(SURE * v["skill_error"], 0.02)]
+    blind = [
+        name
+        for name, v in section.items()
+        if v["skill"] < max(MIN_STANDARD_ERRORS * v["skill_error"], MIN_DEVIATION["skill"])
+    ]
     if section and len(blind) == len(section):
         text = "The candidates tell nothing of their object: another object's do as well in every quantity."
         yield Finding("science.skill", text, True)
@@ -104,13 +110,12 @@ def _names(names: list[str]) -> str:
 
 def _intervals(result: dict):
     """Whether the central intervals are too narrow or too wide, by pixel."""
-    whole = result.get("whole")
-    values = (result["methods"].get(whole) or {}).get("coverage_68_median")
+    values = (result["methods"].get(result.get("whole")) or {}).get("coverage_68_median")
     if not values or not result.get("expected_coverage"):
         return
     expected = result["expected_coverage"]["68"]
     off = values["mean"] - expected
-    if abs(off) > max(SURE * values["error"], MATTERS["coverage"]):
+    if abs(off) > max(MIN_STANDARD_ERRORS * values["error"], MIN_DEVIATION["coverage"]):
         side = "narrow" if off < 0 else "wide"
         text = (
             f"The intervals are too {side}: those of 68 % hold {100 * values['mean']:.1f} % of the observed "
@@ -127,7 +132,9 @@ def _joint(result: dict):
         for name, values in quantities.items():
             whole = values["all"]
             deviation = whole["coverage_68"] - whole["expected_68"]
-            if sign * deviation > max(SURE * whole["coverage_68_error"], 2 * MATTERS["coverage"]):
+            if sign * deviation > max(
+                MIN_STANDARD_ERRORS * whole["coverage_68_error"], 2 * MIN_DEVIATION["coverage"]
+            ):
                 off[name] = whole["coverage_68"]
         if off:
             listed = ", ".join(f"{QUANTITIES[name].label} {100 * value:.0f} %" for name, value in off.items())
@@ -148,7 +155,9 @@ def _joint(result: dict):
 def _shifts(result: dict):
     off = {}
     for name, values in (result.get("science") or {}).items():
-        limit = max(SURE * values["bias_error"], MATTERS["shift"] * values["observed_scatter"])
+        limit = max(
+            MIN_STANDARD_ERRORS * values["bias_error"], MIN_DEVIATION["shift"] * values["observed_scatter"]
+        )
         if name not in ("z", "sigma_gas") and abs(values["bias"]) > limit:
             off[name] = values["bias"]
     if off:
@@ -163,7 +172,7 @@ def _width(result: dict):
     if not values:
         return
     ratio, error = values["ratio"], values["ratio_error"]
-    if abs(ratio - 1) > max(SURE * error, MATTERS["width"]):
+    if abs(ratio - 1) > max(MIN_STANDARD_ERRORS * error, MIN_DEVIATION["width"]):
         side = "broad" if ratio > 1 else "narrow"
         text = (
             f"Emission lines are too {side}: their widths are {ratio:.2f} ± {error:.2f} times those observed."
@@ -176,7 +185,7 @@ def _power(result: dict):
     if not values:
         return
     ratio, error = values["ratio"], values["ratio_error"]
-    if abs(ratio - 1) > max(SURE * error, MATTERS["power"]):
+    if abs(ratio - 1) > max(MIN_STANDARD_ERRORS * error, MIN_DEVIATION["power"]):
         what = "lack noise" if ratio < 1 else "are too noisy"
         text = (
             f"The candidates {what}: at the smallest scales they have {ratio:.2f} ± {error:.2f} of the power "
@@ -191,7 +200,7 @@ def _classifier(result: dict):
     accuracy, error = values["accuracy"], values["error"]
     share = f"{100 * accuracy:.1f} ± {100 * error:.1f} %"
     text = f"a network tells a candidate from an observed spectrum in {share} of cases (50 %: not at all)."
-    fault = accuracy - 0.5 > max(SURE * error, MATTERS["classifier"])
+    fault = accuracy - 0.5 > max(MIN_STANDARD_ERRORS * error, MIN_DEVIATION["classifier"])
     yield Finding("realism.two_sample", ("Not alike: " if fault else "Alike: ") + text, fault)
 
 
@@ -200,7 +209,7 @@ def _copies(result: dict):
     if not values:
         return
     share, error, chance = values["copies"], values["copies_error"], values["chance"]
-    if share - chance > max(SURE * error, MATTERS["copies"]):
+    if share - chance > max(MIN_STANDARD_ERRORS * error, MIN_DEVIATION["copies"]):
         text = (
             f"Copies: {100 * share:.1f} ± {100 * error:.1f} % of the candidates look like copies of training "
         )
@@ -213,9 +222,9 @@ def _selection(result: dict):
         return
     gain, error, n = values["gain"], values["gain_error"], values["n"]
     share = f"{100 * values['efficiency']:.0f} % of what the best possible choice would gain"
-    if gain > SURE * error:
+    if gain > MIN_STANDARD_ERRORS * error:
         text = f"Selection helps: the error of the best of {n} is lower by {gain:.4f} ± {error:.4f}, {share}."
         yield Finding("selection.gain", text, False)
     else:
         text = f"Selection does not help: the best of {n} changes the error by {-gain:+.4f} ± {error:.4f}."
-        yield Finding("selection.gain", text, gain < -SURE * error)
+        yield Finding("selection.gain", text, gain < -MIN_STANDARD_ERRORS * error)

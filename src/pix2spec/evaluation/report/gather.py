@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.photometry import magnitude
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
@@ -19,21 +20,21 @@ from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PHYSICAL
 from pix2spec.runtime.progress import progress_bar
 
-__all__ = ["FEW", "Baselines", "Study", "gather"]
+__all__ = ["MIN_OBJECTS", "Baselines", "Study", "gather"]
 
-BATCH = 32  # objects between two reports of progress: 800 spectra to measure
-EXAMPLES = 4
-FEW = 20  # objects: no statistics on fewer
+BATCH_OBJECTS = 32  # measured between two reports of progress: 800 spectra
+MAX_EXAMPLES = 4
+MIN_OBJECTS = 20  # for any statistics
 
 
 @dataclass
 class Study:
-    """What was found on N objects with up to n candidates each; rows of all arrays are in one order.
+    """Scores and measurements of N objects with up to n candidates each; rows of all arrays are in one order.
 
     Parameters
     ----------
     name : str
-        For tables.
+        Name of the predictions in tables.
     predictions
         What `pix2spec.evaluation.predictions.open.open_predictions` returned.
     truth, train : Dataset
@@ -138,7 +139,7 @@ def gather(
         study.profiles["neighbours"] = scoring.Profile(study.grid.size)
     study.unmeasured = reason_unmeasurable(study.grid) if science else ""
     # A process takes seconds to start: none without a batch of its own.
-    workers = min(workers or os.cpu_count() or 1, -(-len(position) // BATCH))
+    workers = min(workers or os.cpu_count() or 1, -(-len(position) // BATCH_OBJECTS))
     wanted = science and not study.unmeasured
     with Measuring(study.grid, truth.info.survey, wanted, workers) as measuring:
         for ensembles in _batches(study, position, progress):
@@ -176,7 +177,7 @@ def _batches(study: Study, position: dict[str, int], progress: bool) -> Iterator
     for ensemble in progress_bar(predictions, f"scoring {study.name}", progress, len(predictions)):
         if ensemble.object_id in position:
             waiting.append(ensemble)
-        if len(waiting) == BATCH:
+        if len(waiting) == BATCH_OBJECTS:
             yield waiting
             waiting = []
     if waiting:
@@ -197,7 +198,7 @@ def _add(study: Study, ensembles: list[Ensemble], position, baselines, measuring
     look_alikes: Any = baselines.predict(batch) if baselines else None
     for i in np.flatnonzero(observed):
         ensemble, flux = ensembles[i], batch["flux"][i]
-        row = _facts(ensemble, batch, int(i), ivar[i], truth)
+        row = _properties(ensemble, batch, int(i), ivar[i], truth)
         kept_all, profile = study.predictions.has_candidates, study.profiles["generated"]
         row |= scoring.score_object(ensemble, flux, ivar[i], kept_all, profile)
         study.sizes += [len(ensemble)] if kept_all else []
@@ -214,19 +215,19 @@ def _add(study: Study, ensembles: list[Ensemble], position, baselines, measuring
         study.scores.append(ensemble.scores)
         study.errors.append(metrics.affine_matched_mse(ensemble.candidates, flux, ivar[i]))
         measuring.add(flux, on_scale, ivar[i])
-        if len(study.examples) < EXAMPLES:
+        if len(study.examples) < MAX_EXAMPLES:
             _keep_example(study, ensemble, position)
     measuring.send()
 
 
-def _facts(ensemble: Ensemble, batch: dict, i: int, ivar: np.ndarray, truth: Dataset) -> dict:
-    """What an object is, to sort by: redshift, signal to noise, r magnitude."""
+def _properties(ensemble: Ensemble, batch: dict, i: int, ivar: np.ndarray, truth: Dataset) -> dict:
+    """Properties that strata are made of: redshift, signal to noise, r magnitude."""
     flux, valid = batch["flux"][i], ivar > 0
     row = {"object_id": ensemble.object_id, "group_id": str(batch["group_id"][i]), "z": float(batch["z"][i])}
     row["sn"] = float(np.median(flux[valid] * np.sqrt(ivar[valid])))
     bands, photometry = truth.info.survey.photometry_bands, batch["photometry"][i]
     r = float(photometry[bands.index("r")]) if "r" in bands else np.nan
-    return row | {"mag_r": 22.5 - 2.5 * np.log10(r) if r > 0 else np.nan}
+    return row | {"mag_r": float(magnitude(r))}
 
 
 def _on_scale(ensemble: Ensemble, flux: np.ndarray, ivar: np.ndarray) -> np.ndarray:

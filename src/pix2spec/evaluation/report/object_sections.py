@@ -10,7 +10,7 @@ import numpy as np
 
 from pix2spec.evaluation.metrics import pixels as metrics
 from pix2spec.evaluation.metrics.calibration import Calibration, calibration, tarp
-from pix2spec.evaluation.report.gather import FEW, Study
+from pix2spec.evaluation.report.gather import MIN_OBJECTS, Study
 from pix2spec.evaluation.report.population_sections import (
     realism_section,
     retrieval_section,
@@ -18,15 +18,15 @@ from pix2spec.evaluation.report.population_sections import (
 )
 from pix2spec.measure.quantities import BPT_CLASSES, QUANTITIES
 
-__all__ = ["JOINT", "sections"]
+__all__ = ["JOINT_QUANTITIES", "sections"]
 
-JOINT = ("z", "g_r", "dn4000")  # whose joint distribution is tested
-STRATA = 4  # bins of each property
-CLIP = 5.0  # scatters of the observed values that an outlier may count
+JOINT_QUANTITIES = ("z", "g_r", "dn4000")  # whose joint distribution is tested
+BINS_PER_PROPERTY = 4
+MAX_SCATTERS = 5.0  # of the observed values: errors beyond count as this
 
 
 def sections(study: Study, result: dict, features=None, progress: bool = False) -> dict:
-    """All sections; ``"skipped"`` names what could not be done, and why."""
+    """All sections; ``"skipped"`` names the sections that could not be done, and why."""
     found: dict = {}
     skipped: list[str] = []
     if study.unmeasured:
@@ -58,7 +58,7 @@ def redshift_section(study: Study) -> dict:
     known = np.array([row["z"] for row in study.rows])[clear]
     warned = study.samples("zwarning")[clear] > 0
     result: dict = {"objects": int(clear.sum()), "unclear": int((~clear).sum())}
-    if clear.sum() < FEW:
+    if clear.sum() < MIN_OBJECTS:
         return result
     error = fractional(samples, truth)
     agrees = np.abs(truth - known)[np.isfinite(known)] < 1e-3 * (1 + known[np.isfinite(known)])
@@ -75,7 +75,7 @@ def redshift_section(study: Study) -> dict:
 def _redshift_scores(error: np.ndarray) -> dict:
     """Bias, scatter and outliers of (N,) errors, with standard errors; a failed fit is an outlier."""
     known = error[np.isfinite(error)]
-    if len(known) < FEW:
+    if len(known) < MIN_OBJECTS:
         return {"objects": len(known)}
     nmad = 1.4826 * np.median(np.abs(known - np.median(known)))
     result = {"objects": len(known), "bias": float(np.median(known)), "nmad": float(nmad)}
@@ -103,7 +103,7 @@ def science_section(study: Study) -> dict:
 def _quantity(study: Study, name: str) -> dict:
     truth, samples = study.truths(name), study.samples(name)
     both = np.isfinite(truth) & (np.isfinite(samples).mean(1) >= 0.5)
-    if both.sum() < FEW:
+    if both.sum() < MIN_OBJECTS:
         return {}
     truth, samples = truth[both], samples[both]
     middle, spread = np.median(truth), 1.4826 * np.median(np.abs(truth - np.median(truth)))
@@ -128,8 +128,8 @@ def _quantity(study: Study, name: str) -> dict:
 
 
 def _crps(samples, truth, middle, spread) -> np.ndarray:
-    """CRPS (N,) of values clipped at CLIP scatters: one bad fit shall not rule a mean."""
-    low, high = middle - CLIP * spread, middle + CLIP * spread
+    """CRPS (N,) of values clipped at MAX_SCATTERS scatters, so that one bad fit does not dominate a mean."""
+    low, high = middle - MAX_SCATTERS * spread, middle + MAX_SCATTERS * spread
     filled = np.where(np.isfinite(samples), samples, _median(samples)[:, None])
     members = np.clip(filled, low, high)[..., None]
     return metrics.crps_ensemble(members, np.clip(truth, low, high)[:, None], np.ones((len(truth), 1)))
@@ -162,12 +162,12 @@ def calibration_section(study: Study) -> dict:
     for name in QUANTITIES:
         truth, samples = study.truths(name), study.samples(name)
         complete = np.isfinite(truth) & np.isfinite(samples).all(1)
-        if complete.sum() < FEW or samples.shape[1] < 3:
+        if complete.sum() < MIN_OBJECTS or samples.shape[1] < 3:
             continue
         ranks = None if scores is None else scores[complete]
         found = calibration(samples[complete], truth[complete], ranks)
-        result["quantities"][name] = {which: _plain(part) for which, part in found.items()}
-    names = [name for name in JOINT if name in result["quantities"]]
+        result["quantities"][name] = {which: _calibration_numbers(part) for which, part in found.items()}
+    names = [name for name in JOINT_QUANTITIES if name in result["quantities"]]
     if len(names) > 1:
         samples = np.stack([study.samples(name) for name in names], -1)
         joint = tarp(samples, np.stack([study.truths(name) for name in names], -1))
@@ -176,7 +176,7 @@ def calibration_section(study: Study) -> dict:
     return result
 
 
-def _plain(found: Calibration) -> dict:
+def _calibration_numbers(found: Calibration) -> dict:
     result = {"n": found.n, "width": found.width, "bias_p": found.bias_p, "ks_p": found.ks_p}
     for level, covered, error, expected in zip((68, 90), found.coverage, found.error, found.expected):
         result |= {f"coverage_{level}": float(covered), f"coverage_{level}_error": float(error)}
@@ -185,7 +185,7 @@ def _plain(found: Calibration) -> dict:
 
 
 def strata(study: Study, method: str) -> list[dict]:
-    """Scores in bins of what the objects are: signal to noise, r magnitude, redshift, type.
+    """Scores in bins of properties of the objects: signal to noise, r magnitude, redshift, type.
 
     `method` is the way of choosing whose pixel scores are shown.
     """
@@ -194,16 +194,16 @@ def strata(study: Study, method: str) -> list[dict]:
     for name, label in (("sn", "S/N"), ("mag_r", "r magnitude"), ("z", "redshift")):
         values = columns[name]
         known = values[np.isfinite(values)]
-        if len(known) < STRATA * FEW:
+        if len(known) < BINS_PER_PROPERTY * MIN_OBJECTS:
             continue
-        edges = np.quantile(known, np.linspace(0, 1, STRATA + 1))
+        edges = np.quantile(known, np.linspace(0, 1, BINS_PER_PROPERTY + 1))
         for low, high in pairwise(edges):
             inside = (values >= low) & ((values < high) | ((high == edges[-1]) & (values <= high)))
             parts.append({"by": label, "bin": f"{low:.3g} to {high:.3g}", **_stratum(study, inside, method)})
     if study.observed:
         classes = study.truths("bpt").astype(int)
         for kind, name in enumerate(BPT_CLASSES):
-            if (classes == kind).sum() >= FEW:
+            if (classes == kind).sum() >= MIN_OBJECTS:
                 parts.append({"by": "type", "bin": name, **_stratum(study, classes == kind, method)})
     return parts
 

@@ -15,24 +15,24 @@ from pix2spec.evaluation.metrics.distances import (
 )
 from pix2spec.evaluation.metrics.retrieval import retrieval
 from pix2spec.evaluation.metrics.selection import selection_curve
-from pix2spec.evaluation.report.gather import FEW, Study
+from pix2spec.evaluation.report.gather import MIN_OBJECTS, Study
 from pix2spec.runtime.progress import progress_bar
 
 __all__ = ["realism_section", "retrieval_section", "selection_section"]
 
-TRAINING = 20_000  # spectra that are searched for copies
+MAX_TRAINING_SPECTRA = 20_000  # searched for copies
 MAX_CLASSIFIED_SPECTRA = 2048  # objects that the classifier sees
-LINE_SNR = 5.0  # of lines whose widths count
-NOISY = 0.5  # of the observed power at the smallest scales
+MIN_LINE_SIGNAL_TO_NOISE = 5.0  # of Halpha, for its width to count
+MIN_NOISE_POWER = 0.5  # over the observed, at the smallest scales: with less, copies cannot be told
 
 
 def realism_section(study: Study, skipped: list[str], features=None, progress: bool = False) -> dict:
-    """One candidate an object against the observed spectra; what cannot be done is added to `skipped`."""
+    """One candidate an object against the observed spectra; `skipped` gets the parts that cannot be done."""
     flux, ivar, single = (np.stack(values) for values in (study.flux, study.ivar, study.single))
     usable = np.isfinite(single).all(1)
-    if usable.sum() < FEW:
-        what = f"{usable.sum()} objects have a whole candidate whose zero of flux is known"
-        skipped.append(f"realism: {what}, it takes {FEW}")
+    if usable.sum() < MIN_OBJECTS:
+        what = f"{usable.sum()} objects have a complete candidate whose zero of flux is known"
+        skipped.append(f"realism: {what}, {MIN_OBJECTS} are needed")
         return {}
     flux, ivar, single = flux[usable], ivar[usable], single[usable]
     groups = np.array([row["group_id"] for row in study.rows])[usable]
@@ -58,7 +58,7 @@ def realism_section(study: Study, skipped: list[str], features=None, progress: b
 
 
 def _distances(flux, single, ivar, features, groups) -> dict:
-    """Fréchet and kernel distance of codes, beside what halves of the observed ones differ by."""
+    """Fréchet and kernel distance of codes, beside the distance between halves of the observed ones."""
     model = "default" if features is None else features
     real, fake = (spectrum_features(spectra, ivar, model) for spectra in (flux, single))
     result: dict = {"features": str(model)}
@@ -78,8 +78,10 @@ def _two_sample(flux, single, groups) -> dict:
 
 def _memorisation(flux, single, groups, train: Dataset, power: dict | None) -> dict:
     """Copies of training spectra among the candidates, beside the observed spectra, which are none."""
-    if power and power["ratio"] < NOISY:
-        raise InputError("candidates", "without noise like the observed, near is not the same as copied")
+    if power and power["ratio"] < MIN_NOISE_POWER:
+        raise InputError(
+            "candidates", "they have less noise than the observed spectra, so that copies cannot be told"
+        )
     found = memorisation(single, training_spectra(train, groups), flux)
     result = {"copies": found.copied, "copies_error": found.copied_error, "chance": found.copied_chance}
     return result | {"p": found.p, "distance": found.distance, "distance_observed": found.distance_real}
@@ -93,14 +95,14 @@ def _line_widths(study: Study) -> dict:
     """
     from scipy.stats import ks_2samp
 
-    galaxies = []
+    widths_of_objects = []
     for observed, measured in zip(study.observed, study.measured):
         truth, widths = _clear_widths(observed), _clear_widths(measured)
         if len(truth) and len(widths):
-            galaxies.append((truth[0], np.median(widths), widths[0]))
-    if len(galaxies) < FEW:
+            widths_of_objects.append((truth[0], np.median(widths), widths[0]))
+    if len(widths_of_objects) < MIN_OBJECTS:
         return {}
-    truth, typical, single = np.array(galaxies, float).T
+    truth, typical, single = np.array(widths_of_objects, float).T
     ratios = np.log(typical / truth)
     middle = np.median(ratios)
     error = 1.253 * 1.4826 * np.median(np.abs(ratios - middle)) / np.sqrt(len(ratios))
@@ -116,7 +118,7 @@ def _line_widths(study: Study) -> dict:
 
 def _clear_widths(measured: dict) -> np.ndarray:
     """Dispersions of the gas in km/s in those spectra that show Halpha clearly."""
-    good = measured["flux_halpha"] > LINE_SNR * measured["flux_halpha_error"]
+    good = measured["flux_halpha"] > MIN_LINE_SIGNAL_TO_NOISE * measured["flux_halpha_error"]
     widths = measured["sigma_gas"][good & np.isfinite(measured["sigma_gas"])]
     return np.maximum(widths, 1)
 
@@ -156,8 +158,8 @@ def retrieval_section(study: Study, skipped: list[str], features=None) -> dict:
 
 
 def training_spectra(train: Dataset, without: np.ndarray) -> np.ndarray:
-    """Spectra (M, L) of at most TRAINING pairs that are in none of the groups `without`, holes filled."""
-    index = train.having("flux", "ivar")[:TRAINING]
+    """At most MAX_TRAINING_SPECTRA spectra (M, L) of groups other than `without`, missing pixels filled."""
+    index = train.having("flux", "ivar")[:MAX_TRAINING_SPECTRA]
     spectra, count = np.empty((len(index), train.info.grid.size), np.float32), 0
     for start in range(0, len(index), 512):
         batch = train.batch(index[start : start + 512], ["flux", "ivar", "group_id"])
@@ -169,7 +171,7 @@ def training_spectra(train: Dataset, without: np.ndarray) -> np.ndarray:
 
 
 def _power(flux, single, ivar) -> dict:
-    """Power of what is left without the continuum, candidates over observed, by scale."""
+    """Power of spectra less their continuum, candidates over observed, by scale."""
     found = realism.power_spectrum(flux, single, ivar)
     ratio = np.exp(found.log_ratio)
     return {

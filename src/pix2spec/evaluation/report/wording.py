@@ -2,11 +2,7 @@
 
 import numpy as np
 
-__all__ = [
-    "METHODS",
-    "METRICS",
-    "print_report",
-]
+__all__ = ["METHODS", "METRICS", "print_report", "remarks", "score_table"]
 
 METHODS = {
     "single": "one candidate",
@@ -41,15 +37,15 @@ def print_report(result: dict, console=None) -> None:
     console = console or Console()
     if not console.is_terminal:
         console.width = max(console.width, 160)  # in a file, nothing needs to wrap
-    counts, methods = result["counts"], result["methods"]
+    counts = result["counts"]
     title = f"{result['name']}: {counts['scored']} {result['data']} galaxies"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("method", no_wrap=True)
-    shown = [name for name in METRICS if any(name in values for values in methods.values())]
-    for name in shown:
-        table.add_column(METRICS[name], justify="right")
-    for method, values in methods.items():
-        table.add_row(METHODS[method], *(cell(values.get(name), name) for name in shown))
+    head, *rows = score_table(result)
+    table.add_column(head[0], no_wrap=True)
+    for name in head[1:]:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
     for line in remarks(result):
         console.print(line, highlight=False)
@@ -58,7 +54,18 @@ def print_report(result: dict, console=None) -> None:
         console.print(f"- {mark}{finding['text']}", highlight=False)
 
 
-def cell(value: dict | None, name: str) -> str:
+def score_table(result: dict) -> list[list[str]]:
+    """Scores by pixel: the head of the table, and a row for each method."""
+    methods = result["methods"]
+    shown = [name for name in METRICS if any(name in values for values in methods.values())]
+    rows = [
+        [METHODS[method], *(_cell(values.get(name), name) for name in shown)]
+        for method, values in methods.items()
+    ]
+    return [["method", *(METRICS[name] for name in shown)], *rows]
+
+
+def _cell(value: dict | None, name: str) -> str:
     """A number of the table, with its error."""
     if value is None or not value["n"]:
         return "–"

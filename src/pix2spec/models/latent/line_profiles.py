@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from pix2spec.core.lines import LIGHT_SPEED, LINE_GROUPS
+from pix2spec.core.lines import LIGHT_SPEED_KM_S, LINE_GROUPS, SDSS_LINE_SPREAD_KM_S
 
 __all__ = [
     "EmissionLines",
@@ -25,9 +25,9 @@ class EmissionLines(nn.Module):
 
     PROFILE_SIGMAS = 5.0  # profiles end at so many dispersions
 
-    def __init__(self, step: float = 1e-4, instrument: float = 64.0):
+    def __init__(self, step: float = 1e-4, instrument: float = SDSS_LINE_SPREAD_KM_S):
         super().__init__()
-        self.pixel = LIGHT_SPEED * math.log(10) * step  # km/s
+        self.pixel = LIGHT_SPEED_KM_S * math.log(10) * step  # km/s
         self.step, self.instrument = step, instrument
         flat = [(w, s, g) for g, lines in enumerate(LINE_GROUPS.values()) for w, s in lines]
         wave, share, group = zip(*flat)
