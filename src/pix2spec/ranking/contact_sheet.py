@@ -81,13 +81,13 @@ def _figure(objects: list[tuple]):
         left.set_title(f"{row['rank']}.", loc="left", fontsize=11, fontweight="bold")
         right.set_xlabel("observed vacuum wavelength [Å]", fontsize=8)
         right.text(
-            0.995, 0.96, "\n".join(_facts(row)), transform=right.transAxes, ha="right", va="top", fontsize=8,
+            0.995, 0.96, "\n".join(_notes(row)), transform=right.transAxes, ha="right", va="top", fontsize=8,
             bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 2},
         )  # fmt: skip
     return figure
 
 
-def _facts(row) -> list[str]:
+def _notes(row) -> list[str]:
     """What an object's picture says of it."""
     text = []
     if "probability" in row.colnames:
@@ -106,7 +106,7 @@ def _png(figure) -> bytes:
 
 
 def _title(ranking: Ranking) -> str:
-    return ranking.facts["statement"] or ranking.facts["by"]
+    return ranking.metadata["statement"] or ranking.metadata["by"]
 
 
 def sheet_rows(rows: list) -> tuple[list[str], list[list]]:
@@ -125,10 +125,10 @@ def sheet_rows(rows: list) -> tuple[list[str], list[list]]:
 
 
 def _page(ranking: Ranking, rows: list, figures: list[bytes]) -> str:
-    facts = ranking.facts
+    metadata = ranking.metadata
     parts = [f"<h1>{escape(_title(ranking))}</h1>"]
-    note = f"{ranking.n_objects:,} objects, sorted by <code>{escape(facts['by'])}</code>. "
-    note += f"Probabilities are about {facts['about']}: shares of each object's candidates. "
+    note = f"{ranking.n_objects:,} objects, sorted by <code>{escape(metadata['by'])}</code>. "
+    note += f"Probabilities are about {metadata['about']}: shares of each object's candidates. "
     note += "Bands hold 68 and 90 % of the candidates; lines are marked at their median redshift."
     parts.append(f"<p class='note'>{note}</p>")
     parts.append(table(*sheet_rows(rows)))
@@ -137,8 +137,8 @@ def _page(ranking: Ranking, rows: list, figures: list[bytes]) -> str:
         data = base64.b64encode(picture).decode()
         parts.append(f"<figure><img alt='Image and candidate spectra of {name}' ")
         parts.append(f"src='data:image/png;base64,{data}'><figcaption>{row['rank']}. {name}: ")
-        parts.append(f"{escape(', '.join(_facts(row)))}</figcaption></figure>")
-    source = f"pix2spec {facts['version']}: {facts['command']}"
+        parts.append(f"{escape(', '.join(_notes(row)))}</figcaption></figure>")
+    source = f"pix2spec {metadata['version']}: {metadata['command']}"
     parts.append(f"<p class='note'><code>{escape(source)}</code></p>")
     head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width, initial-scale=1'>"
     head += f"<title>{escape(_title(ranking))}</title><style>{STYLE}</style>"
