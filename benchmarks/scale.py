@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from training_cost import GPU_RATE
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # its tiny models
 
@@ -29,7 +30,6 @@ from pix2spec.generate.catalogue import generate_catalogue
 from pix2spec.generate.engines import Engine
 from pix2spec.generate.load import load
 from pix2spec.models.generator import Settings
-from pix2spec.paper.cost import RATES
 
 BILLION = 1e9
 PARTS = 500  # simulated galaxies that a large input repeats, under other names
@@ -146,7 +146,7 @@ def main() -> None:
     )
     parser.add_argument("what", choices=["memory", "workers", "cost"])
     parser.add_argument("--objects", type=int, nargs="+", required=True)
-    parser.add_argument("--rate", type=float, default=RATES["cuda"], help="operations a second of a GPU")
+    parser.add_argument("--rate", type=float, default=GPU_RATE, help="operations a second of a GPU")
     arguments = parser.parse_args()
     if arguments.what == "memory":
         memory(arguments.objects)

@@ -57,7 +57,7 @@ def survey(tmp_path_factory):
 
 
 def run(survey, out, rows, **options):
-    options = {"seeds": 2, "workers": 1, "progress": False, "settings": settings_of(rows)} | options
+    options = {"seeds": 2, "progress": False, "settings": settings_of(rows)} | options
     return table1(survey, out, rows=rows, **options)
 
 
@@ -131,11 +131,7 @@ def test_a_second_call_does_nothing_twice(comparison, survey, monkeypatch, capsy
     printed = capsys.readouterr()
     assert "contrastive + mean (25/5)" in printed.out and "2 of 2 trained, 2 of 2 scored" in printed.err
     more = run(survey, comparison.plan.out, "concat", dry_run=True, seeds=3)
-    assert {task.name for task in more.tasks if task.fraction() < 1} == {
-        "train concat-seed2",
-        "train contrastive-seed2",
-        "score concat-seed2",
-    }
+    assert set(more.missing) == {"train concat-seed2", "train contrastive-seed2", "score concat-seed2"}
 
 
 def test_scores_are_those_of_evaluate(comparison, survey, tmp_path):
@@ -226,7 +222,7 @@ def test_a_failing_row_is_reported_and_the_rest_completes(survey, tmp_path, monk
             raise RuntimeError("out of luck")
         original(job, progress)
 
-    monkeypatch.setattr("pix2spec.paper.schedule.train_row", fail)
+    monkeypatch.setattr("pix2spec.paper.compare.train_row", fail)
     result = run(survey, tmp_path, "concat,mean-spectrum", seeds=1)
     assert result.failures == [
         ("train contrastive-seed0", "RuntimeError: out of luck"),
@@ -242,15 +238,41 @@ def test_a_run_with_other_settings_is_refused(comparison, survey):
     assert "its run has other settings" in result.failures[0][1]
 
 
+def command(survey, out, rows, *words):
+    """`pix2spec reproduce table1` as words for a process of its own."""
+    settings = [part for s in settings_of(rows) for part in ("--set", s)]
+    words = ["reproduce", "table1", survey, "--out", out, "--rows", rows, *settings, *words]
+    return [sys.executable, "-c", "from pix2spec.apps.cli.main import main; main()", *map(str, words)]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_one_seed_is_done_alone_and_writes_no_table(survey, tmp_path, seed):
+    result = run(survey, tmp_path, "mean-spectrum,pca-mlp", seed=seed)
+    done = {"pca-mlp-seed1"} if seed else {"mean-spectrum-seed0", "pca-mlp-seed0"}
+    assert {path.stem for path in (tmp_path / "scores").iterdir()} == done
+    assert result.failures == [] and result.lines == []
+    assert not (tmp_path / "table1.md").exists()
+    with pytest.raises(InputError, match="`seed`: 2 is none of the 2 seeds"):
+        run(survey, tmp_path, "mean-spectrum", seed=2)
+
+
 @pytest.mark.slow
-def test_two_processes_share_the_work(survey, tmp_path, comparison, monkeypatch):
-    monkeypatch.setenv("PIX2SPEC_CACHE", str(tmp_path / "cache"))
-    own = comparison.plan.out / "runs/concat-seed0"
-    result = run(survey, tmp_path, f"mean-spectrum,photometry,own={own}", workers=2, seeds=1)
-    assert result.failures == []
-    values = {line.selection: line.values for line in result.lines if line.row == "photometry"}
-    assert set(values) == {"single", "mean_all"}
-    assert {line.selection for line in result.lines if line.row == "own"} == {"single", "mean_all"}
+def test_processes_share_a_folder_and_a_last_call_gathers(survey, tmp_path, comparison, monkeypatch):
+    """Both need the contrastive network of seed 0: one trains it, the other waits."""
+    own = f"own={comparison.plan.out / 'runs/concat-seed0'}"
+    calls = [("concat,contrastive", "--seed", 0), (f"xattn,{own}", "--seed", 0)]
+    processes = [subprocess.Popen(command(survey, tmp_path, *call), stderr=subprocess.PIPE) for call in calls]
+    errors = [process.communicate(timeout=400)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    log = (tmp_path / "runs/contrastive-seed0/metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in log if "train" in line]
+    assert steps == sorted(set(steps)) and steps[-1] == 6
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*seed*.parquet")}
+    assert len(before) == 4 and not (tmp_path / "table1.md").exists()
+    monkeypatch.setattr("pix2spec.training.loop.train", None)
+    result = run(survey, tmp_path, f"concat,xattn,contrastive,{own}", seeds=1)
+    assert result.failures == [] and {line.row for line in result.lines} == {"concat", "xattn", "own"}
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*seed*.parquet")}
 
 
 @pytest.mark.slow
@@ -258,35 +280,21 @@ def test_real_processes_that_are_killed_leave_work_that_is_continued(survey, tmp
     """SIGTERM, as a batch system sends it, then SIGKILL, as want of memory does; then the rest."""
     monkeypatch.setenv("PIX2SPEC_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "table"
-    words = ["reproduce", "table1", survey, "--out", out, "--rows", "photometry,wu-peek", "--seeds", "1"]
-    words += [part for s in settings_of("photometry,wu-peek") for part in ("--set", s)]
-    words += [
-        "--set",
-        "photometry.train.validate_every=600",
-        "--set",
-        "photometry.train.steps=600",
-        "--set",
-        "photometry.train.checkpoint_every=20",
-    ]
-    command = [
-        sys.executable,
-        "-c",
-        "from pix2spec.apps.cli.main import main; main()",
-        *map(str, words),
-        "--workers",
-        "2",
-    ]
+    words = ["--seeds", 1]
+    for key, value in (("validate_every", 600), ("steps", 600), ("checkpoint_every", 20)):
+        words += ["--set", f"photometry.train.{key}={value}"]
+    words = command(survey, out, "photometry,wu-peek", *words)
     checkpoint = out / "runs/photometry-seed0/checkpoint.safetensors"
     for number in (signal.SIGTERM, signal.SIGKILL):
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         wait_for(
             lambda before=before: checkpoint.exists() and checkpoint.stat().st_mtime_ns > before, process
         )
         process.send_signal(number)
         _, printed = process.communicate(timeout=120)
         assert process.returncode != 0 and "Traceback" not in printed, printed
-    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     log = (out / "runs/photometry-seed0/metrics.jsonl").read_text().splitlines()
     steps = [json.loads(line)["step"] for line in log if "train" in line]
@@ -319,7 +327,7 @@ def test_command_line_ends_with_3_when_a_row_fails(survey, tmp_path, monkeypatch
     from pix2spec.apps.cli.main import main
 
     words = ["reproduce", "table1", survey, "--out", tmp_path, "--rows", "mean-spectrum,default"]
-    monkeypatch.setattr("sys.argv", ["pix2spec", *map(str, words), "--seeds", "1", "--workers", "1"])
+    monkeypatch.setattr("sys.argv", ["pix2spec", *map(str, words), "--seeds", "1"])
     with pytest.raises(SystemExit) as stop:
         main()
     printed = capsys.readouterr()
@@ -357,15 +365,30 @@ def test_the_papers_scale_asks_before_it_starts_without_a_gpu(survey, tmp_path, 
     assert not (tmp_path / "runs").exists()
 
 
-def test_cost_counts_operations():
-    from pix2spec.apps.cli.describe import describe
+def test_expected_time_is_that_of_samples_and_passes(survey, tmp_path, monkeypatch):
     from pix2spec.data.schema import DatasetInfo
-    from pix2spec.models.presets import load_preset
-    from pix2spec.paper.cost import generation_flops, training_flops
+    from pix2spec.paper.estimate import expected_seconds
+    from pix2spec.paper.work import Job, Plan
 
-    info, preset = DatasetInfo(), load_preset("paper-concat-mini")
-    a_pass = generation_flops(preset, info)
-    assert a_pass / 1e9 == pytest.approx(describe("paper-concat-mini")["forward_gflop"]["denoiser"], rel=0.01)
-    step = training_flops(preset, info) / preset.train.steps / preset.train.batch_size
-    assert 2.5 * a_pass < step < 5 * a_pass  # forward, backward twice that, and the encoder
-    assert training_flops(load_preset("mean-spectrum"), info) == 0
+    monkeypatch.setattr("pix2spec.paper.estimate.seconds_a_sample", lambda preset, info: 0.5)
+    plan, info = Plan(survey, survey, "test", "small", tmp_path), DatasetInfo(grid=GRID)
+    settings = ["concat.train.steps=10", "concat.train.batch_size=8"]
+    concat, mean, clean = (
+        Job(row, 0, plan) for row in parse_rows("concat,mean-spectrum,noise-free", "small", settings)
+    )
+    assert expected_seconds(concat, info, 0) == 10 * 8 * 0.5
+    assert expected_seconds(concat, info, 2) == pytest.approx((10 * 8 + 2 * 25 * 6 / 3) * 0.5)
+    assert expected_seconds(mean, info, 2) == expected_seconds(clean, info, 2) == 0
+    concat.run.mkdir(parents=True)
+    (concat.run / "model.safetensors").touch()
+    assert expected_seconds(concat, info, 2) == pytest.approx(2 * 25 * 6 / 3 * 0.5)
+
+
+@pytest.mark.parametrize("row", NETS)
+def test_a_step_of_every_network_is_timed(row):
+    from pix2spec.data.schema import DatasetInfo
+    from pix2spec.paper.estimate import seconds_a_sample
+
+    settings = [s for s in SETTINGS if s.startswith(f"{row}.")]
+    preset = parse_rows(row, "small", settings)[0].preset
+    assert 0 < seconds_a_sample(preset, DatasetInfo(grid=GRID)) < 10

@@ -80,6 +80,13 @@ def test_classes():
         ("z >", 4, "missing"),
         ("(z > 1", 7, "')' is missing"),
         ("z > 1 2", 7, "not expected"),
+        ("z > 1, 2", 6, "not expected"),
+        ("z > 1)", 6, "not expected"),
+        ("2 ** 9 > z", 4, "missing"),
+        ("z > not z", 5, "missing"),
+        ("bpt == AGN", 8, 'write "AGN"'),
+        ("ew > 3", 1, "write ew(...)"),
+        ("log10(z, 2) > 1", 10, "of one number"),
         ("z + 1", 1, "a statement is needed"),
         ("z and z > 1", 1, "and needs a statement"),
         ("z > 'AGN'", 3, "== and !="),
@@ -103,6 +110,22 @@ def test_errors_point_at_the_text(text, column, words):
     if column is not None:
         assert re.search(rf"at column {column}( \(.*\))?\n", message)
         assert message.splitlines()[2].index("^") == 2 + column - 1
+
+
+def test_errors_name_the_argument():
+    with pytest.raises(InputError, match=r"^`by`: name zz is unknown"):
+        parse("zz", NAMES, NUMBER, "`by`")
+
+
+@pytest.mark.parametrize("name", ["lambda", "None", "in", "class", "_"])
+def test_columns_may_be_named_like_words_of_python(name):
+    assert evaluate(parse(f"{name} > 007", [name]), {name: np.array([6.5, 8])}).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("text", ["-" * 900 + "z > 1", "not " * 240 + "z > 1", "(" * 900 + "z > 1"])
+def test_deep_texts_do_not_exhaust_the_parser(text):
+    with pytest.raises(InputError, match=r"more than 200 parts|nested more than 30 deep"):
+        parse(text, NAMES)
 
 
 def test_length_is_limited():

@@ -124,7 +124,7 @@ def test_noise_free_spectra_have_no_signal_to_noise(tmp_path):
     with pytest.raises(InputError, match="sn needs flux_halpha_error"):
         rank(path, "sn(Halpha) > 3")
     found = rank(path, "ew(Halpha) > 50", workers=1)
-    assert found.table["probability"].tolist() == [1] and "noise-free" in found.facts["about"]
+    assert found.table["probability"].tolist() == [1] and "noise-free" in found.metadata["about"]
 
 
 def test_probabilities_are_shares_of_candidates(catalogue):
@@ -162,13 +162,13 @@ def test_sorting_by_an_expression(catalogue, by, first):
     [
         ({}, "nothing to rank by"),
         ({"by": "probability"}, "probability needs a statement"),
-        ({"by": "novelty"}, "novelty needs --train"),
-        ({"by": "sn / hours"}, "needs --instrument"),
+        ({"by": "novelty"}, "novelty needs `train`"),
+        ({"by": "sn / hours"}, "needs `instrument`"),
         ({"by": "infomation"}, "did you mean information"),
         ({"by": "z > 1"}, "a number is needed"),
         ({"statement": "ew(Halpha)"}, "a statement is needed"),
         ({"by": "z", "top": 0}, "not positive"),
-        ({"by": "z", "train": "nowhere"}, "give their dataset as --data"),
+        ({"by": "z", "train": "nowhere"}, "give their dataset as `data`"),
         ({"by": "z", "observing": Observing("sdss", "Hgamma")}, "'Hgamma' is unknown"),
     ],
 )

@@ -1,8 +1,12 @@
-"""Table 1: plan the jobs, say what they cost, run what is missing, write the table."""
+"""Table 1: train and score every row and seed that is missing, one after the other, and write the table.
+
+A *job* is one row with one seed; it is done when the file of its scores exists. Jobs do not depend on each
+other (but for the contrastive network of a seed, which all diffusion models of that seed share), so that many
+processes can each do some of them in the same folder; the last one gathers the table.
+"""
 
 import hashlib
-import json
-import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,13 +14,10 @@ import torch
 
 from pix2spec.data.dataset import Dataset
 from pix2spec.errors import InputError
-from pix2spec.paper.cost import RATES, seconds_of
+from pix2spec.paper.estimate import BATCH, expected_seconds
 from pix2spec.paper.rows import contrastive, parse_rows
-from pix2spec.paper.schedule import Task, run_tasks, tasks_of
 from pix2spec.paper.table import Line, gather, print_table, write_table
-from pix2spec.paper.work import Job, Plan, read_scores
-from pix2spec.runtime.atomic import write_atomically
-from pix2spec.runtime.provenance import run_provenance
+from pix2spec.paper.work import Job, Plan, one_at_a_time, score_row, train_row
 
 __all__ = ["Comparison", "table1"]
 
@@ -27,21 +28,17 @@ class Comparison:
 
     plan: Plan
     objects: int
-    tasks: list[Task]
-    workers: int
+    jobs: list[Job]
+    selectors: dict[int, Job] = field(default_factory=dict)  # contrastive networks by seed
+    missing: list[str] = field(default_factory=list)  # work that was left at the start
+    failures: list[tuple[str, str]] = field(default_factory=list)  # work that failed, with the reason
     lines: list[Line] = field(default_factory=list)
     retrieval: list[dict] = field(default_factory=list)
 
     @property
-    def failures(self) -> list[tuple[str, str]]:
-        """Tasks that failed, with the reason."""
-        return [(task.name, task.failure) for task in self.tasks if task.failure]
-
-    @property
-    def seconds(self) -> float:
-        """Expected time of what is left, all workers at work."""
-        costs = [task.cost for task in self.tasks]
-        return max(sum(costs) / self.workers, max(costs, default=0))
+    def training(self) -> list[Job]:
+        """Jobs whose models are needed, each once."""
+        return list({job.name: job for job in [*self.jobs, *self.selectors.values()]}.values())
 
 
 def table1(
@@ -51,8 +48,8 @@ def table1(
     scale: str = "small",
     seeds: int = 3,
     rows: str | None = None,
+    seed: int | None = None,
     settings: tuple[str, ...] | list[str] = (),
-    workers: int | None = None,
     dry_run: bool = False,
     yes: bool = False,
     progress: bool = True,
@@ -72,11 +69,11 @@ def table1(
     scale : {"small", "paper"}
         Networks for CPU cores, or the paper's on a GPU.
     seeds : int
-        Runs of each row; rows that know no chance are run once.
+        Runs of each row, with the seeds 0, 1, ...; rows that know no chance are run once, with seed 0.
     rows, settings
         See `pix2spec.paper.rows.parse_rows`.
-    workers : int, optional
-        Processes; by default one a core at the small scale, and one at the paper's.
+    seed : int, optional
+        Do the runs with this seed alone, and write no table: other processes do the other seeds.
     dry_run : bool
         Print the plan and stop.
     yes : bool
@@ -92,73 +89,88 @@ def table1(
         If the input cannot be used, or `out` holds a comparison on other data.
     """
     if seeds < 1:
-        raise InputError("--seeds", f"{seeds} runs of each row", "at least one")
+        raise InputError("`seeds`", f"{seeds} runs of each row", "at least one")
+    if seed is not None and not 0 <= seed < seeds:
+        raise InputError("`seed`", f"{seed} is none of the {seeds} seeds", f"0 to {seeds - 1}")
     chosen = parse_rows(rows, scale, settings)
     split = None if test else "test"
     plan = Plan(Path(data), Path(test or data), split, scale, Path(out))
     dataset, index = plan.test_set()
-    if Dataset(data).info.grid != dataset.info.grid:
-        raise InputError(test, "its wavelength grid is not that of the training data")
-    _remember(plan, dataset.batch(index, ["object_id"])["object_id"])
-    jobs = [Job(row, seed, plan) for row in chosen for seed in range(seeds if row.is_random else 1)]
-    ranker = contrastive(scale, settings)
-    needed = sorted({job.seed for job in jobs if job.row.ranked})
-    selectors = {seed: Job(ranker, seed, plan) for seed in needed}
-    tasks = tasks_of(jobs, selectors, len(index))
-    default = (os.cpu_count() or 1) if scale == "small" else 1
-    comparison = Comparison(plan, len(index), tasks, workers or default)
-    known = _known(jobs)
     info = Dataset(data).info
-    for task in tasks:
-        train, score = seconds_of(task.job, info, len(index), known)
-        task.cost = train if task.what == "train" else score
-    if progress or dry_run:
-        _announce(comparison)
+    if info.grid != dataset.info.grid:
+        raise InputError(test, "its wavelength grid is not that of the training data")
+    _claim(plan, dataset.batch(index, ["object_id"])["object_id"])
+
+    wanted = range(seeds) if seed is None else [seed]
+    jobs = [Job(row, s, plan) for row in chosen for s in wanted if row.is_random or s == 0]
+    ranker = contrastive(scale, settings)
+    selectors = {job.seed: Job(ranker, job.seed, plan) for job in jobs if job.row.ranked}
+    comparison = Comparison(plan, len(index), jobs, selectors)
+    comparison.missing = [f"train {job.name}" for job in comparison.training if not job.is_trained]
+    comparison.missing += [f"score {job.name}" for job in jobs if not job.is_done]
+    without_gpu = scale == "paper" and not torch.cuda.is_available() and not yes
+    if progress or dry_run or without_gpu:
+        seconds = sum(expected_seconds(job, info, len(index)) for job in jobs)
+        seconds += sum(expected_seconds(job, info, 0) for job in comparison.training if job not in jobs)
+        if progress or dry_run:
+            _announce(comparison, seconds)
+        if without_gpu and not dry_run:
+            what = f"there is no GPU, and it would take {seconds / 86400:.0f} days"
+            raise InputError('`scale="paper"`', what, "`yes=True` starts it")
     if dry_run:
         return comparison
-    if scale == "paper" and not torch.cuda.is_available() and not yes:
-        days = comparison.seconds / 86400
-        raise InputError(
-            "--scale paper", f"there is no GPU, and it would take {days:.0f} days", "--yes to start"
-        )
-    run_tasks(tasks, comparison.workers, progress)
-    comparison.lines, comparison.retrieval = gather(chosen, jobs, comparison.objects)
+
+    _work(comparison, progress)
+    if seed is None:
+        comparison.lines, comparison.retrieval = gather(chosen, jobs, comparison.objects)
     if comparison.lines or comparison.retrieval:
-        write_table(comparison)
+        with one_at_a_time(plan.out):
+            write_table(comparison)
     if progress:
         print_table(comparison)
     return comparison
 
 
-def _remember(plan: Plan, ids) -> None:
+def _claim(plan: Plan, ids) -> None:
     """Scores of one test set must not meet those of another: the folder remembers which it holds."""
     digest = hashlib.blake2b("\n".join(map(str, ids)).encode(), digest_size=12).hexdigest()
-    facts: dict = {"scale": plan.scale, "data": str(plan.data.resolve()), "test": str(plan.test.resolve())}
-    facts |= {"split": plan.split, "objects": len(ids), "object_ids": digest}
-    path = plan.out / "plan.json"
-    if path.exists():
-        before = json.loads(path.read_text())
-        for name, value in facts.items():
-            if before.get(name) != value:
-                what = f"it holds a comparison with {name} = {before.get(name)!r}, now it is {value!r}"
-                raise InputError(plan.out, what, "use another --out")
-        return
-    plan.out.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda p: p.write_text(json.dumps(facts | run_provenance(), indent=1) + "\n"))
+    with one_at_a_time(plan.out):
+        plan.resumable(objects=len(ids), object_ids=digest).claim(resume=True)
 
 
-def _known(jobs: list[Job]) -> dict[str, tuple[float, float]]:
-    """Hours of training and seconds an object of the rows of which a seed is finished."""
-    known = {}
-    for job in jobs:
-        if job.is_done:
-            columns, facts = read_scores(job.scores)
-            if "generation_seconds" in columns:
-                known[job.row.name] = facts.get("hours") or 0.0, float(columns["generation_seconds"].mean())
-    return known
+def _work(comparison: Comparison, progress: bool) -> None:
+    """Do every job; a job that fails is noted, and the others go on."""
+    from rich.console import Console
+
+    tried: dict[str, str] = {}  # what was done, and why it failed: empty where it did not
+
+    console = Console(stderr=True, highlight=False)
+
+    def attempt(name: str, function: Callable, *arguments) -> None:
+        if name in tried:
+            return
+        tried[name] = ""
+        if progress and console.is_terminal and name in comparison.missing:
+            console.print(name)
+        try:
+            function(*arguments, progress)
+        except Exception as error:  # whatever it is, the other rows go on and the summary says it
+            tried[name] = f"{type(error).__name__}: {error}"
+
+    for job in comparison.jobs:
+        selector = comparison.selectors.get(job.seed) if job.row.ranked else None
+        needed = [job] if selector is None else [job, selector]
+        for part in needed:
+            attempt(f"train {part.name}", train_row, part)
+        failed = [f"train {part.name}" for part in needed if tried[f"train {part.name}"]]
+        if failed:
+            tried[f"score {job.name}"] = f"it needs: {failed[0]}, which failed"
+        else:
+            attempt(f"score {job.name}", score_row, job, selector.run if selector else None)
+    comparison.failures = [(name, reason) for name, reason in tried.items() if reason]
 
 
-def _announce(comparison: Comparison) -> None:
+def _announce(comparison: Comparison, seconds: float) -> None:
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -166,24 +178,21 @@ def _announce(comparison: Comparison) -> None:
     console.print(
         f"{comparison.objects} test galaxies of {plan.test}, trained on {plan.data}, scale {plan.scale}"
     )
-    by_row: dict[str, list[Task]] = {}
-    for task in comparison.tasks:
-        by_row.setdefault(task.job.row.name, []).append(task)
-    for name, tasks in by_row.items():
-        training = [t for t in tasks if t.what == "train" and t.job.row.preset is not None]
-        scoring = [t for t in tasks if t.what == "score"]
-        state = []
-        if training:
-            state.append(f"{sum(t.job.is_trained for t in training)} of {len(training)} trained")
-        if scoring:
-            state.append(f"{sum(t.job.is_done for t in scoring)} of {len(scoring)} scored")
-        console.print(f"  {name:26}{', '.join(state):34}{_time(sum(t.cost for t in tasks)):>10} left")
-    kind = "cuda" if torch.cuda.is_available() else "cpu"
-    processes = f"{comparison.workers} process" + ("es" if comparison.workers > 1 else "")
-    console.print(
-        f"Expected: {_time(comparison.seconds)} with {processes}; for rows that never ran from their "
-        f"operations at {RATES[kind] / 1e9:,.0f} GFLOP/s a process."
-    )
+    rows: dict[str, list[Job]] = {}
+    for job in comparison.training:
+        rows.setdefault(job.row.name, []).append(job)
+    for name, jobs in rows.items():
+        state, scored = [], [job for job in jobs if job in comparison.jobs]
+        if jobs[0].row.preset is not None:
+            state.append(f"{sum(job.is_trained for job in jobs)} of {len(jobs)} trained")
+        if scored:
+            state.append(f"{sum(job.is_done for job in scored)} of {len(scored)} scored")
+        console.print(f"  {name:26}{', '.join(state)}")
+    if seconds:
+        console.print(
+            f"Expected: {_time(seconds)} on this machine for networks and their candidates, from a training "
+            f"step of {BATCH} objects of each. Other methods and the scores take minutes more."
+        )
 
 
 def _time(seconds: float) -> str:

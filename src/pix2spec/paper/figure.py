@@ -17,6 +17,7 @@ from pix2spec.paper.work import has_spectra
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.plot import BLUE, LINE_LABELS, draw_image
 from pix2spec.runtime.provenance import run_provenance
+from pix2spec.runtime.resumable import RUN_FILE
 
 __all__ = ["choose_galaxies", "figure2"]
 
@@ -32,7 +33,7 @@ def figure2(folder: str | Path, objects: int = 5, row: str | None = None, seed: 
     Parameters
     ----------
     folder : path
-        Holds ``plan.json`` and ``runs``; the figure goes there too.
+        Holds ``run.json`` and ``runs``; the figure goes there too.
     objects : int
         Galaxies, spread over colour and redshift.
     row : {"concat", "xattn"}, optional
@@ -56,7 +57,7 @@ def figure2(folder: str | Path, objects: int = 5, row: str | None = None, seed: 
     if missing:
         rows = ",".join((row, "contrastive", "wu-peek"))
         raise InputError(
-            folder, f"no finished run of {missing[0]} with seed {seed}", f"run table1 with --rows {rows}"
+            folder, f"no finished run of {missing[0]} with seed {seed}", f"run table1 for the rows {rows}"
         )
     dataset = Dataset(plan["test"], plan["split"])
     galaxies = [dataset[i] for i in choose_galaxies(dataset, objects)]
@@ -73,7 +74,7 @@ def figure2(folder: str | Path, objects: int = 5, row: str | None = None, seed: 
 
 def _plan(folder: Path) -> dict:
     try:
-        return json.loads((folder / "plan.json").read_text())
+        return json.loads((folder / RUN_FILE).read_text())["run"]
     except FileNotFoundError:
         raise InputError(folder, "no comparison there", "make one with `pix2spec reproduce table1`") from None
 

@@ -89,7 +89,7 @@ def _line(row: Row, selection: str, choice: str, done: list[tuple[dict, dict]]) 
         object_error=_mean(errors),
         paper=PAPER.get((row.name, selection)),
         parameters=int(done[0][1].get("parameters") or 0),
-        hours=_mean([facts["hours"] for _, facts in done if facts.get("hours") is not None]),
+        hours=_mean([about["hours"] for _, about in done if about.get("hours") is not None]),
         seconds=_mean(seconds),
     )
 
@@ -97,8 +97,8 @@ def _line(row: Row, selection: str, choice: str, done: list[tuple[dict, dict]]) 
 def retrieval_of(label: str, done: list[tuple[dict, dict]]) -> dict:
     """Share of images whose own spectrum is the first, or among the first five, of its pool."""
     result = {"label": label, "seeds": len(done), "parameters": done[0][1].get("parameters")}
-    result["hours"] = _mean([facts["hours"] for _, facts in done if facts.get("hours") is not None])
-    for which, size in (("pool", done[0][1]["pool"]), ("all", done[0][1]["whole"])):
+    result["hours"] = _mean([about["hours"] for _, about in done if about.get("hours") is not None])
+    for which, size in (("pool", done[0][1]["pool"]), ("all", done[0][1]["all"])):
         shares = {}
         for k in (1, 5):
             found = [columns[f"rank_{which}"] for columns, _ in done]
@@ -125,9 +125,9 @@ def _deviation(values) -> float:
 
 def write_table(comparison) -> None:
     """Write table1.md, table1.tex and table1.parquet into the folder of a `Comparison`."""
-    out, facts = comparison.plan.out, provenance(comparison)
-    write_atomically(out / "table1.md", lambda p: p.write_text(_markdown(comparison, facts)))
-    write_atomically(out / "table1.tex", lambda p: p.write_text(_latex(comparison, facts)))
+    out, metadata = comparison.plan.out, provenance(comparison)
+    write_atomically(out / "table1.md", lambda p: p.write_text(_markdown(comparison, metadata)))
+    write_atomically(out / "table1.tex", lambda p: p.write_text(_latex(comparison, metadata)))
     rows = []
     for line in comparison.lines:
         row = asdict(line)
@@ -138,16 +138,16 @@ def write_table(comparison) -> None:
     table = pa.Table.from_pylist(rows)
     if not rows:
         table = pa.table({"row": pa.array([], pa.string())})
-    facts = facts | {"retrieval": comparison.retrieval}
-    table = table.replace_schema_metadata({"pix2spec": json.dumps(facts, default=str)})
+    metadata = metadata | {"retrieval": comparison.retrieval}
+    table = table.replace_schema_metadata({"pix2spec": json.dumps(metadata, default=str)})
     write_table_atomically(table, out / "table1.parquet")
 
 
 def provenance(comparison) -> dict:
     """What brings the table back."""
     plan = comparison.plan
-    facts = {**run_provenance(), "scale": plan.scale, "data": str(plan.data), "test": _test_set(comparison)}
-    return facts | {"failures": len(comparison.failures)}
+    about = {"scale": plan.scale, "data": str(plan.data), "test": _test_set(comparison)}
+    return {**run_provenance(), **about, "failures": len(comparison.failures)}
 
 
 def _test_set(comparison) -> str:
@@ -225,16 +225,16 @@ def _percent(value: tuple[float, float]) -> str:
     return f"{100 * value[0]:.1f}{deviation} %"
 
 
-def _markdown(comparison, facts: dict) -> str:
+def _markdown(comparison, metadata: dict) -> str:
     lines = ["# Table 1", "", "| " + " | ".join(HEAD) + " |", "|" + "---|" * 2 + "---:|" * (len(HEAD) - 2)]
     lines += ["| " + " | ".join(_cells(line)) + " |" for line in comparison.lines]
     lines += [""] + [text + "\n" for text in notes(comparison)]
-    lines += [f"- {key}: `{value}`" for key, value in facts.items()]
+    lines += [f"- {key}: `{value}`" for key, value in metadata.items()]
     return "\n".join(lines) + "\n"
 
 
-def _latex(comparison, facts: dict) -> str:
-    lines = [f"% {key}: {value}" for key, value in facts.items()]
+def _latex(comparison, metadata: dict) -> str:
+    lines = [f"% {key}: {value}" for key, value in metadata.items()]
     lines += [r"\begin{tabular}{ll" + "r" * (len(HEAD) - 2) + "}", r"\hline"]
     lines += [" & ".join(_tex(name) for name in HEAD) + r" \\", r"\hline"]
     lines += [" & ".join(_tex(c) for c in _cells(line)) + r" \\" for line in comparison.lines]

@@ -1,13 +1,17 @@
 """One row and one seed of Table 1: train or resume it, score it in pieces, keep what is done.
 
+DIR/run.json                    on which data, see `pix2spec.runtime.resumable`
 DIR/runs/ROW-seedK/             the run, as `pix2spec train` makes it
 DIR/scores/ROW-seedK/*.parquet  scores of some objects each, while the scoring goes on
 DIR/scores/ROW-seedK.parquet    all of them, one row an object
+DIR/locks/                      empty files by which processes wait for each other
 """
 
 import json
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from pix2spec.apps.cli.describe import parameter_count
 from pix2spec.core.survey import check_same_survey
 from pix2spec.data.dataset import Dataset, write_table_atomically
 from pix2spec.errors import InputError
@@ -28,11 +31,21 @@ from pix2spec.paper.rows import Row, sampling
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.runtime.progress import progress_bar
 from pix2spec.runtime.provenance import run_provenance
+from pix2spec.runtime.resumable import Resumable
 
-__all__ = ["Job", "Plan", "has_spectra", "read_scores", "score_ensembles", "score_row", "train_row"]
+__all__ = [
+    "Job",
+    "Plan",
+    "has_spectra",
+    "one_at_a_time",
+    "read_scores",
+    "score_ensembles",
+    "score_row",
+    "train_row",
+]
 
 CHUNK = 128  # objects between two files of scores: what a kill can cost
-FACTS = b"pix2spec"
+METADATA = b"pix2spec"
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,11 @@ class Plan:
         """The test set and the positions of its pairs that have a spectrum."""
         dataset = Dataset(self.test, self.split)
         return dataset, has_spectra(dataset)
+
+    def resumable(self, **test_set) -> Resumable:
+        """The folder, which holds the scores on one test set alone."""
+        identity = {"scale": self.scale, "data": self.data.resolve(), "test": self.test.resolve()}
+        return Resumable(self.out, identity | {"split": self.split, **test_set}, "a comparison")
 
 
 @dataclass(frozen=True)
@@ -84,20 +102,17 @@ class Job:
         """Whether every object is scored."""
         return self.scores.exists()
 
-    def trained_steps(self) -> tuple[int, int]:
-        """Steps done, and of how many; zeros for what is not trained in steps."""
-        total = getattr(getattr(self.row.preset, "train", None), "steps", 0)
-        if self.is_trained:
-            return total, total
-        try:
-            last = (self.run / "metrics.jsonl").read_text().rstrip().rsplit("\n", 1)[-1]
-            return json.loads(last)["step"], total
-        except (OSError, ValueError, KeyError):
-            return 0, total
 
-    def scored_objects(self) -> int:
-        """Objects in files of scores."""
-        return sum(_span(path)[1] - _span(path)[0] for path in self.scores.with_suffix("").glob("*.parquet"))
+@contextmanager
+def one_at_a_time(folder: Path, name: str = "table") -> Iterator[None]:
+    """Wait until no other process is in here with this folder and name; the lock goes with the process."""
+    import fcntl  # not on Windows
+
+    (folder / "locks").mkdir(parents=True, exist_ok=True)
+    with open(folder / "locks" / name, "w") as lock:
+        with suppress(OSError):  # some network file systems know no locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def has_spectra(dataset: Dataset) -> np.ndarray:
@@ -108,7 +123,7 @@ def has_spectra(dataset: Dataset) -> np.ndarray:
         some = index[start : start + 1024]
         found.append(some[(dataset.batch(some, ["ivar"])["ivar"] > 0).any(1)])
     if not found or not sum(map(len, found)):
-        raise InputError(dataset.path, "no test object has a spectrum", "name another dataset with --test")
+        raise InputError(dataset.path, "no test object has a spectrum", "name another dataset as `test`")
     return np.concatenate(found)
 
 
@@ -128,12 +143,13 @@ def train_row(job: Job, progress: bool = False) -> None:
     if job.row.preset is None:
         return
     preset = job.row.seeded(job.seed)
-    if job.is_trained:
-        before = read_config(job.run)["preset"]
-        if not _agrees(before, preset.model_dump(mode="json")):
-            raise InputError(job.run, "its run has other settings", "use another --out, or delete the run")
-        return
-    train(preset, job.plan.data, job.run, resume=(job.run / "preset.yaml").exists(), progress=progress)
+    with one_at_a_time(job.plan.out, f"train-{job.name}"):
+        if not job.is_trained:
+            resume = (job.run / "preset.yaml").exists()
+            train(preset, job.plan.data, job.run, resume=resume, progress=progress)
+    before = read_config(job.run)["preset"]
+    if not _agrees(before, preset.model_dump(mode="json")):
+        raise InputError(job.run, "its run has other settings", "use another `out`, or delete the run")
 
 
 def _agrees(before, wanted) -> bool:
@@ -149,35 +165,37 @@ def _agrees(before, wanted) -> bool:
 
 
 def score_row(job: Job, selector: Path | None, progress: bool = False) -> None:
-    """Score a row on every test object, CHUNK at a time; what is written already is kept."""
-    if job.is_done:
-        return
+    """Score a row on every test object, CHUNK at a time; a chunk whose file exists is done."""
+    with one_at_a_time(job.plan.out, f"score-{job.name}"):
+        if not job.is_done:
+            _score_row(job, selector, progress)
+
+
+def _score_row(job: Job, selector: Path | None, progress: bool) -> None:
     dataset, index = job.plan.test_set()
-    folder = job.scores.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
+    chunks = Resumable(job.scores.with_suffix(""), {}, "scores")
+    chunks.folder.mkdir(parents=True, exist_ok=True)
     if job.row.preset is not None and job.row.preset.task == "contrastive":
-        table, facts = retrieval_table(job.run, dataset, index)
+        table, metadata = retrieval_table(job.run, dataset, index)
     else:
-        score, facts = _scorer(job, selector, dataset)
+        score, metadata = _scorer(job, selector, dataset)
         starts = range(0, len(index), CHUNK)
-        for start in progress_bar(starts, f"scoring {job.name}", progress):
-            stop = min(start + CHUNK, len(index))
-            path = folder / f"{start:07d}-{stop:07d}.parquet"
-            if not path.exists():
-                write_table_atomically(_table(score(index[start:stop])), path)
-        parts = [pq.read_table(path) for path in sorted(folder.glob("*.parquet"))]
-        table = pa.concat_tables(parts, promote_options="permissive")
-    facts |= {"row": job.row.name, "seed": job.seed, "test": str(job.plan.test), **run_provenance()}
-    table = table.replace_schema_metadata({FACTS: json.dumps(facts, default=str)})
+        parts = {f"{i:07d}-{min(i + CHUNK, len(index)):07d}.parquet": index[i : i + CHUNK] for i in starts}
+        for part in progress_bar(chunks.missing(parts), f"scoring {job.name}", progress):
+            write_table_atomically(_table(score(parts[part])), chunks.path(part))
+        tables = [pq.read_table(chunks.path(part)) for part in parts]
+        table = pa.concat_tables(tables, promote_options="permissive")
+    metadata |= {"row": job.row.name, "seed": job.seed, "test": str(job.plan.test), **run_provenance()}
+    table = table.replace_schema_metadata({METADATA: json.dumps(metadata, default=str)})
     write_table_atomically(table, job.scores)
-    shutil.rmtree(folder)
+    shutil.rmtree(chunks.folder)
 
 
 def read_scores(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """Columns of a file of scores, and the facts of its row."""
+    """Columns of a file of scores, and the metadata of its row."""
     table = pq.read_table(path)
     columns = {name: table[name].to_numpy() for name in table.column_names}
-    return columns, json.loads(table.schema.metadata[FACTS])
+    return columns, json.loads(table.schema.metadata[METADATA])
 
 
 def _table(rows: list[dict]) -> pa.Table:
@@ -185,13 +203,8 @@ def _table(rows: list[dict]) -> pa.Table:
     return pa.table({name: [row.get(name) for row in rows] for name in names})
 
 
-def _span(path: Path) -> tuple[int, int]:
-    start, _, stop = path.stem.partition("-")
-    return int(start), int(stop)
-
-
 def _scorer(job: Job, selector: Path | None, dataset: Dataset):
-    """A function from positions of test objects to their rows of scores; and facts of the method."""
+    """A function from positions of test objects to their rows of scores; and metadata of the method."""
     if job.row.preset is None and job.row.model is None:
         if "true_flux" not in dataset.info.truth:
             raise InputError(dataset.path, "its noise-free spectra are not known", "leave out row noise-free")
@@ -206,8 +219,8 @@ def _scorer(job: Job, selector: Path | None, dataset: Dataset):
     check_same_survey(dataset.path, dataset.info.survey, job.row.name, generator.survey)
     settings = Settings(**sampling(generator.model.preset, job.plan.scale, job.seed))
     kind = dataset.info.image_kind or "linear"
-    facts = {
-        "parameters": parameter_count(generator.model),
+    metadata = {
+        "parameters": _parameters(generator.model),
         "hours": generator.config.get("record", {}).get("hours"),
         "trained_on": generator.config.get("record", {}).get("trained_on"),
         **generator.provenance(settings),
@@ -223,7 +236,11 @@ def _scorer(job: Job, selector: Path | None, dataset: Dataset):
         seconds = (time.perf_counter() - start) / len(galaxies)
         return score_ensembles(results, galaxies, seconds, mean)
 
-    return score, facts
+    return score, metadata
+
+
+def _parameters(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def score_ensembles(results, galaxies, seconds: float, minmax: np.ndarray | None = None) -> list[dict]:
@@ -267,5 +284,5 @@ def retrieval_table(run: Path, dataset: Dataset, index: np.ndarray) -> tuple[pa.
     columns = {"object_id": dataset.batch(index, ["object_id"])["object_id"].astype(str)}
     columns |= {"generation_seconds": np.full(len(a), seconds)}
     columns |= {"rank_all": ranks(a, b, len(a)), "rank_pool": ranks(a, b, pool)}
-    facts = {"parameters": parameter_count(model), "hours": config["record"].get("hours")}
-    return pa.table(columns), facts | {"pool": pool, "whole": len(a)}
+    metadata = {"parameters": _parameters(model), "hours": config["record"].get("hours")}
+    return pa.table(columns), metadata | {"pool": pool, "all": len(a)}

@@ -104,7 +104,7 @@ def _png(figure) -> bytes:
 
 
 def _title(ranking: Ranking) -> str:
-    return ranking.facts["statement"] or ranking.facts["by"]
+    return ranking.metadata["statement"] or ranking.metadata["by"]
 
 
 def sheet_rows(rows: list) -> tuple[list[str], list[list]]:
@@ -127,6 +127,6 @@ def _page(ranking: Ranking, rows: list, figures: list[bytes]) -> str:
     captions = [f"{row['rank']}. {row['object_id']}: {', '.join(_summary(row))}" for row in rows]
     names = [str(row["object_id"]) for row in rows]
     return render(
-        "contact_sheet.html.j2", title=_title(ranking), n_objects=ranking.n_objects, metadata=ranking.facts,
+        "contact_sheet.html.j2", title=_title(ranking), n_objects=ranking.n_objects, metadata=ranking.metadata,
         head=head, rows=cells, figures=list(zip(names, captions, figures)),
     )  # fmt: skip

@@ -90,8 +90,8 @@ class Quantities:
 
     def __init__(self, path: Path, catalogue: Catalogue):
         self.path, self.catalogue = path, catalogue
-        facts = _facts(path)
-        self.failures = [tuple(galaxy) for galaxy in facts["failures"]]
+        metadata = _metadata(path)
+        self.failures = [tuple(galaxy) for galaxy in metadata["failures"]]
         self.rows = pq.read_table(path, columns=["position"])["position"].to_numpy()
         self.starts = np.flatnonzero(np.diff(self.rows, prepend=-1))
         self.counts = np.diff(self.starts, append=len(self.rows))
@@ -142,13 +142,13 @@ def measure_catalogue(catalogue: Catalogue, workers: int | None = None, progress
         If the catalogue has no candidates, or none can be measured.
     """
     if not catalogue.has_candidates:
-        hint = "generate it again, without --no-candidates"
+        hint = "generate it again, and keep the candidates"
         raise InputError(catalogue.path, "it has no candidates, only the chosen spectra", hint)
     path = catalogue.path.with_name(FILE_NAME)
-    facts = {"quantities_version": VERSION, "catalogue": _identity(catalogue)}
-    facts["noise_free"] = catalogue.provenance.get("noise") == "none"
-    if not _holds(path, facts):
-        write_atomically(path, lambda temporary: _write(temporary, catalogue, facts, workers, progress))
+    metadata = {"quantities_version": VERSION, "catalogue": _identity(catalogue)}
+    metadata["noise_free"] = catalogue.provenance.get("noise") == "none"
+    if not _holds(path, metadata):
+        write_atomically(path, lambda temporary: _write(temporary, catalogue, metadata, workers, progress))
     found = Quantities(path, catalogue)
     if not len(found):
         reason = found.failures[0][1] if found.failures else "none was generated"
@@ -168,21 +168,21 @@ def _identity(catalogue: Catalogue) -> str:
     return digest.hexdigest()
 
 
-def _facts(path: Path) -> dict:
+def _metadata(path: Path) -> dict:
     """What a file of quantities says of itself, written after its rows."""
     return json.loads((pq.read_metadata(path).metadata or {}).get(b"pix2spec", b"{}"))
 
 
-def _holds(path: Path, facts: dict) -> bool:
+def _holds(path: Path, metadata: dict) -> bool:
     """Whether a file of quantities is there that was measured on this very catalogue."""
     try:
-        found = _facts(path)
+        found = _metadata(path)
     except (OSError, ValueError):  # none, or damaged: Arrow's errors are ValueErrors
         return False
-    return all(found.get(name) == value for name, value in facts.items())
+    return all(found.get(name) == value for name, value in metadata.items())
 
 
-def _write(path: Path, catalogue: Catalogue, facts: dict, workers: int | None, progress: bool) -> None:
+def _write(path: Path, catalogue: Catalogue, metadata: dict, workers: int | None, progress: bool) -> None:
     failures: list = []
     done = np.array(catalogue.read(["status"])["status"].to_pylist()) == "ok"
     objects = _usable(catalogue, np.flatnonzero(done), failures)
@@ -192,12 +192,12 @@ def _write(path: Path, catalogue: Catalogue, facts: dict, workers: int | None, p
     n = 1 if first is None else len(first[2])
     objects, size = chain([] if first is None else [first], objects), max(SPECTRA // n, 1)
     batches = iter(lambda: tuple(islice(objects, size)), ())
-    jobs = ((batch, catalogue.grid, catalogue.survey, facts["noise_free"]) for batch in batches)
+    jobs = ((batch, catalogue.grid, catalogue.survey, metadata["noise_free"]) for batch in batches)
     workers = min(workers or os.cpu_count() or 1, -(-total * n // SPECTRA))
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as file:
         for table in _in_order(_measure, jobs, workers):
             file.write_table(table)
-        file.add_key_value_metadata({"pix2spec": json.dumps(facts | {"failures": failures})})
+        file.add_key_value_metadata({"pix2spec": json.dumps(metadata | {"failures": failures})})
 
 
 def _usable(catalogue: Catalogue, positions: np.ndarray, failures: list) -> Iterator[tuple]:

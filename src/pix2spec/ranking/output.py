@@ -33,8 +33,8 @@ def _arrow(ranking: Ranking) -> pa.Table:
     columns = {name: pa.array(table[name].tolist()) for name in table.colnames}
     described = {name: table[name].description for name in table.colnames}
     units = {name: str(table[name].unit) for name in table.colnames if table[name].unit}
-    facts = json.dumps(ranking.facts | {"columns": described, "units": units}, default=str)
-    return pa.table(columns).replace_schema_metadata({"pix2spec": facts})
+    metadata = json.dumps(ranking.metadata | {"columns": described, "units": units}, default=str)
+    return pa.table(columns).replace_schema_metadata({"pix2spec": metadata})
 
 
 def _write_csv(ranking: Ranking, path: Path) -> None:
@@ -48,10 +48,10 @@ def _write_fits(ranking: Ranking, path: Path) -> None:
     table = ranking.table.copy()
     table["object_id"] = [name.encode("ascii", "backslashreplace").decode() for name in table["object_id"]]
     table["object_id"].description = ranking.table["object_id"].description
-    facts = table.meta.pop("pix2spec")
+    metadata = table.meta.pop("pix2spec")
     hdu = fits.table_to_hdu(table)
     hdu.name = "RANKING"
-    hdu.header["PIX2SPEC"] = facts
+    hdu.header["PIX2SPEC"] = metadata
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True)
 
 

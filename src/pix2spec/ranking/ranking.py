@@ -21,7 +21,7 @@ from pix2spec.ranking.exposure import (
     line_sn,
     telescope_hours,
 )
-from pix2spec.ranking.expression import LINE_NAMES, NUMBER, Node, columns_of, evaluate, parse
+from pix2spec.ranking.expression import LINE_NAMES, NUMBER, TRUTH, Node, columns_of, evaluate, parse
 from pix2spec.ranking.measure import Quantities, measure_catalogue, names_of
 from pix2spec.runtime.provenance import run_provenance
 
@@ -52,11 +52,11 @@ DESCRIPTIONS = {
     "hours_total": ("telescope time of the list down to here", "h"),
 }
 
-# What --by may name besides the catalogue's numbers, and what some of it needs.
+# What `by` may name besides the catalogue's numbers, and what some of it needs.
 NEEDS = {
     "a statement": ("probability", "probability_error", "unknown", "information_statement"),
-    "--train": ("novelty",),
-    "--instrument": ("sn", "hours"),
+    "`train`": ("novelty",),
+    "`instrument`": ("sn", "hours"),
 }
 SCORES = ("information", "information_z", "information_class", "z", *sum(NEEDS.values(), ()))
 
@@ -86,7 +86,7 @@ class Observing:
     hours: float | None = None
 
     def __post_init__(self):
-        for name, value in (("--sn", self.sn), ("--exposure", self.exposure), ("--hours", self.hours)):
+        for name, value in (("`sn`", self.sn), ("`exposure`", self.exposure), ("`hours`", self.hours)):
             if value is not None and not 0 < value < np.inf:
                 raise InputError(name, f"{value} is not positive")
 
@@ -94,7 +94,7 @@ class Observing:
         """The instrument, and the quantities' name of the line."""
         spelt = {name.casefold(): line for name, line in LINE_NAMES.items()}
         if self.line.casefold() not in spelt:
-            raise InputError("--line", f"{self.line!r} is unknown", f"known are {', '.join(LINE_NAMES)}")
+            raise InputError("`line`", f"{self.line!r} is unknown", f"known are {', '.join(LINE_NAMES)}")
         return instrument_of(self.instrument), spelt[self.line.casefold()]
 
 
@@ -102,10 +102,10 @@ class Observing:
 class Ranking:
     """The list, and what is to be said of it."""
 
-    table: Table  # columns of `DESCRIPTIONS`, best first; its meta holds the facts as JSON
+    table: Table  # columns of `DESCRIPTIONS`, best first; its meta holds the metadata as JSON
     catalogue: Catalogue
     data: Dataset | None = None
-    facts: dict = field(default_factory=dict)  # statement, score, versions, provenance
+    metadata: dict = field(default_factory=dict)  # statement, score, versions, provenance
     failures: list[tuple[str, str]] = field(default_factory=list)
     n_objects: int = 0
     n_unranked: int = 0  # objects whose score is unknown
@@ -152,19 +152,19 @@ def rank(
         If an expression, a path or a name is at fault.
     """
     if statement is None and by is None:
-        raise InputError("rank", "nothing to rank by", 'give a statement, or --by "information"')
+        raise InputError("`statement`", "nothing to rank by", 'give one, or `by="information"`')
     if top is not None and top < 1:
-        raise InputError("--top", f"{top} is not positive")
+        raise InputError("`top`", f"{top} is not positive")
     opened = open_catalogue(catalogue)
     objects = _targets(opened, data)
     if train is not None and objects is None:
-        raise InputError("--train", "novelty needs the objects' photometry", "give their dataset as --data")
+        raise InputError("`train`", "novelty needs the objects' photometry", "give their dataset as `data`")
     # Whatever was typed is read before the long work.
     model: Any = observing.model() if observing else None
     measured, numbers = names_of(opened)
-    tree = parse(statement, [*measured, *numbers]) if statement else None
+    tree = parse(statement, [*measured, *numbers], TRUTH, "`statement`") if statement else None
     by = by or "probability"
-    score = parse(by, [*SCORES, *numbers], NUMBER)
+    score = parse(by, [*SCORES, *numbers], NUMBER, "`by`")
     _check_needs(columns_of(score), statement is not None, train is not None, observing is not None)
 
     quantities = measure_catalogue(opened, workers, progress)
@@ -187,11 +187,11 @@ def rank(
     order = _order(columns, top, observing, found)
     found.table = _table({name: np.asarray(column)[order] for name, column in columns.items()})
     about = "noise-free spectra" if opened.provenance.get("noise") == "none" else "spectra as observed"
-    facts: dict = {"statement": statement or "", "about": about, "by": by, **run_provenance()}
-    facts |= {"train": str(train or ""), "catalogue": str(opened.path)}
-    facts["observing"] = asdict(observing) | {"model": asdict(model[0])} if observing else None
-    found.facts = facts | {"catalogue_provenance": opened.provenance}
-    found.table.meta["pix2spec"] = json.dumps(found.facts, default=str)
+    metadata: dict = {"statement": statement or "", "about": about, "by": by, **run_provenance()}
+    metadata |= {"train": str(train or ""), "catalogue": str(opened.path)}
+    metadata["observing"] = asdict(observing) | {"model": asdict(model[0])} if observing else None
+    found.metadata = metadata | {"catalogue_provenance": opened.provenance}
+    found.table.meta["pix2spec"] = json.dumps(found.metadata, default=str)
     return found
 
 
@@ -204,10 +204,10 @@ def _targets(catalogue: Catalogue, data: str | Path | None) -> Dataset | None:
 
 
 def _check_needs(used: set[str], statement: bool, train: bool, observing: bool) -> None:
-    given = {"a statement": statement, "--train": train, "--instrument": observing}
+    given = {"a statement": statement, "`train`": train, "`instrument`": observing}
     for what, names in NEEDS.items():
         if not given[what] and (missing := sorted(used & set(names))):
-            raise InputError("--by", f"{missing[0]} needs {what}")
+            raise InputError("`by`", f"{missing[0]} needs {what}")
 
 
 def _summary(quantities: Quantities) -> dict[str, np.ndarray]:

@@ -27,15 +27,17 @@ def table1(
         str | None,
         typer.Option(help="Some rows, as in wu-peek,concat; NAME=RUN or NAME=PRESET.yaml adds your own."),
     ] = None,
-    set_: Annotated[
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Do the runs with this seed alone, and write no table."),
+    ] = None,
+    settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="ROW.KEY=VALUE", help="As in concat.train.steps=9000. Repeatable."),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes. Default: one a core; one at the paper's scale.")
-    ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what is finished and what the rest will take, and stop.")
+        bool,
+        typer.Option("--dry-run", help="Say what is finished and how long the rest will take, and stop."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Start the paper's scale without a GPU.")] = False,
 ) -> dict:
@@ -49,20 +51,21 @@ def table1(
 
     `pix2spec reproduce table1 train --test test --out table1`
 
-    Stop it at any time: the same command goes on where it was, and does nothing twice. Exit code 3 if some
-    rows failed (they are named, the others complete). Rows: wu-peek, ulisse, concat, xattn, contrastive,
-    photometry, mean-spectrum, nearest-neighbour, neighbours-25, neighbours-25-photometry, pca-ridge,
-    pca-mlp, noise-free, default.
+    Stop it at any time: the same command goes on where it was, and does nothing twice. It is one process. To
+    use more cores or machines, start it several times in one folder, each time with its own --rows or --seed,
+    and at last once without them: that call writes the table. Exit code 3 if some rows failed (they are
+    named, the others complete). Rows: wu-peek, ulisse, concat, xattn, contrastive, photometry, mean-spectrum,
+    nearest-neighbour, neighbours-25, neighbours-25-photometry, pca-ridge, pca-mlp, noise-free, default.
     """
     from pix2spec.paper.compare import table1 as run
 
     result = run(
-        data, out, test=test, scale=scale, seeds=seeds, rows=rows, settings=set_ or (),
-        workers=workers, dry_run=dry_run, yes=yes,
+        data, out, test=test, scale=scale, seeds=seeds, rows=rows, seed=seed, settings=settings or (),
+        dry_run=dry_run, yes=yes,
     )  # fmt: skip
     print_failures(result.failures, len(result.failures))
     return {
-        "table": None if dry_run else out / "table1.parquet",
+        "table": None if dry_run or seed is not None else out / "table1.parquet",
         "runs": out / "runs",
         "scores": out / "scores",
         "failures": result.failures,

@@ -98,8 +98,8 @@ def _print(found) -> None:
     shown = found.table[names][:SHOWN]
     for name in names[2:]:
         shown[name].format = ".3f"
-    if found.facts["statement"]:
-        print_text(f"The statement is about {found.facts['about']}.")
+    if found.metadata["statement"]:
+        print_text(f"The statement is about {found.metadata['about']}.")
     for text in shown.pformat(max_lines=-1, max_width=-1) if len(shown) else ():
         print_text(f"  {text}")
     if found.n_unranked:
