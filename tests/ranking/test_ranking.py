@@ -161,13 +161,13 @@ def test_sorting_by_an_expression(catalogue, by, first):
     [
         ({}, "nothing to rank by"),
         ({"by": "probability"}, "probability needs a statement"),
-        ({"by": "novelty"}, "novelty needs --train"),
-        ({"by": "sn / hours"}, "needs --instrument"),
+        ({"by": "novelty"}, "novelty needs `train`"),
+        ({"by": "sn / hours"}, "needs `instrument`"),
         ({"by": "infomation"}, "did you mean information"),
         ({"by": "z > 1"}, "a number is needed"),
         ({"statement": "ew(Halpha)"}, "a statement is needed"),
         ({"by": "z", "top": 0}, "not positive"),
-        ({"by": "z", "train": "nowhere"}, "give their dataset as --data"),
+        ({"by": "z", "train": "nowhere"}, "give their dataset as `data`"),
         ({"by": "z", "observing": Observing("sdss", "Hgamma")}, "'Hgamma' is unknown"),
     ],
 )

@@ -50,11 +50,11 @@ class Engine:
 
     def __post_init__(self):
         if self.name not in ("local", "ray"):
-            raise InputError("--engine", f"{self.name!r} is unknown", "local or ray")
+            raise InputError("`engine`", f"{self.name!r} is unknown", "local or ray")
         if self.name == "local" and (self.workers or self.address):
-            raise InputError("--engine local", "it has no workers and no address", "use --engine ray")
+            raise InputError("`engine`", "local has no workers and no address", "ray has")
         if self.workers is not None and self.workers < 1:
-            raise InputError("--workers", f"{self.workers} workers", "at least one")
+            raise InputError("`workers`", f"{self.workers} workers", "at least one")
 
     def run(self, maker: "ShardMaker", missing: list[int]) -> Iterator[None]:
         """Make the missing shards; yields once an object."""

@@ -91,7 +91,7 @@ class Foreground:
     def __str__(self) -> str:
         sources = ["SkyServer's extinction"] * bool(self.known) + ["SFD's maps"] * (self.maps is not None)
         if not sources:
-            return "nothing was corrected: no map of the dust is at hand (see --dust)"
+            return "nothing was corrected: no map of the dust is at hand (see `dust`)"
         done = "image and photometry were corrected by" if self.correct else "stated, not corrected: by"
         return f"{done} {' and '.join(sources)}"
 
@@ -106,7 +106,7 @@ class Dust:
         self.drops_image = image_kind == "composite" and foreground is not None and foreground.correct
         if self.drops_image and "image" in seen:
             what = "8-bit colour pictures cannot be corrected for extinction"
-            raise InputError("--extinction", what, "use linear images, or --extinction keep")
+            raise InputError("`extinction`", what, 'use linear images, or `extinction="keep"`')
 
     def before(self, galaxy: Galaxy) -> Galaxy:
         """A pair as the model is to see it."""

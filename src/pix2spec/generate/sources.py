@@ -64,11 +64,11 @@ def open_source(
     )  # fmt: skip
     if report.n_written == 0:
         reasons = "; ".join(f"{where}: {why}" for where, why in report.failures[:3])
-        raise InputError(source, "it holds no usable cutout or dataset", reasons or "see --help")
+        raise InputError(source, "it holds no usable cutout or dataset", reasons or "give FITS, JPEG or PNG")
     return Dataset(work), report.failures
 
 
 def check_no_catalogue(out: Path) -> None:
     """Raise `InputError` if a folder already holds results, before anything slow happens."""
     if (out / FILE_NAME).exists():  # an unfinished one is the writer's to judge
-        raise InputError(out, "it already holds a catalogue", "choose another --out, or delete it")
+        raise InputError(out, "it already holds a catalogue", "choose another `out`, or delete it")

@@ -92,7 +92,7 @@ def table1(
         If the input cannot be used, or `out` holds a comparison on other data.
     """
     if seeds < 1:
-        raise InputError("--seeds", f"{seeds} runs of each row", "at least one")
+        raise InputError("`seeds`", f"{seeds} runs of each row", "at least one")
     chosen = parse_rows(rows, scale, settings)
     split = None if test else "test"
     plan = Plan(Path(data), Path(test or data), split, scale, Path(out))
@@ -119,7 +119,7 @@ def table1(
     if scale == "paper" and not torch.cuda.is_available() and not yes:
         days = comparison.seconds / 86400
         raise InputError(
-            "--scale paper", f"there is no GPU, and it would take {days:.0f} days", "--yes to start"
+            '`scale="paper"`', f"there is no GPU, and it would take {days:.0f} days", "`yes=True` starts it"
         )
     run_tasks(tasks, comparison.workers, progress)
     comparison.lines, comparison.retrieval = gather(chosen, jobs, comparison.objects)
@@ -141,7 +141,7 @@ def _remember(plan: Plan, ids) -> None:
         for name, value in facts.items():
             if before.get(name) != value:
                 what = f"it holds a comparison with {name} = {before.get(name)!r}, now it is {value!r}"
-                raise InputError(plan.out, what, "use another --out")
+                raise InputError(plan.out, what, "use another `out`")
         return
     plan.out.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda p: p.write_text(json.dumps(facts | run_provenance(), indent=1) + "\n"))

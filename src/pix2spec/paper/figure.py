@@ -56,7 +56,7 @@ def figure2(folder: str | Path, objects: int = 5, row: str | None = None, seed: 
     if missing:
         rows = ",".join((row, "contrastive", "wu-peek"))
         raise InputError(
-            folder, f"no finished run of {missing[0]} with seed {seed}", f"run table1 with --rows {rows}"
+            folder, f"no finished run of {missing[0]} with seed {seed}", f"run table1 for the rows {rows}"
         )
     dataset = Dataset(plan["test"], plan["split"])
     galaxies = [dataset[i] for i in choose_galaxies(dataset, objects)]

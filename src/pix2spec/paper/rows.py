@@ -125,24 +125,26 @@ def parse_rows(names: str | None, scale: str, settings: list[str] | tuple[str, .
         For an unknown row, preset or key.
     """
     if scale not in ("paper", "small"):
-        raise InputError("--scale", f"{scale!r} is unknown", "paper or small")
+        raise InputError("`scale`", f"{scale!r} is unknown", "paper or small")
     wanted = [word.strip() for word in names.split(",") if word.strip()] if names else list(ROWS)
     known = {name: (label, paper if scale == "paper" else small) for name, label, paper, small in _METHODS}
     overrides: dict[str, list[str]] = {}
     for setting in settings:
         row, dot, override = setting.partition(".")
         if not dot or row not in [word.partition("=")[0] for word in [*wanted, "contrastive"]]:
-            raise InputError("--set", f"{setting!r} does not begin with a row", "as in concat.train.steps=99")
+            raise InputError(
+                "`settings`", f"{setting!r} does not begin with a row", "as in concat.train.steps=99"
+            )
         overrides.setdefault(row, []).append(override)
     own = [word for word in wanted if "=" in word]
     unknown = [word for word in wanted if word not in known and word not in own]
     if unknown:
-        raise InputError("--rows", f"{unknown[0]!r} is unknown", f"some of {', '.join(ROWS)}")
+        raise InputError("`rows`", f"{unknown[0]!r} is unknown", f"some of {', '.join(ROWS)}")
     rows = [_row(n, *known[n], overrides.get(n, [])) for n in known if n in wanted]
     for word in own:
         name, _, source = word.partition("=")
         if not name or name in known or not set(name) <= set(_LETTERS):
-            raise InputError("--rows", f"{name!r} cannot name a row of one's own", "take letters and dashes")
+            raise InputError("`rows`", f"{name!r} cannot name a row of one's own", "take letters and dashes")
         rows.append(_row(name, name, source, overrides.get(name, [])))
     return rows
 
@@ -157,7 +159,7 @@ def _row(name: str, label: str, source: str | None, overrides: list[str]) -> Row
         return Row(name, label)
     if (Path(source) / "config.json").is_file() or (name == "default" and source in shipped_models()):
         if overrides:
-            raise InputError("--set", f"row {name} is a trained model", "it cannot be changed")
+            raise InputError("`settings`", f"row {name} is a trained model", "it cannot be changed")
         return Row(name, label, model=source)
     return Row(name, label, preset=load_preset(source, overrides), overrides=tuple(overrides))
 

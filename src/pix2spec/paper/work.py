@@ -108,7 +108,7 @@ def has_spectra(dataset: Dataset) -> np.ndarray:
         some = index[start : start + 1024]
         found.append(some[(dataset.batch(some, ["ivar"])["ivar"] > 0).any(1)])
     if not found or not sum(map(len, found)):
-        raise InputError(dataset.path, "no test object has a spectrum", "name another dataset with --test")
+        raise InputError(dataset.path, "no test object has a spectrum", "name another dataset as `test`")
     return np.concatenate(found)
 
 
@@ -131,7 +131,7 @@ def train_row(job: Job, progress: bool = False) -> None:
     if job.is_trained:
         before = read_config(job.run)["preset"]
         if not _agrees(before, preset.model_dump(mode="json")):
-            raise InputError(job.run, "its run has other settings", "use another --out, or delete the run")
+            raise InputError(job.run, "its run has other settings", "use another `out`, or delete the run")
         return
     train(preset, job.plan.data, job.run, resume=(job.run / "preset.yaml").exists(), progress=progress)
 

@@ -119,7 +119,7 @@ def instrument_of(name: str) -> Instrument:
         return INSTRUMENTS[key]
     near = get_close_matches(key, INSTRUMENTS, 1, 0.4)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise InputError("--instrument", f"{name!r} is unknown", f"{hint}known are {', '.join(INSTRUMENTS)}")
+    raise InputError("`instrument`", f"{name!r} is unknown", f"{hint}known are {', '.join(INSTRUMENTS)}")
 
 
 def _rates(instrument: Instrument, flux, continuum, wave, fibre: float):

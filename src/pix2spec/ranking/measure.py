@@ -142,7 +142,7 @@ def measure_catalogue(catalogue: Catalogue, workers: int | None = None, progress
         If the catalogue has no candidates, or none can be measured.
     """
     if not catalogue.has_candidates:
-        hint = "generate it again, without --no-candidates"
+        hint = "generate it again, and keep the candidates"
         raise InputError(catalogue.path, "it has no candidates, only the chosen spectra", hint)
     path = catalogue.path.with_name(FILE_NAME)
     facts = {"quantities_version": VERSION, "catalogue": _identity(catalogue)}

@@ -52,11 +52,11 @@ DESCRIPTIONS = {
     "hours_total": ("telescope time of the list down to here", "h"),
 }
 
-# What --by may name besides the catalogue's numbers, and what some of it needs.
+# What `by` may name besides the catalogue's numbers, and what some of it needs.
 NEEDS = {
     "a statement": ("probability", "probability_error", "unknown", "information_statement"),
-    "--train": ("novelty",),
-    "--instrument": ("sn", "hours"),
+    "`train`": ("novelty",),
+    "`instrument`": ("sn", "hours"),
 }
 SCORES = ("information", "information_z", "information_class", "z", *sum(NEEDS.values(), ()))
 
@@ -86,7 +86,7 @@ class Observing:
     hours: float | None = None
 
     def __post_init__(self):
-        for name, value in (("--sn", self.sn), ("--exposure", self.exposure), ("--hours", self.hours)):
+        for name, value in (("`sn`", self.sn), ("`exposure`", self.exposure), ("`hours`", self.hours)):
             if value is not None and not 0 < value < np.inf:
                 raise InputError(name, f"{value} is not positive")
 
@@ -94,7 +94,7 @@ class Observing:
         """The instrument, and the quantities' name of the line."""
         spelt = {name.casefold(): line for name, line in LINE_NAMES.items()}
         if self.line.casefold() not in spelt:
-            raise InputError("--line", f"{self.line!r} is unknown", f"known are {', '.join(LINE_NAMES)}")
+            raise InputError("`line`", f"{self.line!r} is unknown", f"known are {', '.join(LINE_NAMES)}")
         return instrument_of(self.instrument), spelt[self.line.casefold()]
 
 
@@ -152,13 +152,13 @@ def rank(
         If an expression, a path or a name is at fault.
     """
     if statement is None and by is None:
-        raise InputError("rank", "nothing to rank by", 'give a statement, or --by "information"')
+        raise InputError("`statement`", "nothing to rank by", 'give one, or `by="information"`')
     if top is not None and top < 1:
-        raise InputError("--top", f"{top} is not positive")
+        raise InputError("`top`", f"{top} is not positive")
     opened = read_catalogue(catalogue)
     objects = _targets(opened, data)
     if train is not None and objects is None:
-        raise InputError("--train", "novelty needs the objects' photometry", "give their dataset as --data")
+        raise InputError("`train`", "novelty needs the objects' photometry", "give their dataset as `data`")
     # Whatever was typed is read before the long work.
     model: Any = observing.model() if observing else None
     measured, numbers = names_of(opened)
@@ -204,10 +204,10 @@ def _targets(catalogue: Catalogue, data: str | Path | None) -> Dataset | None:
 
 
 def _check_needs(used: set[str], statement: bool, train: bool, observing: bool) -> None:
-    given = {"a statement": statement, "--train": train, "--instrument": observing}
+    given = {"a statement": statement, "`train`": train, "`instrument`": observing}
     for what, names in NEEDS.items():
         if not given[what] and (missing := sorted(used & set(names))):
-            raise InputError("--by", f"{missing[0]} needs {what}")
+            raise InputError("`by`", f"{missing[0]} needs {what}")
 
 
 def _summary(quantities: Quantities) -> dict[str, np.ndarray]:

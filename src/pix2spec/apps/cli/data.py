@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pix2spec.apps.cli.output import App, print_failures, print_text
+from pix2spec.apps.cli.output import App, in_options, print_failures, print_text
 
 data_app = App(no_args_is_help=True, rich_markup_mode="markdown", help="Make and check datasets.")
 
@@ -79,7 +79,7 @@ def import_summary(out: Path, report) -> dict:
         "dataset": out,
         "pairs": report.n_written,
         "failed": len(report.failures),
-        "failures": report.failures[:100],
+        "failures": [(name, in_options(why)) for name, why in report.failures[:100]],
         "report": report.path,
         "exit_code": 3 if report.failures else 0,
     }

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pix2spec.apps.cli.output import print_failures, print_text
+from pix2spec.apps.cli.output import in_options, print_failures, print_text
 from pix2spec.errors import InputError
 
 __all__ = ["generate"]
@@ -60,8 +60,11 @@ def generate(
         bool, typer.Option("--spec", help="Also write one file an object in SDSS's spec format, in OUT/spec.")
     ] = False,
     figures: Annotated[int, typer.Option(min=0, help="Draw the first so many objects in one figure.")] = 0,
-    candidates: Annotated[
-        bool, typer.Option(help="Store all candidates (14 kB each); `evaluate` needs them.")
+    keep_candidates: Annotated[
+        bool,
+        typer.Option(
+            "--candidates/--no-candidates", help="Store all candidates (14 kB each); `evaluate` needs them."
+        ),
     ] = True,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was cut off, with the same options.")
@@ -181,7 +184,7 @@ def generate(
         settings,
         failures,
         limit,
-        candidates,
+        keep_candidates,
         fits=fits,
         spec=spec,
         figures=figures,
@@ -193,7 +196,7 @@ def generate(
     print_failures(summary.failures, summary.n_failed)
     print_text(f"{summary.n_ok} ensembles of {summary.n_candidates} candidates in {summary.catalogue}")
     if foreground is not None:
-        print_text(f"  Galactic extinction: {foreground}")
+        print_text(f"  Galactic extinction: {in_options(str(foreground))}")
     for path in summary.files[:1]:
         print_text(
             f"  also {path}" + (f" and {len(summary.files) - 1} more files" if len(summary.files) > 1 else "")
@@ -203,7 +206,7 @@ def generate(
         "objects": summary.n_ok,
         "candidates": summary.n_candidates,
         "failed": summary.n_failed,
-        "failures": summary.failures,
+        "failures": [(name, in_options(why)) for name, why in summary.failures],
         "files": summary.files,
         "model": generator.ids,
         "exit_code": 3 if summary.n_failed else 0,

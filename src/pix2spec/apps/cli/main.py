@@ -12,7 +12,7 @@ from pix2spec.apps.cli.archives import data_sdss
 from pix2spec.apps.cli.data import data_app
 from pix2spec.apps.cli.generate import generate
 from pix2spec.apps.cli.models import export
-from pix2spec.apps.cli.output import App, fail, print_text
+from pix2spec.apps.cli.output import App, UsageError, fail, print_text
 from pix2spec.apps.cli.paper import reproduce_app
 from pix2spec.apps.cli.rank import rank
 from pix2spec.apps.cli.universe import data_universe
@@ -51,7 +51,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         sys.exit(app(standalone_mode=False) or 0)
-    except _UsageError as error:
+    except UsageError as error:
         sys.exit(_wrong_usage(error))
     except InputError as error:
         facts = {"where": error.where, "what": error.what, "hint": error.hint}
@@ -68,10 +68,7 @@ def main() -> None:
         sys.exit(fail("interrupted", 130))
 
 
-_UsageError: Any = typer.BadParameter.__mro__[1]  # which typer does not export by its name
-
-
-def _wrong_usage(error) -> int:
+def _wrong_usage(error: UsageError) -> int:
     """One sentence that names the command's help; of a command without arguments, the help itself."""
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
@@ -159,7 +156,7 @@ def train(
         str | None, typer.Option(help="Start from this model (run folder or shipped name) to fine-tune it.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")] = False,
-    set_: Annotated[
+    overrides: Annotated[
         list[str] | None,
         typer.Option(
             "--set", metavar="KEY=VALUE", help="Override the preset, as in train.lr=2e-4. Repeatable."
@@ -186,8 +183,9 @@ def train(
         raise InputError("train", "it needs a dataset or --simulate N, one of the two")
     source: Any = data if simulate is None else Simulation(simulate, data_seed)
     try:
-        run(load_preset(preset, set_ or []), source, out, resume=resume, init=init)
+        run(load_preset(preset, overrides or []), source, out, resume=resume, init=init)
     except KeyboardInterrupt as stop:  # 130 after Ctrl-C, 143 after SIGTERM, as shells count
+        print_text("Go on with --resume.")
         number = int(stop.args[0] if stop.args else signal.SIGINT)
         return {"run": out, "error": "stopped; go on with --resume", "exit_code": 128 + number}
     if os.environ.get("RANK", "0") == "0":  # of the processes that a launcher started

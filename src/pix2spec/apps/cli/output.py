@@ -1,7 +1,8 @@
-"""What commands print: lines to read, or with --json one object; and how they end."""
+"""How commands print and end: lines to read, or one JSON object; errors that name options."""
 
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -11,7 +12,17 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["App", "fail", "print_failures", "print_text"]
+from pix2spec.errors import InputError
+
+try:  # typer brings a click of its own since 0.26
+    from typer._click.exceptions import UsageError
+    from typer._click.globals import get_current_context
+except ImportError:
+    from click import UsageError, get_current_context  # type: ignore[no-redef,assignment]
+
+__all__ = ["App", "UsageError", "fail", "in_options", "print_failures", "print_text"]
+
+ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")  # as `InputError` names it
 
 Json = Annotated[
     bool,
@@ -45,6 +56,9 @@ def _with_json(function: Callable) -> Callable:
                 summary = function(*args, **kwargs) or {}
         except KeyboardInterrupt:
             raise typer.Exit(fail("interrupted", 130)) from None
+        except InputError as error:
+            where, what, hint = map(in_options, (error.where, error.what, error.hint))
+            raise InputError(where, what, hint, error.place) from error
         code = summary.get("exit_code", 0)
         if as_json:
             _print_json({**summary, "exit_code": code})
@@ -57,6 +71,34 @@ def _with_json(function: Callable) -> Callable:
     command.__signature__ = own.replace(parameters=[*own.parameters.values(), option])  # type: ignore[attr-defined]
     command.__annotations__ = {**function.__annotations__, "as_json": Json}
     return command
+
+
+def in_options(text: str) -> str:
+    """Write the arguments that a text of the library names as options of the running command.
+
+    An argument that the command does not have loses its backticks.
+    """
+    context = get_current_context(silent=True)
+    parameters = {parameter.name: parameter for parameter in context.command.params} if context else {}
+
+    def option(match: re.Match) -> str:
+        name, value = match.groups()
+        if name not in parameters:
+            return match[0].strip("`")
+        return _option(parameters[name], value)
+
+    return ARGUMENT.sub(option, text)
+
+
+def _option(parameter: Any, value: str | None) -> str:
+    """A parameter of a command as it is typed, as in ``--use image`` and ``--no-candidates``."""
+    if parameter.param_type_name == "argument":
+        return (parameter.metavar or parameter.name.upper()).strip(".")
+    if value is None or value == "True":
+        return parameter.opts[-1]
+    if value == "False" and parameter.secondary_opts:
+        return parameter.secondary_opts[-1]
+    return f"{parameter.opts[-1]} " + value.strip("'\"")
 
 
 def fail(sentence: str, code: int, **facts: str) -> int:
@@ -94,7 +136,8 @@ def print_text(text: str = "") -> None:
 def print_failures(failures, total: int) -> None:
     """Name the first ten of the (object, reason) that failed, on the error stream."""
     for where, why in failures[:10]:
-        text = why if str(why).startswith(str(where)) else f"{where}: {why}"
+        why = in_options(str(why))
+        text = why if why.startswith(str(where)) else f"{where}: {why}"
         print(f"  failed: {text}", file=sys.stderr)
     if total > 10:
         print(f"  ... and {total - 10} more, all listed in the output", file=sys.stderr)

@@ -27,7 +27,7 @@ def table1(
         str | None,
         typer.Option(help="Some rows, as in wu-peek,concat; NAME=RUN or NAME=PRESET.yaml adds your own."),
     ] = None,
-    set_: Annotated[
+    settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="ROW.KEY=VALUE", help="As in concat.train.steps=9000. Repeatable."),
     ] = None,
@@ -57,7 +57,7 @@ def table1(
     from pix2spec.paper.compare import table1 as run
 
     result = run(
-        data, out, test=test, scale=scale, seeds=seeds, rows=rows, settings=set_ or (),
+        data, out, test=test, scale=scale, seeds=seeds, rows=rows, settings=settings or (),
         workers=workers, dry_run=dry_run, yes=yes,
     )  # fmt: skip
     print_failures(result.failures, len(result.failures))

@@ -36,9 +36,9 @@ def safe_name(name: str) -> str:
 
 
 def sentence(error: InputError) -> str:
-    """One sentence for the page: no folders of the server, no options of the command line."""
-    where = "" if error.where.startswith("-") else Path(error.where).name + ": "
-    hint = f" ({error.hint})" if error.hint and "--" not in error.hint else ""
+    """One sentence for the page, without folders of the server and arguments of Python functions."""
+    where = "" if error.where.startswith("`") else Path(error.where).name + ": "
+    hint = f" ({error.hint})" if error.hint and "`" not in error.hint else ""
     return f"{where}{error.what}{hint}."
 
 

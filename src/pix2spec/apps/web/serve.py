@@ -85,7 +85,7 @@ def launch(
             head=f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
         )
     except OSError as error:
-        raise InputError(f"{host}:{port}", "it cannot listen there", "choose another --port") from error
+        raise InputError(f"{host}:{port}", "it cannot listen there", "choose another `port`") from error
     return page
 
 

@@ -112,8 +112,8 @@ def fetch_targets(
         If the table or the survey cannot be used, or no row could.
     """
     if survey.name not in LAYERS:
-        hint = f"of {', '.join(LAYERS)} they are; or import cutouts: pix2spec generate CUTOUTS"
-        raise InputError("--survey", f"cutouts of {survey.name} are not fetched", hint)
+        hint = f"choose from {', '.join(LAYERS)}, or generate from cutouts of your own"
+        raise InputError("`survey`", f"cutouts of {survey.name} are not fetched", hint)
     answers = _Answers(fetch.cache / "answers.jsonl")
     failures: list[tuple[str, str]] = []
     targets = list(_placed(_read(path, survey, failures), fetch, answers, failures, progress))

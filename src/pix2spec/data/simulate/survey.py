@@ -183,7 +183,7 @@ def simulate_dataset(
         If `out` already holds a dataset or `n` is not positive.
     """
     if n < 1:
-        raise InputError("n", f"{n} galaxies cannot be simulated", "ask for at least one")
+        raise InputError("`n`", f"{n} galaxies cannot be simulated", "ask for at least one")
     survey = SimulatedSurvey(seed, grid)
     info = DatasetInfo(
         grid=grid,

@@ -335,7 +335,7 @@ def _selection(result: dict) -> str:
     note = "The error is the MSE after an affine match."
     if found:
         note += f" Spectra are looked for by photometry, among those of {found['objects']} objects, with the "
-        note += f"network of {found['features']}; `--features` takes another."
+        note += f"network of {found['features']}; the argument `features` names another."
     return "<h3>Selection</h3>" + table(["selection by score", "value", "by chance"], rows, note)
 
 
