@@ -1,4 +1,4 @@
-"""Load a model, by the name or folder of it, as a generator of spectra."""
+"""Load a model as a generator of spectra."""
 
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
     ids = {"model": model_id(folder), **source_of(folder)}
     if isinstance(network, ContrastiveModel):
         raise InputError(
-            folder, "a contrastive network ranks spectra, it does not make them", "use it as `selector`"
+            folder, "a contrastive network only ranks spectra", "use it as `selector` of a pixel model"
         )
     if isinstance(network, FactorisedModel):
         if selector:
