@@ -8,10 +8,11 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from pix2spec.apps.cli.options import Json
 from pix2spec.errors import InputError
 
 try:  # typer brings a click of its own since 0.26
@@ -23,11 +24,6 @@ except ImportError:
 __all__ = ["App", "UsageError", "fail", "in_options", "print_failures", "print_text"]
 
 ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")  # as `InputError` names it
-
-Json = Annotated[
-    bool,
-    typer.Option("--json", help="For scripts: the summary as one JSON object on stdout, the rest on stderr."),
-]
 
 
 class App(typer.Typer):

@@ -11,6 +11,7 @@ import numpy as np
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import Survey
+from pix2spec.data.archives.urls import release_named
 from pix2spec.data.dataset import Dataset, read_schema, write_dataset
 from pix2spec.data.readers.guards import fits_hdus, sniff
 from pix2spec.data.readers.images import read_cutout
@@ -50,6 +51,9 @@ class Fetch:
     cache: Path
     release: str = "dr17"
     sesame: str | None = None
+
+    def __post_init__(self):
+        release_named(self.release)
 
 
 @dataclass
