@@ -55,11 +55,13 @@ def generate(
     batch: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Objects that go through the network together: many are faster, one answers first."
+            min=1, help="Objects that go through the network together; more are faster, but need memory."
         ),
     ] = None,
     seed: Seed = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Number of objects, from the first on.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Largest number of objects; the first ones are taken.")
+    ] = None,
     fits: Annotated[
         bool, typer.Option("--fits", help="Also write one FITS file per object, in OUT/spectra.")
     ] = False,
@@ -68,7 +70,8 @@ def generate(
         typer.Option("--spec", help="Also write one file per object in SDSS's spec format, in OUT/spec."),
     ] = False,
     figures: Annotated[
-        int, typer.Option(min=0, help="Number of objects, from the first on, to draw in OUT/spectra.png.")
+        int,
+        typer.Option(min=0, help="Number of objects to draw in OUT/spectra.png; the first ones are taken."),
     ] = 0,
     keep_candidates: Annotated[
         bool,

@@ -27,14 +27,14 @@ ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")  # as `InputError` names it
 
 
 class App(typer.Typer):
-    """A typer application whose commands return their summary, and all of which know ``--json``.
+    """A typer application. Each of its commands returns a summary and has the option ``--json``.
 
-    A command returns a dict of plain values and paths, or None. Its ``exit_code``, 0 if left out, ends the
-    process: 3 where some objects failed.
+    A command returns a dict of plain values and paths, or None. The item ``exit_code``, 0 by default, becomes
+    the exit code of the process; it is 3 if some objects failed.
     """
 
     def command(self, *args: Any, **kwargs: Any) -> Callable:
-        """Register a function as `typer.Typer.command` does, with the option ``--json``."""
+        """Register a function as `typer.Typer.command` does, and add the option ``--json``."""
         register = super().command(*args, **kwargs)
 
         def add(function: Callable) -> Callable:
@@ -98,7 +98,7 @@ def _option(parameter: Any, value: str | None) -> str:
 
 
 def fail(sentence: str, code: int, **facts: str) -> int:
-    """Say on stderr why a command ends, with ``--json`` as an object on stdout too; returns the exit code."""
+    """Print on stderr why a command ends, and with ``--json`` an object on stdout; returns the exit code."""
     print(f"pix2spec: {sentence}", file=sys.stderr)
     if "--json" in sys.argv[1:]:
         _print_json({"error": sentence, **facts, "exit_code": code})
@@ -110,7 +110,7 @@ def _print_json(summary: dict) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """JSON knows no paths, arrays or NaN."""
+    """A value without paths, arrays and NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -123,14 +123,14 @@ def _plain(value: Any) -> Any:
 
 
 def print_text(text: str = "") -> None:
-    """Print a line as it is: paths and brackets are no markup."""
+    """Print a line unchanged: brackets in paths are not taken for markup."""
     from rich.console import Console
 
     Console(highlight=False, soft_wrap=True).print(text, markup=False)
 
 
 def print_failures(failures, total: int) -> None:
-    """Name the first ten of the (object, reason) that failed, on the error stream."""
+    """Print the first ten pairs (object, reason) on stderr, and the number of the others."""
     for where, why in failures[:10]:
         why = in_options(str(why))
         text = why if why.startswith(str(where)) else f"{where}: {why}"

@@ -1,4 +1,4 @@
-"""What a visitor gives, checked: files by their content, numbers by their range."""
+"""Checks of a visitor's input: files by their content, numbers by their range."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,11 @@ __all__ = [
 MAX_CANDIDATES = 100
 FITS = {"fits", "gzip", "bz2"}  # packed FITS is FITS
 PICTURES = {"jpeg", "png"}
-BRIGHTEST, FAINTEST, LARGEST_ERROR = 1.0, 32.0, 10.0  # magnitudes; beyond are fillers such as 99 or -9999
+BRIGHTEST, FAINTEST, LARGEST_ERROR = (
+    1.0,
+    32.0,
+    10.0,
+)  # magnitudes; other values are fillers such as 99 or -9999
 
 
 def safe_name(name: str) -> str:
@@ -48,7 +52,7 @@ def checked_file(path: str | Path | None, kinds: set[str], wanted: str, max_byte
     Raises
     ------
     InputError
-        If there is none, if it is empty, too large, or something else than `wanted` says.
+        If there is no file, or if it is empty, too large or of another kind.
     """
     if path is None:
         raise InputError("file", "there is none yet", f"choose {wanted}")
