@@ -4,18 +4,27 @@ __all__ = ["InputError"]
 
 
 class InputError(ValueError):
-    """Input that cannot be used: says which file or object, which field, and what to do about it.
+    """Input that cannot be used: names the file, object or argument at fault, and says what to do.
+
+    Texts name arguments of Python functions in backticks, alone (`n`) or with a value (`resume=True`).
+    The command line writes its own options instead (-n, --resume).
 
     Parameters
     ----------
     where : str or path
-        The file, object id or setting at fault.
+        The file, object id or argument at fault.
     what : str
         What is wrong with it.
     hint : str, optional
         What the user can do.
     place : str
-        Lines to stand below the sentence and show where in a text it is.
+        Lines that stand below the sentence and point at the faulty part of a longer text.
+
+    Examples
+    --------
+    >>> raise InputError("`n`", "0 candidates", "draw at least one")
+    Traceback (most recent call last):
+    pix2spec.errors.InputError: `n`: 0 candidates (draw at least one)
     """
 
     def __init__(self, where, what: str, hint: str = "", place: str = ""):

@@ -116,7 +116,7 @@ def test_it_is_said_what_was_done(maps):
 def test_maps_are_found_where_they_are_said_to_be(tmp_path, monkeypatch):
     monkeypatch.delenv("SFD_DIR", raising=False)
     assert find_maps() is None
-    with pytest.raises(InputError, match=r"--dust .*: it lacks SFD_dust_4096_ngp.fits .*never downloads"):
+    with pytest.raises(InputError, match=r"`dust=.*`: it lacks SFD_dust_4096_ngp.fits .*never downloads"):
         find_maps(tmp_path)
     write_maps(tmp_path / "sfd")
     assert find_maps(tmp_path) == tmp_path / "sfd"

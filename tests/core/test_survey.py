@@ -227,7 +227,7 @@ def test_fine_tuning_starts_from_the_same_survey(model_of, legacy_data, tmp_path
     from pix2spec.training.loop import train
 
     preset = {"pixels": tiny_preset("paper-concat-small"), "factorised": tiny_factorised_preset()}[kind]
-    with pytest.raises(InputError, match=r"its survey is sdss, that of the training data is legacy.*--init"):
+    with pytest.raises(InputError, match=r"its survey is sdss, that of the training data is legacy.*`init`"):
         train(preset, legacy_data, tmp_path / "run", init=model_of(kind, SDSS), progress=False)
     assert not (tmp_path / "run").exists()
 

@@ -79,7 +79,7 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(generator, galaxies, 
     for i, stop in enumerate(stops):
         with pytest.raises(KeyboardInterrupt):
             run(generator, galaxies, tmp_path / "cut", stop, resume=i > 0)
-        with pytest.raises(InputError, match=r"unfinished.*--resume"):
+        with pytest.raises(InputError, match=r"unfinished.*resume its generation"):
             open_catalogue(tmp_path / "cut")
     summary = run(generator, galaxies, tmp_path / "cut", resume=True)
     assert (summary.n_ok, summary.n_failed) == (whole[1].n_ok, whole[1].n_failed) == (N - 1, 2)
@@ -90,7 +90,7 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(generator, galaxies, 
 def test_a_run_goes_on_only_if_asked_and_only_as_it_was_begun(generator, galaxies, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(generator, galaxies, tmp_path, 9)
-    with pytest.raises(InputError, match=r"beginning of a catalogue.*--resume"):
+    with pytest.raises(InputError, match=r"beginning of a catalogue.*`resume=True`"):
         run(generator, galaxies, tmp_path)
     with pytest.raises(InputError, match=r"begun differently: objects was 23.*same options"):
         run(generator, galaxies, tmp_path, resume=True, limit=20)

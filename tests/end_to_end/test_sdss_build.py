@@ -390,8 +390,8 @@ def test_spectrum_of_another_object(tmp_path, server):
         ({"images": "png"}, "not one of"),
         ({"spectra": "some"}, "not one of"),
         ({"catalogue": Path("nowhere.fits")}, "no such file"),
-        ({"photometry": Path("nowhere.fits")}, "give --catalogue too"),
-        ({"catalogue": Path("nowhere.fits"), "where": "s.z < 1"}, "--where"),
+        ({"photometry": Path("nowhere.fits")}, "give `catalogue` too"),
+        ({"catalogue": Path("nowhere.fits"), "where": "s.z < 1"}, "`where`"),
     ],
 )
 def test_contradicting_options(options, says):

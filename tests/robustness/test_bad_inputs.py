@@ -14,7 +14,7 @@ from pix2spec.data.schema import DatasetInfo
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.errors import InputError
 from pix2spec.models.generator import Settings
-from pix2spec.products.catalogue import read_catalogue
+from pix2spec.products.catalogue import open_catalogue
 from robustness.corpus import CORPUS, READERS, good_inputs, table
 from support.tiny import tiny_galaxy
 
@@ -143,7 +143,7 @@ def test_five_per_cent_of_bad_rows_cost_no_good_one(tmp_path, cli):
         assert code == (3 if name == "dirty" else 0), err
     for i in bad:
         assert f"failed: {clean[i].object_id}: " in err
-    ours, theirs = read_catalogue(tmp_path / "dirty-out"), read_catalogue(tmp_path / "clean-out")
+    ours, theirs = open_catalogue(tmp_path / "dirty-out"), open_catalogue(tmp_path / "clean-out")
     assert set(ours.failures) == {clean[i].object_id for i in bad}
     assert all(len(reason) > 20 for reason in ours.failures.values())
     good = {e.object_id: e for e in theirs}

@@ -108,7 +108,7 @@ def test_training_learns(tiny_data, tmp_path):
 
 
 def test_an_existing_run_is_not_overwritten(tiny_run, tiny_data):
-    with pytest.raises(InputError, match="--resume"):
+    with pytest.raises(InputError, match="`resume=True`"):
         train(tiny_preset("paper-xattn-small"), tiny_data, tiny_run)
 
 

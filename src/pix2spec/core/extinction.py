@@ -44,7 +44,7 @@ def coefficients(filters) -> np.ndarray:
     unknown = [name for name in filters if name not in COEFFICIENTS]
     if unknown:
         raise InputError(
-            ", ".join(unknown), "its extinction coefficient is not known", "generate with --extinction keep"
+            ", ".join(unknown), "its extinction coefficient is not known", 'use `extinction="keep"`'
         )
     return np.array([COEFFICIENTS[name] for name in filters])
 
@@ -61,24 +61,22 @@ def deredden_image(image: np.ndarray, extinction) -> np.ndarray:
     return (np.asarray(image) * factor[:, None, None]).astype(np.float32)
 
 
-def find_maps(folder: str | Path | None = None) -> Path | None:
-    """The folder with SFD's maps: `folder`, else the environment's SFD_DIR; None where neither is given.
+def find_maps(dust: str | Path | None = None) -> Path | None:
+    """The folder with SFD's maps: `dust`, else the environment's SFD_DIR; None where neither is given.
 
     Raises
     ------
     InputError
         If it lacks one of the two files.
     """
-    given = folder or os.environ.get(PLACE)
+    given = dust or os.environ.get(PLACE)
     if not given:
         return None
-    where = "--dust" if folder else PLACE
+    where = f"`dust={given}`" if dust else f"{PLACE} {given}"
     for place in (Path(given), Path(given) / "sfd"):  # the second is how dustmaps stores them
         if all((place / name).is_file() for name in MAP_FILES):
             return place
-    raise InputError(
-        f"{where} {given}", f"it lacks {' or '.join(MAP_FILES)}", "pix2spec never downloads them"
-    )
+    raise InputError(where, f"it lacks {' or '.join(MAP_FILES)}", "pix2spec never downloads them")
 
 
 def open_maps(folder: str | Path):
@@ -93,6 +91,6 @@ def open_maps(folder: str | Path):
         from sfdmap2.sfdmap import SFDMap
     except ImportError:
         raise InputError(
-            "--dust", "sfdmap2, which reads dust maps, is not installed", "pip install 'pix2spec[dust]'"
+            "`dust`", "sfdmap2, which reads dust maps, is not installed", "pip install 'pix2spec[dust]'"
         ) from None
     return SFDMap(str(folder), *MAP_FILES, scaling=1.0)

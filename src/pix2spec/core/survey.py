@@ -191,7 +191,7 @@ def survey_of(name: str) -> Survey:
         return SURVEYS[key]
     near = get_close_matches(key, SURVEYS, 1, 0.4)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise InputError("--survey", f"{name!r} is unknown", f"{hint}known are {', '.join(SURVEYS)}")
+    raise InputError("`survey`", f"{name!r} is unknown", f"{hint}known are {', '.join(SURVEYS)}")
 
 
 def differences(one: Survey, other: Survey, seen=INPUTS) -> list[str]:

@@ -148,7 +148,7 @@ class Dataset:
 
     def __init__(self, path: str | Path, split: str | None = None):
         if split not in (None, "train", "val", "test"):
-            raise InputError("split", f"{split!r} is not train, val or test")
+            raise InputError("`split`", f"{split!r} is not train, val or test")
         self.path = Path(path)
         shards = shard_paths(path)
         self.info = read_info(shards)

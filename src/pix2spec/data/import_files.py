@@ -74,7 +74,7 @@ def import_data(
     """
     out, grid = Path(out), grid or SpectralGrid()
     if not spectra and images is None and not tables:
-        raise InputError("import", "nothing to import", "give spectra, images or tables")
+        raise InputError("`spectra`", "nothing to import", "give spectra, `images` or `tables`")
     for path in (*spectra, *([] if images is None else [images]), *(tables or [])):
         if not Path(path).exists():
             raise InputError(path, "no such file or folder")

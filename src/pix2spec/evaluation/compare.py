@@ -113,7 +113,7 @@ def _names(predictions: list) -> list[str]:
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
     if len(set(names)) < len(names):
-        raise InputError("PREDICTIONS", "the same predictions are given twice", "give each once")
+        raise InputError("`predictions`", "the same predictions are given twice", "give each once")
     return names
 
 

@@ -1,4 +1,4 @@
-"""Generation of whole catalogues, and the demo: `pix2spec.generate` with files at both ends."""
+"""Generate spectra for a whole dataset and write them as a catalogue."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,13 +30,26 @@ LOCAL = Engine()
 
 @dataclass
 class Summary:
-    """What a run made."""
+    """Result of a run.
+
+    Parameters
+    ----------
+    catalogue : Path
+    n_ok, n_failed : int
+        Number of objects with an ensemble, and of those without.
+    n_candidates : int
+        Largest number of candidates of an object.
+    failures : list of (str, str)
+        The first hundred objects that failed, each with the reason.
+    files : list of Path
+        Figures and spectra that were written besides the catalogue.
+    """
 
     catalogue: Path
     n_ok: int = 0
     n_failed: int = 0
-    n_candidates: int = 0  # of an object, at most
-    failures: list[tuple[str, str]] = field(default_factory=list)  # the first hundred
+    n_candidates: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
 
 
@@ -57,37 +70,48 @@ def generate_catalogue(
     resume: bool = False,
     engine: Engine = LOCAL,
 ) -> Summary:
-    """Generate an ensemble for every pair of a dataset and write ``catalog.parquet``.
+    """Generate an ensemble for every object of a dataset and write ``catalog.parquet``.
 
     Parameters
     ----------
     generator : Generator
     dataset : Dataset
-        Its grid must be the model's, and so must the survey of what the model looks at.
+        Its wavelength grid must be the model's. So must its survey, for the inputs that the model uses.
     out : path
-        Folder; memory does not grow with the number of objects.
+        Folder for the catalogue. Memory does not grow with the number of objects.
     settings : Settings
     failures : list of (str, str)
-        Objects that failed earlier, to be listed too.
+        Objects that failed earlier, which the catalogue is to list too.
     limit : int, optional
-        Only the first so many objects.
+        Number of objects, from the first on; all by default.
     keep_candidates : bool
-        Store all candidates (14 kB each), which `evaluate` needs for calibration.
+        Store all candidates (14 kB each), which `pix2spec.evaluate` and `pix2spec.rank` need.
     fits : bool
-        Also one FITS file an object, in ``OUT/spectra``.
+        Also write one FITS file per object, in ``OUT/spectra``.
     spec : bool
-        Also one file an object in SDSS's spec format, in ``OUT/spec``.
+        Also write one file per object in SDSS's spec format, in ``OUT/spec``.
     figures : int
-        Draw the first so many objects in ``OUT/spectra.png``.
+        Number of objects, from the first on, to draw in ``OUT/spectra.png``.
     batch : int, optional
-        Objects that share a pass through the networks; the model's own default.
+        Number of objects that go through the networks together; by default the model's own.
+    progress : bool
+        Show progress on a terminal.
     foreground : Foreground, optional
-        Galactic extinction, to be stated and, if it says so, taken out of image and photometry. Without,
-        objects are taken as they are.
+        Galactic extinction to record and, if `Foreground.correct`, to remove from images and photometry.
+        Without it, objects stay as they are.
     resume : bool
-        Go on with a run that was cut off: what is done is kept, and the result is the same to the bit.
+        Continue an interrupted run: finished objects are kept, and the result is the same to the bit.
     engine : Engine
-        Where: in this process, or on the workers of a Ray cluster.
+        Generate in this process, or on the workers of a Ray cluster.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    InputError
+        If the dataset or the settings do not suit the model, or `out` holds another catalogue.
     """
     if dataset.info.grid != generator.grid:
         raise InputError(dataset.path, "its grid is not the one that the model was trained on")
@@ -119,7 +143,7 @@ def generate_catalogue(
 
 
 def _summary(path: Path) -> Summary:
-    """What a catalogue holds."""
+    """Count the objects of a catalogue."""
     catalogue = open_catalogue(path)
     rows = catalogue.read(["status", "n_candidates"])
     n_ok = pc.sum(pc.equal(rows["status"], "ok")).as_py() or 0
@@ -128,16 +152,27 @@ def _summary(path: Path) -> Summary:
 
 
 def check_survey(generator: Generator, where, survey: Survey, seen) -> None:
-    """Raise `InputError` if what a model is to see (`seen`) of `where` is of another survey than its own."""
+    """Raise `InputError` if inputs that a model uses are of another survey than the model's.
+
+    Parameters
+    ----------
+    generator : Generator
+    where : str or path
+        Names the inputs in the error.
+    survey : Survey
+        Of the inputs.
+    seen : set of str
+        Inputs that the model uses, such as ``{"image", "photometry"}``.
+    """
     hint = "use a model trained on such data: pix2spec train PRESET DATASET"
     check_same_survey(where, survey, "the model", generator.survey, seen, hint)
 
 
 def _other_survey(generator: Generator, dataset: Dataset, settings: Settings) -> dict[str, None]:
-    """Refuse input of another survey than the model's.
+    """Refuse a dataset of another survey than the model's.
 
-    Input that the model does not look at is no reason to refuse. Where it is another survey's, it is left
-    out: the keys of the result are the fields that are to be None.
+    Inputs that the model does not use may be of another survey. They are left out: the keys of the result
+    are the fields of a galaxy that are to be None.
     """
     present = {name for name in INPUTS if len(dataset.having(name))}
     seen = generator.inputs(settings) & present
@@ -147,7 +182,7 @@ def _other_survey(generator: Generator, dataset: Dataset, settings: Settings) ->
 
 
 def _first_of(out: Path, dataset: Dataset, count: int) -> list[Ensemble]:
-    """The first ensembles of a catalogue, with the images that it does not hold."""
+    """The first ensembles of a catalogue, with images and photometry from the dataset."""
     ensembles = list(islice(open_catalogue(out), count))
     for ensemble, galaxy in zip(ensembles, _galaxies_of(ensembles, dataset)):
         ensemble.image, ensemble.image_kind = galaxy.image, dataset.info.image_kind

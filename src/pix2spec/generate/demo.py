@@ -1,4 +1,4 @@
-"""Simulated galaxies through the default model: `pix2spec demo`."""
+"""The demo: spectra of six simulated galaxies from the default model."""
 
 from pathlib import Path
 
@@ -11,17 +11,27 @@ __all__ = [
     "demo",
 ]
 
-DEMO_SEED = 20221116  # of the demo's galaxies; training data have small seeds
+DEMO_SEED = 20221116  # of the galaxies; unlike any seed of training data, which are small
 
 
 def demo(out: str | Path, n_galaxies: int = 6, seed: int = 0, progress: bool = True) -> Summary:
-    """Six simulated galaxies that the shipped model never saw, to 25 candidate spectra each.
+    """Generate 25 candidate spectra for each of some simulated galaxies that the default model never saw.
 
     Parameters
     ----------
     out : path
-        Folder for ``catalog.parquet``, ``spectra.png``, one FITS an object in ``spectra``, and the
-        galaxies themselves in ``galaxies``.
+        Folder for ``catalog.parquet``, ``spectra.png``, one FITS file per object in ``spectra``, and the
+        galaxies themselves in ``galaxies``. An earlier demo there is replaced.
+    n_galaxies : int
+        Number of galaxies.
+    seed : int
+        Seed of the candidates.
+    progress : bool
+        Show progress on a terminal.
+
+    Returns
+    -------
+    Summary
     """
     from pix2spec.data.simulate import simulate
     from pix2spec.generate.load import load

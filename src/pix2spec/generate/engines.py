@@ -1,4 +1,4 @@
-"""Who makes the shards of a catalogue: this process, one after the other, or the workers of a Ray cluster."""
+"""Engines that make the shards of a catalogue: this process, or the workers of a Ray cluster."""
 
 import logging
 import os
@@ -32,16 +32,21 @@ RETRIES = 3  # of a shard, after a lost worker or an I/O error
 
 @dataclass(frozen=True)
 class Engine:
-    """Where to generate.
+    """The place where spectra are generated.
 
     Parameters
     ----------
     name : str
         ``local`` or ``ray``.
     workers : int, optional
-        Of Ray: models at work at a time; by default one a GPU, or one a core.
+        Number of models that work at the same time, for ``ray`` only; by default one per GPU, or per core.
     address : str, optional
-        Of Ray's cluster; without, one starts on this machine and ends with the run.
+        Address of a Ray cluster. Without it, a cluster starts on this machine and ends with the run.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, or the parameters contradict each other.
     """
 
     name: str = "local"
@@ -50,14 +55,14 @@ class Engine:
 
     def __post_init__(self):
         if self.name not in ("local", "ray"):
-            raise InputError("--engine", f"{self.name!r} is unknown", "local or ray")
+            raise InputError("`engine`", f"{self.name!r} is unknown", "local or ray")
         if self.name == "local" and (self.workers or self.address):
-            raise InputError("--engine local", "it has no workers and no address", "use --engine ray")
+            raise InputError("`engine`", "local has no workers and no address", "ray has")
         if self.workers is not None and self.workers < 1:
-            raise InputError("--workers", f"{self.workers} workers", "at least one")
+            raise InputError("`workers`", f"{self.workers} workers", "at least one")
 
     def run(self, maker: "ShardMaker", missing: list[int]) -> Iterator[None]:
-        """Make the missing shards; yields once an object."""
+        """Make the missing shards; yields once per object."""
         if self.name == "ray" and missing:
             return run_ray(maker, missing, self.workers, self.address)
         return run_local(maker, missing)
@@ -65,7 +70,7 @@ class Engine:
 
 @dataclass
 class ShardMaker:
-    """Everything that a shard is made of; it travels to workers as it is, the rows of `dataset` do not.
+    """Makes shards of a catalogue. It is pickled for workers, without the rows of `dataset`.
 
     Parameters
     ----------
@@ -75,13 +80,13 @@ class ShardMaker:
     shards : Shards
     dust : Dust
     batch : int
-        Objects that share a pass through the networks.
+        Number of objects that go through the networks together.
     unseen : dict
-        Fields of a pair that are to be None.
+        Fields of a galaxy that are replaced, with their values.
     spectra : path, optional
-        Folder for one FITS file an object.
+        Folder for one FITS file per object.
     spec : path, optional
-        Folder for one file an object in SDSS's spec format.
+        Folder for one file per object in SDSS's spec format.
     """
 
     generator: Generator
@@ -95,8 +100,8 @@ class ShardMaker:
     spec: Path | None = None
 
     def make(self, k: int) -> Iterator[None]:
-        """Write shard k, unless it is there; yields once an object."""
-        if self.shards.path(k).exists():  # by a worker that was believed lost
+        """Write shard k, unless it is there; yields once per object."""
+        if self.shards.path(k).exists():  # made by a worker that was believed lost
             yield from repeat(None, len(self.shards.rows(k)))
             return
         galaxies = (self.dust.before(replace(self.dataset[i], **self.unseen)) for i in self.shards.rows(k))
@@ -131,14 +136,16 @@ def run_local(maker: ShardMaker, missing: list[int]) -> Iterator[None]:
 def run_ray(
     maker: ShardMaker, missing: list[int], workers: int | None = None, address: str | None = None
 ) -> Iterator[None]:
-    """Make shards with Ray Data: one model an actor, shards as they come, a lost worker's again by another.
+    """Make shards with Ray Data; yields once per object.
 
-    The dataset and the catalogue must be on a disk that all nodes see under the same name. Only the numbers
-    of shards and the model travel. Results are those of `run_local` to the bit on the same kind of machine.
+    Each worker holds one model and makes one shard at a time. If a worker is lost, another one makes its
+    shard again. The dataset and the catalogue must be on a disk that all nodes see under the same name: only
+    the model and the numbers of shards are sent. On the same kind of machine, results are those of
+    `run_local` to the bit.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no statistics are sent
     if address is None:
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it tells of each worker that it restarts
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it reports each restart of a worker
     import ray
 
     ours = {} if address else {"include_dashboard": False, "object_store_memory": STORE}
@@ -176,7 +183,7 @@ def _made_by_ray(maker: ShardMaker, missing: list[int], workers: int | None) -> 
 
 
 class _Worker:
-    """A model in a process of its own, which makes one shard a call."""
+    """A model in a process of its own, which makes one shard per call."""
 
     def __init__(self, maker):
         import ray
@@ -187,7 +194,7 @@ class _Worker:
             self.maker.generator.model.to("cuda")
             self.maker.generator.device = "cuda"
         else:
-            torch.set_num_threads(1)  # a core each
+            torch.set_num_threads(1)  # one core per worker
 
     def __call__(self, row: dict) -> dict:
         return {"objects": sum(1 for _ in self.maker.make(row["shard"]))}

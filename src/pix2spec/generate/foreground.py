@@ -1,11 +1,18 @@
-"""The Milky Way's dust before a galaxy: what is known of it, and taken out of what a model sees."""
+"""Galactic extinction: look it up, record it, and remove it from the inputs of a model."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from pix2spec.core.extinction import COEFFICIENTS, coefficients, deredden_fluxes, deredden_image
+from pix2spec.core.extinction import (
+    COEFFICIENTS,
+    coefficients,
+    deredden_fluxes,
+    deredden_image,
+    find_maps,
+    open_maps,
+)
 from pix2spec.core.survey import Survey
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
@@ -14,6 +21,8 @@ from pix2spec.products.ensemble import Ensemble
 __all__ = [
     "Dust",
     "Foreground",
+    "check_extinction",
+    "choose_foreground",
 ]
 
 CORRECTED, KEPT, UNKNOWN = "extinction-corrected", "extinction-kept", "extinction-unknown"
@@ -21,18 +30,18 @@ CORRECTED, KEPT, UNKNOWN = "extinction-corrected", "extinction-kept", "extinctio
 
 @dataclass
 class Foreground:
-    """What is known of the extinction towards objects, and whether it is taken out of what a model sees.
+    """Extinction towards objects, and whether to remove it from the inputs of a model.
 
     Parameters
     ----------
     survey : Survey
         Of the data.
     correct : bool
-        Take it out; otherwise it is only stated.
-    maps : optional
-        From `open_maps`.
+        Remove the extinction; otherwise it is only recorded.
+    maps : sfdmap2.sfdmap.SFDMap, optional
+        From `pix2spec.core.extinction.open_maps`.
     known : dict of array (bands,)
-        Magnitudes in the photometric bands by object id, which came with the photometry and go before maps.
+        Extinction in magnitudes of the photometric bands, by object id. It takes precedence over `maps`.
     """
 
     survey: Survey
@@ -41,9 +50,15 @@ class Foreground:
     known: dict[str, np.ndarray] = field(default_factory=dict)
 
     def towards(self, galaxy: Galaxy) -> tuple[float, np.ndarray | None]:
-        """E(B-V) and the extinction of each photometric band, in magnitudes; NaN and None if unknown.
+        """Extinction of a galaxy's light.
 
-        Where only the bands' extinction is known, E(B-V) is that which fits them best.
+        Returns
+        -------
+        ebv : float
+            E(B-V) in magnitudes, NaN if unknown. If the bands' extinction is known and no map is, the value
+            that fits it best.
+        extinction : array (bands,) or None
+            Magnitudes in the photometric bands, None if unknown.
         """
         per_band = self.known.get(galaxy.object_id)
         if per_band is not None and np.isfinite(per_band).all():
@@ -61,9 +76,16 @@ class Foreground:
             raise InputError(self.maps.mapdir, f"its maps cannot be read: {error}") from error
 
     def apply(self, galaxy: Galaxy) -> tuple[Galaxy, float, list[str]]:
-        """The pair as a model is to see it, E(B-V), and the flag that says what was done.
+        """Correct a galaxy, whose image must be linear.
 
-        Its image must be linear.
+        Returns
+        -------
+        galaxy : Galaxy
+            A corrected copy, or the galaxy itself if nothing was corrected.
+        ebv : float
+            E(B-V) in magnitudes, NaN if unknown.
+        flags : list of str
+            One flag that tells whether the extinction was corrected, kept or unknown.
         """
         ebv, extinction = self.towards(galaxy)
         if extinction is None:
@@ -80,7 +102,7 @@ class Foreground:
         return replace(galaxy, **changes), ebv, [CORRECTED]
 
     def as_dict(self) -> dict:
-        """For the provenance of results."""
+        """Facts for the provenance of results."""
         return {
             "corrected": self.correct and bool(self.known or self.maps is not None),
             "maps": f"SFD 1998, {self.maps.mapdir}" if self.maps is not None else None,
@@ -91,13 +113,83 @@ class Foreground:
     def __str__(self) -> str:
         sources = ["SkyServer's extinction"] * bool(self.known) + ["SFD's maps"] * (self.maps is not None)
         if not sources:
-            return "nothing was corrected: no map of the dust is at hand (see --dust)"
+            return "nothing was corrected: no map of the dust is at hand (see `dust`)"
         done = "image and photometry were corrected by" if self.correct else "stated, not corrected: by"
         return f"{done} {' and '.join(sources)}"
 
 
+def check_extinction(extinction: str | None = None, dust=None) -> None:
+    """Check what a user asks for before the slow work; arguments as for `choose_foreground`.
+
+    Raises
+    ------
+    InputError
+        If `extinction` is none of the two words, or `dust` has no maps.
+    """
+    if extinction not in (None, "correct", "keep"):
+        raise InputError("`extinction`", f"{extinction!r} is unknown", "correct or keep")
+    if dust or extinction:
+        _open_maps(dust)
+
+
+def choose_foreground(
+    survey: Survey, known: dict[str, np.ndarray] | None = None, extinction: str | None = None, dust=None
+) -> Foreground | None:
+    """What to do about the Galactic extinction of a dataset.
+
+    Parameters
+    ----------
+    survey : Survey
+        Of the dataset.
+    known : dict of array (bands,), optional
+        Extinction in magnitudes by object id that came with a download; None where nothing was downloaded.
+    extinction : {"correct", "keep"}, optional
+        Remove the extinction from what the model sees, or only record it. By default, it is corrected for
+        downloaded objects and where `dust` is given.
+    dust : path, optional
+        Folder with SFD's maps; by default the environment variable SFD_DIR names it.
+
+    Returns
+    -------
+    Foreground or None
+        None leaves the objects as they are and records nothing.
+
+    Raises
+    ------
+    InputError
+        If a correction is asked for and no extinction is known.
+    """
+    if known is None and dust is None and extinction is None:
+        return None
+    maps = _open_maps(dust)
+    if extinction == "correct" and maps is None and not known:
+        hint = "give a folder with SFD's maps as `dust`"
+        raise InputError('`extinction="correct"`', "no extinction is known", hint)
+    return Foreground(survey, extinction != "keep", maps, known or {})
+
+
+def _open_maps(dust):
+    folder = find_maps(dust)
+    return None if folder is None else open_maps(folder)
+
+
 class Dust:
-    """Takes the foreground out of pairs on their way to a model, and notes it on what comes back."""
+    """Applies a foreground to the galaxies of a run, and records it in their ensembles.
+
+    Parameters
+    ----------
+    foreground : Foreground, optional
+        Without it, galaxies stay as they are.
+    image_kind : {"linear", "composite"}, optional
+        Of the dataset. Composites cannot be corrected: they are dropped.
+    seen : set of str
+        Inputs that the model uses.
+
+    Raises
+    ------
+    InputError
+        If the model uses images that would be dropped.
+    """
 
     def __init__(self, foreground: Foreground | None, image_kind: str | None, seen: set[str]):
         self.foreground = foreground
@@ -106,10 +198,10 @@ class Dust:
         self.drops_image = image_kind == "composite" and foreground is not None and foreground.correct
         if self.drops_image and "image" in seen:
             what = "8-bit colour pictures cannot be corrected for extinction"
-            raise InputError("--extinction", what, "use linear images, or --extinction keep")
+            raise InputError("`extinction`", what, 'use linear images, or `extinction="keep"`')
 
     def before(self, galaxy: Galaxy) -> Galaxy:
-        """A pair as the model is to see it."""
+        """Correct a galaxy before it goes to the model."""
         if self.foreground is None:
             return galaxy
         if self.drops_image:
@@ -118,7 +210,7 @@ class Dust:
         return galaxy
 
     def after(self, ensemble: Ensemble) -> None:
-        """State E(B-V) and its flags on what was generated from a pair."""
+        """Record E(B-V) and the flags in the ensemble that the model made of a galaxy."""
         if ensemble.object_id in self.notes:
             ensemble.ebv, flags = self.notes.pop(ensemble.object_id)
             ensemble.flags = [*ensemble.flags, *flags]

@@ -1,4 +1,4 @@
-"""Load a model, by the name or folder of it, as a generator of spectra."""
+"""Load a model as a generator of spectra."""
 
 from pathlib import Path
 
@@ -64,22 +64,22 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
     ids = {"model": model_id(folder), **source_of(folder)}
     if isinstance(network, ContrastiveModel):
         raise InputError(
-            folder, "a contrastive network ranks spectra, it does not make them", "use --selector"
+            folder, "a contrastive network only ranks spectra", "use it as `selector` of a pixel model"
         )
     if isinstance(network, FactorisedModel):
         if selector:
             raise InputError(
-                selector, "this model has a contrastive network of its own", "leave out --selector"
+                selector, "this model has a contrastive network of its own", "leave out `selector`"
             )
         return FactorisedGenerator(network, ids, config, device)
     if network.preset.task in FITTED:
         if selector:
-            raise InputError(selector, "there is nothing to rank by a network here", "leave out --selector")
+            raise InputError(selector, "there is nothing to rank by a network here", "leave out `selector`")
         return FittedGenerator(network, ids, config, device)
     if isinstance(network, WuPeekModel):
         if selector:
             problem = "this model makes one spectrum an object, there is nothing to rank"
-            raise InputError(selector, problem, "leave out --selector")
+            raise InputError(selector, problem, "leave out `selector`")
         return WuPeekGenerator(network, ids, config, device)
     chosen = Path(selector) if selector else folder / "selector"
     ranker = None

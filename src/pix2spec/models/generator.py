@@ -69,19 +69,19 @@ class Settings:
 
     def __post_init__(self):
         if self.n < 1:
-            raise InputError("-n", f"{self.n} candidates", "draw at least one")
+            raise InputError("`n`", f"{self.n} candidates", "draw at least one")
         known = sorted({*SAMPLERS, *FLOW_SAMPLERS})
         if self.sampler not in known:
-            raise InputError("--sampler", f"{self.sampler!r} is unknown", f"one of {', '.join(known)}")
+            raise InputError("`sampler`", f"{self.sampler!r} is unknown", f"one of {', '.join(known)}")
         if self.noise not in ("observed", "none"):
-            raise InputError("--noise", f"{self.noise!r} is unknown", "observed or none")
+            raise InputError("`noise`", f"{self.noise!r} is unknown", "observed or none")
         if not self.use or set(self.use) - set(TOKENS):
-            raise InputError("--use", f"{','.join(self.use)!r}", f"some of {', '.join(TOKENS)}")
+            raise InputError("`use`", f"{','.join(self.use)!r}", f"some of {', '.join(TOKENS)}")
         if self.steps is not None and self.steps < 1:
-            raise InputError("--steps", f"{self.steps} steps", "take at least one")
+            raise InputError("`steps`", f"{self.steps} steps", "take at least one")
         _, m = parse_selection(self.select)
         if m > self.n:
-            raise InputError("--select", f"{self.select!r} of {self.n} candidates", "draw more with -n")
+            raise InputError("`select`", f"{self.select!r} of {self.n} candidates", "draw more with `n`")
 
 
 @dataclass

@@ -99,7 +99,7 @@ def load_preset(name: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     elif str(name) in preset_names():
         text = (resources.files("pix2spec") / "presets" / f"{name}.yaml").read_text()
     else:
-        raise InputError("preset", f"unknown name {str(name)!r}", _nearest(str(name), preset_names()))
+        raise InputError("`preset`", f"unknown name {str(name)!r}", _nearest(str(name), preset_names()))
     values = parse_yaml(text, name)
     if not isinstance(values, dict):
         raise InputError(name, "a preset is a mapping of sections")
@@ -134,17 +134,19 @@ def _short_text(path: Path) -> str:
 def _override(values: dict, override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals:
-        raise InputError("--set", f"{override!r} is not of the form section.key=value", "as in train.lr=2e-4")
+        raise InputError(
+            "`overrides`", f"{override!r} is not of the form section.key=value", "as in train.lr=2e-4"
+        )
     *sections, last = key.strip().split(".")
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
-            raise InputError("--set", f"{key!r}: {section!r} is not a section")
+            raise InputError("`overrides`", f"{key!r}: {section!r} is not a section")
     values[last] = _parse(text)
 
 
 def _parse(text: str):
-    value = parse_yaml(text, "--set")
+    value = parse_yaml(text, "`overrides`")
     if isinstance(value, str):
         try:
             return float(value)  # YAML 1.1 reads 2e-4 as text

@@ -104,9 +104,7 @@ def load_into(model: torch.nn.Module, path: Path) -> None:
     try:
         weights = load_file(path)
     except FileNotFoundError:
-        raise InputError(
-            path, "no weights there", "the training did not finish; run it with --resume"
-        ) from None
+        raise InputError(path, "no weights there", "the training did not finish: resume it") from None
     except (SafetensorError, OSError) as error:
         raise InputError(path, f"damaged weights: {error}") from None
     if isinstance(model, NeighboursModel):

@@ -355,7 +355,7 @@ def _find(path: Path) -> tuple[Path, list[Path]]:
     with reading(record, "the record of a run"):
         unfinished = record.exists() and not json.loads(record.read_text()).get("complete")
     if unfinished:
-        raise InputError(folder, "the catalogue is unfinished", "go on with `pix2spec generate ... --resume`")
+        raise InputError(folder, "the catalogue is unfinished", "resume its generation")
     if not shards:
         raise InputError(path, f"no {FILE_NAME} there", "make one with `pix2spec generate`")
     return folder, shards

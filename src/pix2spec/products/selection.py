@@ -24,7 +24,7 @@ def parse_selection(rule: str) -> tuple[str, int]:
     match = re.fullmatch(r"mean:([1-9]\d*)", rule)
     if not match:
         raise InputError(
-            "--select", f"{rule!r} is not a selection", "single, best, mean:M (as in mean:5) or all"
+            "`select`", f"{rule!r} is not a selection", "single, best, mean:M (as in mean:5) or all"
         )
     return "mean", int(match[1])
 
@@ -60,10 +60,10 @@ def select(rule: str, n: int, scores: np.ndarray | None) -> np.ndarray:
         return np.arange(n)
     if scores is None:
         raise InputError(
-            "--select",
+            "`select`",
             f"{rule!r} needs a contrastive network",
-            "give --selector RUN, or choose single or all",
+            "name one as `selector`, or choose single or all",
         )
     if m > n:
-        raise InputError("--select", f"{rule!r} of {n} candidates", "draw more with -n")
+        raise InputError("`select`", f"{rule!r} of {n} candidates", "draw more with `n`")
     return np.argsort(-scores, kind="stable")[:m]

@@ -90,7 +90,7 @@ class Shards:
             raise InputError(self.folder, "it holds a whole catalogue", "choose another folder")
         if not resume:
             what = "it holds the beginning of a catalogue"
-            raise InputError(self.folder, what, "go on with --resume, or delete it")
+            raise InputError(self.folder, what, "go on with `resume=True`, or delete it")
         begun = earlier["run"]
         changed = [name for name in sorted({**begun, **identity}) if begun.get(name) != identity.get(name)]
         if changed:

@@ -25,7 +25,7 @@ def open_sets(preset: Preset, data, out: Path, init, progress: bool, is_main: bo
         return prepare(preset, data, out / "prepared", init, progress)
     if isinstance(data, Simulation):
         hint = "make them with `pix2spec data simulate`"
-        raise InputError("--simulate", f"{preset.name} learns from pairs on disk", hint)
+        raise InputError(preset.name, "this model learns from pairs on disk", hint)
     return Dataset(data, "train"), Dataset(data, "val")
 
 

@@ -53,7 +53,7 @@ def _load_networks(path: Path, tensors: dict, model, average) -> None:
         average.load_state_dict(part("average."))
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip()
-        raise InputError(path, f"checkpoint of another architecture: {reason}", "use another --out") from None
+        raise InputError(path, f"checkpoint of another architecture: {reason}", "use another `out`") from None
 
 
 def _moments(tensors: dict, optimizer) -> dict[int, dict[str, torch.Tensor]]:
@@ -72,7 +72,9 @@ def _moments(tensors: dict, optimizer) -> dict[int, dict[str, torch.Tensor]]:
 def check_run(out: Path, resume: bool) -> None:
     """Refuse to write over a run that is there already."""
     if (out / "preset.yaml").exists() and not resume:
-        raise InputError(out, "it already holds a run", "continue it with --resume, or use another --out")
+        raise InputError(
+            out, "it already holds a run", "continue it with `resume=True`, or use another `out`"
+        )
 
 
 def record_preset(out: Path, preset: Preset) -> None:
@@ -95,4 +97,4 @@ def _compare(before: dict, now: dict, out: Path, path: str = "") -> None:
         if isinstance(a, dict) and isinstance(b, dict):
             _compare(a, b, out, f"{name}.")
         elif a != b and name not in free:
-            raise InputError(out, f"its run has {name} = {a!r}, now it is {b!r}", "use another --out")
+            raise InputError(out, f"its run has {name} = {a!r}, now it is {b!r}", "use another `out`")

@@ -139,7 +139,7 @@ def _fit(preset: Preset, data, out: Path, resume: bool, progress: bool, init) ->
     from pix2spec.training.fit import fit
 
     if init:
-        raise InputError("--init", f"{preset.name} is fitted, it starts from nothing", "leave it out")
+        raise InputError("`init`", f"{preset.name} is fitted, it starts from nothing", "leave it out")
     check_run(out, resume)
     train_set = open_sets(preset, data, out, None, progress)[0]
     record_preset(out, preset)
@@ -211,7 +211,7 @@ def _check_init(init, start, data: Path | Simulation) -> None:
     """The model to start from must see what the data hold: other bands have other weights."""
     info = data.info if isinstance(data, Simulation) else read_info(shard_paths(data))
     seen = set(INPUTS) & set(start.columns or INPUTS)  # the factorised model names none: it sees both
-    hint = "start from a model of the same survey, or leave out --init"
+    hint = "start from a model of the same survey, or leave out `init`"
     check_same_survey(init, start.survey, "the training data", info.survey, seen, hint)
 
 
@@ -304,7 +304,7 @@ def _save(run: Run) -> None:
 
 def _end(run: Run, bar, stop: list[int]) -> None:
     """Leave because of a signal, this process's or another's."""
-    bar.console.print(f"stopped at step {run.step}, checkpoint of step {run.saved}; go on with --resume")
+    bar.console.print(f"stopped at step {run.step}, checkpoint of step {run.saved}")
     raise KeyboardInterrupt(*stop[:1])
 
 
@@ -312,8 +312,8 @@ def _diverged(run: Run, what: str) -> InputError:
     kept = f"the checkpoint of step {run.saved} stays" if run.saved else "there is no checkpoint yet"
     return InputError(
         run.out, f"{what} at step {run.step}; {kept}",
-        f"go on with --resume and a smaller train.lr than {run.preset.train.lr:g}, or look at the data with "
-        "`pix2spec data check`",
+        f"go on with `resume=True` and a smaller train.lr than {run.preset.train.lr:g}, or look at the data "
+        "with `pix2spec data check`",
     )  # fmt: skip
 
 

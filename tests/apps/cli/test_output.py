@@ -2,12 +2,17 @@
 
 import json
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from pix2spec.apps.cli.main import app, main
-from pix2spec.apps.cli.output import _plain
-from support.tiny import GRID, tiny_galaxy
+from pix2spec.apps.cli.output import App, _plain
+from pix2spec.errors import InputError
+from support.tiny import GRID, tiny_galaxy, write_tiny_dataset
 
 
 def commands(typer_app=app, words=()):
@@ -107,6 +112,70 @@ def test_errors_are_one_sentence_and_one_object(cli, words, part):
 def test_input_errors_come_in_parts(cli):
     error = json.loads(cli("info", "nothing", "--json")[1])
     assert error["where"] == "nothing" and error["what"] == "no such model" and "run folder" in error["hint"]
+
+
+@pytest.mark.parametrize(
+    ("words", "where", "sentence"),
+    [
+        (["generate", "d", "--out", "x", "-n", "0"], "-n", "-n: 0 candidates (draw at least one)"),
+        (["generate", "d", "--out", "x", "--select", "mean:30"], "--select",
+         "--select: 'mean:30' of 25 candidates (draw more with -n)"),
+        (["rank", "d"], "STATEMENT", "STATEMENT: nothing to rank by (give one, or --by information)"),
+        (["train", "paper-xattn", "d", "--out", "x", "--set", "a"], "--set",
+         "--set: 'a' is not of the form section.key=value (as in train.lr=2e-4)"),
+        (["evaluate", "d", "d", "--truth", "d", "--compare"], "PREDICTIONS", "PREDICTIONS: the same"),
+        (["data", "sdss", "x", "--bands", "gu"], "--bands", "(use --images frames for other bands)"),
+        (["generate", "d", "--out", "x", "--dust", "n"], "--dust n", "--dust n: it lacks SFD_dust_4096_ngp"),
+    ],
+)  # fmt: skip
+def test_errors_name_options(cli, tmp_path, monkeypatch, words, where, sentence):
+    monkeypatch.chdir(tmp_path)
+    write_tiny_dataset(tmp_path / "d", 3)
+    code, out, err = cli(*words, "--json")
+    error = json.loads(out)
+    assert code == 2 and error["where"] == where and sentence in error["error"] and sentence in err
+    assert "`" not in out + err
+
+
+def test_arguments_are_written_as_options(tmp_path):
+    app = App()
+
+    @app.command()
+    def sample(
+        folder: Annotated[list[Path], typer.Argument(metavar="FOLDERS...")],
+        n: Annotated[int, typer.Option("-n")] = 1,
+        use: str = "all",
+        resume: Annotated[bool, typer.Option("--resume")] = False,
+        keep_all: Annotated[bool, typer.Option("--all/--no-all")] = True,
+    ) -> None:
+        raise InputError(
+            "n", "`folder` and `n`", '`use="a,b"`, `use=\'c\'`, `resume=True`, `keep_all=False`, `keep_all`, '
+            "`other=1`, `pix2spec x`", "  `n`",
+        )  # fmt: skip
+
+    error = CliRunner().invoke(app, ["x"]).exception
+    assert isinstance(error, InputError) and (error.where, error.what) == ("n", "FOLDERS and -n")
+    assert error.hint == "--use a,b, --use c, --resume, --no-all, --all, other=1, `pix2spec x`"
+    assert error.place == "  `n`"
+
+
+def test_failures_name_options(cli, tmp_path):
+    """Reasons that a report keeps in words of Python are printed in those of the command."""
+    from astropy.io import fits
+    from astropy.wcs import WCS
+
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [-1 / 3600, 1 / 3600]
+    folder = tmp_path / "cuts"
+    folder.mkdir()
+    for name in "ab":
+        fits.writeto(folder / f"{name}.fits", tiny_galaxy(0).image, wcs.to_header())
+    fits.writeto(folder / "c.fits", tiny_galaxy(0).image)
+    code, text, err = cli("data", "import", tmp_path / "real", "--images", folder, "--json")
+    summary = json.loads(text)
+    assert code == 3 and summary["failed"] == 2
+    assert err.count("accept it with --any-pixel-scale") == 2
+    assert all("accept it with --any-pixel-scale" in why for _, why in summary["failures"])
 
 
 def test_interruption_is_said(cli, tmp_path, monkeypatch):

@@ -109,11 +109,11 @@ def test_a_missing_upload_is_named(path):
         inputs.cutout_galaxy(path, SDSS, LIMIT)
 
 
-def test_sentences_leave_out_the_command_line():
-    assert inputs.sentence(InputError("-n", "0 candidates", "draw at least one")) == (
+def test_sentences_leave_out_arguments():
+    assert inputs.sentence(InputError("`n`", "0 candidates", "draw at least one")) == (
         "0 candidates (draw at least one)."
     )
-    assert inputs.sentence(InputError("/tmp/x/a.fits", "too coarse", "use --any-pixel-scale")) == (
+    assert inputs.sentence(InputError("/tmp/x/a.fits", "too coarse", "use `any_pixel_scale=True`")) == (
         "a.fits: too coarse."
     )
 

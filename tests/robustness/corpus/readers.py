@@ -64,9 +64,9 @@ def _dataset(path):
 
 
 def _catalogue(path):
-    from pix2spec.products.catalogue import read_catalogue
+    from pix2spec.products.catalogue import open_catalogue
 
-    list(read_catalogue(path))
+    list(open_catalogue(path))
 
 
 def _predictions(path):

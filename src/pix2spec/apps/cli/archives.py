@@ -5,55 +5,58 @@ from typing import Annotated
 
 import typer
 
+from pix2spec.apps.cli.options import Mirror, Release
 from pix2spec.apps.cli.output import print_failures, print_text
 
 __all__ = ["data_sdss"]
 
 
 def data_sdss(
-    out: Annotated[Path, typer.Argument(help="Folder of the dataset; run again, it goes on.")],
-    release: Annotated[str, typer.Option(help="dr16, dr17 or dr18.")] = "dr17",
-    n: Annotated[int | None, typer.Option("-n", min=1, help="Number of galaxies; all if not given.")] = None,
+    out: Annotated[
+        Path, typer.Argument(help="Folder for the dataset. The same command continues an interrupted one.")
+    ],
+    release: Release = "dr17",
+    n: Annotated[int | None, typer.Option("-n", min=1, help="Number of galaxies. Default: all.")] = None,
     where: Annotated[
         str | None,
-        typer.Option(
-            metavar="SQL", help="Further condition on s (SpecObj) and p (PhotoObjAll), as in 's.z < 0.1'."
-        ),
+        typer.Option(metavar="SQL", help="Condition on s (SpecObj) and p (PhotoObjAll), as in 's.z < 0.1'."),
     ] = None,
-    bands: Annotated[str, typer.Option(help="Of the images: ugriz, gri ...")] = "gri",
+    bands: Annotated[str, typer.Option(help="Bands of the images, such as ugriz or gri.")] = "gri",
     images: Annotated[
         str,
         typer.Option(
-            help="cutouts: FITS from the Legacy Surveys viewer; frames: cut out of SDSS's corrected frames "
-            "(large); jpeg: SkyServer's colour composites; none."
+            help="cutouts: FITS from the Legacy Surveys viewer | frames: cut from SDSS's corrected frames "
+            "(large downloads) | jpeg: SkyServer's colour composites | none."
         ),
     ] = "cutouts",
     spectra: Annotated[
-        str, typer.Option(help="lite: a file a spectrum; plates: spPlate files; auto: whichever is less.")
+        str,
+        typer.Option(
+            help="lite: one file per spectrum | plates: spPlate files | auto: the smaller download."
+        ),
     ] = "auto",
     catalogue: Annotated[
         Path | None,
-        typer.Option(metavar="FITS", help="Select from a downloaded specObj file instead of SkyServer."),
+        typer.Option(metavar="FITS", help="specObj file to select galaxies from, instead of SkyServer."),
     ] = None,
     photometry: Annotated[
         Path | None,
-        typer.Option(metavar="FITS", help="photoPosPlate file, line by line with --catalogue: fibre fluxes."),
+        typer.Option(
+            metavar="FITS", help="photoPosPlate file with fibre fluxes, in the row order of --catalogue."
+        ),
     ] = None,
-    mirror: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Address with the folders sas, skyserver and viewer."),
-    ] = None,
-    rate: Annotated[float, typer.Option(min=0.01, help="Requests a second, at most.")] = 10.0,
-    workers: Annotated[int, typer.Option(min=1, max=32, help="Connections at a time.")] = 8,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the raw files, in OUT/.cache.")] = False,
+    mirror: Mirror = None,
+    rate: Annotated[float, typer.Option(min=0.01, help="Largest number of requests per second.")] = 10.0,
+    workers: Annotated[int, typer.Option(min=1, max=32, help="Number of connections at a time.")] = 8,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the downloaded files in OUT/.cache.")] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Make the selection, print what would be fetched, and stop."),
+        typer.Option("--dry-run", help="Select galaxies, print what would be downloaded, and stop."),
     ] = False,
 ) -> dict:
-    """Fetch spectra and images of SDSS galaxies and make a dataset of them.
+    """Download spectra and images of SDSS galaxies and make a dataset of them.
 
-    May be stopped at any moment; the same command goes on. What failed is in OUT/failures.csv.
+    You can stop it at any time: the same command continues. Failures are listed in OUT/failures.csv.
 
     Example: `pix2spec data sdss galaxies -n 2000 --where "s.z < 0.1"`
     """
@@ -66,7 +69,7 @@ def data_sdss(
     )  # fmt: skip
     if dry_run:
         print_text(
-            "The selection was fetched, and is kept for the real run; nothing else was. First addresses:"
+            "The selection was downloaded, and is kept for the real run; nothing else was. First addresses:"
         )
         for address in report.addresses:
             print_text(f"  {address}")
@@ -80,7 +83,7 @@ def data_sdss(
         print_text(f"{report.n_left_out:,} left out; all reasons in {report.failures}")
     if report.n_later:
         print_text(
-            f"{report.n_later:,} failed for a reason that may pass: the same command tries them again."
+            f"{report.n_later:,} failed for a reason that may pass: run the same command to try them again."
         )
     return {
         "dataset": out,

@@ -1,14 +1,14 @@
-"""The command `pix2spec generate`."""
+"""The commands `pix2spec generate` and `pix2spec demo`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pix2spec.apps.cli.output import print_failures, print_text
-from pix2spec.errors import InputError
+from pix2spec.apps.cli.options import AnyPixelScale, Mirror, Model, Release, Seed, Tables
+from pix2spec.apps.cli.output import in_options, print_failures, print_text
 
-__all__ = ["generate"]
+__all__ = ["demo", "generate"]
 
 
 def generate(
@@ -16,103 +16,114 @@ def generate(
         Path,
         typer.Argument(
             metavar="INPUT",
-            help="Dataset, cutout (FITS, JPEG, PNG), folder of cutouts; with --survey a table of positions.",
+            help="A dataset, a cutout (FITS, JPEG, PNG), a folder of cutouts, or, with --survey, a table of "
+            "positions or names.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for catalog.parquet.")],
-    model: Annotated[str, typer.Option(help="Run folder, or the name of a shipped model.")] = "default",
+    out: Annotated[Path, typer.Option(help="Folder for the catalogue and other results.")],
+    model: Model = "default",
     selector: Annotated[
         Path | None,
-        typer.Option(help="Run folder of a contrastive network for a model over pixels."),
+        typer.Option(help="Run folder of a contrastive network that ranks the candidates of a pixel model."),
     ] = None,
-    table: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Photometry of the cutouts. Repeatable."),
-    ] = None,
-    n: Annotated[int, typer.Option("-n", help="Candidates an object.")] = 25,
+    tables: Tables = None,
+    n: Annotated[int, typer.Option("-n", help="Number of candidate spectra per object.")] = 25,
     select: Annotated[
         str | None,
-        typer.Option(help="single | best | mean:M | all. Default: all; best for models over pixels."),
+        typer.Option(
+            help="Candidates whose mean is the spectrum in the catalogue: single (the first) | best | mean:M "
+            "(of the best M) | all. Default: all; best for pixel models."
+        ),
     ] = None,
     noise: Annotated[
-        str, typer.Option(help="observed: as the survey would record them | none: noise-free.")
+        str, typer.Option(help="observed: candidates as the survey would record them | none: noise-free.")
     ] = "observed",
     use: Annotated[
-        str, typer.Option(help="What the model may know: any of image,photometry,redshift.")
+        str, typer.Option(help="What the model may know of an object: any of image,photometry,redshift.")
     ] = "image,photometry",
-    guidance: Annotated[float, typer.Option(help="Classifier-free guidance scale; 1 is none.")] = 1.0,
+    guidance: Annotated[float, typer.Option(help="Scale of classifier-free guidance; 1 is none.")] = 1.0,
     sampler: Annotated[
-        str, typer.Option(help="dpm++ | euler | heun; for models over pixels dpm++ | ddim | ddpm.")
+        str, typer.Option(help="dpm++ | euler | heun; for pixel models dpm++ | ddim | ddpm.")
     ] = "dpm++",
     steps: Annotated[
         int | None,
-        typer.Option(help="Network evaluations a candidate. Default: 16; over pixels 25, all for ddpm."),
+        typer.Option(
+            help="Network evaluations per candidate. Default: 16; for pixel models 25, with ddpm all of its "
+            "timesteps."
+        ),
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Objects a pass: more for throughput, 1 for latency.")
+        int | None,
+        typer.Option(
+            min=1, help="Objects that go through the network together; more are faster, but need memory."
+        ),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(help="Candidate k of an object depends on (seed, object, k) alone.")
-    ] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many objects.")] = None,
-    fits: Annotated[bool, typer.Option("--fits", help="Also write one FITS file an object.")] = False,
-    spec: Annotated[
-        bool, typer.Option("--spec", help="Also write one file an object in SDSS's spec format, in OUT/spec.")
+    seed: Seed = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Largest number of objects; the first ones are taken.")
+    ] = None,
+    fits: Annotated[
+        bool, typer.Option("--fits", help="Also write one FITS file per object, in OUT/spectra.")
     ] = False,
-    figures: Annotated[int, typer.Option(min=0, help="Draw the first so many objects in one figure.")] = 0,
-    candidates: Annotated[
-        bool, typer.Option(help="Store all candidates (14 kB each); `evaluate` needs them.")
+    spec: Annotated[
+        bool,
+        typer.Option("--spec", help="Also write one file per object in SDSS's spec format, in OUT/spec."),
+    ] = False,
+    figures: Annotated[
+        int,
+        typer.Option(min=0, help="Number of objects to draw in OUT/spectra.png; the first ones are taken."),
+    ] = 0,
+    keep_candidates: Annotated[
+        bool,
+        typer.Option(
+            "--candidates/--no-candidates",
+            help="Store all candidates (14 kB each), which `evaluate` and `rank` need.",
+        ),
     ] = True,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that was cut off, with the same options.")
+        bool, typer.Option("--resume", help="Continue an interrupted run, with the same options.")
     ] = False,
     engine: Annotated[
-        str, typer.Option(help="local: this process | ray: one model a worker of a Ray cluster.")
+        str, typer.Option(help="local: this process | ray: the workers of a Ray cluster.")
     ] = "local",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Workers of --engine ray. Default: one a GPU, or one a core.")
+        int | None,
+        typer.Option(min=1, help="Number of workers with --engine ray. Default: one per GPU, or per core."),
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option(help="Of a Ray cluster, such as auto. Default: one on this machine, for this run."),
+        typer.Option(help="Address of the Ray cluster, or auto. Default: a new one on this machine."),
     ] = None,
-    any_pixel_scale: Annotated[
-        bool, typer.Option("--any-pixel-scale", help="Accept cutouts of another pixel scale.")
-    ] = False,
+    any_pixel_scale: AnyPixelScale = False,
     survey: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Fetch cutouts of a table's positions or names: sdss | legacy | legacy-north. For cutouts: "
-            "their survey, if not the model's.",
+            help="For a table of positions: the survey to download cutouts from, sdss | legacy | "
+            "legacy-north. For cutouts: their survey, if it is not the model's.",
         ),
     ] = None,
-    release: Annotated[
-        str, typer.Option(help="dr16 | dr17 | dr18: SDSS's fibre photometry of the positions.")
-    ] = "dr17",
+    release: Release = "dr17",
     cache: Annotated[
-        Path | None, typer.Option(help="Folder that keeps what was fetched. Default: OUT/input/cache.")
+        Path | None, typer.Option(help="Folder that keeps downloads. Default: OUT/input/cache.")
     ] = None,
-    mirror: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Fetch from URL/skyserver and URL/viewer instead."),
-    ] = None,
+    mirror: Mirror = None,
     sesame: Annotated[
-        str | None, typer.Option(metavar="URL", help="Resolver of names instead of CDS's Sesame.")
+        str | None, typer.Option(metavar="URL", help="Name resolver to use instead of CDS's Sesame.")
     ] = None,
     dust: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="SFD's maps of the Milky Way's dust. Default: $SFD_DIR."),
+        typer.Option(metavar="FOLDER", help="Folder with SFD's maps of Galactic dust. Default: $SFD_DIR."),
     ] = None,
     extinction: Annotated[
         str | None,
         typer.Option(
-            help="correct: take the Milky Way's extinction out of the input | keep. "
-            "Default: correct with --dust and for fetched positions."
+            help="correct: remove Galactic extinction from images and fluxes | keep: only record it. "
+            "Default: correct with --dust and for downloaded objects."
         ),
     ] = None,
 ) -> dict:
-    """Generate spectra for every object of INPUT; exit code 3 if some failed (they are listed).
+    """Generate spectra for every object of INPUT.
 
     For example
 
@@ -122,130 +133,94 @@ def generate(
 
     `pix2spec generate targets.csv --survey sdss --out predictions`
 
-    Nothing is ever fetched unless INPUT is a table and --survey is given.
+    If some objects fail, they are listed with the reason, the others are complete, and the exit code is 3.
+    Nothing about objects is downloaded unless INPUT is a table and --survey is given.
     """
     from dataclasses import replace
 
     from pix2spec.core.survey import survey_of
-    from pix2spec.data.archives.targets import is_position_table
-
-    # What the user typed is checked before anything slow happens.
-    if extinction not in (None, "correct", "keep"):
-        raise InputError("--extinction", f"{extinction!r} is unknown", "correct or keep")
-    its_survey = survey_of(survey) if survey else None
-    is_table = is_position_table(source)
-    if is_table and its_survey is None:
-        raise InputError(
-            source, "it is a table of positions, and nothing is fetched unasked",
-            "give --survey sdss or legacy to fetch its cutouts; photometry of cutouts belongs to --table",
-        )  # fmt: skip
-    maps = _open_maps(dust) if is_table or dust or extinction else None
-
+    from pix2spec.data.archives.targets import Fetch
+    from pix2spec.data.archives.urls import Services
     from pix2spec.generate.catalogue import generate_catalogue
     from pix2spec.generate.engines import Engine
+    from pix2spec.generate.foreground import check_extinction, choose_foreground
     from pix2spec.generate.load import load
-    from pix2spec.generate.sources import open_source
+    from pix2spec.generate.sources import check_source, open_source
     from pix2spec.models.generator import Settings
 
-    place = Engine(engine, workers, address)
+    # What the user typed is checked before anything slow happens.
     tokens = tuple(word.strip() for word in use.split(","))
-    settings = Settings(
-        n=n, select=select or "all", sampler=sampler, steps=steps, seed=seed, noise=noise, use=tokens,
-        guidance=guidance,
-    )  # fmt: skip
+    settings = Settings(n, select or "all", sampler, steps, seed, noise, tokens, guidance)
+    place = Engine(engine, workers, address)
+    its_survey = survey_of(survey) if survey else None
+    services = Services.at(mirror) if mirror else Services()
+    fetch = Fetch(services, cache or out / "input" / "cache", release, sesame)
+    check_extinction(extinction, dust)
+    check_source(source, its_survey)
+
     generator = load(model, selector)
     settings = replace(settings, select=select or generator.default_select)
-    known = {}
-    if is_table:
-        dataset, failures, known = _fetch(
-            source, out, generator, settings, its_survey, cache, release, mirror, sesame
-        )
-    else:
-        dataset, failures = open_source(
-            source,
-            out / "input",
-            table or (),
-            any_pixel_scale,
-            its_survey or generator.survey,
-            generator.grid,
-        )
-        if its_survey and dataset.info.survey.name != its_survey.name:
-            raise InputError(
-                source, f"it is a dataset of {dataset.info.survey.name}, not {survey}", "leave out --survey"
-            )
-    foreground = _foreground(dataset, is_table, maps, dust, known, extinction)
+    opened = open_source(source, out, generator, settings, its_survey, tables, any_pixel_scale, fetch)
+    if opened.note:
+        print_text(opened.note)
+    foreground = choose_foreground(opened.dataset.info.survey, opened.extinction, extinction, dust)
     summary = generate_catalogue(
-        generator,
-        dataset,
-        out,
-        settings,
-        failures,
-        limit,
-        candidates,
-        fits=fits,
-        spec=spec,
-        figures=figures,
-        batch=batch,
-        foreground=foreground,
-        resume=resume,
-        engine=place,
-    )
+        generator, opened.dataset, out, settings, opened.failures, limit, keep_candidates, fits=fits,
+        spec=spec, figures=figures, batch=batch, foreground=foreground, resume=resume, engine=place,
+    )  # fmt: skip
+    return _print_summary(summary, foreground) | {"model": generator.ids}
+
+
+def _print_summary(summary, foreground) -> dict:
+    """Print what a run made; returns it for scripts."""
     print_failures(summary.failures, summary.n_failed)
     print_text(f"{summary.n_ok} ensembles of {summary.n_candidates} candidates in {summary.catalogue}")
     if foreground is not None:
-        print_text(f"  Galactic extinction: {foreground}")
-    for path in summary.files[:1]:
-        print_text(
-            f"  also {path}" + (f" and {len(summary.files) - 1} more files" if len(summary.files) > 1 else "")
-        )
+        print_text(f"  Galactic extinction: {in_options(str(foreground))}")
+    if summary.files:
+        more = f" and {len(summary.files) - 1} more files" if len(summary.files) > 1 else ""
+        print_text(f"  also {summary.files[0]}{more}")
     return {
         "catalogue": summary.catalogue,
         "objects": summary.n_ok,
         "candidates": summary.n_candidates,
         "failed": summary.n_failed,
-        "failures": summary.failures,
+        "failures": [(name, in_options(why)) for name, why in summary.failures],
         "files": summary.files,
-        "model": generator.ids,
         "exit_code": 3 if summary.n_failed else 0,
     }
 
 
-def _open_maps(dust: Path | None):
-    """Maps of the dust if the user or the environment names some, else None."""
-    from pix2spec.core.extinction import find_maps, open_maps
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo-output"),
+    seed: Seed = 0,
+) -> dict:
+    """Generate 25 candidate spectra for each of six simulated galaxies that the model never saw.
 
-    folder = find_maps(dust)
-    return None if folder is None else open_maps(folder)
+    Writes a figure, `catalog.parquet` and one FITS file per object. Takes under a minute on two cores.
 
+    Example: `pix2spec demo --out demo-output`
+    """
+    from pix2spec.generate.demo import demo as run
 
-def _fetch(source, out: Path, generator, settings, survey, cache, release, mirror, sesame):
-    """Dataset, failures and known extinction of a table of targets."""
-    from pix2spec.data.archives.targets import Fetch, fetch_targets
-    from pix2spec.data.archives.urls import Services, release_named
-    from pix2spec.generate.catalogue import check_survey
-    from pix2spec.generate.sources import check_no_catalogue
-
-    release_named(release)
-    check_no_catalogue(out)
-    check_survey(generator, source, survey, generator.inputs(settings))
-    services = Services.at(mirror) if mirror else Services()
-    fetch = Fetch(services, cache or out / "input" / "cache", release, sesame)
-    found = fetch_targets(source, survey, out / "input", fetch, generator.grid)
-    print_text(
-        f"{len(found.dataset)} targets with cutouts of {survey.name}, {found.n_photometry} with photometry, "
-        f"{len(found.failures)} failed; kept in {fetch.cache}"
-    )
-    return found.dataset, found.failures, found.extinction
-
-
-def _foreground(dataset, is_table: bool, maps, dust, known: dict, extinction: str | None):
-    """What to do about extinction; None leaves a dataset as it is and says nothing of it."""
-    from pix2spec.generate.foreground import Foreground
-
-    if not is_table and dust is None and extinction is None:
-        return None
-    if extinction == "correct" and maps is None and not known:
-        raise InputError(
-            "--extinction correct", "no extinction is known", "give SFD's maps with --dust FOLDER"
-        )
-    return Foreground(dataset.info.survey, extinction != "keep", maps, known)
+    summary = run(out, seed=seed)
+    galaxies = out / "galaxies"
+    for line in (
+        f"Made 25 candidate spectra for each of {summary.n_ok} galaxies.",
+        f"  figure     {out / 'spectra.png'}",
+        f"  catalogue  {summary.catalogue}",
+        f"  FITS       {out / 'spectra'}/*.fits",
+        "These galaxies are simulated. Scores and limits of the model: `pix2spec info default`. Try next:",
+        f"  pix2spec evaluate {out} --truth {galaxies}",
+        f"  pix2spec generate {galaxies} --out noise-free --noise none --figures 6",
+        f"  pix2spec generate {galaxies} --out with-redshift --use image,photometry,redshift --figures 6",
+        "  pix2spec generate YOUR-CUTOUT.fits --out mine --figures 1",
+    ):
+        print_text(line)
+    return {
+        "figure": out / "spectra.png",
+        "catalogue": summary.catalogue,
+        "files": summary.files,
+        "galaxies": galaxies,
+        "objects": summary.n_ok,
+    }

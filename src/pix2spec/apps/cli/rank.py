@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pix2spec.apps.cli.options import MeasuringWorkers
 from pix2spec.apps.cli.output import print_failures, print_text
 from pix2spec.errors import InputError
 
@@ -14,39 +15,42 @@ SHOWN = 10
 def rank(
     catalogue: Annotated[Path, typer.Argument(help="Folder that `generate` wrote, with candidates.")],
     statement: Annotated[
-        str | None, typer.Argument(help="About a spectrum, as in 'ew(Halpha) > 50'; optional with --by.")
+        str | None,
+        typer.Argument(help="Condition on a spectrum, as in 'ew(Halpha) > 50'; optional with --by."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the list. Default: CATALOGUE/ranking.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the list. Default: CATALOGUE/ranking.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Length of the list.")] = 100,
     by: Annotated[
         str | None,
         typer.Option(
-            help="What to sort by, as in 'probability * information'. Known: probability, "
+            help="Score to sort by, as in 'probability * information'. Known: probability, "
             "information_statement, information_z, information_class, information (their sum), novelty, sn, "
             "hours, numbers of the catalogue such as mag_r. Default: probability."
         ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Dataset that the catalogue was made from: novelty, pictures.")
+        Path | None,
+        typer.Option(help="Dataset that the catalogue was made from; gives novelty and pictures."),
     ] = None,
     train: Annotated[
-        Path | None, typer.Option(help="Training dataset, which novelty is measured from.")
+        Path | None, typer.Option(help="Training dataset; novelty is the distance from it.")
     ] = None,
     instrument: Annotated[
-        str | None, typer.Option(help="sdss | boss | desi | 4most: adds S/N and telescope time of a line.")
+        str | None,
+        typer.Option(help="sdss | boss | desi | 4most: adds the S/N and telescope time of a line."),
     ] = None,
-    line: Annotated[str, typer.Option(help="The line that the instrument is to see.")] = "Halpha",
-    sn: Annotated[float, typer.Option(help="Signal to noise that the line needs.")] = 5.0,
-    exposure: Annotated[float, typer.Option(help="Hours for which the S/N is given.")] = 1.0,
+    line: Annotated[str, typer.Option(help="Emission line that the instrument has to detect.")] = "Halpha",
+    sn: Annotated[float, typer.Option(help="Signal-to-noise ratio that the line needs.")] = 5.0,
+    exposure: Annotated[float, typer.Option(help="Exposure time of the S/N, in hours.")] = 1.0,
     hours: Annotated[
-        float | None, typer.Option(help="Telescope time (of one fibre) at which the list ends.")
+        float | None, typer.Option(help="Telescope time of one fibre, in hours, after which the list ends.")
     ] = None,
-    sheet: Annotated[int, typer.Option(min=0, help="Objects on the contact sheet (HTML and PDF).")] = 24,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that measure spectra. Default: one a core.")
-    ] = None,
+    sheet: Annotated[
+        int, typer.Option(min=0, help="Number of objects on the contact sheet (HTML and PDF).")
+    ] = 24,
+    workers: MeasuringWorkers = None,
 ) -> dict:
-    """Rank objects by the probability of a statement about their spectrum, or by what one would tell.
+    """Rank objects by the probability of a condition on their spectrum, or by the information in it.
 
     For example
 
@@ -56,9 +60,9 @@ def rank(
 
     `pix2spec rank predictions --by information_z --top 20`
 
-    Statements know ew(LINE), flux(LINE), sn(LINE), colour(g, r), z, bpt, dn4000, hdelta_a, mgb, fe, sigma_v,
-    sigma_gas; lines are Halpha, Hbeta, OII3727, OIII5007, NII6583, SII6716. Candidates are measured once:
-    the next ranking takes seconds.
+    Conditions may use ew(LINE), flux(LINE), sn(LINE), colour(g, r), z, bpt, dn4000, hdelta_a, mgb, fe,
+    sigma_v and sigma_gas. Lines are Halpha, Hbeta, OII3727, OIII5007, NII6583 and SII6716. Candidates are
+    measured once: the next ranking takes seconds.
     """
     from pix2spec.ranking.contact_sheet import write_sheets
     from pix2spec.ranking.output import write_tables
@@ -92,7 +96,7 @@ def rank(
 
 
 def _print(found) -> None:
-    """The head of the list, and what was left out of it."""
+    """Print the head of the list, and the number of objects that are not in it."""
     wanted = ("rank", "object_id", "probability", "probability_error", "score", "z", "hours", "hours_total")
     names = [name for name in wanted if name in found.table.colnames]
     shown = found.table[names][:SHOWN]

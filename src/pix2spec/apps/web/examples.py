@@ -1,4 +1,4 @@
-"""A few galaxies of the simulated survey, made when the page starts."""
+"""Example galaxies from the simulated survey, made when the page starts."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from pix2spec.generate.demo import DEMO_SEED
 
 __all__ = ["simulated_examples"]
 
-# What a galaxy is called, and which truth (see `data.simulate.survey.TRUTH`) and redshift it has.
+# Kinds of galaxies by name, each with a condition on truth (`data.simulate.survey.TRUTH`) and redshift.
 WANTED = {
     "Star-forming galaxy": lambda t, z: t["true_logssfr"] > -10 and t["true_agn"] == "none" and z > 0.05,
     "Quiescent galaxy": lambda t, z: t["true_type"] == "early" and t["true_agn"] == "none" and z < 0.1,
@@ -21,7 +21,7 @@ WANTED = {
 
 
 def simulated_examples(grid: SpectralGrid, seed: int = DEMO_SEED) -> dict[str, Galaxy]:
-    """The first galaxy of each wanted kind, by a label with its redshift.
+    """The first galaxy of each kind, by a label that states its redshift.
 
     Each has image, photometry, redshift and the spectrum that the simulated survey observed.
     """

@@ -1,4 +1,4 @@
-"""Files to download, in a folder of the visitor's session that goes when the session ends."""
+"""Files to download, in a folder of the visitor's session, which is removed when the session ends."""
 
 import csv
 import hashlib
@@ -19,19 +19,19 @@ __all__ = ["remove_old_sessions", "remove_session", "session_folder", "write_dow
 
 
 def session_folder(root: Path, session: str | None) -> Path:
-    """Folder of a session: its name is a hash, because the browser chooses the session's own."""
+    """Folder of a session. Its name is a hash of the session's name, because the browser chooses that."""
     return root / "sessions" / hashlib.sha256(str(session).encode()).hexdigest()[:32]
 
 
 def remove_session(root: Path, session: str | None) -> None:
-    """Remove what was written for a session."""
+    """Remove the files of a session."""
     shutil.rmtree(session_folder(root, session), ignore_errors=True)
 
 
 def remove_old_sessions(root: Path, seconds: float) -> None:
-    """Remove what sessions have not touched for so long: tabs that were closed while the model worked."""
+    """Remove folders that were not used for this time: their tabs were closed while the model worked."""
     for folder in (root / "sessions").glob("*"):
-        with suppress(FileNotFoundError):  # it went meanwhile
+        with suppress(FileNotFoundError):  # removed meanwhile
             if time.time() - folder.stat().st_mtime > seconds:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -49,7 +49,7 @@ def write_downloads(
         ``NAME.fits``, ``NAME-spectrum.csv``, ``NAME-quantities.csv``, ``NAME.png``.
     """
     remove_session(root, session)
-    # a name that cannot be guessed: whoever knows it may download
+    # The name cannot be guessed: anybody who knows it may download the files.
     folder = session_folder(root, session) / secrets.token_urlsafe(16)
     folder.mkdir(parents=True)
     ensemble, name = result.ensemble, safe_name(result.ensemble.object_id)

@@ -1,4 +1,4 @@
-"""What a visitor gives, checked: files by their content, numbers by their range."""
+"""Checks of a visitor's input: files by their content, numbers by their range."""
 
 import re
 from pathlib import Path
@@ -37,9 +37,9 @@ def safe_name(name: str) -> str:
 
 
 def sentence(error: InputError) -> str:
-    """One sentence for the page: no folders of the server, no options of the command line."""
-    where = "" if error.where.startswith("-") else Path(error.where).name + ": "
-    hint = f" ({error.hint})" if error.hint and "--" not in error.hint else ""
+    """One sentence for the page, without folders of the server and arguments of Python functions."""
+    where = "" if error.where.startswith("`") else Path(error.where).name + ": "
+    hint = f" ({error.hint})" if error.hint and "`" not in error.hint else ""
     return f"{where}{error.what}{hint}."
 
 
@@ -49,7 +49,7 @@ def checked_file(path: str | Path | None, kinds: set[str], wanted: str, max_byte
     Raises
     ------
     InputError
-        If there is none, if it is empty, too large, or something else than `wanted` says.
+        If there is no file, or if it is empty, too large or of another kind.
     """
     if path is None:
         raise InputError("file", "there is none yet", f"choose {wanted}")

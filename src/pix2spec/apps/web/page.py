@@ -1,4 +1,4 @@
-"""The page: its layout, and what its buttons do. One object serves all visitors and keeps nothing of any."""
+"""The web page: its layout and the actions of its buttons. One object serves all visitors and stores none."""
 
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,8 +21,8 @@ SOURCES = ("Simulated example", "My cutout", "My magnitudes")
 EXAMPLE, CUTOUT, MAGNITUDES = SOURCES
 MAX_REDSHIFT = 0.6  # of the slider
 MAX_SEED = 2**31 - 1
-SESSION_SECONDS = 3600  # after which what a closed or idle tab left is forgotten
-WAITING = 64  # visitors in the queue
+SESSION_SECONDS = 3600  # files and results of a closed or idle tab are removed after this time
+WAITING = 64  # visitors in the queue, at most
 START = "Choose a galaxy and press “Generate”."
 # On a narrow screen the results are below the fold.
 SHOW_RESULTS = """() => { if (matchMedia("(max-width: 760px)").matches)
@@ -39,15 +39,15 @@ class Page:
     Parameters
     ----------
     generator : Generator
-        Shared by all visitors, and only read.
+        Model of the page, shared by all visitors.
     examples : dict of str to Galaxy
         Galaxies to choose from, by label.
     root : Path
-        Temporary folder; sessions' files are in its ``sessions``.
+        Temporary folder. The files of visitors are in its subfolder ``sessions``.
     max_bytes : int
-        Largest upload.
+        Largest size of an upload.
     workers : int
-        Visitors that are served at a time; the others queue.
+        Number of visitors served at a time; others wait.
     """
 
     generator: Generator
@@ -60,7 +60,7 @@ class Page:
     # ------------------------------------------------------------------------------- actions
 
     def read_input(self, source: str, example: str, cutout, z, values) -> tuple[Galaxy, str]:
-        """Galaxy and kind of its image, of whatever the visitor chose."""
+        """The galaxy that the visitor chose, and the kind of its image."""
         if source == EXAMPLE:
             if example not in self.examples:
                 raise InputError("example", "there is no such example", "choose one of the list")
@@ -74,7 +74,7 @@ class Page:
             bands = len(self.generator.survey.photometry_bands)
             flux, ivar = inputs.fluxes_of_magnitudes(values[:bands], values[bands:], self.generator.survey)
             if source == MAGNITUDES and flux is None:
-                raise InputError("magnitudes", "there are none yet", "type those that you know")
+                raise InputError("magnitudes", "there are none yet", "type the magnitudes that you know")
             galaxy = replace(galaxy, photometry=flux, photometry_ivar=ivar)
         known = inputs.number(z, "redshift")
         return (galaxy if known is None else replace(galaxy, z=known, z_err=0.0)), kind
@@ -83,7 +83,7 @@ class Page:
         self, source, example, cutout, n, seed, noise, z, observed, request: gr.Request,
         progress=gr.Progress(), *values,  # noqa: B008
     ):  # fmt: skip
-        """Generate for a visitor; returns what `_show` returns."""
+        """Generate spectra for a visitor; returns the values of all outputs, as `_show` does."""
         try:
             progress(0.0, "Reading")
             n = inputs.whole_number(n, "candidates", 1, inputs.MAX_CANDIDATES)
@@ -101,7 +101,7 @@ class Page:
             return self._refuse(error)
 
     def compare(self, result, observed, request: gr.Request):
-        """Show the last result again, with another observed spectrum or without; see `_show`."""
+        """Show the last result again, with another observed spectrum or with none; see `_show`."""
         try:
             given = self._observed(observed)
             if result is None:
@@ -147,7 +147,7 @@ class Page:
 
     @staticmethod
     def _say(words: str):
-        """Values of all outputs that change the message alone."""
+        """Values of all outputs that change only the message."""
         return (words, *(gr.skip() for _ in range(9)))
 
     # -------------------------------------------------------------------------------- layout
@@ -176,7 +176,7 @@ class Page:
         exports.remove_session(self.root, request.session_hash)
 
     def _controls(self):
-        """Input and settings; returns the arguments of `generate` and what starts actions."""
+        """Lay out input and settings; returns arguments of `generate`, upload and button."""
         source = gr.Radio(SOURCES, value=EXAMPLE, label="What to start from", elem_id="source")
         example = gr.Dropdown(
             list(self.examples), value=next(iter(self.examples)), label="Example", filterable=False,
@@ -232,7 +232,7 @@ class Page:
 
     @staticmethod
     def _results():
-        """What is shown; returns the outputs of actions, and the plot, which shows their progress."""
+        """Lay out the results; returns the outputs of actions, and the plot, which shows their progress."""
         message = html(text.note(START), elem_id="message")
         plot = gr.Plot(label="Spectrum", show_label=False, elem_id="spectrum")
         z = gr.Slider(

@@ -1,4 +1,4 @@
-"""From a checked input to what the page shows: candidates and what is measured on them."""
+"""Candidates for a checked input, and the quantities measured on them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 INTERVAL = (0.16, 0.5, 0.84)
-NOISE_FREE_ERROR = 0.02  # of the median: an even weight of all pixels, where there is no noise to go by
+NOISE_FREE_ERROR = 0.02  # of the median flux: without noise, all pixels get this error
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Row:
     median: float
     low: float
     high: float
-    n: int  # candidates on which it could be measured
+    n: int  # number of candidates on which it could be measured
     observed: float = np.nan
     observed_error: float = np.nan
 
 
 @dataclass(frozen=True)
 class Observed:
-    """An observed spectrum, and what is measured on it at its own redshift."""
+    """An observed spectrum, and the quantities measured on it at its own redshift."""
 
     galaxy: Galaxy
     measured: Measurement | None
@@ -52,16 +52,16 @@ class Observed:
 
 @dataclass(frozen=True)
 class Result:
-    """What a visitor's session keeps of the last generation."""
+    """The last result of a visitor, which the session keeps."""
 
     ensemble: Ensemble
     measured: Measurement | None  # on noise-free candidates, where the model has such
-    noise: bool  # whether the candidates have it
-    own: Observed | None = None  # the observed spectrum that an example came with
+    noise: bool  # whether the candidates have noise
+    own: Observed | None = None  # the observed spectrum of an example
 
     @property
     def z(self) -> float:
-        """Known redshift, else the median of the candidates', else 0."""
+        """The known redshift, else the candidates' median, else 0."""
         values = [self.ensemble.z]
         if self.measured is not None:
             values.append(np.nanmedian(self.measured.values["z"]))
@@ -69,7 +69,7 @@ class Result:
 
 
 def can_be_noise_free(generator: Generator) -> bool:
-    """Whether a model tells noise-free spectra from observed ones."""
+    """Whether a model can make noise-free spectra."""
     try:
         generator.check_settings(Settings(noise="none", select=generator.default_select))
     except InputError:
@@ -86,10 +86,10 @@ def generate(
     noise: bool,
     report: Callable[[float, str], object],
 ) -> Result:
-    """Draw candidates and measure them; `report` hears of the progress.
+    """Draw candidates and measure them; calls ``report(share, text)`` as it proceeds.
 
-    Quantities are measured on noise-free candidates, whatever is shown: so intervals tell what the galaxy may
-    be, without the errors of one exposure. A model that knows observed spectra only is measured on these.
+    Quantities are measured on noise-free candidates, even if noisy ones are shown: the intervals describe
+    the galaxy, without the errors of one exposure. If a model makes observed spectra only, it is these.
     """
     split = can_be_noise_free(generator)
     known = ("redshift",) if np.isfinite(galaxy.z) else ()
@@ -132,8 +132,8 @@ def measure_observed(galaxy: Galaxy, generator: Generator) -> Observed:
 def rows(result: Result, observed: Observed | None = None) -> list[Row]:
     """Median and 68 % interval over the candidates of every quantity that the ensemble's unit allows.
 
-    Line fluxes need physical flux; all but redshift and widths need a zero point. What less than half of the
-    candidates have, is NaN.
+    Line fluxes need physical flux; all quantities but redshift and widths need a zero point. A quantity that
+    less than half of the candidates have is NaN.
     """
     if result.measured is None:
         return []

@@ -1,4 +1,4 @@
-"""Starting the page, and stopping it without leftovers."""
+"""Start the web page, and stop it without leaving files."""
 
 import os
 import tempfile
@@ -12,8 +12,8 @@ from pix2spec.errors import InputError
 __all__ = ["launch", "serve"]
 
 HERE = Path(__file__).parent
-STATE_SESSIONS = 200  # whose last result is remembered; the longest idle is forgotten first
-# Read by gradio when it is imported: nothing is sent anywhere, and browsers keep no history of runs.
+STATE_SESSIONS = 200  # sessions whose last result is kept; the longest idle is dropped first
+# Gradio reads these at import: it sends no statistics, and browsers keep no history of runs.
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_RUN_HISTORY": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
@@ -28,9 +28,9 @@ def serve(model: str, host: str, port: int, workers: int, max_upload: int, open_
         Address to listen on.
     port : int
     workers : int
-        Generations at a time.
+        Number of visitors served at a time.
     max_upload : int
-        MiB a file.
+        Largest size of an upload in MiB.
     open_browser : bool
         Whether to open the page in a browser.
 
@@ -57,7 +57,7 @@ def launch(
 ):
     """Start the page in the background; returns gradio's Blocks, whose ``local_url`` is its address.
 
-    Everything that it writes, uploads too, is under `root`, which the caller removes.
+    All its files, uploads included, are under `root`, which the caller removes.
     """
     os.environ.update(QUIET, GRADIO_TEMP_DIR=str(root))
     import gradio as gr
@@ -85,7 +85,7 @@ def launch(
             head=f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
         )
     except OSError as error:
-        raise InputError(f"{host}:{port}", "it cannot listen there", "choose another --port") from error
+        raise InputError(f"{host}:{port}", "it cannot listen there", "choose another `port`") from error
     return page
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import Survey
+from pix2spec.data.archives.urls import release_named
 from pix2spec.data.dataset import Dataset, read_schema, write_dataset
 from pix2spec.data.readers.guards import fits_hdus, sniff
 from pix2spec.data.readers.images import read_cutout
@@ -50,6 +51,9 @@ class Fetch:
     cache: Path
     release: str = "dr17"
     sesame: str | None = None
+
+    def __post_init__(self):
+        release_named(self.release)
 
 
 @dataclass
@@ -112,8 +116,8 @@ def fetch_targets(
         If the table or the survey cannot be used, or no row could.
     """
     if survey.name not in LAYERS:
-        hint = f"of {', '.join(LAYERS)} they are; or import cutouts: pix2spec generate CUTOUTS"
-        raise InputError("--survey", f"cutouts of {survey.name} are not fetched", hint)
+        hint = f"choose from {', '.join(LAYERS)}, or generate from cutouts of your own"
+        raise InputError("`survey`", f"cutouts of {survey.name} are not fetched", hint)
     answers = _Answers(fetch.cache / "answers.jsonl")
     failures: list[tuple[str, str]] = []
     targets = list(_placed(_read(path, survey, failures), fetch, answers, failures, progress))

@@ -135,7 +135,7 @@ RELEASES = {
 def release_named(release: str) -> Release:
     """The :class:`Release` called `release`; `InputError` where there is none."""
     if release not in RELEASES:
-        raise InputError(release, "is not a data release known here", f"choose from {', '.join(RELEASES)}")
+        raise InputError("`release`", f"{release!r} is unknown", f"choose from {', '.join(RELEASES)}")
     return RELEASES[release]
 
 

@@ -176,7 +176,7 @@ class _Cutouts:
         near = _nearest(spectra, images, radius)
         if len(spectra) and len(images) and near is None and not shared:
             raise InputError(
-                "--images",
+                "`images`",
                 "spectra and images share no object id, and not both have positions (ra, dec)",
                 "use the HATS or HDF5 files, which have them",
             )
@@ -222,13 +222,13 @@ class _Cutouts:
             raise InputError(row.label, f"its image holds {flux.dtype}, not numbers")
         if np.abs(np.asarray(scale, float) / self.survey.pixel_scale - 1).max() > SCALE_TOLERANCE:
             what = f"its pixel scale is {np.max(scale):.4g} arcsec, {self.survey.pixel_scale:.4g} is expected"
-            raise InputError(row.label, what, "name the images' survey with --survey")
+            raise InputError(row.label, what, "name the images' survey with `survey`")
         names = [(b.decode("utf-8", "replace") if isinstance(b, bytes) else str(b)).strip() for b in band]
         planes = dict(zip((name.rpartition("-")[2].lower() for name in names), flux))
         absent = [b for b in self.survey.image_bands if b not in planes]
         if absent:
             what = f"wrong band count: {', '.join(absent)} missing, only {', '.join(names)} found"
-            raise InputError(row.label, what, "name the images' survey with --survey")
+            raise InputError(row.label, what, "name the images' survey with `survey`")
         return np.stack(
             [
                 prepare_plane(planes[b], row.label, b, self.size, {"notes": []})

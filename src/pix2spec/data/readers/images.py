@@ -213,7 +213,7 @@ def _check_scale(path, hdu, primary, expected: float | None, info: dict) -> None
         raise InputError(
             path,
             f"its pixel scale is {scales.mean():.4g} arcsec, {expected:.4g} is expected",
-            "resample it, or accept it with --any-pixel-scale",
+            "resample it, or accept it with `any_pixel_scale=True`",
         )
 
 
@@ -335,7 +335,7 @@ class ImageBundle:
             raise InputError(
                 label,
                 f"its picture shows the bands {', '.join(bands)}",
-                _expected(self.survey) + "; accept it with --any-bands",
+                _expected(self.survey) + "; accept it with `any_bands=True`",
             )
         picture = a["image64"][i]
         _check_size(label, picture.shape[-2], picture.shape[-1], self.size)

@@ -187,7 +187,7 @@ def simulate(
         If `out` already holds a dataset or `n` is not positive.
     """
     if n < 1:
-        raise InputError("n", f"{n} galaxies cannot be simulated", "ask for at least one")
+        raise InputError("`n`", f"{n} galaxies cannot be simulated", "ask for at least one")
     survey = SimulatedSurvey(seed, grid)
     info = DatasetInfo(
         grid=grid,

@@ -42,10 +42,10 @@ class FittedGenerator(Generator):
     def check_settings(self, settings: Settings) -> None:
         """Raise `InputError` for noise-free spectra, or if the method may not see what it needs."""
         if settings.noise != "observed":
-            raise InputError("--noise", "this method knows observed spectra only", "leave it out")
+            raise InputError("`noise`", "this method knows observed spectra only", "leave it out")
         unseen = set(self.model.sees) - set(settings.use)
         if unseen:
-            raise InputError("--use", f"{self.model.preset.name} needs {', '.join(sorted(unseen))}")
+            raise InputError("`use`", f"{self.model.preset.name} needs {', '.join(sorted(unseen))}")
 
     def check(self, galaxy: Galaxy, settings: Settings) -> None:
         """Raise `InputError` if what the method needs of a pair cannot be used."""

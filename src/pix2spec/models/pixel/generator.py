@@ -58,10 +58,10 @@ class PixelGenerator(Generator):
     def check_settings(self, settings: Settings) -> None:
         """Raise `InputError` for noise-free spectra or another family's sampler."""
         if settings.noise != "observed":
-            raise InputError("--noise", "models over pixels know observed spectra only", "leave it out")
+            raise InputError("`noise`", "models over pixels know observed spectra only", "leave it out")
         if settings.sampler not in SAMPLERS:
             known = ", ".join(SAMPLERS)
-            raise InputError("--sampler", f"{settings.sampler!r} is for factorised models", f"one of {known}")
+            raise InputError("`sampler`", f"{settings.sampler!r} is for factorised models", f"one of {known}")
 
     def check(self, galaxy: Galaxy, settings: Settings) -> None:
         """Raise `InputError` if the image of a pair cannot be used."""

@@ -43,7 +43,7 @@ def scale_image(image: np.ndarray, image_kind: str, wanted: str) -> torch.Tensor
         return torch.from_numpy(asinh_image(image).astype(np.float32))
     if image.shape[1] != 3:
         what = f"a colour composite has three bands, these images have {image.shape[1]}"
-        raise InputError("data.image", what, "let the network see linear fluxes: --set data.image=linear")
+        raise InputError("data.image", what, "set data.image=linear in the preset")
     composite = lupton_rgb(image) if image_kind == "linear" else image
     # Stored g, r, i; ImageNet's order is red, green, blue, which is i, r, g.
     rgb = torch.from_numpy(np.ascontiguousarray(composite[:, ::-1], dtype=np.float32)) / 255

@@ -69,7 +69,7 @@ def make_scheduler(
             thresholding=clip,
             sample_max_value=1.0,
         )
-    raise InputError("sampler", f"{sampler!r} is not one of {', '.join(SAMPLERS)}")
+    raise InputError("`sampler`", f"{sampler!r} is not one of {', '.join(SAMPLERS)}")
 
 
 def training_loss(

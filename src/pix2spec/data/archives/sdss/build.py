@@ -145,7 +145,7 @@ def _select(manifest: Manifest, order: Order, services: Services, progress: bool
         page.append(row)
     store()
     if not sum(manifest.counts().values()):
-        raise InputError("selection", f"no object is left by the cut: {order.cut}", "see --where")
+        raise InputError("selection", f"no object is left by the cut: {order.cut}", "change `where`")
     manifest.plan(SHARD, order.takes_whole_plate)
     return rejected
 

@@ -72,18 +72,20 @@ class Order:
         release_named(self.release)
         for name, choices in (("images", IMAGES), ("spectra", SPECTRA)):
             if getattr(self, name) not in choices:
-                raise InputError(f"--{name}", f"{getattr(self, name)!r} is not one of {', '.join(choices)}")
+                raise InputError(f"`{name}`", f"{getattr(self, name)!r} is not one of {', '.join(choices)}")
         if not self.bands or len(set(self.bands)) < len(self.bands) or not set(self.bands) <= set("ugriz"):
-            raise InputError("--bands", f"{self.bands!r} is not a choice of the bands ugriz")
+            raise InputError("`bands`", f"{self.bands!r} is not a choice of the bands ugriz")
         if self.images == "cutouts" and not set(self.bands) <= set(LAYER_BANDS):
             what = f"the cutout service has the SDSS in {', '.join(LAYER_BANDS)} alone"
-            raise InputError("--bands", what, "give --images frames for other bands")
+            raise InputError("`bands`", what, 'use `images="frames"` for other bands')
         if self.images == "jpeg" and self.bands != "gri":
-            raise InputError("--bands", "colour pictures show g, r and i", "give --images frames or cutouts")
+            raise InputError(
+                "`bands`", "colour pictures show g, r and i", "use frames or cutouts as `images`"
+            )
         if self.where is not None and self.catalogue is not None:
-            raise InputError("--where", "it is SQL: a catalogue file cannot be asked", "give one of the two")
+            raise InputError("`where`", "it is SQL: a catalogue file cannot be asked", "give one of the two")
         if self.photometry is not None and self.catalogue is None:
-            raise InputError("--photometry", "it goes with a catalogue", "give --catalogue too")
+            raise InputError("`photometry`", "it goes with a catalogue", "give `catalogue` too")
         for path in (self.catalogue, self.photometry):
             if path is not None and not Path(path).is_file():
                 raise InputError(path, "no such file")
@@ -152,7 +154,7 @@ class Order:
         if self.images == "frames":
             if not row.run:
                 raise InputError(
-                    row.object_id, "the selection knows no imaging of it", "give --images cutouts"
+                    row.object_id, "the selection knows no imaging of it", 'use `images="cutouts"`'
                 )
             where = (row.run, row.camcol, row.field)
             return {b: frame(services, self.release, *where, b, row.rerun) for b in self.bands}
