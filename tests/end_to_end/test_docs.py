@@ -103,7 +103,8 @@ def test_a_band_is_added_as_the_page_says(tmp_path, monkeypatch):
     assert names["report"].n_written == 80 and not names["report"].failures
     model = names["pix2spec"].load("runs/w1")
     assert model.survey.photometry_bands == ("u", "g", "r", "i", "z", "w1")
-    assert names["pair"].photometry[5] == pytest.approx(10 ** (0.4 * (22.5 - float(lines[1].split(",")[6]))))
+    w1 = float(lines[1].split(",")[6])
+    assert names["galaxy"].photometry[5] == pytest.approx(10 ** (0.4 * (22.5 - w1)))
     assert len(names["ensemble"]) == 25 and np.isfinite(names["ensemble"].flux).all()
 
 

@@ -127,6 +127,6 @@ def _page(ranking: Ranking, rows: list, figures: list[bytes]) -> str:
     captions = [f"{row['rank']}. {row['object_id']}: {', '.join(_summary(row))}" for row in rows]
     names = [str(row["object_id"]) for row in rows]
     return render(
-        "contact_sheet.html.j2", title=_title(ranking), n_objects=ranking.n_objects, metadata=ranking.metadata,
-        head=head, rows=cells, figures=list(zip(names, captions, figures)),
+        "contact_sheet.html.j2", title=_title(ranking), n_objects=ranking.n_objects,
+        metadata=ranking.metadata, head=head, rows=cells, figures=list(zip(names, captions, figures)),
     )  # fmt: skip
