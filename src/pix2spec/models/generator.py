@@ -12,8 +12,9 @@ from torch import nn
 from pix2spec.core.photometry import aperture_weights, filter_matrix, fit_amplitude
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
+from pix2spec.models.latent.preset import FLOW_SAMPLERS
+from pix2spec.models.pixel.preset import SAMPLERS
 from pix2spec.models.shared.inputs import TOKENS
-from pix2spec.models.shared.samplers import FLOW_SAMPLERS, SAMPLERS
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.selection import parse_selection
 from pix2spec.products.units import PHYSICAL, RELATIVE

@@ -18,7 +18,6 @@ from pix2spec.data.dataset import Dataset
 from pix2spec.errors import InputError
 from pix2spec.models.baselines.features import ApertureFeatures
 from pix2spec.models.baselines.preset import NeighboursPreset
-from pix2spec.models.baselines.pretrained import PretrainedFeatures
 from pix2spec.models.baselines.search import nearest
 from pix2spec.models.baselines.training_spectra import as_float16, training_spectra
 
@@ -40,8 +39,11 @@ class NeighboursModel(nn.Module):
     def __init__(self, preset: NeighboursPreset, grid: SpectralGrid, survey: Survey):
         super().__init__()
         self.preset, self.grid, self.survey = preset, grid, survey
+        self.features: Any
         self.sees = ("image",) if preset.features == "network" else (preset.features,)
         if preset.features == "network":
+            from pix2spec.models.baselines.pretrained import PretrainedFeatures  # imports timm
+
             self.features = PretrainedFeatures(preset.network)
         else:
             self.features = ApertureFeatures(self.sees, preset.image, survey)

@@ -9,9 +9,9 @@ from pix2spec.core.scaling import minmax, robust
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.generator import Generator, Settings, check_image, has_photometry
+from pix2spec.models.pixel.preset import SAMPLERS
 from pix2spec.models.pixel.ranker import ContrastiveModel
 from pix2spec.models.shared.inputs import scale_image, view
-from pix2spec.models.shared.samplers import SAMPLERS, sample
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.selection import select
 from pix2spec.runtime.random import candidate_generator
@@ -101,6 +101,8 @@ class PixelGenerator(Generator):
         def denoise(x, t):
             parts = zip(*(values.split(rows) for values in (x, t, context)))
             return torch.cat([self.model.denoiser(*part) for part in parts])
+
+        from pix2spec.models.pixel.diffusion import sample
 
         x = sample(
             denoise,

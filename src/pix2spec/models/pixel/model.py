@@ -5,23 +5,17 @@ from torch import nn
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import Survey
+from pix2spec.models.pixel.diffusion import make_scheduler, training_loss
 from pix2spec.models.pixel.preset import DiffusionPreset
 from pix2spec.models.pixel.unet import UNet1D
 from pix2spec.models.shared.encoders import ConditionEncoder, PhotometryEncoder
-from pix2spec.models.shared.inputs import photometry_token, scale_image, scale_spectra, view
-from pix2spec.models.shared.samplers import make_scheduler, training_loss
+from pix2spec.models.shared.inputs import image_views, photometry_token, scale_spectra
 from pix2spec.runtime.distributed import mean_over_processes
 from pix2spec.runtime.random import BatchRng
 
 __all__ = [
     "PixelDiffusion",
 ]
-
-
-def _views(batch: dict, image_kind: str, data, rng: BatchRng | None) -> torch.Tensor:
-    """Images of a batch as the networks see them; augmented when there are draws."""
-    image = scale_image(batch["image"], image_kind, data.image)
-    return view(image, data.resize, data.crop, rng)
 
 
 class PixelDiffusion(nn.Module):
@@ -58,7 +52,7 @@ class PixelDiffusion(nn.Module):
         """What the encoder sees of a batch: views of images, augmented with draws, or band fluxes."""
         if "photometry" in self.conditions:
             return photometry_token(batch["photometry"], batch["photometry_ivar"])["photometry"]
-        return _views(batch, image_kind, self.preset.data, rng)
+        return image_views(batch, image_kind, self.preset.data, rng)
 
     def forward(self, known, x0, mask, t, noise) -> torch.Tensor:
         """Training loss (paper, Eq. 2)."""

@@ -11,6 +11,8 @@ __all__ = [
     "DiffusionPreset",
 ]
 
+SAMPLERS = ("ddpm", "ddim", "dpm++")  # of `pix2spec.models.pixel.diffusion`
+
 
 class EncoderSection(ImageNetwork):
     """What a diffusion model is conditioned on: an image, or band fluxes in its place.
@@ -30,7 +32,7 @@ class DenoiserSection(Section):
 
 
 class DiffusionSection(Section):
-    """The noise schedule; see `pix2spec.models.shared.samplers.make_scheduler`."""
+    """The noise schedule; see `pix2spec.models.pixel.diffusion.make_scheduler`."""
 
     timesteps: PositiveInt = 250
     schedule: Literal["squaredcos_cap_v2", "linear", "scaled_linear"] = "squaredcos_cap_v2"

@@ -5,10 +5,9 @@ from torch import nn
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import Survey
-from pix2spec.models.pixel.model import _views
 from pix2spec.models.pixel.preset import ContrastivePreset
 from pix2spec.models.shared.contrastive import ContrastivePair
-from pix2spec.models.shared.inputs import scale_spectra
+from pix2spec.models.shared.inputs import image_views, scale_spectra
 from pix2spec.runtime.random import BatchRng
 
 __all__ = [
@@ -33,7 +32,7 @@ class ContrastiveModel(nn.Module):
     def prepare(self, batch: dict, image_kind: str, rng: BatchRng, train: bool) -> dict:
         """All that `forward` needs of a batch; every random number comes from `rng`."""
         x, _ = scale_spectra(batch["flux"], batch["ivar"], self.preset.data.spectrum)
-        return {"image": _views(batch, image_kind, self.preset.data, rng if train else None), "x": x}
+        return {"image": image_views(batch, image_kind, self.preset.data, rng if train else None), "x": x}
 
     def forward(self, image, x) -> torch.Tensor:
         """Training loss (paper, Eq. 3)."""
