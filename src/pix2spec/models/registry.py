@@ -1,32 +1,45 @@
-"""Networks with their data: what `pix2spec.train` trains and `pix2spec.generate` runs."""
+"""Families of models by the task of their presets: pix2spec's own, registered ones, and those of packages.
 
-from pix2spec.core.grid import SpectralGrid
-from pix2spec.core.survey import Survey
-from pix2spec.models.baselines.mean import MeanModel
-from pix2spec.models.baselines.neighbours import NeighboursModel
-from pix2spec.models.baselines.regressor import RegressorModel
-from pix2spec.models.baselines.wu_peek.model import WuPeekModel
-from pix2spec.models.latent.model import FactorisedModel
-from pix2spec.models.pixel.model import PixelDiffusion
-from pix2spec.models.pixel.ranker import ContrastiveModel
-from pix2spec.models.presets import Preset
+This module imports no family: the parts of pix2spec's own are named, and imported at first use.
+"""
 
-__all__ = [
-    "build_model",
-]
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from typing import Any
 
-KINDS = {
-    "diffusion": PixelDiffusion,
-    "contrastive": ContrastiveModel,
-    "factorised": FactorisedModel,
-    "wu-peek": WuPeekModel,
-    "mean": MeanModel,
-    "neighbours": NeighboursModel,
-    "regressor": RegressorModel,
-}
-FITTED = ("mean", "neighbours", "regressor")  # tasks of their presets
+from pix2spec.errors import InputError
+
+__all__ = ["Family", "build_model", "find_family", "register", "tasks"]
+
+GROUP = "pix2spec.models"  # of the entry points of installed packages
 
 
-def build_model(preset: Preset, grid: SpectralGrid, survey: Survey):
-    """The network that a preset describes, with random weights."""
-    return KINDS[preset.task](preset, grid, survey)
+@dataclass(frozen=True)
+class Family:
+    """All that pix2spec needs to know of a kind of model.
+
+    Each part may also be the name of an object, ``"package.module:object"``, which is imported at first use.
+
+    Parameters
+    ----------
+    preset : class
+        Validates a preset; derived from `pix2spec.models.shared.settings.TrainedPreset`, or from
+        ``FittedPreset`` for a method that is fitted in one pass.
+    network : callable
+        ``(preset, grid, survey) -> pix2spec.models.shared.network.Network``, a class or a function.
+    generator : class, optional
+        Derived from `pix2spec.models.generator.Generator`. None: networks of this family make no spectra.
+    package : str, optional
+        Distribution that provides the family; filled in for those that are found by an entry point.
+    """
+
+    preset: Any
+    network: Callable[..., Any] | str
+    generator: Any = None
+    package: str | None = None
+
+    def __getattribute__(self, name: str):
+        value = super().__getattribute__(name)
+        return value
