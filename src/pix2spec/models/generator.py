@@ -95,6 +95,21 @@ class Generator(ABC):
     config: dict = field(repr=False)
     device: str = "cpu"
 
+    no_selector = "this model has no use for a contrastive network"
+
+    @classmethod
+    def open(cls, folder: Path, model: nn.Module, ids: dict, config: dict, device: str, selector=None):
+        """The generator of the loaded model of a folder; `selector` is the folder of a contrastive network.
+
+        Raises
+        ------
+        InputError
+            If there is a selector, and this kind of model has no use for it.
+        """
+        if selector:
+            raise InputError(selector, cls.no_selector, "leave out selector")
+        return cls(model, ids, config, device)
+
     def __post_init__(self):
         self.model.to(self.device).eval()
         self.grid, self.survey = self.model.grid, self.model.survey

@@ -93,14 +93,15 @@ def seconds_of(job: Job, info: DatasetInfo, objects: int, known: dict[str, tuple
         return 3600 * hours * undone, (an_object + SCORING) * left
     if job.row.preset is None:
         return 0.0, SCORING * left
-    if getattr(job.row.preset, "features", "") == "network":
-        network: Any = job.row.preset.network  # type: ignore[union-attr]
+    preset: Any = job.row.preset
+    if getattr(preset, "features", "") == "network":
+        network = preset.network
         a_picture = PICTURE * ((network.size or 224) / 224) ** 2
         a_picture *= RATES["cpu"] / rate
         return a_picture * len(Dataset(job.plan.data)) * undone, (a_picture + SCORING) * left
     generation = 0.0
-    if job.row.preset.task == "diffusion":
-        settings = sampling(job.row.preset, job.plan.scale, job.seed)
-        passes = settings["n"] * settings.get("steps", job.row.preset.diffusion.timesteps)
-        generation = generation_flops(job.row.preset, info) * passes / rate
-    return training_flops(job.row.preset, info) / rate * undone, (generation + SCORING) * left
+    if preset.task == "diffusion":
+        settings = sampling(preset, job.plan.scale, job.seed)
+        passes = settings["n"] * settings.get("steps", preset.diffusion.timesteps)
+        generation = generation_flops(preset, info) * passes / rate
+    return training_flops(preset, info) / rate * undone, (generation + SCORING) * left

@@ -26,6 +26,8 @@ EVALUATIONS = 16  # of the network a candidate
 class FactorisedGenerator(Generator):
     """The default model: any of image, photometry and redshift to spectra in physical flux."""
 
+    no_selector = "this model has a contrastive network of its own"
+
     def __post_init__(self):
         super().__post_init__()
         self.flow = self.model.flow

@@ -66,7 +66,7 @@ def _heun(velocity: Velocity, x: torch.Tensor, evaluations: int) -> torch.Tensor
 def _dpm_solver(velocity: Velocity, x: torch.Tensor, evaluations: int) -> torch.Tensor:
     """Extrapolate the data x0 that the network predicts, linearly in log((1 - sigma) / sigma)."""
     levels = (1 - np.linspace(1, LEAST_LEVEL, evaluations + 1))[::-1].tolist()
-    before = step_before = None
+    before, step_before = None, 1.0
     for sigma, following in pairwise(levels):
         # The network sees a multiple of 1/1000, as it did when the released models were tested.
         x0 = x - sigma * velocity(x, int(1000 * sigma) / 1000)

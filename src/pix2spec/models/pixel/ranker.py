@@ -1,13 +1,13 @@
 """The paper's contrastive network, which ranks candidates."""
 
 import torch
-from torch import nn
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import Survey
 from pix2spec.models.pixel.preset import ContrastivePreset
 from pix2spec.models.shared.contrastive import ContrastivePair
 from pix2spec.models.shared.inputs import image_views, scale_spectra
+from pix2spec.models.shared.network import Network
 from pix2spec.runtime.random import BatchRng
 
 __all__ = [
@@ -15,14 +15,13 @@ __all__ = [
 ]
 
 
-class ContrastiveModel(nn.Module):
+class ContrastiveModel(Network):
     """The contrastive pair, trained to recognise which spectrum belongs to which image."""
 
     columns = ("image", "flux", "ivar")
 
     def __init__(self, preset: ContrastivePreset, grid: SpectralGrid, survey: Survey):
-        super().__init__()
-        self.preset, self.grid, self.survey = preset, grid, survey
+        super().__init__(preset, grid, survey)
         self.pair = ContrastivePair(
             **preset.encoder.model_dump(),
             **preset.contrastive.model_dump(),
@@ -37,3 +36,12 @@ class ContrastiveModel(nn.Module):
     def forward(self, image, x) -> torch.Tensor:
         """Training loss (paper, Eq. 3)."""
         return self.pair(image, x)
+
+    def parts(self) -> dict:
+        """Both encoders."""
+        crop = self.preset.data.crop
+        image = torch.zeros(1, len(self.survey.image_bands), crop, crop)
+        return {
+            "image encoder": (self.pair.image_encoder, (image,)),
+            "spectrum encoder": (self.pair.spectrum_encoder, (torch.zeros(1, 1, self.grid.size),)),
+        }
