@@ -85,7 +85,11 @@ def student(shape: tuple[int, ...], rng: BatchRng) -> np.ndarray:
 
 
 class FactorisedModel(Network):
-    """Condition network, flow, basis, noise model and ranker of one preset."""
+    """Condition network, flow, basis, noise model and ranker of one preset.
+
+    The constants of its parts are computed on the CPU, also under ``torch.device("meta")``, where loading
+    compares shapes: arithmetic on that device imports torch._dynamo, which takes a second.
+    """
 
     columns = ()  # learns from `pix2spec.models.latent.prepare.Prepared`, which has its own
 
@@ -101,7 +105,7 @@ class FactorisedModel(Network):
         r = survey.photometry_bands.index("r")
         weights = filter_matrix(grid.wave, survey.filters)[:, r]
         self.register_buffer("r_weights", torch.from_numpy(weights).float(), persistent=False)
-        latent_weights = torch.ones(self.dimension)
+        latent_weights = torch.ones(self.dimension, device="cpu")
         latent_weights[0] = REDSHIFT_WEIGHT
         self.register_buffer("latent_weights", latent_weights / latent_weights.mean(), persistent=False)
 
