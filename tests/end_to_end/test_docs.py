@@ -51,7 +51,7 @@ def test_the_site_builds_without_warnings_and_its_doctests_pass(tmp_path):
     science = (tmp_path / "html" / "explanation" / "science.html").read_text()
     assert science.count("<math") > 60 and not re.search(r"<m[ion][^>]*>\\", science)
     index = (tmp_path / "html" / "searchindex.js").read_text()
-    assert "pix2spec.models.shared.samplers" in index and "training_loss" in index
+    assert "pix2spec.models.pixel.diffusion" in index and "training_loss" in index
     notebook = (tmp_path / "html" / "tutorials" / "photometry-to-rank.html").read_text()
     assert (
         "expected number" in notebook and notebook.count("data:image/png") + notebook.count("_images/") >= 3

@@ -14,9 +14,10 @@ from pix2spec.core.photometry import filter_matrix, fit_amplitude
 from pix2spec.data.measurements import check_not_magnitudes
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
+from pix2spec.models.latent.preset import FLOW_SAMPLERS
+from pix2spec.models.pixel.preset import SAMPLERS
 from pix2spec.models.shared.checks import fibre_photometry, galaxy_of_array, in_bands_of, mask_invalid_fluxes
 from pix2spec.models.shared.inputs import TOKENS
-from pix2spec.models.shared.samplers import FLOW_SAMPLERS, SAMPLERS
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.selection import parse_selection
 from pix2spec.products.units import PHYSICAL, RELATIVE
@@ -92,6 +93,21 @@ class Generator(ABC):
     ids: dict
     config: dict = field(repr=False)
     device: str = "cpu"
+
+    no_selector = "this model has no use for a contrastive network"
+
+    @classmethod
+    def open(cls, folder: Path, model: nn.Module, ids: dict, config: dict, device: str, selector=None):
+        """The generator of the loaded model of a folder; `selector` is the folder of a contrastive network.
+
+        Raises
+        ------
+        InputError
+            If there is a selector, and this kind of model has no use for it.
+        """
+        if selector:
+            raise InputError(selector, cls.no_selector, "leave out selector")
+        return cls(model, ids, config, device)
 
     def __post_init__(self):
         self.model.to(self.device).eval()

@@ -3,41 +3,25 @@
 import difflib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from pix2spec.errors import InputError
-from pix2spec.models.baselines.preset import MeanPreset, NeighboursPreset, RegressorPreset
-from pix2spec.models.baselines.wu_peek.preset import WuPeekPreset
-from pix2spec.models.latent.preset import FactorisedPreset
-from pix2spec.models.pixel.preset import ContrastivePreset, DiffusionPreset
+from pix2spec.models.registry import find_family, known_tasks
+from pix2spec.models.shared.settings import FittedPreset, Preset, TrainedPreset
 
 __all__ = [
+    "FittedPreset",
     "Preset",
+    "TrainedPreset",
     "load_preset",
     "parse_yaml",
     "preset_names",
     "validate_preset",
 ]
 
-Trained = DiffusionPreset | ContrastivePreset | FactorisedPreset | WuPeekPreset  # they have a section train
-FittedPreset = MeanPreset | NeighboursPreset | RegressorPreset
-Preset = Annotated[
-    DiffusionPreset | ContrastivePreset | FactorisedPreset | WuPeekPreset
-    | MeanPreset | NeighboursPreset | RegressorPreset,
-    Field(discriminator="task"),
-]  # fmt: skip
-PRESETS = {
-    "diffusion": DiffusionPreset,
-    "contrastive": ContrastivePreset,
-    "factorised": FactorisedPreset,
-    "wu-peek": WuPeekPreset,
-    "mean": MeanPreset,
-    "neighbours": NeighboursPreset,
-    "regressor": RegressorPreset,
-}
 LONGEST, DEEPEST = 2**14, 200  # bytes and brackets of a preset: more takes the parser minutes
 
 
@@ -52,14 +36,13 @@ def _nearest(word: str, known) -> str:
     return f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(sorted(known))
 
 
-def _known_keys(path: tuple, task: str) -> list[str]:
-    model: Any = PRESETS.get(task, ContrastivePreset)
+def _known_keys(path: tuple, preset: Any) -> list[str]:
     for key in path:
-        field = model.model_fields.get(str(key))
+        field = preset.model_fields.get(str(key))
         if field is None or not isinstance(field.annotation, type):
             return []
-        model = field.annotation
-    return list(model.model_fields)
+        preset = field.annotation
+    return list(preset.model_fields)
 
 
 def validate_preset(values: dict, where="preset") -> Preset:
@@ -68,17 +51,22 @@ def validate_preset(values: dict, where="preset") -> Preset:
     Raises
     ------
     InputError
-        Names the key at fault; an unknown one comes with the nearest known one.
+        Names the key at fault; an unknown one comes with the nearest known one. If nobody provides the task.
     """
+    task = values.get("task")
+    family = find_family(task) if isinstance(task, str) else None
+    if family is None:
+        what = f"task: {str(task)[:40]!r} is unknown" if "task" in values else "task: Field required"
+        raise InputError(where, what, f"known: {', '.join(known_tasks())}")
+    preset = family.part("preset")
     try:
-        return TypeAdapter(Preset).validate_python(values)
+        return preset.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
-        # pydantic puts the task first; a section may have the same name.
-        path = problem["loc"][1:] if problem["loc"][:1] == (values.get("task"),) else problem["loc"]
+        path = problem["loc"]
         key = ".".join(str(p) for p in path) or "preset"
         if problem["type"] == "extra_forbidden":
-            hint = _nearest(str(path[-1]), _known_keys(path[:-1], values.get("task", "")))
+            hint = _nearest(str(path[-1]), _known_keys(path[:-1], preset))
             raise InputError(where, f"unknown key {key!r}", hint) from None
         raise InputError(where, f"{key}: {problem['msg']}") from None
 

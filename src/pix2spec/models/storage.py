@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,10 +16,10 @@ import pix2spec
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import Survey
 from pix2spec.errors import InputError
-from pix2spec.models.baselines.neighbours import NeighboursModel
-from pix2spec.models.presets import validate_preset
-from pix2spec.models.registry import FITTED, build_model
-from pix2spec.models.shared.hub import CARD, CONFIG, FEATURES, WEIGHTS, fetch_model, is_hub_name
+from pix2spec.models.presets import Preset, validate_preset
+from pix2spec.models.registry import build_model, find_family
+from pix2spec.models.shared.hub import CARD, CONFIG, WEIGHTS, fetch_model, is_hub_name
+from pix2spec.models.shared.network import Network
 from pix2spec.runtime.atomic import write_atomically
 
 __all__ = [
@@ -32,36 +35,34 @@ __all__ = [
 ]
 
 FORMAT = 1
-FACTORISED_DATA = {
-    "image": "linear or composite, with ugriz fluxes and a redshift in any combination",
-    "spectrum": "physical flux",
-}
-HUB_OR_PACKAGE = ("hub", "package", None)
+PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")  # names of distributions
 GET_FOLDER_AGAIN = "get the folder again"
 
 
-def save_model(folder: str | Path, model: torch.nn.Module, record: dict) -> None:
+def save_model(folder: str | Path, model: Network, record: dict) -> None:
     """Write a model folder: weights, the preset and data contract they need, and a model card.
 
     Parameters
     ----------
     folder : path
         Created if missing; files there are replaced, the weights last.
-    model : PixelDiffusion or ContrastiveModel
+    model : Network
     record : dict
         The training record: data, steps, time, scores, version, command (see `pix2spec.train`).
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    family = find_family(model.preset.task)
     config = {
         "format": FORMAT,
         "preset": model.preset.model_dump(mode="json"),
+        **({"package": family.package} if family and family.package else {}),
         "grid": model.grid.as_dict(),
         "survey": model.survey.as_dict(),
         "record": record,
     }
     write_atomically(folder / CONFIG, lambda p: p.write_text(json.dumps(config, indent=2) + "\n"))
-    write_atomically(folder / CARD, lambda p: p.write_text(_card(config)))
+    write_atomically(folder / CARD, lambda p: p.write_text(_card(config, model.preset.contract())))
     save_weights(folder / WEIGHTS, model)
 
 
@@ -99,17 +100,10 @@ def read_config(folder: str | Path) -> dict:
     raise InputError(path, f"its format {str(config['format'])[:40]} is not {FORMAT}", "use a newer pix2spec")
 
 
-def load_into(model: torch.nn.Module, path: Path) -> None:
+def load_into(model: Network, path: Path) -> None:
     """Fill `model` with the weights of a safetensors file; they must fit it exactly."""
-    try:
-        weights = load_file(path)
-    except FileNotFoundError:
-        raise InputError(path, "no weights there", "the training did not finish: resume it") from None
-    except (SafetensorError, OSError) as error:
-        raise InputError(path, f"damaged weights: {error}") from None
-    if isinstance(model, NeighboursModel):
-        model.make_room(weights)
-    _compare_shapes(path, model, {name: tuple(tensor.shape) for name, tensor in weights.items()})
+    weights = _read(path, load_file)
+    _fit_shapes(path, model, {name: tuple(tensor.shape) for name, tensor in weights.items()})
     own = model.state_dict()
     for name, tensor in weights.items():
         if tensor.is_floating_point() != own[name].is_floating_point():
@@ -121,7 +115,26 @@ def load_into(model: torch.nn.Module, path: Path) -> None:
     model.load_state_dict(weights)
 
 
-def _compare_shapes(path: Path, model: torch.nn.Module, shapes: dict[str, tuple]) -> None:
+def _read(path: Path, read: Callable[[Path], dict]) -> dict:
+    """What `read` finds in a safetensors file."""
+    try:
+        return read(path)
+    except FileNotFoundError:
+        hint = "the training did not finish: resume it"
+        raise InputError(path, "no weights there", hint) from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(path, f"damaged weights: {error}") from None
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors of a safetensors file; their values are not read."""
+    with safe_open(path, "pt") as stream:
+        return {name: tuple(stream.get_slice(name).get_shape()) for name in stream.keys()}
+
+
+def _fit_shapes(path: Path, model: Network, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Let the model take on what shapes it may; refuse weights of any others."""
+    model.make_room(shapes)
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     wrong = sorted(set(own) ^ set(shapes)) or sorted(name for name in own if own[name] != shapes[name])
     if wrong:
@@ -132,59 +145,51 @@ def _compare_shapes(path: Path, model: torch.nn.Module, shapes: dict[str, tuple]
         )
 
 
-def _check_size(path: Path, preset, grid: SpectralGrid, survey: Survey) -> None:
-    """Refuse a config.json whose model is not that of the weights before memory is given to it."""
-    try:
-        with safe_open(path, "pt") as stream:
-            shapes = {name: tuple(stream.get_slice(name).get_shape()) for name in stream.keys()}
-    except (SafetensorError, OSError):
-        return  # `load_into` says what is wrong
-    if preset.task == "neighbours":  # its sizes are those of the file
-        return
-    try:
-        with torch.device("meta"):  # shapes alone
-            model = build_model(preset, grid, survey)
-    except (RuntimeError, OverflowError, MemoryError) as error:
-        raise InputError(
-            path.parent / CONFIG, f"damaged: no model has these sizes: {error}", GET_FOLDER_AGAIN
-        ) from None
-    _compare_shapes(path, model, shapes)
-
-
-def load_model(folder: str | Path):
+def load_model(folder: str | Path) -> tuple[Any, dict]:
     """Model of a folder, in evaluation mode, and its config.
 
     Returns
     -------
-    model : PixelDiffusion or ContrastiveModel
+    model : Network
     config : dict
+
+    Raises
+    ------
+    InputError
+        If the folder holds no model or a damaged one, or a package that its model needs is not installed.
     """
+    folder = Path(folder)
     config = read_config(folder)
-    preset = validate_preset(_without_download(config["preset"]), where=Path(folder) / CONFIG)
-    preset = _within(Path(folder), preset)
-    _check_size(Path(folder) / WEIGHTS, preset, config["grid"], config["survey"])
+    _check_task(folder, config)
+    preset = validate_preset(config["preset"], where=folder / CONFIG).as_stored(folder)
+    _check_size(folder, preset, config)
     model = build_model(preset, config["grid"], config["survey"])
-    load_into(model, Path(folder) / WEIGHTS)
+    load_into(model, folder / WEIGHTS)
     return model.eval(), config
 
 
-def _without_download(preset: dict) -> dict:
-    """The trained weights replace pretrained ones: loading must not fetch those again."""
-    if not isinstance(preset.get("encoder"), dict):
-        return preset
-    return {**preset, "encoder": {**preset["encoder"], "pretrained": False}}
+def _check_task(folder: Path, config: dict) -> None:
+    """Say what is missing where nobody provides the task of a model."""
+    task, package = config["preset"].get("task"), config.get("package")
+    if not isinstance(task, str) or find_family(task) is not None:
+        return
+    if isinstance(package, str) and PACKAGE.fullmatch(package):
+        what = f"this model needs the package {package}, which provides the task {task[:40]!r}"
+        raise InputError(folder, what, f"pip install {package}, if you trust who made it")
+    hint = "before loading, register it with pix2spec.models.register"
+    raise InputError(folder, f"the task of this model, {task[:40]!r}, is unknown", hint)
 
 
-def _within(folder: Path, preset):
-    """The preset with weights of the features' network, if it names a file, in the model's folder."""
-    network = preset.network if preset.task == "neighbours" and preset.features == "network" else None
-    if network is None or network.weights in HUB_OR_PACKAGE:
-        return preset
-    if network.weights != FEATURES:
-        what = f"network.weights: {network.weights[:80]!r} is outside of the folder"
-        raise InputError(folder / CONFIG, what, "fit the method again")
-    network = network.model_copy(update={"weights": str(folder / FEATURES)})
-    return preset.model_copy(update={"network": network})
+def _check_size(folder: Path, preset: Preset, config: dict) -> None:
+    """Refuse a config.json whose model is not that of the weights before memory is given to it."""
+    shapes = _read(folder / WEIGHTS, _shapes)
+    try:
+        with torch.device("meta"):  # shapes alone
+            model = build_model(preset, config["grid"], config["survey"])
+    except (RuntimeError, OverflowError, MemoryError) as error:
+        what = f"damaged: no model has these sizes: {error}"
+        raise InputError(folder / CONFIG, what, GET_FOLDER_AGAIN) from None
+    _fit_shapes(folder / WEIGHTS, model, shapes)
 
 
 def model_id(folder: str | Path) -> str:
@@ -194,13 +199,13 @@ def model_id(folder: str | Path) -> str:
     return f"{read_config(folder)['preset']['name']}@{digest[:12]}"
 
 
-def _card(config: dict) -> str:
+def _card(config: dict, data: dict[str, str]) -> str:
     preset, record = config["preset"], config["record"]
     lines = [f"# {preset['name']}", "", preset["about"], ""]
     lines += [f"Made by pix2spec {pix2spec.__version__}. Load it with `pix2spec.load(FOLDER)`.", ""]
     lines += ["## Training record", ""]
     lines += as_bullets(record)
-    grid, data = config["grid"], _contract(preset)
+    grid = config["grid"]
     lines += [
         "",
         "## Input and output",
@@ -211,20 +216,6 @@ def _card(config: dict) -> str:
         f"{grid['start']} in steps of {grid['step']} (vacuum, observed frame)",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _contract(preset: dict) -> dict[str, str]:
-    """What a model of a preset takes and gives."""
-    if preset["task"] not in FITTED:
-        return preset.get("data", FACTORISED_DATA)
-    if preset["task"] == "mean":
-        return {"image": "not looked at", "spectrum": "median-scaled"}
-    seen = preset["features"]
-    kind = "composite" if seen == "network" else preset["image"]
-    return {
-        "image": "not looked at, the method sees fluxes" if seen == "photometry" else kind,
-        "spectrum": "median-scaled, in physical flux where photometry fixes the scale",
-    }
 
 
 def as_bullets(values: dict, indent: str = "") -> list[str]:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from pix2spec.data.dataset import Dataset
 from pix2spec.errors import InputError
 from pix2spec.models.latent.prepare import Prepared, Simulation, prepare
+from pix2spec.models.latent.preset import FactorisedPreset
 from pix2spec.models.presets import Preset
 from pix2spec.models.shared.settings import TrainSection
 from pix2spec.training.log import ignore_signals
@@ -19,7 +20,7 @@ __all__ = ["Batches", "complete_galaxies", "load_batches", "open_sets"]
 
 def open_sets(preset: Preset, data, out: Path, init, progress: bool, is_main: bool = True):
     """Train and validation sets; those of the factorised model are prepared first, by one process."""
-    if preset.task == "factorised":
+    if isinstance(preset, FactorisedPreset):
         while not is_main and not (out / "prepared" / "info.json").exists():
             time.sleep(1)  # it may take hours, longer than processes wait for each other otherwise
         return prepare(preset, data, out / "prepared", init, progress)

@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 
 from pix2spec.data.dataset import Dataset
-from pix2spec.models.baselines.preset import NeighboursPreset, RegressorPreset
+from pix2spec.models.baselines.preset import HUB_OR_PACKAGE, NeighboursPreset, RegressorPreset
 from pix2spec.models.presets import Preset
 from pix2spec.models.registry import build_model
-from pix2spec.models.storage import FEATURES, HUB_OR_PACKAGE, WEIGHTS, save_model, save_weights
+from pix2spec.models.shared.hub import FEATURES
+from pix2spec.models.storage import WEIGHTS, save_model, save_weights
 from pix2spec.runtime.provenance import run_provenance
 
 __all__ = ["fit", "fit_model"]
@@ -32,7 +33,7 @@ def fit_model(preset: Preset, dataset: Dataset, progress: bool = False):
     if isinstance(preset, NeighboursPreset | RegressorPreset) and preset.image is None:
         preset = preset.model_copy(update={"image": dataset.info.image_kind})
     model = build_model(preset, dataset.info.grid, dataset.info.survey)
-    if preset.task == "neighbours" and preset.features == "network":
+    if isinstance(preset, NeighboursPreset) and preset.features == "network":
         found = model.features.open("cuda" if torch.cuda.is_available() else "cpu")
         model.preset = preset.model_copy(update={"network": found})
     return model.eval(), model.fit(dataset, progress)

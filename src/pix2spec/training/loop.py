@@ -31,7 +31,7 @@ from pix2spec.data.dataset import Dataset, read_info, shard_paths
 from pix2spec.errors import InputError
 from pix2spec.models.latent.prepare import Prepared, Simulation, load_foundation
 from pix2spec.models.latent.preset import FactorisedPreset
-from pix2spec.models.presets import FittedPreset, Preset, Trained
+from pix2spec.models.presets import Preset, TrainedPreset
 from pix2spec.models.registry import build_model
 from pix2spec.models.storage import find_model, load_model, model_id, save_model
 from pix2spec.runtime.distributed import any_process, check_launch, processes, share_statistics
@@ -50,7 +50,7 @@ class Run:
     """All that a training holds, in one of its processes."""
 
     out: Path
-    preset: Trained
+    preset: TrainedPreset
     accelerator: Accelerator
     model: torch.nn.Module
     forward: torch.nn.Module  # the model, or what averages its gradients over processes
@@ -117,7 +117,7 @@ def train(
         With the signal's number, after SIGINT or SIGTERM ended the run with a checkpoint.
     """
     out, data = Path(out), Path(data) if isinstance(data, str) else data
-    if isinstance(preset, FittedPreset):
+    if not isinstance(preset, TrainedPreset):
         return _fit(preset, data, out, resume, progress, init)
     accelerator = _start_processes(preset)
     run = _set_up(preset, data, out, init, resume, progress, accelerator)
@@ -149,12 +149,12 @@ def _fit(preset: Preset, data, out: Path, resume: bool, progress: bool, init) ->
 # ------------------------------------------------------------------------------------ before the first step
 
 
-def _start_processes(preset: Trained) -> Accelerator:
+def _start_processes(preset: TrainedPreset) -> Accelerator:
     """Meet the other processes, if a launcher started some."""
     if processes() == 1:  # forget a training before this one, whose precision may have been another
         AcceleratorState._reset_state(reset_partial_state=True)
     has_gpu = torch.cuda.is_available()  # half precision is hundreds of times slower on most CPUs
-    factorised = preset.task == "factorised"
+    factorised = isinstance(preset, FactorisedPreset)
     # Buffers are the same everywhere. A batch without any image leaves the image network unused.
     parallel = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=factorised)
     accelerator = Accelerator(
@@ -169,7 +169,7 @@ def _start_processes(preset: Trained) -> Accelerator:
     return accelerator
 
 
-def _set_up(preset: Trained, data, out: Path, init, resume: bool, progress: bool, accelerator) -> Run:
+def _set_up(preset: TrainedPreset, data, out: Path, init, resume: bool, progress: bool, accelerator) -> Run:
     """Data, model, average and optimiser, as they are at the start or in the checkpoint."""
     settings, is_main = preset.train, accelerator.is_main_process
     start = load_model(find_model(init))[0] if init else None

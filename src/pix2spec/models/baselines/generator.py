@@ -18,6 +18,8 @@ __all__ = ["FittedGenerator"]
 class FittedGenerator(Generator):
     """One spectrum an object, or the observed spectra of its look-alikes, nearest first."""
 
+    no_selector = "there is nothing to rank by a network here"
+
     def __post_init__(self):
         super().__post_init__()
         self.uses_network = getattr(self.model.preset, "features", "") == "network"

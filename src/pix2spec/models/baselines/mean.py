@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from torch import nn
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.scaling import minmax
@@ -11,18 +10,18 @@ from pix2spec.data.dataset import Dataset
 from pix2spec.errors import InputError
 from pix2spec.models.baselines.preset import MeanPreset
 from pix2spec.models.baselines.training_spectra import training_spectra
+from pix2spec.models.shared.network import Network
 
 __all__ = ["MeanModel"]
 
 
-class MeanModel(nn.Module):
+class MeanModel(Network):
     """The mean training spectrum, whatever the object."""
 
     is_point, sees, columns = True, (), ()
 
     def __init__(self, preset: MeanPreset, grid: SpectralGrid, survey: Survey):
-        super().__init__()
-        self.preset, self.grid, self.survey = preset, grid, survey
+        super().__init__(preset, grid, survey)
         self.register_buffer("spectrum", torch.zeros(grid.size))
         self.register_buffer("minmax_spectrum", torch.zeros(grid.size))
 
@@ -43,7 +42,3 @@ class MeanModel(nn.Module):
         """Repeat the mean for each object: median-scaled spectra (N, 1, L), and no scores."""
         mean = self.spectrum.cpu().numpy()
         return np.broadcast_to(mean, (len(batch["group_id"]), 1, len(mean))), None
-
-    def parts(self) -> dict:
-        """Networks with inputs for one object: none."""
-        return {}

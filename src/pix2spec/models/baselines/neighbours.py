@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import Survey
@@ -18,9 +17,9 @@ from pix2spec.data.dataset import Dataset
 from pix2spec.errors import InputError
 from pix2spec.models.baselines.features import ApertureFeatures
 from pix2spec.models.baselines.preset import NeighboursPreset
-from pix2spec.models.baselines.pretrained import PretrainedFeatures
 from pix2spec.models.baselines.search import nearest
 from pix2spec.models.baselines.training_spectra import as_float16, training_spectra
+from pix2spec.models.shared.network import Network
 
 __all__ = ["NeighboursModel"]
 
@@ -28,7 +27,7 @@ ARRAYS = ("index", "spectra", "groups", "centre", "axes")  # their sizes follow 
 SAMPLE = 32_768  # galaxies, at most, that principal components are fitted to
 
 
-class NeighboursModel(nn.Module):
+class NeighboursModel(Network):
     """An index of training galaxies by their features, and their spectra.
 
     It stores, for N galaxies, the index (N, D) in float32, the median-scaled spectra (N, L) in float16, and
@@ -38,10 +37,12 @@ class NeighboursModel(nn.Module):
     is_point = False
 
     def __init__(self, preset: NeighboursPreset, grid: SpectralGrid, survey: Survey):
-        super().__init__()
-        self.preset, self.grid, self.survey = preset, grid, survey
+        super().__init__(preset, grid, survey)
+        self.features: Any
         self.sees = ("image",) if preset.features == "network" else (preset.features,)
         if preset.features == "network":
+            from pix2spec.models.baselines.pretrained import PretrainedFeatures  # imports timm
+
             self.features = PretrainedFeatures(preset.network)
         else:
             self.features = ApertureFeatures(self.sees, preset.image, survey)
@@ -55,20 +56,20 @@ class NeighboursModel(nn.Module):
             self.register_buffer("centre", torch.zeros(0))
             self.register_buffer("axes", torch.zeros(0, preset.components))
 
-    def make_room(self, arrays: dict[str, torch.Tensor]) -> None:
-        """Take on the sizes of stored arrays.
+    def make_room(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Take on the shapes of stored arrays.
 
         Raises
         ------
         InputError
             If the arrays do not go together.
         """
-        own = [name for name in ARRAYS if name in self._buffers and name in arrays]
-        rows = {len(arrays[name]) for name in own[:3]}
-        if len(rows) > 1 or ("spectra" in own and arrays["spectra"].shape[1:] != (self.grid.size,)):
+        own = [name for name in ARRAYS if name in self._buffers and name in shapes]
+        rows = {shapes[name][:1] for name in own[:3]}
+        if len(rows) > 1 or ("spectra" in own and shapes["spectra"][1:] != (self.grid.size,)):
             raise InputError("model.safetensors", "its arrays are of different sizes", "fit the method again")
         for name in own:
-            setattr(self, name, torch.empty_like(arrays[name]))
+            setattr(self, name, self.get_buffer(name).new_empty(shapes[name]))
 
     def fit(self, dataset: Dataset, progress: bool = False) -> int:
         """Remember features and spectra of `dataset`; return their number.
@@ -170,7 +171,7 @@ class NeighboursModel(nn.Module):
         return self.spectra[torch.from_numpy(found)].float().cpu().numpy(), scores
 
     def parts(self) -> dict:
-        """Networks with inputs for one object."""
+        """The pretrained network, if the features are its."""
         return self.features.parts() if self.preset.features == "network" else {}
 
 

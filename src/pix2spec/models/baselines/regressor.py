@@ -15,20 +15,20 @@ from pix2spec.errors import InputError
 from pix2spec.models.baselines.features import ApertureFeatures
 from pix2spec.models.baselines.preset import RegressorPreset
 from pix2spec.models.baselines.training_spectra import training_spectra
+from pix2spec.models.shared.network import Network
 
 __all__ = ["RegressorModel"]
 
 EPOCHS = 60  # of the MLP, at most: it stops when a tenth of the pairs, held back, gains nothing
 
 
-class RegressorModel(nn.Module):
+class RegressorModel(Network):
     """One smooth spectrum an object: the mean of what its photometry allows, as nearly as a regressor can."""
 
     is_point = True
 
     def __init__(self, preset: RegressorPreset, grid: SpectralGrid, survey: Survey):
-        super().__init__()
-        self.preset, self.grid, self.survey = preset, grid, survey
+        super().__init__(preset, grid, survey)
         self.sees = preset.features
         self.features = ApertureFeatures(preset.features, preset.image, survey)
         self.columns = self.features.columns

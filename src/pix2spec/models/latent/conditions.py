@@ -151,7 +151,7 @@ class ConditionNetwork(nn.Module):
         bands = len(survey.photometry_bands)
         self.photometry = nn.Sequential(nn.Linear(3 * bands, width), nn.SiLU(), nn.Linear(width, width))
         self.redshift = nn.Sequential(nn.Linear(2, width), nn.SiLU(), nn.Linear(width, width))
-        self.absent = nn.Parameter(0.02 * torch.randn(len(TOKENS), width))
+        self.absent = nn.Parameter(0.02 * torch.randn(len(TOKENS), width, device="cpu"))
         self.mix = nn.Sequential(
             nn.SiLU(), nn.Linear(len(TOKENS) * width, width), nn.SiLU(), nn.Linear(width, width)
         )

@@ -23,9 +23,8 @@ class NormalScores(nn.Module):
     def __init__(self, dimension: int, knots: int = 141):
         super().__init__()
         self.register_buffer("knots", torch.zeros(dimension, knots))
-        self.register_buffer(
-            "scores", torch.linspace(-self.MAX_SIGMAS, self.MAX_SIGMAS, knots), persistent=False
-        )
+        scores = torch.linspace(-self.MAX_SIGMAS, self.MAX_SIGMAS, knots, device="cpu")
+        self.register_buffer("scores", scores, persistent=False)
 
     def fit(self, values: torch.Tensor) -> "NormalScores":
         """Learn from vectors (n, D)."""
@@ -94,7 +93,9 @@ class FlowNetwork(nn.Module):
     def __init__(self, dimension: int, condition: int, width: int = 320, depth: int = 5):
         super().__init__()
         self.inlet = nn.Linear(dimension, width)
-        self.register_buffer("frequencies", torch.exp(torch.linspace(0, 6, 32)), persistent=False)
+        self.register_buffer(
+            "frequencies", torch.exp(torch.linspace(0, 6, 32, device="cpu")), persistent=False
+        )
         self.time = nn.Linear(64, width)
         self.condition = nn.Linear(condition, width)
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(depth))

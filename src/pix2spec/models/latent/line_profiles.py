@@ -31,10 +31,10 @@ class EmissionLines(nn.Module):
         self.step, self.instrument = step, instrument
         flat = [(w, s, g) for g, lines in enumerate(LINE_GROUPS.values()) for w, s in lines]
         wave, share, group = zip(*flat)
-        wave = torch.tensor(wave, dtype=torch.float64)
+        wave = torch.tensor(wave, dtype=torch.float64, device="cpu")
         self.register_buffer("loglam", torch.log10(wave), persistent=False)
         # A line of unit flux in 1e-17 erg/s/cm2 has this flux density per pixel of its profile.
-        density = torch.tensor(share, dtype=torch.float64) / (wave * math.log(10) * step)
+        density = torch.tensor(share, dtype=torch.float64, device="cpu") / (wave * math.log(10) * step)
         self.register_buffer("density", density.float(), persistent=False)
         self.register_buffer("group", torch.tensor(group), persistent=False)
 

@@ -28,6 +28,7 @@ from pix2spec.models.latent.noise import NoiseModel
 from pix2spec.models.latent.preset import FactorisedPreset
 from pix2spec.models.shared.contrastive import nt_xent
 from pix2spec.models.shared.inputs import photometry_token
+from pix2spec.models.shared.network import Network
 from pix2spec.runtime.distributed import gather
 from pix2spec.runtime.random import BatchRng
 
@@ -83,14 +84,17 @@ def student(shape: tuple[int, ...], rng: BatchRng) -> np.ndarray:
     return (normal / (-torch.log(uniform.clamp(min=1e-6))).sqrt()).clamp(-10, 10).numpy()
 
 
-class FactorisedModel(nn.Module):
-    """Condition network, flow, basis, noise model and ranker of one preset."""
+class FactorisedModel(Network):
+    """Condition network, flow, basis, noise model and ranker of one preset.
+
+    The constants of its parts are computed on the CPU, also under ``torch.device("meta")``, where loading
+    compares shapes: arithmetic on that device imports torch._dynamo, which takes a second.
+    """
 
     columns = ()  # learns from `pix2spec.models.latent.prepare.Prepared`, which has its own
 
     def __init__(self, preset: FactorisedPreset, grid: SpectralGrid, survey: Survey):
-        super().__init__()
-        self.preset, self.grid, self.survey = preset, grid, survey
+        super().__init__(preset, grid, survey)
         self.basis = RestFrameBasis(grid, **preset.basis.model_dump(include={"components", "z_max"}))
         self.noise = NoiseModel(grid.size)
         self.dimension = 3 + self.basis.n_components + self.basis.n_lines
@@ -101,7 +105,7 @@ class FactorisedModel(nn.Module):
         r = survey.photometry_bands.index("r")
         weights = filter_matrix(grid.wave, survey.filters)[:, r]
         self.register_buffer("r_weights", torch.from_numpy(weights).float(), persistent=False)
-        latent_weights = torch.ones(self.dimension)
+        latent_weights = torch.ones(self.dimension, device="cpu")
         latent_weights[0] = REDSHIFT_WEIGHT
         self.register_buffer("latent_weights", latent_weights / latent_weights.mean(), persistent=False)
 
@@ -196,3 +200,16 @@ class FactorisedModel(nn.Module):
         repeated = condition.repeat(len(x0) // len(condition), 1)
         loss = flow_loss(self.flow, x0, repeated, sigma, noise, self.latent_weights)
         return loss + 0.02 * self.ranker(condition[: len(observed)].detach(), observed)
+
+    def parts(self) -> dict:
+        """Condition network, flow (one candidate and one evaluation) and ranker."""
+        size, bands = self.preset.condition.image_size, len(self.survey.image_bands)
+        image = image_token(np.ones((1, bands, size, size), np.float32), "linear")
+        fluxes = np.ones((1, len(self.survey.photometry_bands)), np.float32)
+        tokens = image | photometry_token(fluxes, fluxes) | redshift_token(np.zeros(1), np.zeros(1))
+        condition, x = torch.zeros(1, self.condition.width), torch.zeros(1, self.dimension)
+        return {
+            "condition network": (self.condition, (tokens,)),
+            "flow": (self.flow, (x, torch.zeros(1), condition)),
+            "ranker": (self.ranker, (condition, torch.zeros(1, self.grid.size))),
+        }

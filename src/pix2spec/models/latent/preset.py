@@ -1,14 +1,14 @@
 """Presets of the default model's family."""
 
-from typing import Literal
-
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from pix2spec.models.shared.settings import Section, TrainSection
+from pix2spec.models.shared.settings import Section, TrainedPreset
 
 __all__ = [
     "FactorisedPreset",
 ]
+
+FLOW_SAMPLERS = ("euler", "heun", "dpm++")  # of `pix2spec.models.latent.sampler`
 
 
 class BasisSection(Section):
@@ -59,15 +59,18 @@ class RankerSection(Section):
     batch: PositiveInt = 128
 
 
-class FactorisedPreset(Section):
+class FactorisedPreset(TrainedPreset):
     """Redshift x rest-frame spectrum x noise, given any photometry."""
 
-    task: Literal["factorised"]
-    name: str
-    about: str
     hold_out_test: bool = True  # false: a final model, which learns from the test split too
     basis: BasisSection = BasisSection()
     condition: ConditionSection = ConditionSection()
     flow: FlowSection = FlowSection()
     ranker: RankerSection = RankerSection()
-    train: TrainSection
+
+    def contract(self) -> dict[str, str]:
+        """Any photometry, to physical flux."""
+        return {
+            "image": "linear or composite, with ugriz fluxes and a redshift in any combination",
+            "spectrum": "physical flux",
+        }

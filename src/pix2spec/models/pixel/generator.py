@@ -1,18 +1,21 @@
 """Generation with the paper's models: diffusion over the pixels of spectra, given an image or fluxes."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from pix2spec.core.scaling import minmax, robust
+from pix2spec.core.survey import check_same_survey
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.generator import Generator, Settings
+from pix2spec.models.pixel.preset import SAMPLERS
 from pix2spec.models.pixel.ranker import ContrastiveModel
 from pix2spec.models.shared.checks import check_image, has_photometry
 from pix2spec.models.shared.inputs import scale_image, view
-from pix2spec.models.shared.samplers import SAMPLERS, sample
+from pix2spec.models.storage import load_model, model_id
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.selection import select
 from pix2spec.runtime.random import candidate_generator
@@ -29,6 +32,29 @@ class PixelGenerator(Generator):
     """The paper's conditional diffusion model and, to choose among its candidates, a contrastive network."""
 
     selector: ContrastiveModel | None = None
+
+    @classmethod
+    def open(cls, folder: Path, model, ids: dict, config: dict, device: str, selector=None):
+        """The generator of the loaded model of a folder, with the contrastive network that ranks candidates.
+
+        `selector` is its folder; by default the one called ``selector`` in the model's, if there is one.
+
+        Raises
+        ------
+        InputError
+            If the selector is no contrastive network, or one of another grid or survey.
+        """
+        chosen = Path(selector) if selector else folder / "selector"
+        if not selector and not chosen.is_dir():
+            return cls(model, ids, config, device)
+        ranker, _ = load_model(chosen)
+        if not isinstance(ranker, ContrastiveModel):
+            raise InputError(chosen, "not a contrastive network", "train one with paper-contrastive-small")
+        hint = "train both on one dataset"
+        if ranker.grid != model.grid:
+            raise InputError(chosen, "its grid is not the model's", hint)
+        check_same_survey(chosen, ranker.survey, "the model", model.survey, ("image",), hint)
+        return cls(model, ids | {"selector": model_id(chosen)}, config, device, ranker)
 
     def __post_init__(self):
         super().__post_init__()
@@ -102,6 +128,8 @@ class PixelGenerator(Generator):
         def denoise(x, t):
             parts = zip(*(values.split(rows) for values in (x, t, context)))
             return torch.cat([self.model.denoiser(*part) for part in parts])
+
+        from pix2spec.models.pixel.diffusion import sample
 
         x = sample(
             denoise,

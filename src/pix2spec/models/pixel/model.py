@@ -1,15 +1,18 @@
 """The paper's conditional diffusion model: condition encoder, U-Net, noise schedule."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import Survey
+from pix2spec.models.pixel.diffusion import make_scheduler, training_loss
 from pix2spec.models.pixel.preset import DiffusionPreset
 from pix2spec.models.pixel.unet import UNet1D
 from pix2spec.models.shared.encoders import ConditionEncoder, PhotometryEncoder
-from pix2spec.models.shared.inputs import photometry_token, scale_image, scale_spectra, view
-from pix2spec.models.shared.samplers import make_scheduler, training_loss
+from pix2spec.models.shared.inputs import image_views, photometry_token, scale_spectra
+from pix2spec.models.shared.network import Network
 from pix2spec.runtime.distributed import mean_over_processes
 from pix2spec.runtime.random import BatchRng
 
@@ -18,18 +21,28 @@ __all__ = [
 ]
 
 
-def _views(batch: dict, image_kind: str, data, rng: BatchRng | None) -> torch.Tensor:
-    """Images of a batch as the networks see them; augmented when there are draws."""
-    image = scale_image(batch["image"], image_kind, data.image)
-    return view(image, data.resize, data.crop, rng)
+class PixelDiffusion(Network):
+    """The paper's conditional diffusion model: condition encoder, denoiser, noise schedule.
 
+    Parameters
+    ----------
+    preset : DiffusionPreset
+    grid : SpectralGrid
+    survey : Survey
+    denoiser : callable
+        Makes the network that predicts the noise, as `UNet1D` does:
+        ``denoiser(size, **settings, context_width=C)``, where the settings are the preset's section
+        ``denoiser``, and C is the width of the condition's tokens.
+    """
 
-class PixelDiffusion(nn.Module):
-    """The paper's conditional diffusion model: condition encoder, U-Net, noise schedule."""
-
-    def __init__(self, preset: DiffusionPreset, grid: SpectralGrid, survey: Survey):
-        super().__init__()
-        self.preset, self.grid, self.survey = preset, grid, survey
+    def __init__(
+        self,
+        preset: DiffusionPreset,
+        grid: SpectralGrid,
+        survey: Survey,
+        denoiser: Callable[..., nn.Module] = UNet1D,
+    ):
+        super().__init__(preset, grid, survey)
         if preset.encoder.arch == "photometry":
             self.conditions: tuple[str, ...] = ("photometry", "photometry_ivar")
             self.encoder = PhotometryEncoder(3 * len(survey.photometry_bands), preset.encoder.channels)
@@ -37,7 +50,7 @@ class PixelDiffusion(nn.Module):
             self.conditions = ("image",)
             self.encoder = ConditionEncoder(**preset.encoder.model_dump(), bands=len(survey.image_bands))
         self.columns = (*self.conditions, "flux", "ivar")
-        self.denoiser = UNet1D(grid.size, **preset.denoiser.model_dump(), context_width=self.encoder.width)
+        self.denoiser = denoiser(grid.size, **preset.denoiser.model_dump(), context_width=self.encoder.width)
         self.scheduler = self.make_scheduler("ddpm")
 
     def make_scheduler(self, sampler: str):
@@ -58,7 +71,7 @@ class PixelDiffusion(nn.Module):
         """What the encoder sees of a batch: views of images, augmented with draws, or band fluxes."""
         if "photometry" in self.conditions:
             return photometry_token(batch["photometry"], batch["photometry_ivar"])["photometry"]
-        return _views(batch, image_kind, self.preset.data, rng)
+        return image_views(batch, image_kind, self.preset.data, rng)
 
     def forward(self, known, x0, mask, t, noise) -> torch.Tensor:
         """Training loss (paper, Eq. 2)."""
@@ -71,3 +84,13 @@ class PixelDiffusion(nn.Module):
     def encode(self, known: torch.Tensor) -> torch.Tensor:
         """The condition of what `known` gives, once for all candidates and steps."""
         return self.denoiser.condition(self.encoder(known))
+
+    @torch.no_grad()
+    def parts(self) -> dict:
+        """Condition encoder and denoiser; one candidate and one step of the latter."""
+        crop = self.preset.data.crop
+        known = torch.zeros(1, len(self.survey.image_bands), crop, crop)
+        if "photometry" in self.conditions:
+            known = torch.zeros(1, 3 * len(self.survey.photometry_bands))
+        inputs = (torch.zeros(1, 1, self.grid.size), torch.zeros(1, dtype=torch.long), self.encode(known))
+        return {"condition encoder": (self.encoder, (known,)), "denoiser": (self.denoiser, inputs)}

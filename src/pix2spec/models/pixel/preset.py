@@ -4,12 +4,14 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from pix2spec.models.shared.settings import DataSection, ImageNetwork, Section, TrainSection
+from pix2spec.models.shared.settings import ImageNetwork, ImagePreset, Section
 
 __all__ = [
     "ContrastivePreset",
     "DiffusionPreset",
 ]
+
+SAMPLERS = ("ddpm", "ddim", "dpm++")  # of `pix2spec.models.pixel.diffusion`
 
 
 class EncoderSection(ImageNetwork):
@@ -30,7 +32,7 @@ class DenoiserSection(Section):
 
 
 class DiffusionSection(Section):
-    """The noise schedule; see `pix2spec.models.shared.samplers.make_scheduler`."""
+    """The noise schedule; see `pix2spec.models.pixel.diffusion.make_scheduler`."""
 
     timesteps: PositiveInt = 250
     schedule: Literal["squaredcos_cap_v2", "linear", "scaled_linear"] = "squaredcos_cap_v2"
@@ -45,26 +47,16 @@ class ContrastiveSection(Section):
     temperature: PositiveFloat = 0.05
 
 
-class DiffusionPreset(Section):
+class DiffusionPreset(ImagePreset):
     """A conditional diffusion model over the pixels of spectra."""
 
-    task: Literal["diffusion"]
-    name: str
-    about: str
-    data: DataSection = DataSection()
     encoder: EncoderSection = EncoderSection()
     denoiser: DenoiserSection
     diffusion: DiffusionSection = DiffusionSection()
-    train: TrainSection
 
 
-class ContrastivePreset(Section):
+class ContrastivePreset(ImagePreset):
     """A contrastive image-spectrum pair, which ranks candidates."""
 
-    task: Literal["contrastive"]
-    name: str
-    about: str
-    data: DataSection = DataSection()
     encoder: ImageNetwork = ImageNetwork(arch="resnet50")
     contrastive: ContrastiveSection = ContrastiveSection()
-    train: TrainSection

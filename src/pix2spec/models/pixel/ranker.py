@@ -1,14 +1,13 @@
 """The paper's contrastive network, which ranks candidates."""
 
 import torch
-from torch import nn
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import Survey
-from pix2spec.models.pixel.model import _views
 from pix2spec.models.pixel.preset import ContrastivePreset
 from pix2spec.models.shared.contrastive import ContrastivePair
-from pix2spec.models.shared.inputs import scale_spectra
+from pix2spec.models.shared.inputs import image_views, scale_spectra
+from pix2spec.models.shared.network import Network
 from pix2spec.runtime.random import BatchRng
 
 __all__ = [
@@ -16,14 +15,13 @@ __all__ = [
 ]
 
 
-class ContrastiveModel(nn.Module):
+class ContrastiveModel(Network):
     """The contrastive pair, trained to recognise which spectrum belongs to which image."""
 
     columns = ("image", "flux", "ivar")
 
     def __init__(self, preset: ContrastivePreset, grid: SpectralGrid, survey: Survey):
-        super().__init__()
-        self.preset, self.grid, self.survey = preset, grid, survey
+        super().__init__(preset, grid, survey)
         self.pair = ContrastivePair(
             **preset.encoder.model_dump(),
             **preset.contrastive.model_dump(),
@@ -33,8 +31,17 @@ class ContrastiveModel(nn.Module):
     def prepare(self, batch: dict, image_kind: str, rng: BatchRng, train: bool) -> dict:
         """All that `forward` needs of a batch; every random number comes from `rng`."""
         x, _ = scale_spectra(batch["flux"], batch["ivar"], self.preset.data.spectrum)
-        return {"image": _views(batch, image_kind, self.preset.data, rng if train else None), "x": x}
+        return {"image": image_views(batch, image_kind, self.preset.data, rng if train else None), "x": x}
 
     def forward(self, image, x) -> torch.Tensor:
         """Training loss (paper, Eq. 3)."""
         return self.pair(image, x)
+
+    def parts(self) -> dict:
+        """Both encoders."""
+        crop = self.preset.data.crop
+        image = torch.zeros(1, len(self.survey.image_bands), crop, crop)
+        return {
+            "image encoder": (self.pair.image_encoder, (image,)),
+            "spectrum encoder": (self.pair.spectrum_encoder, (torch.zeros(1, 1, self.grid.size),)),
+        }

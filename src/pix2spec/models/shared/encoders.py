@@ -1,6 +1,5 @@
 """Condition encoder tau_theta: image to tokens, a timm ResNet; or band fluxes to one token."""
 
-import timm
 import torch
 from torch import nn
 
@@ -24,6 +23,8 @@ def image_network(
     `pretrained` fetches ImageNet weights of the commit `revision` from the hub, which needs a network
     connection.
     """
+    import timm
+
     narrow: dict = {"channels": tuple(channels)} if channels else {}
     if pretrained:
         narrow["pretrained_cfg_overlay"] = {"file": _pretrained_file(arch, revision)}
@@ -31,6 +32,8 @@ def image_network(
 
 
 def _pretrained_file(arch: str, revision: str | None) -> str:
+    import timm
+
     if revision is None:
         hint = f"set it to a full commit of {timm.get_pretrained_cfg(arch).hf_hub_id} on the hub"
         raise InputError("encoder.revision", "pretrained weights need one, so that they stay the same", hint)

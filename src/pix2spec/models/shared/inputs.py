@@ -9,6 +9,7 @@ from pix2spec.errors import InputError
 from pix2spec.runtime.random import BatchRng
 
 __all__ = [
+    "image_views",
     "photometry_token",
     "scale_image",
     "scale_spectra",
@@ -65,6 +66,11 @@ def view(image: torch.Tensor, resize: int, crop: int, rng: BatchRng | None) -> t
     rows, columns = start + torch.where(flip, crop - 1 - steps, steps)
     picked = image[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
     return picked.permute(0, 3, 1, 2)  # indexing put the bands last
+
+
+def image_views(batch: dict, image_kind: str, data, rng: BatchRng | None = None) -> torch.Tensor:
+    """Images of a batch as a network with the section `data` sees them; augmented when there is an `rng`."""
+    return view(scale_image(batch["image"], image_kind, data.image), data.resize, data.crop, rng)
 
 
 def scale_spectra(flux: np.ndarray, ivar: np.ndarray, kind: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,8 +1,11 @@
-"""Sections of presets that several families of models share."""
+"""Base classes of presets, and sections that several families of models share."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+__all__ = ["DataSection", "FittedPreset", "ImagePreset", "Preset", "Section", "TrainSection", "TrainedPreset"]
 
 ImageKind = Literal["linear", "composite"]
 
@@ -47,3 +50,52 @@ class TrainSection(Section):
     checkpoint_every: PositiveInt = 1000
     workers: int = Field(0, ge=0)
     precision: Literal["no", "bf16", "fp16"] = "no"
+
+
+class Preset(Section):
+    """The settings of one model. `task` names its family in `pix2spec.models.registry`."""
+
+    task: str
+    name: str
+    about: str
+
+    def contract(self) -> dict[str, str]:
+        """What the model takes (``"image"``) and gives (``"spectrum"``), in words, for its card."""
+        return {"image": "as the preset says", "spectrum": "as the preset says"}
+
+    def as_stored(self, folder: Path) -> Self:
+        """The settings with which weights are loaded from `folder`: nothing is downloaded.
+
+        Raises
+        ------
+        InputError
+            If the settings name a file outside of the folder.
+        """
+        return self
+
+
+class TrainedPreset(Preset):
+    """Settings of a network that the training loop trains."""
+
+    train: TrainSection
+
+
+class FittedPreset(Preset):
+    """Settings of a method that is fitted in one pass, without a training loop."""
+
+
+class ImagePreset(TrainedPreset):
+    """Settings of a network that sees scaled images and spectra."""
+
+    data: DataSection = DataSection()
+
+    def contract(self) -> dict[str, str]:
+        """The scaling of images and spectra."""
+        return {"image": self.data.image, "spectrum": self.data.spectrum}
+
+    def as_stored(self, folder: Path) -> Self:
+        """Without ImageNet's weights, which the trained ones replace."""
+        encoder = getattr(self, "encoder", None)
+        if not isinstance(encoder, ImageNetwork) or not encoder.pretrained:
+            return self
+        return self.model_copy(update={"encoder": encoder.model_copy(update={"pretrained": False})})

@@ -16,6 +16,13 @@ __all__ = [
 class WuPeekGenerator(PixelGenerator):
     """The method of Wu & Peek: one spectrum an object, whatever the number of candidates asked for."""
 
+    no_selector = "this model makes one spectrum an object, there is nothing to rank"
+
+    @classmethod
+    def open(cls, folder, model, ids, config, device, selector=None):
+        """The generator of the loaded model of a folder; it takes no selector."""
+        return super(PixelGenerator, cls).open(folder, model, ids, config, device, selector)
+
     @property
     def default_select(self) -> str:
         """All rules choose the one spectrum that there is."""

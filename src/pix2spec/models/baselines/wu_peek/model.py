@@ -14,6 +14,7 @@ from pix2spec.models.baselines.wu_peek.autoencoder import InfoVAE, infovae_loss,
 from pix2spec.models.baselines.wu_peek.deconvolution import Deconvolution2d
 from pix2spec.models.baselines.wu_peek.preset import WuPeekPreset
 from pix2spec.models.shared.inputs import scale_image, view
+from pix2spec.models.shared.network import Network
 from pix2spec.runtime.distributed import gather
 from pix2spec.runtime.random import BatchRng
 
@@ -122,7 +123,7 @@ class HybridNetwork(nn.Module):
         return self.head(self.features(image).mean((2, 3)))
 
 
-class WuPeekModel(nn.Module):
+class WuPeekModel(Network):
     """An autoencoder of spectra, and a network that predicts its latent code from the image.
 
     Wu & Peek train the image network on the codes of a finished autoencoder. Here both learn in one run:
@@ -134,8 +135,7 @@ class WuPeekModel(nn.Module):
     columns = ("image", "flux", "ivar")
 
     def __init__(self, preset: WuPeekPreset, grid: SpectralGrid, survey: Survey):
-        super().__init__()
-        self.preset, self.grid, self.survey = preset, grid, survey
+        super().__init__(preset, grid, survey)
         autoencoder = preset.autoencoder
         self.autoencoder = InfoVAE(grid.size, autoencoder.hidden, autoencoder.latent)
         bands = len(survey.image_bands)
@@ -178,3 +178,13 @@ class WuPeekModel(nn.Module):
         code = self.network(image)
         norm = self.standard
         return self.autoencoder.decode(norm.running_mean + (norm.running_var + norm.eps).sqrt() * code)
+
+    def parts(self) -> dict:
+        """Autoencoder and image network."""
+        crop = self.preset.data.crop
+        spectrum, noise = torch.zeros(1, self.grid.size), torch.zeros(1, self.preset.autoencoder.latent)
+        image = torch.zeros(1, len(self.survey.image_bands), crop, crop)
+        return {
+            "autoencoder": (self.autoencoder, (spectrum, noise)),
+            "image network": (self.network, (image,)),
+        }

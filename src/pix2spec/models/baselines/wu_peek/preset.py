@@ -1,10 +1,8 @@
 """Preset of the method of Wu & Peek (2020)."""
 
-from typing import Literal
-
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from pix2spec.models.shared.settings import DataSection, Section, TrainSection
+from pix2spec.models.shared.settings import ImagePreset, Section
 
 __all__ = [
     "WuPeekPreset",
@@ -30,13 +28,8 @@ class HybridSection(Section):
     reduction: PositiveInt = 8
 
 
-class WuPeekPreset(Section):
+class WuPeekPreset(ImagePreset):
     """The autoencoder of spectra and the image network that predicts its codes (Wu & Peek 2020)."""
 
-    task: Literal["wu-peek"]
-    name: str
-    about: str
-    data: DataSection = DataSection()
     autoencoder: AutoencoderSection = AutoencoderSection()
     network: HybridSection = HybridSection()
-    train: TrainSection

@@ -1,29 +1,21 @@
-"""Training objective and sampling loop, over diffusers' schedulers.
+"""Training objective and samplers of diffusion over pixels, with the schedulers of diffusers.
 
 A *denoiser* here is any function ``(x_t, t) -> network output``. Neither the loss nor the samplers know
-which network, or which family of model, they serve.
+which network they serve. Importing this module imports diffusers, which takes a second.
 """
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
-from diffusers import (
-    DDPMScheduler,
-    DPMSolverMultistepScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    FlowMatchHeunDiscreteScheduler,
-)
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 from diffusers.utils.torch_utils import randn_tensor
 
 from pix2spec.errors import InputError
+from pix2spec.models.pixel.preset import SAMPLERS
 
-__all__ = ["FLOW_SAMPLERS", "SAMPLERS", "make_scheduler", "sample", "sample_flow", "training_loss"]
+__all__ = ["make_scheduler", "sample", "training_loss"]
 
 Denoiser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-
-SAMPLERS = ("ddpm", "ddim", "dpm++")
-FLOW_SAMPLERS = ("euler", "heun", "dpm++")
 
 
 def make_scheduler(
@@ -139,44 +131,4 @@ def sample(
     for t in scheduler.timesteps:
         output = denoiser(scheduler.scale_model_input(x, t), t.expand(shape[0]))
         x = scheduler.step(output, t, x, **({"generator": generators} if noisy else {})).prev_sample
-    return x
-
-
-@torch.no_grad()
-def sample_flow(
-    velocity: Denoiser,
-    shape: tuple[int, ...],
-    sampler: str,
-    evaluations: int,
-    generators: Sequence[torch.Generator],
-    device: torch.device | str = "cpu",
-) -> torch.Tensor:
-    """Draw ``shape[0]`` samples of a rectified flow with a given number of network evaluations.
-
-    Parameters
-    ----------
-    velocity : callable
-        ``(x, sigma (B,)) -> noise - data``; see `pix2spec.models.latent.flow`.
-    shape : tuple
-        (B, D).
-    sampler : {"euler", "heun", "dpm++"}
-        Of diffusers; Heun's second-order method takes two evaluations a step.
-    generators : sequence of torch.Generator, length B
-        One a sample, on the CPU: sample k depends on generator k alone, whatever the batch.
-    """
-    if sampler == "dpm++":
-        scheduler = DPMSolverMultistepScheduler(
-            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=1.0, final_sigmas_type="zero"
-        )
-    elif sampler == "heun":
-        scheduler, evaluations = FlowMatchHeunDiscreteScheduler(), (evaluations + 1) // 2
-    else:
-        scheduler = FlowMatchEulerDiscreteScheduler()
-    # Left to itself, diffusers spends Euler's last step between sigma = 0.001 and 0.
-    levels = {"sigmas": np.linspace(1, 1 / evaluations, evaluations)} if sampler == "euler" else {}
-    scheduler.set_timesteps(evaluations, device=device, **levels)
-    x = torch.stack([torch.randn(shape[1:], generator=g) for g in generators]).to(device)
-    for t in scheduler.timesteps:
-        sigma = (t / scheduler.config.num_train_timesteps).float().expand(shape[0])
-        x = scheduler.step(velocity(x, sigma), t, x).prev_sample
     return x

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pix2spec.errors import InputError
-from pix2spec.models.shared.samplers import make_scheduler, sample, training_loss
+from pix2spec.models.pixel.diffusion import make_scheduler, sample, training_loss
 
 ROOT = torch.tensor([[0.8, 0.3, 0.0], [0.0, 0.5, 0.2], [0.0, 0.0, 0.3]])
 COVARIANCE, MEAN = ROOT @ ROOT.T, torch.tensor([0.5, -0.3, 0.2])
