@@ -12,7 +12,7 @@ from default_model import score
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.evaluation.metrics.calibration import interval_coverage
 from pix2spec.generate.load import load
-from pix2spec.models.latent.preset import FLOW_SAMPLERS
+from pix2spec.models.shared.settings import FLOW_SAMPLERS
 
 EVALUATIONS = (2, 4, 6, 8, 12, 16, 24, 48)
 TEST_SEED = 2

@@ -14,10 +14,9 @@ from pix2spec.core.photometry import filter_matrix, fit_amplitude
 from pix2spec.data.measurements import check_not_magnitudes
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
-from pix2spec.models.latent.preset import FLOW_SAMPLERS
-from pix2spec.models.pixel.preset import SAMPLERS
 from pix2spec.models.shared.checks import fibre_photometry, galaxy_of_array, in_bands_of, mask_invalid_fluxes
 from pix2spec.models.shared.inputs import TOKENS
+from pix2spec.models.shared.settings import FLOW_SAMPLERS, PIXEL_SAMPLERS
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.selection import parse_selection
 from pix2spec.products.units import PHYSICAL, RELATIVE
@@ -71,7 +70,7 @@ class Settings:
     def __post_init__(self):
         if self.n < 1:
             raise InputError("`n`", f"{self.n} candidates", "draw at least one")
-        known = sorted({*SAMPLERS, *FLOW_SAMPLERS})
+        known = sorted({*PIXEL_SAMPLERS, *FLOW_SAMPLERS})
         if self.sampler not in known:
             raise InputError("`sampler`", f"{self.sampler!r} is unknown", f"one of {', '.join(known)}")
         if self.noise not in ("observed", "none"):

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 
 from pix2spec.models.latent.flow import FlowNetwork, NormalScores, flow_loss, logit_normal
-from pix2spec.models.latent.preset import FLOW_SAMPLERS
 from pix2spec.models.latent.sampler import sample_flow
+from pix2spec.models.shared.settings import FLOW_SAMPLERS
 
 MU, S = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([0.5, 2.0, 0.1])
 

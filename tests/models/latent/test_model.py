@@ -22,8 +22,8 @@ from pix2spec.models.generator import Settings
 from pix2spec.models.latent import prepare as prepare_module
 from pix2spec.models.latent.basis import Coefficients
 from pix2spec.models.latent.prepare import Simulation
-from pix2spec.models.latent.preset import FLOW_SAMPLERS
 from pix2spec.models.shared.inputs import TOKENS
+from pix2spec.models.shared.settings import FLOW_SAMPLERS
 from pix2spec.models.storage import load_model
 from pix2spec.products.catalogue import open_catalogue
 from pix2spec.products.units import PHYSICAL, RELATIVE

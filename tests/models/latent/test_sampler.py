@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from pix2spec.models.latent.flow import FlowNetwork
-from pix2spec.models.latent.preset import FLOW_SAMPLERS
 from pix2spec.models.latent.sampler import sample_flow
+from pix2spec.models.shared.settings import FLOW_SAMPLERS
 
 SHAPE = (5, 7)
 

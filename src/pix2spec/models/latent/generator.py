@@ -9,10 +9,10 @@ from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.generator import Generator, Settings
 from pix2spec.models.latent.conditions import centre, image_token, redshift_token
-from pix2spec.models.latent.preset import FLOW_SAMPLERS
 from pix2spec.models.latent.sampler import sample_flow
 from pix2spec.models.shared.checks import check_image, fibre_photometry, has_photometry
 from pix2spec.models.shared.inputs import photometry_token
+from pix2spec.models.shared.settings import FLOW_SAMPLERS
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.selection import select
 from pix2spec.products.units import PHYSICAL, RELATIVE

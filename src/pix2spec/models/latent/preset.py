@@ -8,8 +8,6 @@ __all__ = [
     "FactorisedPreset",
 ]
 
-FLOW_SAMPLERS = ("euler", "heun", "dpm++")  # of `pix2spec.models.latent.sampler`
-
 
 class BasisSection(Section):
     """Redshift and rest-frame coefficients; see `pix2spec.models.latent.basis`."""

@@ -11,7 +11,7 @@ from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 from diffusers.utils.torch_utils import randn_tensor
 
 from pix2spec.errors import InputError
-from pix2spec.models.pixel.preset import SAMPLERS
+from pix2spec.models.shared.settings import PIXEL_SAMPLERS
 
 __all__ = ["make_scheduler", "sample", "training_loss"]
 
@@ -61,7 +61,7 @@ def make_scheduler(
             thresholding=clip,
             sample_max_value=1.0,
         )
-    raise InputError("`sampler`", f"{sampler!r} is not one of {', '.join(SAMPLERS)}")
+    raise InputError("`sampler`", f"{sampler!r} is not one of {', '.join(PIXEL_SAMPLERS)}")
 
 
 def training_loss(

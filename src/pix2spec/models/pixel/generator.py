@@ -11,10 +11,10 @@ from pix2spec.core.survey import check_same_survey
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.generator import Generator, Settings
-from pix2spec.models.pixel.preset import SAMPLERS
 from pix2spec.models.pixel.ranker import ContrastiveModel
 from pix2spec.models.shared.checks import check_image, has_photometry
 from pix2spec.models.shared.inputs import scale_image, view
+from pix2spec.models.shared.settings import PIXEL_SAMPLERS
 from pix2spec.models.storage import load_model, model_id
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.selection import select
@@ -85,8 +85,8 @@ class PixelGenerator(Generator):
         """Raise `InputError` for noise-free spectra or another family's sampler."""
         if settings.noise != "observed":
             raise InputError("`noise`", "models over pixels know observed spectra only", "leave it out")
-        if settings.sampler not in SAMPLERS:
-            known = ", ".join(SAMPLERS)
+        if settings.sampler not in PIXEL_SAMPLERS:
+            known = ", ".join(PIXEL_SAMPLERS)
             raise InputError("`sampler`", f"{settings.sampler!r} is for factorised models", f"one of {known}")
 
     def check(self, galaxy: Galaxy, settings: Settings) -> None:

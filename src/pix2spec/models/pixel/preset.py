@@ -11,8 +11,6 @@ __all__ = [
     "DiffusionPreset",
 ]
 
-SAMPLERS = ("ddpm", "ddim", "dpm++")  # of `pix2spec.models.pixel.diffusion`
-
 
 class EncoderSection(ImageNetwork):
     """What a diffusion model is conditioned on: an image, or band fluxes in its place.

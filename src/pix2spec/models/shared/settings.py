@@ -9,6 +9,10 @@ __all__ = ["DataSection", "FittedPreset", "ImagePreset", "Preset", "Section", "T
 
 ImageKind = Literal["linear", "composite"]
 
+# Names of samplers, which `Settings` checks without importing the samplers themselves.
+PIXEL_SAMPLERS = ("ddpm", "ddim", "dpm++")  # of `pix2spec.models.pixel.diffusion`
+FLOW_SAMPLERS = ("euler", "heun", "dpm++")  # of `pix2spec.models.latent.sampler`
+
 
 class Section(BaseModel):
     """A part of a preset; unknown keys are errors."""
