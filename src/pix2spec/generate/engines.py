@@ -50,11 +50,12 @@ class Engine:
 
     def __post_init__(self):
         if self.name not in ("local", "ray"):
-            raise InputError("--engine", f"{self.name!r} is unknown", "local or ray")
+            raise InputError("engine", f"{self.name!r} is unknown", "local or ray")
         if self.name == "local" and (self.workers or self.address):
-            raise InputError("--engine local", "it has no workers and no address", "use --engine ray")
+            what = "the local engine has no workers and no address"
+            raise InputError("engine", what, "use engine='ray'")
         if self.workers is not None and self.workers < 1:
-            raise InputError("--workers", f"{self.workers} workers", "at least one")
+            raise InputError("workers", f"{self.workers} workers", "at least one")
 
     def run(self, maker: "ShardMaker", missing: list[int]) -> Iterator[None]:
         """Make the missing shards; yields once an object."""
