@@ -85,7 +85,7 @@ def generate_catalogue(
         Galactic extinction, to be stated and, if it says so, taken out of image and photometry. Without,
         objects are taken as they are.
     resume : bool
-        Go on with a run that was cut off: what is done is kept, and the result is the same to the bit.
+        Continue a run that was cut off: what is done is kept, and the result is the same to the bit.
     engine : Engine
         Where: in this process, or on the workers of a Ray cluster.
     """

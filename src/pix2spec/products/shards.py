@@ -33,7 +33,7 @@ class Shards:
     grid, provenance, keep_candidates, survey
         As for `pix2spec.products.catalogue.CatalogueWriter`.
     batch : int
-        Objects that share a pass through the networks: shards end with a batch, so that a run that goes on
+        Objects that share a pass through the networks: shards end with a batch, so that a run that continues
         has the batches of one that was never cut off, and gives the same numbers to the bit.
 
     Attributes

@@ -59,14 +59,11 @@ class Resumable:
             what = f"it holds the beginning of {self.product}"
             raise InputError(self.folder, what, "continue with resume=True, or delete the folder")
         then, now = record["run"], self.identity
-        changed = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
-        if changed:
-            said = "; ".join(
-                f"{name} was {then.get(name)!r} and is {now.get(name)!r} now" for name in changed
-            )
-            hint = "use the same options, or choose another folder"
-            what = f"{self.product} was begun in it with other options: {said}"
-            raise InputError(self.folder, what, hint)
+        names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+        changes = "; ".join(f"{name} was {then.get(name)!r} and is {now.get(name)!r} now" for name in names)
+        if changes:
+            what = f"{self.product} was begun in it with other options: {changes}"
+            raise InputError(self.folder, what, "use the same options, or choose another folder")
 
     def _write(self, complete: bool) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -75,10 +72,7 @@ class Resumable:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out meanwhile; the lock goes with the process, however that ends.
-
-        Raises `InputError` if another process is at work.
-        """
+        """Keep other processes out (they get an `InputError`); the lock ends with the process, if killed too."""
         import fcntl  # not on Windows
 
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -116,13 +110,7 @@ class Resumable:
 
 
 def is_unfinished(folder: str | Path) -> bool:
-    """Whether a folder holds a job that was begun and is not complete.
-
-    Raises
-    ------
-    InputError
-        If its ``run.json`` is damaged.
-    """
+    """Whether a folder holds a job that is not complete; `InputError` if its ``run.json`` is damaged."""
     record = _read(Path(folder))
     return record is not None and not record.get("complete")
 

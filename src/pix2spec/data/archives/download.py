@@ -45,7 +45,7 @@ class Downloader:
 
     A file present under its name is complete and is not fetched again. The body of one under way lies at
     ``name.partial`` with what identifies its version (ETag or Last-Modified) at ``name.version``; a later
-    attempt, or a later run, goes on from there.
+    attempt, or a later run, continues there.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ def query(
         else:
             text = response.text
             if message := _complaint(text, response.status_code):
-                raise InputError(where, f"the query was refused: {message}", "see --where")
+                raise InputError(where, f"the query was refused: {message}", "check the condition in where")
             try:
                 if response.status_code != 200:
                     raise ValueError(f"status {response.status_code} {response.reason}")
@@ -120,9 +120,9 @@ def safe_where(where: str) -> str:
     outside = "".join(where.split("'")[::2])
     depths = [outside[: i + 1].count("(") - outside[: i + 1].count(")") for i in range(len(outside))]
     if any(mark in where for mark in (";", "--", "/*", "*/", "\0")):
-        raise InputError("--where", "comments and several statements are not allowed", "give one condition")
+        raise InputError("where", "comments and several statements are not allowed", "give one condition")
     if where.count("'") % 2 or min(depths, default=0) < 0 or (depths and depths[-1]):
-        raise InputError("--where", "a parenthesis or quote has no partner")
+        raise InputError("where", "a parenthesis or quote has no partner")
     if not where.strip() or len(where) > 1000:
-        raise InputError("--where", "is empty or longer than 1000 characters")
+        raise InputError("where", "is empty or longer than 1000 characters")
     return f"({' '.join(where.split())})"

@@ -135,7 +135,7 @@ def test_a_condition_of_the_user_narrows_the_cut(services):
 )
 def test_a_condition_that_is_more_than_one_is_refused(services, server, where):
     before = server.count("x_results")
-    with pytest.raises(InputError, match="--where"):
+    with pytest.raises(InputError, match=r"^where: "):
         list(select_by_sql(services, "dr17", where=where))
     assert server.count("x_results") == before
 
