@@ -72,7 +72,7 @@ class Resumable:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out (they get an `InputError`); the lock ends with the process, if killed too."""
+        """Keep other processes out (they get an `InputError`); a kill ends the lock too."""
         import fcntl  # not on Windows
 
         self.folder.mkdir(parents=True, exist_ok=True)
