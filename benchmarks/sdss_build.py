@@ -84,7 +84,7 @@ def measure(objects: int, images: str, rate: float, workers: int, folder: Path) 
         "requests": sum(one["requests"] for one in seen),
         "received": sum(one["bytes"] for one in seen),
         "disk": sum(p.stat().st_size for p in out.glob("*.parquet")),
-        "manifest": (out / "manifest.sqlite").stat().st_size,
+        "plan": sum(p.stat().st_size for p in (out / "build").iterdir()),
     }
 
 
@@ -115,11 +115,11 @@ def main() -> None:
     last, n = found[-1], found[-1]["objects"]
     times = ALL / n
     requests = last["requests"] * times
-    sizes = [f"{last[name] * times / 1e9:.2f} GB" for name in ("received", "disk", "manifest")]
+    sizes = [f"{last[name] * times / 1e9:.2f} GB" for name in ("received", "disk", "plan")]
     hours = [last["seconds"] * times / 3600, requests / arguments.polite / 3600]
     print(
         f"\n{ALL:,} objects: {requests / 1e6:.2f} million requests, {sizes[0]} to fetch, {sizes[1]} of "
-        f"shards and {sizes[2]} of manifest; {hours[0]:.1f} h at this speed, {hours[1]:.1f} h at "
+        f"shards and {sizes[2]} of plan; {hours[0]:.1f} h at this speed, {hours[1]:.1f} h at "
         f"{arguments.polite:g} requests a second"
     )
     if len(found) > 1:

@@ -17,10 +17,12 @@ from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
 from pix2spec.apps.cli.main import app
+from pix2spec.data.archives.download import Downloader
 from pix2spec.data.archives.sdss import build as build_module
-from pix2spec.data.archives.sdss.build import build_sdss
-from pix2spec.data.archives.sdss.manifest import DONE, FAILED, LATER, Entry, Manifest
+from pix2spec.data.archives.sdss import work as work_module
+from pix2spec.data.archives.sdss.build import BuildReport, build_sdss
 from pix2spec.data.archives.sdss.pairs import Job, make_galaxies
+from pix2spec.data.archives.sdss.plan import DONE, FAILED, LATER, Entry, Plan
 from pix2spec.data.archives.sdss.request import Order
 from pix2spec.data.archives.sdss.select_sql import select_by_sql
 from pix2spec.data.archives.urls import Services
@@ -28,6 +30,7 @@ from pix2spec.data.check import check_dataset
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.import_files import import_data
 from pix2spec.errors import InputError
+from pix2spec.runtime.resumable import Resumable
 from support.loopback.server import serve
 from support.loopback.sky import Sky
 from support.tiny import tiny_preset
@@ -88,6 +91,10 @@ def assert_same(one, other, columns=VECTORS):
         assert a is None or np.array_equal(a, b), (one.object_id, name)
 
 
+def plan_of(out):
+    return Plan(Resumable(out, {}))
+
+
 def failures(report):
     with open(report.failures, newline="") as stream:
         return list(csv.reader(stream))[1:]
@@ -120,7 +127,7 @@ def test_dataset_holds_what_the_survey_has(tmp_path, server, truth, images, spec
     assert kept["release"] == "dr17" and "zWarning = 0" in kept["selection"] and kept["survey"] == "SDSS"
     assert kept["services"]["sas"] == f"{server.url}/sas" and kept["version"] and kept["command"]
     assert check_dataset(tmp_path / "out").ok
-    assert remains(tmp_path / "out") == ["failures.csv", "manifest.sqlite"]
+    assert remains(tmp_path / "out") == ["failures.csv", "run.json"]
 
 
 def test_five_bands_from_frames(tmp_path, server, truth):
@@ -152,8 +159,7 @@ def test_equals_the_import_of_the_same_files(tmp_path, server):
     assert report.n_problems == 0
     cache, images = tmp_path / "out" / ".cache", tmp_path / "images"
     images.mkdir()
-    with Manifest(tmp_path / "out" / "manifest.sqlite") as manifest:
-        entries = [e for unit in (0,) for e in manifest.entries(unit)]
+    entries = plan_of(tmp_path / "out").entries(np.arange(OBJECTS))
     order, services = Order(spectra="lite"), Services.at(server.url)
     for entry in entries:
         cutout = order.files(services, entry)[1][""]
@@ -221,9 +227,64 @@ def test_other_options_are_refused(tmp_path, server):
     build(tmp_path / "out", server)
     with pytest.raises(InputError, match=r"other options: n was None and is 5 now"):
         build(tmp_path / "out", server, order=Order(n=5, spectra="plates", images="none"))
-    (tmp_path / "out" / "manifest.sqlite").unlink()
+    (tmp_path / "out" / "run.json").unlink()
     with pytest.raises(InputError, match="already holds a dataset"):
         build(tmp_path / "out", server)
+
+
+def test_folders_of_other_versions_are_refused(tmp_path, server):
+    (tmp_path / "older").mkdir()
+    (tmp_path / "older" / "manifest.sqlite").touch()
+    with pytest.raises(InputError, match=r"begun by an older version.*begin anew in another folder"):
+        build(tmp_path / "older", server)
+    build(tmp_path / "out", server)
+    record = tmp_path / "out" / "run.json"
+    record.write_text(record.read_text().replace('"format": 2', '"format": 99'))
+    with pytest.raises(InputError, match="other options: format was 99 and is 2 now"):
+        build(tmp_path / "out", server)
+
+
+def test_one_build_at_a_time(tmp_path, server):
+    with (
+        Resumable(tmp_path / "out", {}).locked(),
+        pytest.raises(InputError, match="another process is at work in this folder"),
+    ):
+        build(tmp_path / "out", server)
+
+
+def test_raw_files_go_with_the_last_object_that_needs_them(tmp_path, server, monkeypatch):
+    """Two plates in units of 3: a killed run leaves what later units need, and no file that none needs."""
+    monkeypatch.setattr(build_module, "SHARD", 3)
+    monkeypatch.setattr(work_module, "BACKLOG", 0)
+    out, finished = tmp_path / "out", []
+
+    def finish(plan, unit, *told):
+        original(plan, unit, *told)
+        finished.append(unit)
+        if len(finished) == 3:  # killed before the raw files of the unit go
+            raise KeyboardInterrupt
+
+    original = Plan.finish
+    with monkeypatch.context() as patch:
+        patch.setattr(Plan, "finish", finish)
+        with pytest.raises(KeyboardInterrupt):
+            build(out, server, order=Order(spectra="plates"))
+    plan, order, services = plan_of(out), Order(spectra="plates"), Services.at(server.url)
+    files = [order.files(services, entry) for entry in plan.entries(np.arange(OBJECTS))]
+    left = {r.name for (s, i), w in zip(files, plan.left) if w for r in (s, *i.values())}
+
+    def here():
+        return {str(p.relative_to(out / ".cache")) for p in (out / ".cache").rglob("*.fits")}
+
+    assert {files[row][1][""].name for row in plan.last_done()} <= here() - left  # the kill left them
+    with monkeypatch.context() as patch, Downloader(out / ".cache") as downloader:
+        patch.setattr(Plan, "units", lambda self: {})
+        work = work_module.Work(plan, order, services, BuildReport(out, None), False, downloader, None)
+        assert not list(work.remotes())
+    assert here() <= left
+    plates = server.count(r"spPlate.*fits$")
+    report = build(out, server, order=order)
+    assert report.n_total == OBJECTS and server.count(r"spPlate.*fits$") == plates == 2
 
 
 def test_first_n(tmp_path, server):
@@ -269,7 +330,7 @@ def test_temporary_failures_are_tried_again_by_the_next_run(tmp_path, server):
     assert server.count("cutout.fits") == cutouts  # its image was here already
     assert len(list((tmp_path / "out").glob("pairs-*.parquet"))) == 2
     assert len(galaxies_of(tmp_path / "out")) == OBJECTS and failures(report) == []
-    assert remains(tmp_path / "out") == ["failures.csv", "manifest.sqlite"]
+    assert remains(tmp_path / "out") == ["failures.csv", "run.json"]
 
 
 def test_permanent_failures_cost_nobody_else(tmp_path, server):
@@ -309,14 +370,14 @@ def test_unreadable_file_is_fetched_anew_by_the_next_run(tmp_path, server, monke
     assert (report.n_written, report.n_total) == (1, OBJECTS)
 
 
-def test_killed_between_shard_and_manifest(tmp_path, server, monkeypatch):
+def test_killed_between_shard_and_outcome(tmp_path, server, monkeypatch):
     """What was written is written again under the same name; files that were here are not fetched again."""
 
     def killed(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Manifest, "finish", killed)
+        patch.setattr(Plan, "finish", killed)
         with pytest.raises(KeyboardInterrupt):
             build(tmp_path / "out", server)
     assert len(list((tmp_path / "out").glob("pairs-*.parquet"))) == 1
@@ -325,7 +386,7 @@ def test_killed_between_shard_and_manifest(tmp_path, server, monkeypatch):
     report = build(tmp_path / "out", server)
     assert report.n_written == OBJECTS and len(galaxies_of(tmp_path / "out")) == OBJECTS
     assert server.count(r"spPlate.*fits$") == plates == 2
-    assert remains(tmp_path / "out") == ["failures.csv", "manifest.sqlite"]
+    assert remains(tmp_path / "out") == ["failures.csv", "run.json"]
 
 
 # --- what servers may send ------------------------------------------------------------------------------
@@ -340,7 +401,7 @@ def test_rows_of_a_hostile_server_reach_no_path(tmp_path, sky):
         report = build(tmp_path / "out", server)
     assert (report.n_written, report.n_failed) == (OBJECTS - 2, 2)
     assert any("run2d" in reason for _, _, reason in failures(report))
-    assert remains(tmp_path) == ["out/failures.csv", "out/manifest.sqlite"]
+    assert remains(tmp_path) == ["out/failures.csv", "out/run.json"]
 
 
 def test_huge_bodies_and_web_pages(tmp_path, server, monkeypatch):
@@ -364,8 +425,7 @@ def test_huge_bodies_and_web_pages(tmp_path, server, monkeypatch):
 
 def test_spectrum_of_another_object(tmp_path, server):
     build(tmp_path / "out", server, order=Order(spectra="lite", images="none"), keep=True)
-    with Manifest(tmp_path / "out" / "manifest.sqlite") as manifest:
-        one, other = manifest.entries(0)[:2]
+    one, other = plan_of(tmp_path / "out").entries(np.arange(2))
     files = sorted((tmp_path / "out" / ".cache").rglob("spec-*.fits"))
     path = next(p for p in files if other.object_id in p.name)
     info = Order(images="none").info()
@@ -426,7 +486,7 @@ def test_command(tmp_path, server):
     assert "s.zWarning = 0" in dry.output and f"objects   {OBJECTS}" in dry.output
     assert "nothing else was" in dry.output and "/sas/dr17/" in dry.output
     assert server.count() == server.count("skyserver") > 0
-    assert remains(tmp_path / "out") == ["manifest.sqlite"]
+    assert remains(tmp_path / "out") == ["run.json"]
     queries = server.count("skyserver")
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0 and f"Wrote {OBJECTS} objects ({OBJECTS} in all)" in done.output
@@ -455,16 +515,12 @@ def run_command(out, server, *options):
 
 def complete_urls(out, order, services):
     """Addresses of the files that are here whole, or whose object is done."""
-    complete = set()
-    with Manifest(out / "manifest.sqlite") as manifest:
-        pending = set(manifest.pending_units())
-        (last,) = manifest._db.execute("SELECT MAX(number) FROM units").fetchone()
-        for unit in range((-1 if last is None else last) + 1):
-            for entry in manifest.entries(unit):
-                spectrum, images = order.files(services, entry)
-                for remote in (spectrum, *images.values()):
-                    if (out / ".cache" / remote.name).exists() or unit not in pending:
-                        complete.add(remote.url)
+    complete, plan = set(), plan_of(out)
+    for row, entry in enumerate(plan.entries(np.arange(len(plan.status))) if plan.selected else ()):
+        spectrum, images = order.files(services, entry)
+        for remote in (spectrum, *images.values()):
+            if (out / ".cache" / remote.name).exists() or plan.status[row] in (DONE, FAILED):
+                complete.add(remote.url)
     return complete
 
 
@@ -507,7 +563,7 @@ def test_killed_five_times_with_faults(tmp_path):
         assert run.returncode == 0, text
         server.faults.probability, server.faults.planned = 0.0, []
         build(tmp_path / "undisturbed", server, order=order, processes=2)
-    assert remains(out) == ["failures.csv", "manifest.sqlite"]
+    assert remains(out) == ["failures.csv", "run.json"]
     killed, undisturbed = galaxies_of(out), galaxies_of(tmp_path / "undisturbed")
     # what lies after the last pixel with data is left out of a plate's spectra: a galaxy without data at the
     # grid's end is too short, unless its plate goes on beyond it, as BOSS's do

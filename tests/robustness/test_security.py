@@ -319,22 +319,37 @@ def test_ids_that_look_alike_have_files_of_their_own():
     assert safe_name("x" * 300) != safe_name("x" * 301)
 
 
-@pytest.mark.parametrize("name", ["../precious", "{folder}/precious", "raw/../../precious"])
-def test_a_manifest_deletes_nothing_outside_its_folder(tmp_path, name):
-    import sqlite3
+@pytest.mark.parametrize("run2d", ["../precious", "{folder}", "v5/../../../precious", "26"])
+def test_a_plan_deletes_nothing_outside_its_folder(tmp_path, run2d):
+    """Neither through the numbers in its selection nor through a link in the folder of raw files."""
+    from pix2spec.data.archives.download import Downloader
+    from pix2spec.data.archives.sdss.plan import DONE, Outcome, Plan
+    from pix2spec.data.archives.sdss.request import Order
+    from pix2spec.data.archives.sdss.work import BuildReport, Work
+    from pix2spec.data.archives.urls import Services
+    from pix2spec.runtime.resumable import Resumable
+    from support.fake_specobj import spec_row
 
-    from pix2spec.data.archives.sdss.manifest import Manifest
-
-    (tmp_path / "precious").touch()
-    (tmp_path / "build").mkdir()
-    path = tmp_path / "build" / "manifest.sqlite"
-    Manifest(path).close()
-    with sqlite3.connect(path) as database:
-        database.execute("INSERT INTO unneeded VALUES (?)", (name.format(folder=tmp_path),))
-    database.close()
-    with Manifest(path) as manifest, pytest.raises(InputError, match="leads out of the folder"):
-        manifest.sweep(tmp_path / "build")
-    assert (tmp_path / "precious").exists()
+    name = "0266/spec-0266-51602-0001.fits"
+    precious = [tmp_path / "precious" / name, tmp_path / "outside" / "26" / name]
+    for path in precious:
+        path.parent.mkdir(parents=True)
+        path.touch()
+    cache = tmp_path / "build" / ".cache"
+    (cache / "dr17").mkdir(parents=True)
+    (cache / "dr17" / "spec-lite").symlink_to(tmp_path / "outside")
+    plan, order = Plan(Resumable(tmp_path / "build", {})), Order(images="none")
+    plan.add([spec_row(run2d=run2d.format(folder=tmp_path / "precious"))], [])
+    plan.cut(4, lambda run2d, count: False)
+    plan.finish(0, np.array([0]), [Outcome("0266-51602-0001", DONE)])
+    with Downloader(cache) as downloader:
+        work = Work(plan, order, Services(), BuildReport(tmp_path, None), False, downloader, None)
+        if run2d == "26":  # a name as it should be
+            with pytest.raises(InputError, match="leads out of the folder"):
+                next(work.remotes(), None)
+        else:
+            assert next(work.remotes(), None) is None
+    assert all(path.exists() for path in precious)
 
 
 def test_a_damaged_record_of_a_run_is_refused(tmp_path):

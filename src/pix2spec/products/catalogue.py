@@ -19,6 +19,7 @@ from pix2spec.data.readers.guards import check_expansion, reading
 from pix2spec.errors import InputError
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PER_CANDIDATE, PHYSICAL, QUANTILE_NAMES
+from pix2spec.runtime.resumable import is_unfinished
 
 __all__ = ["CATALOGUE_VERSION", "Catalogue", "CatalogueWriter", "open_catalogue"]
 
@@ -351,10 +352,7 @@ def _find(path: Path) -> tuple[Path, list[Path]]:
         return path, [path]
     folder = path if path.name == SHARDS else path / SHARDS
     shards = sorted(folder.glob("part-*.parquet"))
-    record = folder / "run.json"
-    with reading(record, "the record of a run"):
-        unfinished = record.exists() and not json.loads(record.read_text()).get("complete")
-    if unfinished:
+    if is_unfinished(folder):
         raise InputError(folder, "the catalogue is unfinished", "resume its generation")
     if not shards:
         raise InputError(path, f"no {FILE_NAME} there", "make one with `pix2spec generate`")

@@ -1,6 +1,5 @@
-"""Catalogues that grow shard by shard, so that a run that was cut off can go on where it was."""
+"""Catalogues that grow shard by shard, so that a run that was cut off can continue."""
 
-import json
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -8,18 +7,15 @@ from pathlib import Path
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS, Survey
-from pix2spec.data.readers.guards import reading
 from pix2spec.errors import InputError
 from pix2spec.products.catalogue import FILE_NAME, SHARDS, CatalogueWriter
-from pix2spec.runtime.atomic import write_atomically
+from pix2spec.runtime.resumable import Resumable
 
 __all__ = ["MAX_JOINED_OBJECTS", "Shards"]
 
 SHARD = 128  # objects, at least: 46 MB with candidates; what a kill can cost
-MAX_JOINED_OBJECTS = (
-    20_000  # objects; more stay in shards, for one file of them would have to be written twice
-)
-RUN = "run.json"
+# objects; more stay in shards, for one file of them would have to be written twice
+MAX_JOINED_OBJECTS = 20_000
 
 
 class Shards:
@@ -37,7 +33,7 @@ class Shards:
     grid, provenance, keep_candidates, survey
         As for `pix2spec.products.catalogue.CatalogueWriter`.
     batch : int
-        Objects that share a pass through the networks: shards end with a batch, so that a run that goes on
+        Objects that share a pass through the networks: shards end with a batch, so that a run that continues
         has the batches of one that was never cut off, and gives the same numbers to the bit.
 
     Attributes
@@ -62,14 +58,14 @@ class Shards:
         self._contents = (grid, provenance, keep_candidates, survey)
 
     def claim(self, identity: dict, resume: bool) -> None:
-        """Take the folder, or go on with what is there if it is the same run's.
+        """Take the folder, or continue with the shards that are there if they are of the same run.
 
         Parameters
         ----------
         identity : dict
-            What must be the same when a run goes on, as JSON: model, settings, input.
+            What must be the same when a run continues, as JSON: model, settings, input.
         resume : bool
-            Go on after the shards that are there.
+            Continue after the shards that are there.
 
         Raises
         ------
@@ -78,30 +74,8 @@ class Shards:
         """
         if (self.out / FILE_NAME).exists():
             raise InputError(self.out / FILE_NAME, "it exists already", "choose another folder, or delete it")
-        identity = json.loads(json.dumps(identity | {"shard": self.size}, default=str))
-        record = self.folder / RUN
-        if record.exists():
-            with reading(record, "the record of a run"):
-                self._check(json.loads(record.read_text()), identity, resume)
-        self._record(identity, complete=False)
-
-    def _check(self, earlier: dict, identity: dict, resume: bool) -> None:
-        if earlier.get("complete"):
-            raise InputError(self.folder, "it holds a whole catalogue", "choose another folder")
-        if not resume:
-            what = "it holds the beginning of a catalogue"
-            raise InputError(self.folder, what, "go on with `resume=True`, or delete it")
-        begun = earlier["run"]
-        changed = [name for name in sorted({**begun, **identity}) if begun.get(name) != identity.get(name)]
-        if changed:
-            was = ", ".join(f"{name} was {begun.get(name)!r}" for name in changed)
-            raise InputError(self.folder, f"it was begun differently: {was}", "use the same options")
-
-    def _record(self, identity: dict, complete: bool) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._identity = identity
-        text = json.dumps({"complete": complete, "run": identity}, indent=1) + "\n"
-        write_atomically(self.folder / RUN, lambda temporary: temporary.write_text(text))
+        self._job = Resumable(self.folder, identity | {"shard": self.size}, "a catalogue")
+        self._job.claim(resume)
 
     def path(self, k: int) -> Path:
         """Where shard k is, once it is complete."""
@@ -114,7 +88,9 @@ class Shards:
     @property
     def missing(self) -> list[int]:
         """Shards that are still to be made."""
-        return [k for k in range(-(-self.total // self.size)) if not self.path(k).exists()]
+        numbers = range(-(-self.total // self.size))
+        missing = set(self._job.missing(self.path(k).name for k in numbers))
+        return [k for k in numbers if self.path(k).name in missing]
 
     def writer(self, k: int) -> CatalogueWriter:
         """Of shard k. Several may write one shard at a time, as a cluster does that lost sight of a node."""
@@ -130,14 +106,12 @@ class Shards:
         path
             The catalogue's file, or its folder of shards.
         """
-        for left in self.folder.glob("*.partial"):  # of a run that was killed
-            left.unlink()
         if self.total <= MAX_JOINED_OBJECTS:
             return self._join(unread)
         if unread:
             with CatalogueWriter(self.folder, *self._contents, name="part-unread.parquet") as writer:
                 _add_failures(writer, unread)
-        self._record(self._identity, complete=True)
+        self._job.finish()
         return self.folder
 
     def _join(self, unread: Sequence[tuple[str, str]]) -> Path:

@@ -7,7 +7,9 @@ input. A job continues only with the identity that it began with, so that no fol
 """
 
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pix2spec.errors import InputError
@@ -16,6 +18,7 @@ from pix2spec.runtime.atomic import write_atomically
 __all__ = ["RUN_FILE", "Resumable", "is_unfinished"]
 
 RUN_FILE = "run.json"
+LOCK_FILE = "run.lock"
 
 
 class Resumable:
@@ -50,23 +53,42 @@ class Resumable:
 
     def _check(self, record: dict, resume: bool) -> None:
         if record.get("complete"):
-            raise InputError(
-                self.folder, f"it holds {self.product} that is complete", "choose another folder"
-            )
+            what = f"it holds {self.product} that is complete"
+            raise InputError(self.folder, what, "choose another folder")
         if not resume:
             what = f"it holds the beginning of {self.product}"
-            raise InputError(self.folder, what, "continue with resume=True, or delete the folder")
-        begun = record["run"]
-        names = sorted({*begun, *self.identity})
-        changed = [name for name in names if begun.get(name) != self.identity.get(name)]
-        if changed:
-            was = ", ".join(f"{name} was {begun.get(name)!r}" for name in changed)
-            raise InputError(self.folder, f"the job in it began differently: {was}", "use the same options")
+            raise InputError(self.folder, what, "continue with `resume=True`, or delete the folder")
+        then, now = record["run"], self.identity
+        names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+        changes = "; ".join(f"{name} was {then.get(name)!r} and is {now.get(name)!r} now" for name in names)
+        if changes:
+            what = f"{self.product} was begun in it with other options: {changes}"
+            raise InputError(self.folder, what, "use the same options, or choose another folder")
 
     def _write(self, complete: bool) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"complete": complete, "run": self.identity}, indent=1) + "\n"
         write_atomically(self.folder / RUN_FILE, lambda temporary: temporary.write_text(text))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out (they get an `InputError`); a kill ends the lock too."""
+        import fcntl  # not on Windows
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / LOCK_FILE
+        with open(path, "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                mine = os.path.samestat(os.fstat(lock.fileno()), path.stat())  # not one that was just deleted
+            except (BlockingIOError, FileNotFoundError):
+                mine = False
+            if not mine:
+                raise InputError(self.folder, "another process is at work in this folder", "wait for it")
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
 
     def path(self, unit: str) -> Path:
         """Where the file of a unit is, once it is complete."""
@@ -78,19 +100,17 @@ class Resumable:
 
     def finish(self) -> None:
         """Record that all units are done, and delete the half-written files of runs that were killed."""
-        for left in self.folder.rglob("*.partial"):
-            left.unlink()
+        self.sweep()
         self._write(complete=True)
+
+    def sweep(self) -> None:
+        """Delete the half-written files of runs that were killed."""
+        for left in self.folder.glob("*.partial"):
+            left.unlink()
 
 
 def is_unfinished(folder: str | Path) -> bool:
-    """Whether a folder holds a job that was begun and is not complete.
-
-    Raises
-    ------
-    InputError
-        If its ``run.json`` is damaged.
-    """
+    """Whether a folder holds a job that is not complete; `InputError` if its ``run.json`` is damaged."""
     record = _read(Path(folder))
     return record is not None and not record.get("complete")
 
@@ -104,6 +124,6 @@ def _read(folder: Path) -> dict | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        what = f"the record of a run is damaged: {type(error).__name__} {error}"
+        what = f"it cannot be read as the record of a run: {type(error).__name__} {error}"
         raise InputError(path, what[:300], "delete the folder and begin again") from None
     return record

@@ -162,8 +162,10 @@ def test_nothing_is_fetched_twice(server, galaxies, tmp_path):
     again = fetched(server, tmp_path, path)
     assert server.count() == before
     np.testing.assert_array_equal(first.dataset[3].image, again.dataset[3].image)
-    answers = tmp_path / "cache" / "answers.jsonl"
-    answers.write_text(answers.read_text()[:-20])  # killed while it wrote
+    answers = sorted((tmp_path / "cache" / "answers").iterdir())
+    assert len(answers) == 5
+    answers[2].write_text(answers[2].read_text()[:-20])  # damaged
+    (tmp_path / "cache" / "answers" / "0.json.partial").touch()  # killed while it wrote
     assert len(fetched(server, tmp_path, path).dataset) == 5
     assert server.count() == before + 1
     assert len(fetched(server, tmp_path, path).dataset) == 5

@@ -8,7 +8,6 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -21,6 +20,7 @@ __all__ = ["Downloader", "Fetched"]
 
 SLOWEST = 1024  # bytes a second, below which a body is given up
 REDIRECTS = 5
+TURNS = 1009  # one thread a file: files with the same name, and few others, take turns
 PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,120}", re.ASCII)
 
 
@@ -45,7 +45,7 @@ class Downloader:
 
     A file present under its name is complete and is not fetched again. The body of one under way lies at
     ``name.partial`` with what identifies its version (ETag or Last-Modified) at ``name.version``; a later
-    attempt, or a later run, goes on from there.
+    attempt, or a later run, continues there.
 
     Parameters
     ----------
@@ -78,19 +78,14 @@ class Downloader:
 
         import pix2spec
 
-        for name, value in (
-            ("workers", workers),
-            ("rate", rate),
-            ("attempts", attempts),
-            ("timeout", timeout),
-        ):
+        positive = {"workers": workers, "rate": rate, "attempts": attempts, "timeout": timeout}
+        for name, value in positive.items():
             if not value > 0:
-                raise InputError(name, f"{value} is not above zero")
+                raise InputError(f"`{name}`", f"{value} is not above zero")
         self.folder, self.workers, self.attempts = Path(folder), workers, attempts
         self.timeout, self.max_bytes, self.backoff = timeout, max_bytes, backoff
         self._rate = _Rate(rate)
-        self._busy: set[str] = set()
-        self._free = threading.Condition()
+        self._turns = [threading.Lock() for _ in range(TURNS)]
         self._client = httpx.Client(
             verify=_certificates(),
             timeout=httpx.Timeout(timeout, pool=None),  # a thread may wait for its turn
@@ -181,7 +176,7 @@ class Downloader:
             sleep=tenacity.sleep_using_event(stop),
             reraise=True,
         )
-        with self._claim(remote.name, stop):
+        with self._turns[hash(remote.name) % len(self._turns)]:  # the second to ask finds the file
             try:
                 if not target.is_file():
                     retrying(self._attempt, result, target, stop)
@@ -191,22 +186,6 @@ class Downloader:
         if stop.is_set():
             raise _Stopped
         return result
-
-    @contextmanager
-    def _claim(self, name: str, stop: threading.Event):
-        """One thread a file: the second to ask for the same name finds it done."""
-        with self._free:
-            while name in self._busy:
-                self._free.wait(0.5)
-                if stop.is_set():
-                    raise _Stopped
-            self._busy.add(name)
-        try:
-            yield
-        finally:
-            with self._free:
-                self._busy.discard(name)
-                self._free.notify_all()
 
     def _attempt(self, result: Fetched, target: Path, stop: threading.Event) -> None:
         import httpx
@@ -299,11 +278,8 @@ class Downloader:
             with open(partial, "rb") as stream:
                 wrong = wrong_kind(remote.kind, stream.read(512))
                 stream.seek(0)
-                if (
-                    not wrong
-                    and remote.sha1
-                    and hashlib.file_digest(stream, "sha1").hexdigest() != remote.sha1
-                ):
+                sha1 = hashlib.file_digest(stream, "sha1").hexdigest() if remote.sha1 and not wrong else None
+                if sha1 not in (None, remote.sha1):
                     wrong = "its checksum (sha1) is not the published one"
         if wrong:
             partial.unlink()

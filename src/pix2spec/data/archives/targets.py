@@ -1,9 +1,11 @@
 """From positions or names to a dataset: cutouts and fibre photometry, fetched once and kept in a cache."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from pix2spec.data.readers.images import read_cutout
 from pix2spec.data.readers.tables import photometry_from_table, positions_from_table, read_table, redshift
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
+from pix2spec.runtime.atomic import write_atomically
 from pix2spec.runtime.progress import progress_bar
 from pix2spec.runtime.provenance import run_provenance
 
@@ -118,46 +121,41 @@ def fetch_targets(
     if survey.name not in LAYERS:
         hint = f"choose from {', '.join(LAYERS)}, or generate from cutouts of your own"
         raise InputError("`survey`", f"cutouts of {survey.name} are not fetched", hint)
-    answers = _Answers(fetch.cache / "answers.jsonl")
     failures: list[tuple[str, str]] = []
-    targets = list(_placed(_read(path, survey, failures), fetch, answers, failures, progress))
-    found = TargetSet(None, failures)  # type: ignore[arg-type]  # the dataset comes at the end
+    targets = list(_placed(_read(path, survey, failures), fetch, failures, progress))
+    extinction: dict[str, np.ndarray] = {}
     if survey.name == "sdss":
-        targets = list(_with_photometry(targets, fetch, answers, found, progress))
+        targets = list(_with_photometry(targets, fetch, extinction, failures, progress))
+        n_photometry = sum(target.galaxy.photometry is not None for target in targets)
+    else:
+        n_photometry = 0
     for shard in out.glob("pairs-*.parquet"):  # of an earlier run, which ended before the catalogue
         shard.unlink()
     provenance = run_provenance() | {"targets": str(path), "cutouts": LAYERS[survey.name]}
-    provenance |= {"photometry": f"SDSS {fetch.release}, fibre fluxes"} if found.n_photometry else {}
+    provenance |= {"photometry": f"SDSS {fetch.release}, fibre fluxes"} if n_photometry else {}
     info = DatasetInfo(grid=grid, survey=survey, image_size=SIZE, provenance=provenance)
     write_dataset(out, _with_images(targets, survey, fetch, failures, progress), info)
     if not any(out.glob("pairs-*.parquet")):
         reasons = "; ".join(f"{where}: {why}" for where, why in failures[:3])
         raise InputError(path, f"none of its rows could be used ({len(failures)} failed)", reasons)
-    found.dataset = Dataset(out)
-    return found
+    return TargetSet(Dataset(out), failures, extinction, n_photometry)
 
 
-class _Answers:
-    """What servers answered to small questions, a JSON line each; one that was cut off is asked again."""
+def _ask(fetch: Fetch, question: str, answer=None):
+    """The answer to a small question: from its file in the cache, else what `answer()` gives, which is kept.
 
-    def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = path.read_text() if path.exists() else ""
-        self.path, self.known, self.first = path, {}, "\n" if text and not text.endswith("\n") else ""
-        for line in text.splitlines():
-            with suppress(ValueError, TypeError, KeyError):
-                entry = json.loads(line)
-                self.known[entry["question"]] = entry["answer"]
-
-    def ask(self, question: str, answer, *args):
-        """The answer that is known, else what ``answer(*args)`` gives."""
-        if question not in self.known:
-            self.known[question] = answer(*args)
-            with open(self.path, "a") as stream:
-                line = json.dumps({"question": question, "answer": self.known[question]})
-                stream.write(f"{self.first}{line}\n")
-            self.first = ""
-        return self.known[question]
+    Raises `_Unanswered` if it is not in the cache and there is no `answer`.
+    """
+    name = hashlib.blake2b(question.encode(errors="replace"), digest_size=16).hexdigest()
+    path = fetch.cache / "answers" / f"{name}.json"
+    with suppress(OSError, ValueError, TypeError, KeyError):  # not there, or damaged: asked again
+        return json.loads(path.read_bytes())["answer"]
+    if answer is None:
+        raise _Unanswered("it did not answer before, and was not asked again")
+    kept = {"question": question, "answer": answer()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda temporary: temporary.write_text(json.dumps(kept)))
+    return kept["answer"]
 
 
 # ------------------------------------------------------------------------------ rows to positions
@@ -207,7 +205,7 @@ def _own_photometry(table, survey: Survey):
     return flux, ivar
 
 
-def _placed(targets, fetch: Fetch, answers: _Answers, failures, progress: bool) -> Iterator[_Target]:
+def _placed(targets, fetch: Fetch, failures, progress: bool) -> Iterator[_Target]:
     """Targets with a position on the sky."""
     unanswered = 0
     for target in progress_bar(targets, "finding positions", progress):
@@ -226,7 +224,9 @@ def _placed(targets, fetch: Fetch, answers: _Answers, failures, progress: bool) 
         try:
             if unanswered >= GIVE_UP:
                 raise _Unanswered("the name resolver did not answer before, and was not asked again")
-            galaxy.ra, galaxy.dec = answers.ask(f"name {target.name}", _resolve, target.name, fetch.sesame)
+            galaxy.ra, galaxy.dec = _ask(
+                fetch, f"name {target.name}", partial(_resolve, target.name, fetch.sesame)
+            )
             unanswered = 0
             yield target
         except _Unanswered as error:
@@ -259,29 +259,28 @@ def _resolve(name: str, address: str | None) -> list[float]:
 # ------------------------------------------------------------------- positions to what was observed
 
 
-def _with_photometry(targets, fetch: Fetch, answers, found: TargetSet, progress: bool) -> Iterator[_Target]:
+def _with_photometry(targets, fetch: Fetch, extinction: dict, failures, progress: bool) -> Iterator[_Target]:
     """Targets with SDSS's fibre fluxes where it has an object there; they stay without where it has none."""
     unanswered = 0
     for target in progress_bar(targets, "asking for photometry", progress, len(targets)):
         galaxy = target.galaxy
         question = f"photometry {fetch.release} {galaxy.ra:.7f} {galaxy.dec:.7f}"
         try:
-            if unanswered >= GIVE_UP and question not in answers.known:
-                raise InputError(
-                    fetch.services.skyserver, "it did not answer before, and was not asked again"
-                )
-            row = answers.ask(question, _photometry, fetch, galaxy.ra, galaxy.dec)
+            answer = partial(_photometry, fetch, galaxy.ra, galaxy.dec)
+            row = _ask(fetch, question, answer if unanswered < GIVE_UP else None)
             unanswered = 0
+        except _Unanswered as error:
+            what = f"{fetch.services.skyserver}: {error}"
+            failures.append((galaxy.object_id, f"row {target.row}: no photometry: {what}"))
+            continue
         except InputError as error:
             unanswered += 1
-            found.failures.append((galaxy.object_id, f"row {target.row}: no photometry: {error}"))
+            failures.append((galaxy.object_id, f"row {target.row}: no photometry: {error}"))
             continue
         if row is not None:
-            flux, ivar, extinction = (np.array(values, float) for values in row)
-            found.extinction[galaxy.object_id] = extinction
+            flux, ivar, extinction[galaxy.object_id] = (np.array(values, float) for values in row)
             if galaxy.photometry is None:
                 galaxy.photometry, galaxy.photometry_ivar = flux.astype(np.float32), ivar.astype(np.float32)
-        found.n_photometry += galaxy.photometry is not None
         yield target
 
 

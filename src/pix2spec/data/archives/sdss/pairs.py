@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pix2spec.data.archives.sdss.frames import cut_field
-from pix2spec.data.archives.sdss.manifest import DONE, FAILED, LATER, Entry, Outcome
+from pix2spec.data.archives.sdss.plan import DONE, FAILED, LATER, Entry, Outcome
 from pix2spec.data.archives.sdss.plates import read_plate
 from pix2spec.data.readers.guards import DOWNLOAD_AGAIN
 from pix2spec.data.readers.images import read_cutout

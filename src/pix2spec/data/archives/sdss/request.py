@@ -1,11 +1,14 @@
-"""What a build is asked for, and which files that takes."""
+"""What a build is asked for, which files that takes, and what it will cost."""
 
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from pix2spec.core.survey import SDSS, Survey
-from pix2spec.data.archives.sdss.manifest import Entry
-from pix2spec.data.archives.sdss.select_sql import GALAXIES
+from pix2spec.data.archives.sdss.plan import DONE, Entry, Plan
+from pix2spec.data.archives.sdss.select_sql import GALAXIES, SpecRow
 from pix2spec.data.archives.urls import (
     Remote,
     Services,
@@ -20,13 +23,16 @@ from pix2spec.data.readers.tables import ERROR_FLOOR, ERROR_FRACTION
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.errors import InputError
 
-__all__ = ["IMAGES", "SPECTRA", "Order"]
+__all__ = ["IMAGES", "SPECTRA", "Estimate", "Order", "estimate"]
 
 IMAGES = ("cutouts", "frames", "jpeg", "none")
 SPECTRA = ("auto", "lite", "plates")
 LAYER, LAYER_BANDS = "sdss", "gri"  # of the Legacy Surveys viewer, which has the SDSS in these bands alone
 KIND = {"cutouts": "linear", "frames": "linear", "jpeg": "composite", "none": None}
 IMAGE_SIZE = 64
+LISTING_BYTES = 100_000  # of a folder of the archive, or of its checksums
+UNITS_AT_ONCE = 4  # whose raw files lie on disk: two in the making, one arriving, one ahead
+SOMEWHERE = SpecRow(1, 50_000, 1, "26", 0.0, 0.0, 0.0, 0.0, "GALAXY", 0, 1, 1, 1, 1, 301)
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ class Order:
                 raise InputError(path, "no such file")
 
     def as_dict(self) -> dict:
-        """Everything that decides what the dataset holds, for the manifest."""
+        """Everything that decides what the dataset holds: the identity of the build."""
         values = asdict(self)
         for name in ("catalogue", "photometry"):
             if values[name] is not None:
@@ -146,9 +152,10 @@ class Order:
             spectrum = plate_file(services, self.release, row.run2d, row.plate, row.mjd)
         else:
             spectrum = spec_lite(services, self.release, row.run2d, row.plate, row.mjd, row.fiber)
-        return spectrum, self._image_files(services, row)
+        return spectrum, self.image_files(services, row)
 
-    def _image_files(self, services: Services, row) -> dict[str, Remote]:
+    def image_files(self, services: Services, row: SpecRow) -> dict[str, Remote]:
+        """The files of an object's image: one a band, or one named ``""``."""
         if self.images == "none":
             return {}
         if self.images == "frames":
@@ -162,6 +169,82 @@ class Order:
             return {"": jpeg_cutout(services, self.release, row.ra, row.dec, IMAGE_SIZE)}
         scale = self.survey.pixel_scale
         return {"": fits_cutout(services, LAYER, row.ra, row.dec, IMAGE_SIZE, scale, self.bands)}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is left to do. Bytes are rough: every file is taken to have the typical size of its kind.
+
+    `requests` are for the `files` and for the listings of their folders. `dataset` is what the whole dataset
+    will take on disk, `raw` the raw files beside it while it grows (or for good, if they are kept).
+    """
+
+    objects: int
+    done: int
+    files: int
+    requests: int
+    received: int
+    dataset: int
+    raw: int
+    rate: float
+
+    @property
+    def seconds(self) -> float:
+        """Least time at the rate limit."""
+        return self.requests / self.rate
+
+    def lines(self) -> list[str]:
+        """The estimate in words."""
+        already = f" ({self.done:,} are there already)" if self.done else ""
+        if not self.objects:
+            return [f"All {self.done:,} objects that can be had are there: nothing is left to fetch."]
+        return [
+            f"  objects   {self.objects:,}{already}",
+            f"  fetch     {self.requests:,} requests, about {_size(self.received)}",
+            f"  on disk   about {_size(self.dataset)}, and {_size(self.raw)} of raw files",
+            f"  time      at least {_duration(self.seconds)} at {self.rate:g} requests a second",
+        ]
+
+
+def estimate(plan: Plan, order: Order, services: Services, rate: float, keep: bool = False) -> Estimate:
+    """Count what is left to fetch."""
+    left = plan.left
+    lite, objects, done = left & ~plan.whole, int(left.sum()), plan.counts()[DONE]
+    plates = Counter(plan.plates[i].split("/")[0] for i in np.unique(plan.plate[left & plan.whole]))
+    images = list(order.image_files(services, SOMEWHERE).values())
+    folders = len(np.unique(plan.plate[lite])) + sum(plates.values())
+    times = objects
+    if order.images == "frames":
+        fields = np.unique(plan.field[left])
+        times = len(fields)
+        folders += len({plan.fields[i].rsplit("/", 1)[0] for i in fields})
+    files = int(lite.sum()) + sum(plates.values()) + times * len(images)
+    received = int(lite.sum()) * lite_bytes(order.release, "26")
+    received += sum(count * plate_bytes(order.release, run2d) for run2d, count in plates.items())
+    received += times * sum(image.approx_bytes for image in images)
+    # every folder of the archive has a listing and a file of checksums
+    requests, received = files + 2 * folders, received + 2 * folders * LISTING_BYTES
+    info = order.info()
+    pixels = len(info.survey.image_bands) * info.image_size**2 if info.image_kind else 0
+    each = 4 * (pixels + 2 * info.grid.size)  # the mask packs to next to nothing
+    units = max(len(plan.units()), 1)
+    raw = received if keep else min(received, UNITS_AT_ONCE * received // units)
+    return Estimate(objects, done, files, requests, received, (done + objects) * each, raw, rate)
+
+
+def _size(count: int) -> str:
+    """Such as ``"1.3 GB"``."""
+    from rich.filesize import decimal
+
+    return decimal(int(count))
+
+
+def _duration(seconds: float) -> str:
+    """Such as ``"2 h 05 min"``."""
+    minutes = int(seconds / 60 + 0.5)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
 
 
 def lite_bytes(release: str, run2d: str) -> int:

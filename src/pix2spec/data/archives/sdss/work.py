@@ -1,8 +1,8 @@
 """The work of a build: from units of objects to files that are fetched, pairs that are made, shards.
 
 A unit is a shard's worth of objects. While worker processes make the pairs of one unit, the files of the next
-ones are fetched. A unit's shard is written before the manifest says so, and the manifest says so before raw
-files go: whatever is cut off between these steps is done again by the next run, from the files that are here.
+ones are fetched. A unit's shard is written first, then its outcome, and then raw files go: whatever is cut
+off between these steps is done again by the next run, from the files that are here.
 """
 
 from collections.abc import Iterator
@@ -10,12 +10,13 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from pix2spec.data.archives.checksums import with_checksums
-from pix2spec.data.archives.download import Downloader, Fetched
-from pix2spec.data.archives.sdss.estimate import Estimate
-from pix2spec.data.archives.sdss.manifest import DONE, FAILED, LATER, Entry, Manifest, Outcome
+from pix2spec.data.archives.download import Downloader, Fetched, target_under
 from pix2spec.data.archives.sdss.pairs import Job, Made, make_galaxies
-from pix2spec.data.archives.sdss.request import Order
+from pix2spec.data.archives.sdss.plan import DONE, FAILED, LATER, Entry, Outcome, Plan
+from pix2spec.data.archives.sdss.request import Estimate, Order
 from pix2spec.data.archives.urls import Remote, Services
 from pix2spec.data.dataset import write_shard
 from pix2spec.errors import InputError
@@ -49,9 +50,7 @@ class BuildReport:
     requests: int = 0
     received: int = 0
     addresses: list[str] = field(default_factory=list)
-    examples: list[tuple[str, str]] = field(
-        default_factory=list
-    )  # (object id, reason), the first ten problems
+    examples: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def n_problems(self) -> int:
@@ -78,6 +77,7 @@ class _Unit:
     """A unit under way: its objects, what is still to arrive, and the calls that make its pairs."""
 
     number: int
+    rows: np.ndarray  # numbers of its objects in the plan
     entries: list[Entry]
     files: dict[str, tuple[Remote, dict[str, Remote]]] = field(default_factory=dict)  # of each object
     outcomes: list[Outcome] = field(default_factory=list)
@@ -90,10 +90,10 @@ class Work:
     """What is under way, from the files that are asked for to the shards that are written."""
 
     def __init__(
-        self, manifest: Manifest, order: Order, services: Services, report: BuildReport, keep: bool,
+        self, plan: Plan, order: Order, services: Services, report: BuildReport, keep: bool,
         downloader: Downloader, pool: Executor,
     ):  # fmt: skip
-        self.manifest, self.order, self.services, self.report = manifest, order, services, report
+        self.plan, self.order, self.services, self.report = plan, order, services, report
         self.keep, self.downloader, self.pool = keep, downloader, pool
         provenance = run_provenance() | order.provenance(services)
         self.info = replace(order.info(), provenance=provenance)
@@ -102,10 +102,11 @@ class Work:
 
     def remotes(self) -> Iterator[Remote]:
         """The files of unit after unit, each asked for once while it is on its way."""
-        for number in self.manifest.pending_units():
+        self._sweep(self._open(-1, self.plan.last_done()))
+        for number, rows in self.plan.units().items():
             while len(self.making) > BACKLOG:
                 self.write(wait=True, most=1)
-            unit = self._open(number)
+            unit = self._open(number, rows)
             wanted = {
                 r.name: r for spectrum, images in unit.files.values() for r in (spectrum, *images.values())
             }
@@ -121,8 +122,8 @@ class Work:
             if not wanted:
                 self._make(unit)
 
-    def _open(self, number: int) -> _Unit:
-        unit = _Unit(number, self.manifest.entries(number))
+    def _open(self, number: int, rows: np.ndarray) -> _Unit:
+        unit = _Unit(number, rows, self.plan.entries(rows))
         for entry in unit.entries:
             try:
                 unit.files[entry.object_id] = self.order.files(self.services, entry)
@@ -187,31 +188,29 @@ class Work:
                 self.making.remove(unit)
 
     def _write(self, unit: _Unit) -> None:
-        """The shard, then the manifest, then the files that nobody needs any more go: in this order."""
+        """The shard, then the outcome, then the files that nobody needs any more go: in this order."""
         made: list[Made] = [one for call in unit.calls for one in call.result()]
         for path in {path for one in made for path in one.unreadable}:
             path.unlink(missing_ok=True)
         galaxies = {one.galaxy.object_id: one.galaxy for one in made if one.galaxy is not None}
-        shard = self.report.out / f"pairs-{unit.number:05d}.parquet"
         if galaxies:
             in_order = [galaxies[e.object_id] for e in unit.entries if e.object_id in galaxies]
-            write_shard(shard, in_order, self.info)
-        else:
-            shard.unlink(missing_ok=True)  # of a run that was killed before it reached the manifest
-        outcomes = unit.outcomes + [one.outcome for one in made]
-        self.manifest.finish(unit.number, outcomes, self._sharers(unit), self.keep)
-        self.manifest.sweep(self.downloader.folder)
-        for outcome in outcomes:
+            write_shard(self.plan.shard(unit.number), in_order, self.info)
+        outcomes = {outcome.object_id: outcome for outcome in unit.outcomes}
+        outcomes |= {one.outcome.object_id: one.outcome for one in made}
+        self.plan.finish(unit.number, unit.rows, [outcomes[entry.object_id] for entry in unit.entries])
+        self._sweep(unit)
+        for outcome in outcomes.values():
             self.report.count(outcome)
 
-    def _sharers(self, unit: _Unit) -> dict[str, tuple[str, str]]:
-        """Name of each raw file to the objects that need it, as a column of the manifest and its value."""
-        sharers = {}
-        for entry in unit.entries:
+    def _sweep(self, unit: _Unit) -> None:
+        """Delete the raw files of a unit that no object needs any more."""
+        if self.keep or not unit.entries:
+            return
+        for entry, own, plate, field_ in zip(unit.entries, *self.plan.awaited(unit.rows)):
             spectrum, images = unit.files.get(entry.object_id, (None, {}))
-            own = ("object_id", entry.object_id)
-            if spectrum is not None:
-                sharers[spectrum.name] = ("plate_key", entry.plate_key) if entry.whole else own
-            for band, remote in images.items():
-                sharers[remote.name] = ("field_key", entry.field_key) if band else own
-        return sharers
+            unneeded = [remote for band, remote in images.items() if not (field_ if band else own)]
+            if spectrum is not None and not (plate if entry.whole else own):
+                unneeded.append(spectrum)
+            for remote in unneeded:
+                target_under(self.downloader.folder, remote.name).unlink(missing_ok=True)
