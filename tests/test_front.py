@@ -28,3 +28,22 @@ def test_importing_the_package_loads_none_of_the_large_libraries():
 def test_no_module_at_the_root_has_the_name_of_a_verb():
     modules = {module.name for module in pkgutil.iter_modules(pix2spec.__path__)}
     assert not modules & set(VERBS)
+
+
+def test_daily_work_needs_no_deep_import(tmp_path):
+    """From a survey to a ranked list and a fitted method, as the README has it."""
+    pix2spec.simulate(tmp_path / "galaxies", 4, seed=8, progress=False)
+    model = pix2spec.load("default", device="cpu")
+    settings = pix2spec.Settings(n=3, steps=4)
+    summary = pix2spec.generate_catalogue(
+        model, tmp_path / "galaxies", tmp_path / "predictions", settings, progress=False
+    )
+    assert summary.n_ok == 4
+    catalogue = pix2spec.open_catalogue(tmp_path / "predictions")
+    assert isinstance(catalogue, pix2spec.Catalogue) and [len(ensemble) for ensemble in catalogue] == [3] * 4
+    result = pix2spec.evaluate(tmp_path / "predictions", tmp_path / "galaxies", quick=True, progress=False)
+    assert result["n_objects"] == 4
+    ranking = pix2spec.rank(tmp_path / "predictions", "z < 10", workers=1, progress=False)
+    assert list(ranking.table["probability"]) == [1.0] * 4
+    run = pix2spec.train("mean-spectrum", tmp_path / "galaxies", tmp_path / "mean", progress=False)
+    assert isinstance(pix2spec.load(run), pix2spec.Generator)

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.survey import SDSS
 from pix2spec.data.check import check_dataset
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo, Galaxy
@@ -75,7 +76,7 @@ def test_good_dataset(tmp_path):
         (spoiled("photometry", np.nan), "photometry is not finite"),
         (spoiled("photometry_ivar", -1), "photometry_ivar is negative"),
         ({"photometry_ivar": np.zeros(5)}, "no usable band"),
-        ({"photometry_ivar": None}, "no usable band"),
+        ({"photometry_ivar": None, "filters": SDSS.filters}, "no usable band"),
         (spoiled("photometry", 1e12), "brighter than magnitude 0"),
         ({"ra": 400.0}, "not a position"),
         ({"dec": np.nan}, "not a position"),

@@ -35,7 +35,7 @@ def test_a_job_is_unfinished_from_claim_to_finish(job):
 
 def test_a_job_continues_only_if_asked_and_with_its_identity(job):
     job.claim(resume=False)
-    with pytest.raises(InputError, match=r"the beginning of a table \(continue with resume=True"):
+    with pytest.raises(InputError, match=r"the beginning of a table \(continue with `resume=True`"):
         job.claim(resume=False)
     other = Resumable(job.folder, {"model": "m@2", "objects": 5, "limit": 2}, "a table")
     said = r"other options: limit was None and is 2 now; model was 'm@1' and is 'm@2' now \(use the same"

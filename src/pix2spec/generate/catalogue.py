@@ -55,9 +55,9 @@ class Summary:
 
 def generate_catalogue(
     generator: Generator,
-    dataset: Dataset,
+    dataset: Dataset | str | Path,
     out: str | Path,
-    settings: Settings,
+    settings: Settings | None = None,
     failures: Sequence[tuple[str, str]] = (),
     limit: int | None = None,
     keep_candidates: bool = True,
@@ -75,11 +75,12 @@ def generate_catalogue(
     Parameters
     ----------
     generator : Generator
-    dataset : Dataset
+    dataset : Dataset or path
         Its wavelength grid must be the model's. So must its survey, for the inputs that the model uses.
     out : path
         Folder for the catalogue. Memory does not grow with the number of objects.
-    settings : Settings
+    settings : Settings, optional
+        By default 25 candidates, selected as the model does by default.
     failures : list of (str, str)
         Objects that failed earlier, which the catalogue is to list too.
     limit : int, optional
@@ -113,6 +114,9 @@ def generate_catalogue(
     InputError
         If the dataset or the settings do not suit the model, or `out` holds another catalogue.
     """
+    if not isinstance(dataset, Dataset):
+        dataset = Dataset(dataset)
+    settings = settings or Settings(select=generator.default_select)
     if dataset.info.grid != generator.grid:
         raise InputError(dataset.path, "its grid is not the one that the model was trained on")
     generator.check_settings(settings)
