@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 
@@ -108,34 +107,73 @@ def test_a_band_is_added_as_the_page_says(tmp_path, monkeypatch):
     assert len(names["ensemble"]) == 25 and np.isfinite(names["ensemble"].flux).all()
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("patch") is None, reason="no patch on the PATH")
-def test_a_denoiser_is_added_as_the_page_says(tmp_path):
-    """The page's module, patch and preset, on a copy of the package; trained for four steps."""
-    source = ROOT / "src" / "pix2spec"
-    shutil.copytree(
-        source, tmp_path / "src" / "pix2spec", ignore=shutil.ignore_patterns("weights", "__pycache__")
-    )
-    (tmp_path / "src" / "pix2spec" / "weights").mkdir()
-    (network,) = blocks("howto-denoiser.md", "python")
-    (tmp_path / "src" / "pix2spec" / "models" / "dilated.py").write_text(network)
-    (patch,) = blocks("howto-denoiser.md", "diff")
-    subprocess.run(["patch", "-p1", "--fuzz=0"], cwd=tmp_path, input=patch, text=True, check=True)
+@pytest.fixture
+def dilated(tmp_path):
+    """A folder with what the page on a model of one's own tells to save; its training made short."""
+    module, _ = blocks("howto-denoiser.md", "python")
     (preset,) = blocks("howto-denoiser.md", "yaml")
+    for long, short in (
+        ("steps: 5000", "steps: 4"),
+        ("batch_size: 32", "batch_size: 8"),
+        ("size: 256", "size: 16"),
+    ):
+        assert long in preset
+        preset = preset.replace(long, short)
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "dilated.py").write_text(module)
     (tmp_path / "dilated.yaml").write_text(preset)
-    write_tiny_dataset(tmp_path / "data")
+    write_tiny_dataset(tmp_path / "train")
+    write_tiny_dataset(tmp_path / "test", n=4)
+    return tmp_path
 
-    program = """
-import sys
-import pix2spec
-from pix2spec.models.presets import load_preset
-from pix2spec.training.loop import train
-short = ["train.steps=4", "train.batch_size=8", "train.validation_size=16", "encoder.channels=[8,8,8,8]"]
-run = train(load_preset("dilated.yaml", short), "data", "runs/dilated", progress=False)
-model = pix2spec.load(run)
-ensemble = model.generate(pix2spec.Dataset("data")[0], n=2, steps=3, select="all")
-print(type(model.model.denoiser).__name__, len(ensemble))
-"""
-    (tmp_path / "follow.py").write_text(program)
-    out = run("follow.py", cwd=tmp_path, PYTHONPATH=f"{tmp_path / 'src'}{os.pathsep}{tmp_path}")
-    assert out.splitlines()[-1] == "DilatedNetwork 2"
+
+@pytest.mark.slow
+def test_a_model_of_ones_own_is_registered_as_the_page_says(dilated):
+    _, program = blocks("howto-denoiser.md", "python")
+    (dilated / "follow.py").write_text(
+        program + "print(type(model.model.denoiser).__name__, len(ensemble))\n"
+    )
+    path = os.pathsep.join([str(dilated / "package"), str(ROOT / "src")])
+    out = run("follow.py", cwd=dilated, PYTHONPATH=path)
+    assert out.splitlines()[-1] == "DilatedNetwork 10"
+    assert "package" not in json.loads((dilated / "runs" / "python" / "config.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_model_of_ones_own_is_installed_as_the_page_says(dilated):
+    """The package is built and installed into a folder; the commands of the page find its task."""
+    pytest.importorskip("hatchling", reason="the package's build backend is not installed")
+    (project,) = blocks("howto-denoiser.md", "toml")
+    (dilated / "package" / "pyproject.toml").write_text(project)
+    install = (
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-index",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        "site",
+    )
+    run(*install, "./package", cwd=dilated)
+
+    (page,) = DOCS.rglob("howto-denoiser.md")
+    commands = re.findall(r"^    pix2spec (.*)$", page.read_text(), re.MULTILINE)
+    source = str(ROOT / "src")
+    for command in commands:
+        if not command.startswith(("data simulate", "evaluate")):  # smaller data are here; and take minutes
+            run(
+                "-m",
+                "pix2spec",
+                *command.split(),
+                cwd=dilated,
+                PYTHONPATH=f"{dilated / 'site'}{os.pathsep}{source}",
+            )
+    config = json.loads((dilated / "runs" / "dilated" / "config.json").read_text())
+    assert config["package"] == "pix2spec-dilated" and config["preset"]["task"] == "dilated"
+    assert (dilated / "predictions").is_dir()
+
+    (message,) = blocks("howto-denoiser.md", "text")
+    program = "import pix2spec\ntry: pix2spec.load('runs/dilated')\nexcept pix2spec.InputError as e: print(e)"
+    assert run("-c", program, cwd=dilated, PYTHONPATH=source) == message

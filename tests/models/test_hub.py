@@ -112,7 +112,7 @@ def test_a_wrong_hash_is_found_and_not_kept(published, file):
 
 def test_truncated_files_are_refused_and_cut_connections_resumed(published):
     published.faults["model.safetensors"] = "short"
-    with pytest.raises(InputError, match=r"model\.safetensors: the hub did not give it: .*size"):
+    with pytest.raises(InputError, match=r"the hub did not give it: .*size.*/model\.safetensors"):
         fetch_model("me/galaxies")
     published.faults["model.safetensors"] = "cut"
     folder = fetch_model("me/galaxies")
@@ -135,7 +135,7 @@ def test_what_is_not_there_is_said(published, name, message):
 
 def test_a_file_that_is_gone(published):
     published.faults["model.safetensors"] = 404
-    with pytest.raises(InputError, match=r"model\.safetensors: the hub did not give it"):
+    with pytest.raises(InputError, match=r"the hub did not give it: .*/model\.safetensors"):
         fetch_model("me/galaxies")
 
 

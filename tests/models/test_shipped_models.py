@@ -22,6 +22,15 @@ def test_shipped_models_say_what_they_saw_and_where_they_fail(name):
     assert record["trained_on"] and record["scores"] and len(record["limits"]) >= 3
 
 
+def test_a_model_prints_three_lines():
+    model = pix2spec.load("default", device="cpu")
+    first, training, inputs = repr(model).splitlines()
+    assert first.startswith(f"{model.ids['model']}: ")
+    assert training == "trained on 276168 pairs of 307200 simulated galaxies of seed 101, 11600 steps"
+    assert "image (g, r, i), photometry (u, g, r, i, z), redshift" in inputs
+    assert "grid: 3598 pixels, 3890 to 8906 Angstrom" in inputs
+
+
 def test_weights_stay_small():
     files = [f for folder in shipped_models().values() for f in folder.rglob("*") if f.is_file()]
     assert sum(f.stat().st_size for f in files) < 40e6

@@ -76,10 +76,25 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?", path):
             self._send_info(match[1], match[2] or "main")
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/([^/]+)", path):
+            self._send_tree(*match.groups())
         elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self._send_file(*match.groups())
         else:
             self.refuse(404, "EntryNotFound")
+
+    def _send_tree(self, repo, revision):
+        oid = self.hub.find(repo, revision)
+        files = [
+            {"type": "file", "path": name, "size": len(content), "oid": git_id(content)}
+            | (
+                {"lfs": {"oid": etag(name, content), "size": len(content), "pointerSize": 134}}
+                if is_large(name)
+                else {}
+            )
+            for name, content in self.hub.repos[repo][oid].items()
+        ]
+        self.answer(files)
 
     def _send_info(self, repo, revision):
         if repo not in self.hub.repos:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -84,16 +84,31 @@ class Settings:
             raise InputError("`select`", f"{self.select!r} of {self.n} candidates", "draw more with `n`")
 
 
-@dataclass
+@dataclass(repr=False)
 class Generator(ABC):
     """A trained model that turns photometry into ensembles of spectra; made by `load`."""
 
     model: nn.Module
     ids: dict
-    config: dict = field(repr=False)
+    config: dict
     device: str = "cpu"
 
     no_selector = "this model has no use for a contrastive network"
+    takes_redshift = False
+
+    def __repr__(self) -> str:
+        record, wave = self.config["record"], self.grid.wave
+        inputs = self.inputs(Settings())
+        seen = [f"image ({', '.join(self.survey.image_bands)})"] if "image" in inputs else []
+        seen += [f"photometry ({', '.join(self.survey.photometry_bands)})"] if "photometry" in inputs else []
+        seen += ["redshift"] if self.takes_redshift else []
+        lines = (
+            f"{self.ids['model']}: {self.model.preset.about}",
+            f"trained on {record.get('trained_on', 'data that were not recorded')}"
+            + (f", {record['steps']} steps" if "steps" in record else ""),
+            f"inputs: {', '.join(seen)}; grid: {len(wave)} pixels, {wave[0]:.0f} to {wave[-1]:.0f} Angstrom",
+        )
+        return "\n".join(" ".join(line.split()) for line in lines)
 
     @classmethod
     def open(cls, folder: Path, model: nn.Module, ids: dict, config: dict, device: str, selector=None):

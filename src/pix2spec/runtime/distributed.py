@@ -56,10 +56,19 @@ def share_statistics(model: nn.Module, device: torch.device) -> nn.Module:
         return model
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    for module in model.modules():
-        if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
-            module.__class__ = SharedBatchNorm  # the same parameters and buffers
-    return model
+    return _shared(model)
+
+
+def _shared(module: nn.Module) -> nn.Module:
+    """The module with a `SharedBatchNorm` in place of each batch normalisation, with its numbers."""
+    for name, child in module.named_children():
+        setattr(module, name, _shared(child))
+    if type(module) not in (nn.BatchNorm1d, nn.BatchNorm2d):
+        return module
+    settings = module.eps, module.momentum, module.affine, module.track_running_stats
+    shared = SharedBatchNorm(module.num_features, *settings)
+    shared.load_state_dict(module.state_dict())
+    return shared.train(module.training)
 
 
 class SharedBatchNorm(_BatchNorm):

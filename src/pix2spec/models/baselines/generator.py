@@ -14,7 +14,7 @@ from pix2spec.products.selection import parse_selection
 __all__ = ["FittedGenerator"]
 
 
-@dataclass
+@dataclass(repr=False)
 class FittedGenerator(Generator):
     """One spectrum an object, or the observed spectra of its look-alikes, nearest first."""
 

@@ -23,10 +23,11 @@ __all__ = ["FactorisedGenerator"]
 EVALUATIONS = 16  # of the network a candidate
 
 
-@dataclass
+@dataclass(repr=False)
 class FactorisedGenerator(Generator):
     """The default model: any of image, photometry and redshift to spectra in physical flux."""
 
+    takes_redshift = True
     no_selector = "this model has a contrastive network of its own"
 
     def __post_init__(self):

@@ -27,7 +27,7 @@ __all__ = [
 CPU_ROWS = 13  # candidates a pass: 25 leave the caches and take 1.2 to 1.8 times longer each
 
 
-@dataclass
+@dataclass(repr=False)
 class PixelGenerator(Generator):
     """The paper's conditional diffusion model and, to choose among its candidates, a contrastive network."""
 

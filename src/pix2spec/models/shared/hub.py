@@ -57,30 +57,30 @@ def fetch_model(name: str, endpoint: str | None = None, cache: str | Path | None
         If there is no such model or revision, it cannot be had, or its content is not what the hub's hashes
         say.
     """
-    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
 
     repo, revision = _split(name)
     if revision and COMMIT.fullmatch(revision):
         config = try_to_load_from_cache(repo, CONFIG, cache_dir=cache, revision=revision)
         if isinstance(config, str):
             return Path(config).parent
-    api = HfApi(endpoint=endpoint)
     try:
-        info = api.model_info(repo, revision=revision, files_metadata=True)
+        info = HfApi(endpoint=endpoint).model_info(repo, revision=revision, files_metadata=True)
     except Exception as error:  # which ones, differs between versions of huggingface_hub
         raise _refused(name, error) from error
     published = {file.rfilename: file for file in info.siblings or ()}
     if not {CONFIG, WEIGHTS} <= published.keys():
         raise InputError(name, f"it has no {CONFIG} and {WEIGHTS}: no model of pix2spec")
-    folder = Path()
-    for file in FILES:
-        if file in published:
-            try:
-                path = api.hf_hub_download(repo, file, revision=info.sha, cache_dir=cache)
-            except Exception as error:
-                raise _refused(f"{name}: {file}", error) from error
-            check_hash(Path(path), published[file], name)
-            folder = Path(path).parent
+    folder, pinned = Path(), {"revision": info.sha, "endpoint": endpoint, "cache_dir": cache}
+    for wanted in (FILES[:-1], FILES[-1:]):
+        try:
+            folder = Path(snapshot_download(repo, allow_patterns=wanted, **pinned))
+            for file in published.keys() & {*wanted}:
+                check_hash(folder / file, published[file], name)
+        except InputError:
+            raise
+        except Exception as error:
+            raise _refused(name, error) from error
     return folder
 
 
@@ -115,8 +115,7 @@ def _refused(name: str, error: Exception) -> InputError:
 
 
 def _format_error(error: Exception) -> str:
-    first = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__} {first}".rstrip()
+    return " ".join([type(error).__name__, *str(error).split()])[:500]
 
 
 def check_hash(path: Path, published: Any, name: str) -> None:
