@@ -1,7 +1,8 @@
-"""The default model on galaxies that it never saw, and what it is compared with, in one table.
+"""Score the default model on simulated galaxies that it never saw, in one table.
 
-Run it as ``python benchmarks/default_model.py [--model default] [--n 2048] [--train SIM_TRAIN]``. Galaxies
-are simulated with a seed that training never used. With ``--train``, a folder of simulated pairs, the
+    python benchmarks/default_model.py [--model default] [--n 2048] [--train SIM_TRAIN]
+
+The galaxies have a seed that training never used. `--train` names a folder of simulated galaxies; then the
 nearest neighbours, the mean spectrum and an MLP to principal components are scored on the same galaxies.
 """
 
@@ -194,7 +195,7 @@ def show(title: str, values: dict) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="default")
     parser.add_argument("--n", type=int, default=2048, help="test galaxies")
     parser.add_argument("--samples", type=int, default=64, help="candidates a galaxy")

@@ -1,10 +1,11 @@
-"""Does a ranking find what it promises? Purity and completeness of lists, and calibration of probabilities.
+"""Test rankings on simulated galaxies: purity, completeness, and calibration of the probabilities.
 
-Usage: python benchmarks/ranking.py SIMULATED CATALOGUE [--figure docs/images/ranking.png]
+    python benchmarks/ranking.py SIMULATED CATALOGUE [--figure docs/images/ranking.png]
 
-SIMULATED is a dataset of `pix2spec data simulate`, CATALOGUE what `pix2spec generate SIMULATED` made of it.
-What is true of a galaxy is measured on its observed spectrum at its true redshift, as on the candidates; for
-a catalogue of noise-free spectra, on its noise-free spectrum.
+SIMULATED is a dataset of `pix2spec data simulate`, and CATALOGUE the output of `pix2spec generate
+SIMULATED`. The truth of a statement is measured on the observed spectrum of the galaxy at its true
+redshift, in the same way as on its candidates; for a catalogue of noise-free spectra, on the noise-free
+spectrum.
 """
 
 import argparse
@@ -180,7 +181,7 @@ def draw(curves: dict, rows: dict, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("simulated", type=Path)
     parser.add_argument("catalogue", type=Path)
     parser.add_argument("--figure", type=Path)

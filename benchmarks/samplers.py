@@ -1,9 +1,11 @@
-"""Quality of the default model against network evaluations, for three samplers.
+"""Score three samplers of the default model with few and many network evaluations.
 
-Run it as ``python benchmarks/samplers.py [N]``; draws ``docs/images/samplers.png`` and prints the table.
+    python benchmarks/samplers.py [N]
+
+N simulated galaxies (384) are scored. The script prints a table and draws ``docs/images/samplers.png``.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ TEST_SEED = 2
 MEASURES = ("CRPS, median-scaled", "clean MSE of the mean", "68 % coverage of redshift")
 
 
-def main(n: int = 384) -> None:
+def main(n: int) -> None:
     generator, survey = load("default"), SimulatedSurvey(TEST_SEED)
     results = {}
     print(f"{'sampler':8}{'evaluations':>12}" + "".join(f"{m:>28}" for m in MEASURES))
@@ -54,4 +56,6 @@ def draw(results: dict) -> None:
 
 if __name__ == "__main__":
     np.seterr(all="ignore")
-    main(*map(int, sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("n", type=int, nargs="?", default=384, help="simulated galaxies")
+    main(parser.parse_args().n)

@@ -1,13 +1,15 @@
-"""What a large catalogue takes: memory, workers, and what a billion galaxies would.
+"""Measure what a large catalogue takes: memory, time with several workers, and the cost of a billion objects.
 
     python benchmarks/scale.py memory --objects 1000 10000 100000
     python benchmarks/scale.py workers --objects 2048
     python benchmarks/scale.py cost --objects 2048
 
-`memory` generates with a tiny model (200 wavelengths, trained in seconds) from photometry, each size in a
-process of its own, whose anonymous memory is sampled (Linux). `workers` generates with the shipped model in
-this process on one thread, and on one and two workers of Ray, whose start counts. `cost` multiplies the
-rate of one core and the bytes by a billion, and the operations of the networks by what is assumed of a GPU.
+- `memory` generates from photometry with a tiny model (200 wavelengths, trained in seconds). Each size runs
+  in a process of its own, whose anonymous memory is sampled (Linux).
+- `workers` generates with the shipped model in this process on one thread, and on one and two workers of Ray;
+  the time to start Ray counts.
+- `cost` multiplies the bytes and the seconds of one core by a billion, and divides the operations of the
+  networks by an assumed rate of a GPU.
 """
 
 import argparse

@@ -1,12 +1,14 @@
-"""What we measure on real spectra against SDSS's own pipeline, and what it costs.
+"""Compare our measurements on real spectra with those of SDSS's own pipeline, and time them.
 
-Run it as ``python benchmarks/science.py SDSS_GALAXIES.npz``: 1,055 spectra with SDSS's redshifts, line
-fluxes, equivalent widths and velocity dispersions. SDSS subtracts a fit of the stars before it measures
-lines, and divides by that fit at the line, which is lower than the local continuum by the stars' absorption;
-its equivalent widths are positive in emission, as ours. Scatters are 1.4826 times the median deviation.
+    python benchmarks/science.py SDSS_GALAXIES.npz
+
+The file holds 1,055 spectra with SDSS's redshifts, line fluxes, equivalent widths and velocity dispersions.
+SDSS subtracts a fit of the stars before it measures lines. It divides by that fit at the line, where the
+fit is lower than the local continuum because the stars absorb. Its equivalent widths are positive in
+emission, as ours. Scatters are 1.4826 times the median deviation.
 """
 
-import sys
+import argparse
 import time
 
 import numpy as np
@@ -130,4 +132,6 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("path", help="sdss_galaxies.npz")
+    main(parser.parse_args().path)

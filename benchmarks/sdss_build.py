@@ -1,10 +1,10 @@
-"""Speed and memory of `pix2spec data sdss`, against the loopback server.
+"""Measure speed and memory of `pix2spec data sdss` against a server on this machine.
 
     python benchmarks/sdss_build.py --objects 1000 20000
 
-Each build runs in a process of its own, without a limit on requests, from a server in another process. Peak
-memory is that of all of the build's processes together (proportional set size, sampled), its growth from the
-smallest to the largest build the test for a leak. Requests and bytes are the server's count.
+Each build runs in a process of its own, without a limit on requests; the server runs in another process.
+Peak memory is the sampled sum over all processes of the build (proportional set size). If it grows from the
+smallest to the largest build, there is a leak. The server counts requests and bytes.
 """
 
 import argparse

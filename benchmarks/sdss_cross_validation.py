@@ -1,11 +1,13 @@
-"""Real SDSS: ugriz fluxes to spectra, five-fold cross-validation over objects, against 25 neighbours.
+"""Cross-validate the default model on real SDSS galaxies: ugriz fluxes to spectra, against 25 neighbours.
 
-Run it as ``python benchmarks/sdss_cross_validation.py REAL --out FOLDER``, where REAL is a dataset of real
-spectra with photometry (``pix2spec data import REAL sdss_galaxies.npz``). Each fold's model starts from the
-default model and sees the other four folds; repeat spectra of one object are in one fold.
+    python benchmarks/sdss_cross_validation.py REAL --out FOLDER
 
-With ``--redshift-error 0.004`` the models are told redshifts with errors of that size: how much is lost for
-want of the redshift. What fluxes say of it is measured beside, by a Gaussian process.
+REAL is a dataset of real spectra with photometry (``pix2spec data import REAL sdss_galaxies.npz``). There
+are five folds over objects, and all spectra of one object are in one fold. The model of a fold starts from
+the default model and trains on the other four folds.
+
+With ``--redshift-error 0.004`` the models know redshifts with errors of that size. The difference is the
+loss through an unknown redshift. A Gaussian process measures how much the fluxes say of the redshift.
 """
 
 import argparse
@@ -136,7 +138,7 @@ def run_fold(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--init", default="default")

@@ -1,5 +1,11 @@
-"""Pairs per second of the simulated survey on one core (budget: at least 400)."""
+"""Measure how many galaxies a second the simulated survey makes on one core.
 
+    python benchmarks/simulate.py [N]
+
+At least 400 are wanted.
+"""
+
+import argparse
 import os
 import time
 
@@ -7,7 +13,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"  # read when numpy is first imported, below
 
 
-def main(n=1280):
+def main(n: int) -> None:
     from pix2spec.data.simulate import SimulatedSurvey
 
     survey = SimulatedSurvey(seed=0)
@@ -19,4 +25,6 @@ def main(n=1280):
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("n", type=int, nargs="?", default=1280, help="galaxies")
+    main(parser.parse_args().n)

@@ -1,12 +1,13 @@
-"""Generate again and again while things go wrong; nothing may be lost, made twice, or changed.
+"""Generate for a long time while writes fail and workers are killed; check that no object changes or is lost.
 
     python benchmarks/soak.py --minutes 30 --out soak.json
 
-Rounds of `generate --resume` over the same simulated galaxies. In some rounds writes fail at random in this
-process ("no space left", "input/output error"), in the others two workers of a Ray cluster make the
-shards, and a worker is killed (SIGKILL) now and then. A round that stops with an error is gone on with
-until its catalogue is complete; it is then compared with that of an undisturbed run: every object once, and
-the same spectra. The memory of this process is a straight line's slope over all rounds but the first.
+Each round generates a catalogue of the same simulated galaxies. In some rounds writes fail at random in
+this process ("no space left", "input/output error"). In the others two workers of a Ray cluster make the
+shards, and a worker is killed (SIGKILL) now and then. `generate --resume` continues a round that stopped
+with an error, until its catalogue is complete. The catalogue is then compared with that of an undisturbed
+run: every object once, and the same spectra. A straight line through the memory of this process, over all
+rounds but the first, shows leaks.
 """
 
 import argparse

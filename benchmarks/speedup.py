@@ -1,15 +1,18 @@
-"""The default model against the paper's, one galaxy to 25 candidates with selection, in one process.
+"""Compare the time of the default model with that of the paper's model, for 25 candidates of one galaxy.
 
-Run it as ``python benchmarks/speedup.py [STEPS]``. The paper's model (``paper-xattn``, 250 DDPM steps, random
-weights: time does not depend on them) is timed over 5 steps and scaled; selection is its contrastive network.
-The last line is the ratio of times for single galaxies.
+    python benchmarks/speedup.py [STEPS]
+
+Both choose the best candidate, in one process. The paper's model (``paper-xattn``, 250 DDPM steps) has
+random weights, on which its time does not depend; STEPS of its steps (5) are timed and scaled to 250. Its
+selection is the contrastive network. The last line is the ratio of times for single galaxies.
 """
 
-import sys
+import argparse
 import time
 
 import numpy as np
 import torch
+from default_model import galaxies_of
 
 from pix2spec.core.survey import SDSS
 from pix2spec.data.schema import DEFAULT_GRID
@@ -50,12 +53,9 @@ def paper_seconds(galaxy, steps: int) -> float:
     return once + (DDPM_STEPS - 1) * a_step
 
 
-def main(steps: int = 5) -> None:
+def main(steps: int) -> None:
     torch.set_num_threads(THREADS)
-    batch = SimulatedSurvey(2).sample(128)
-    from default_model import galaxies_of
-
-    galaxies = galaxies_of(batch)
+    galaxies = galaxies_of(SimulatedSurvey(2).sample(128))
     generator = load("default", device="cpu")
     best = Settings(n=CANDIDATES, select="best")
     alone = seconds(lambda: generator.generate_batch(galaxies[:1], "linear", best), 20)
@@ -69,4 +69,6 @@ def main(steps: int = 5) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("steps", type=int, nargs="?", default=5, help="timed steps of the paper's model")
+    main(parser.parse_args().steps)

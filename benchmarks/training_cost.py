@@ -3,8 +3,8 @@
     python benchmarks/training_cost.py [PRESET ...] [--gpus 1 8 64] [--set train.batch_size=2048]
 
 The operations of a training step and the bytes of its gradients are counted. Everything else is an
-assumption: it is printed with the result, and an option replaces it by your own measurement. A step of n GPUs
-takes
+assumption: it is printed with the result, and an option replaces it by your own measurement. A step of n
+GPUs takes
 
     max(operations / (n x rate), floor)  +  2 (n - 1) / n x gradient bytes / bandwidth
 
@@ -41,7 +41,7 @@ def step_seconds(flops: float, gradient_bytes: float, gpus: int, options) -> flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time of a training on several GPUs.")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("presets", nargs="*", default=["paper-concat", "paper-xattn", "paper-contrastive"])
     parser.add_argument("--gpus", nargs="+", type=int, default=[1, 8, 64])
     parser.add_argument("--rate", type=float, default=GPU_RATE, help="operations a second of one GPU")

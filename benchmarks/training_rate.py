@@ -1,10 +1,12 @@
-"""FLOP rate of a training step of the default model, against a large float32 matrix product in the same run.
+"""Compare the FLOP rate of a training step of the default model with that of a large float32 matrix product.
 
-Run it as ``python benchmarks/training_rate.py [PRESET] [BATCH]``. FLOPs are counted by torch in the forward
-pass and taken three times for forward and backward; preparation of the batch counts as time, not as FLOPs.
+    python benchmarks/training_rate.py [PRESET] [BATCH]
+
+torch counts the FLOPs of the forward pass; forward and backward together are taken as three times that. The
+preparation of the batch counts as time, but not as FLOPs.
 """
 
-import sys
+import argparse
 import time
 
 import numpy as np
@@ -27,7 +29,7 @@ def matmul_rate(size: int = 4096) -> float:
     return 3 * 2 * size**3 / (time.perf_counter() - start) / 1e9
 
 
-def main(name: str = "default", batch_size: int = 512, steps: int = 8) -> None:
+def main(name: str, batch_size: int, steps: int = 8) -> None:
     preset = load_preset(name)
     torch.manual_seed(0)
     model = FactorisedModel(preset, DEFAULT_GRID, SDSS)
@@ -74,4 +76,8 @@ def main(name: str = "default", batch_size: int = 512, steps: int = 8) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2], *map(int, sys.argv[2:3]))
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("preset", nargs="?", default="default")
+    parser.add_argument("batch", type=int, nargs="?", default=512)
+    arguments = parser.parse_args()
+    main(arguments.preset, arguments.batch)

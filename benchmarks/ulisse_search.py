@@ -1,8 +1,9 @@
-"""ULISSE's search: its time, and how many true neighbours it finds with fewer components.
+"""Time the search of ULISSE, and count how many true neighbours it finds with fewer components.
 
-Run it as ``python benchmarks/ulisse_search.py [--items 500000] [--components 128] [--data SIM_TRAIN]``. The
-time is that of a search among made-up features with a decaying spectrum. With ``--data``, a folder of
-simulated pairs, the neighbours of images in all features of the network are compared with those in fewer.
+    python benchmarks/ulisse_search.py [--items 500000] [--components 128] [--data SIM_TRAIN]
+
+The search among random features with a decaying spectrum is timed. `--data` names a folder of simulated
+galaxies; then the neighbours of images in all features of the network are compared with those in fewer.
 """
 
 import argparse
@@ -65,7 +66,7 @@ def agreement(data: Path, n: int, size: int | None, numbers: list[int]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--items", type=int, default=500_000)
     parser.add_argument("--components", type=int, nargs="+", default=[128])
     parser.add_argument("--queries", type=int, default=1000)

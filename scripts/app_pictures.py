@@ -1,10 +1,11 @@
-"""Take the pictures of docs/guides/app.md: the web page's first example, on a desktop and on a phone.
+"""Take the pictures of docs/guides/app.md: the first example of the web page, on a desktop and on a phone.
 
-Usage: python scripts/app_pictures.py
+    python scripts/app_pictures.py
 
-Needs the extra `app`, Playwright and Chromium.
+It needs the extra `app`, Playwright and Chromium.
 """
 
+import argparse
 import shutil
 import sys
 import tempfile
@@ -24,6 +25,7 @@ PATIENCE = 600_000  # milliseconds
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
     chromium = shutil.which("chromium") or shutil.which("google-chrome") or sys.exit("no chromium here")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         served = launch(pix2spec.load(), Path(folder))

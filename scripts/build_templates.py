@@ -1,13 +1,13 @@
 """Build the stellar templates of the simulated survey: src/pix2spec/data/simulate/templates.npz.
 
-40 simple stellar populations of Bruzual & Charlot (2003, MNRAS 344:1000), 4 metallicities x 10 ages, as
-the MPA-JHU group selected them, come from the wheel `sdss-mangadap` (BSD-3). They span 3326-9294 A;
-beyond, non-negative combinations of the `kcorrect` templates (Blanton & Roweis 2007, AJ 133:734; BSD-3)
-continue them to what SDSS u and z see of galaxies at redshifts 0 to 0.45.
+    python scripts/build_templates.py [FOLDER_OF_UNPACKED_WHEELS] [-o templates.npz]
 
-Usage: python scripts/build_templates.py [FOLDER_OF_UNPACKED_WHEELS] [-o templates.npz]
+40 simple stellar populations of Bruzual & Charlot (2003, MNRAS 344:1000), 4 metallicities x 10 ages, come
+from the wheel `sdss-mangadap` (BSD-3), in the selection of the MPA-JHU group. They span 3326-9294 A.
+Non-negative combinations of the `kcorrect` templates (Blanton & Roweis 2007, AJ 133:734; BSD-3) continue
+them to the wavelengths that SDSS u and z see of galaxies at redshifts 0 to 0.45.
 
-Without a folder both wheels are downloaded from PyPI (130 MB) to a temporary one.
+Without a folder, both wheels are downloaded from PyPI (130 MB) to a temporary one.
 """
 
 import argparse

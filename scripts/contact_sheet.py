@@ -1,6 +1,8 @@
-"""Draw simulated galaxies beside their spectra, to see whether they look right.
+"""Draw simulated galaxies beside their spectra, as a check by eye.
 
-Usage: python scripts/contact_sheet.py [-o contact_sheet.png] [--seed 0]
+    python scripts/contact_sheet.py [-o contact_sheet.png] [--seed 0]
+
+There are two galaxies of each type, and two active nuclei.
 """
 
 import argparse

@@ -1,11 +1,12 @@
-"""Feed altered inputs to the readers, guided by what code they reach (atheris: ``pip install atheris``).
+"""Feed altered inputs to the readers, guided by the code that they reach.
 
+    pip install atheris
     python scripts/fuzz.py --minutes 10 --out fuzz
 
-shares the time among the targets, one after the other. Each starts from its part of
-``tests/robustness/corpus``.
-Whatever is raised but `InputError` is a finding: its input is kept in OUT/findings, its traceback beside it.
-The numbers are printed as a table and kept in OUT/summary.json; the exit code is 1 if there are findings.
+The targets share the time, one after the other. Each target starts from its part of
+``tests/robustness/corpus``. Every exception but `InputError` is a finding: its input is kept in
+OUT/findings, with the traceback beside it. The numbers are printed as a table and kept in OUT/summary.json.
+The exit code is 1 if there are findings.
 """
 
 import argparse

@@ -1,12 +1,15 @@
-"""Put a trained model into the package, with what it saw, how it scores and where it fails in its card.
+"""Put a trained model into the package; its card says its training data, its scores and its limits.
 
-Run it as ``python scripts/release_model.py NAME RUN SCORES_JSON``: ``default`` with what
-``benchmarks/default_model.py --out`` wrote, ``default-sdss`` with the scores.json of
+    python scripts/release_model.py default RUN SCORES.json
+    python scripts/release_model.py default-sdss RUN SCORES.json
+
+RUN is the folder of `pix2spec train`. The scores of ``default`` are the file of
+``benchmarks/default_model.py --out``, those of ``default-sdss`` the scores.json of
 ``benchmarks/sdss_cross_validation.py``.
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -73,4 +76,9 @@ def main(name: str, run: str, measured: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("name", choices=list(LIMITS))
+    parser.add_argument("run", help="folder of `pix2spec train`")
+    parser.add_argument("scores", help="JSON file of the benchmark")
+    arguments = parser.parse_args()
+    main(arguments.name, arguments.run, arguments.scores)

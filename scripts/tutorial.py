@@ -1,8 +1,8 @@
-"""Run the commands of docs/tutorials/tutorial.md in a fresh folder; put what they print and draw into docs.
+"""Run the commands of docs/tutorials/tutorial.md, and put their output and figures into docs.
 
-Usage: python scripts/tutorial.py [--keep FOLDER]
+    python scripts/tutorial.py [--keep FOLDER]
 
-Needs Chromium for the picture of the contact sheet.
+It needs Chromium for the picture of the contact sheet.
 """
 
 import argparse
