@@ -42,7 +42,7 @@ def test_daily_work_needs_no_deep_import(tmp_path):
     catalogue = pix2spec.open_catalogue(tmp_path / "predictions")
     assert isinstance(catalogue, pix2spec.Catalogue) and [len(ensemble) for ensemble in catalogue] == [3] * 4
     result = pix2spec.evaluate(tmp_path / "predictions", tmp_path / "galaxies", quick=True, progress=False)
-    assert result["n_objects"] == 4
+    assert result["counts"]["scored"] == 4
     ranking = pix2spec.rank(tmp_path / "predictions", "z < 10", workers=1, progress=False)
     assert list(ranking.table["probability"]) == [1.0] * 4
     run = pix2spec.train("mean-spectrum", tmp_path / "galaxies", tmp_path / "mean", progress=False)

@@ -74,6 +74,7 @@ def whole(generator, galaxies, tmp_path_factory):
     return out, run(generator, galaxies, out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stops", [(3,), (13,), (8, 8), (20, 1, 0)])
 def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(generator, galaxies, tmp_path, stops, whole):
     for i, stop in enumerate(stops):

@@ -2,23 +2,44 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from support.paths import ROOT
+
 SCRIPTS = [*sorted(ROOT.glob("benchmarks/*.py")), *sorted(ROOT.glob("scripts/*.py"))]
+# One process for all: most of the time of a start is the imports that they share.
+PROGRAM = """
+import runpy, sys
+for path in sys.argv[1:]:
+    sys.argv = [path, "--help"]
+    print("#", path, flush=True)
+    try:
+        runpy.run_path(path, run_name="__main__")
+    except SystemExit as stop:
+        assert not stop.code, (path, stop.code)
+    else:
+        raise AssertionError(f"{path} did not stop at its help")
+"""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
-def test_starts(path):
-    if path.stem == "app_pictures":
-        pytest.importorskip("playwright")
-    shown = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, timeout=120)
+def test_each_starts_and_says_what_it_does():
+    wanted = [path for path in SCRIPTS if path.stem != "app_pictures" or _has_playwright()]
+    command = [sys.executable, "-c", PROGRAM, *map(str, wanted)]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert shown.returncode == 0, shown.stderr
-    about = path.read_text().split('"""')[1].splitlines()[0]
-    assert about in " ".join(shown.stdout.split())
+    for path, text in zip(wanted, shown.stdout.split("# /")[1:], strict=True):
+        about = path.read_text().split('"""')[1].splitlines()[0]
+        assert about in " ".join(text.split()), path
+
+
+def _has_playwright() -> bool:
+    try:
+        import playwright  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def test_docstrings_show_the_command():

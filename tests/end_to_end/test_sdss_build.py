@@ -130,6 +130,7 @@ def test_dataset_holds_what_the_survey_has(tmp_path, server, truth, images, spec
     assert remains(tmp_path / "out") == ["failures.csv", "run.json"]
 
 
+@pytest.mark.slow
 def test_five_bands_from_frames(tmp_path, server, truth):
     order = Order(images="frames", spectra="plates", bands="ugriz")
     report = build(tmp_path / "out", server, order=order)
@@ -154,6 +155,7 @@ def test_five_bands_from_frames(tmp_path, server, truth):
     assert server.count("frame-") == len(frames)  # each frame once
 
 
+@pytest.mark.slow
 def test_equals_the_import_of_the_same_files(tmp_path, server):
     report = build(tmp_path / "out", server, order=Order(spectra="lite"), keep=True)
     assert report.n_problems == 0
@@ -172,6 +174,7 @@ def test_equals_the_import_of_the_same_files(tmp_path, server):
         assert_same(ours[name], theirs[name])
 
 
+@pytest.mark.slow
 def test_lite_and_plate_files_give_the_same_spectra(tmp_path, server):
     build(tmp_path / "lite", server, order=Order(spectra="lite", images="none"))
     build(tmp_path / "plates", server)
@@ -252,6 +255,7 @@ def test_one_build_at_a_time(tmp_path, server):
         build(tmp_path / "out", server)
 
 
+@pytest.mark.slow
 def test_raw_files_go_with_the_last_object_that_needs_them(tmp_path, server, monkeypatch):
     """Two plates in units of 3: a killed run leaves what later units need, and no file that none needs."""
     monkeypatch.setattr(build_module, "SHARD", 3)

@@ -91,6 +91,7 @@ def test_other_grids_are_refused(fitter):
         fitter.fit(np.ones((2, 100)))
 
 
+@pytest.mark.slow
 def test_agrees_with_sdss(fitter, sdss_galaxies):
     known = sdss_galaxies["zwarning"] == 0
     ivar = np.where(sdss_galaxies["and_mask"] == 0, sdss_galaxies["ivar"], 0)

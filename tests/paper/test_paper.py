@@ -72,6 +72,7 @@ def comparison(survey, tmp_path_factory):
     return run(survey, tmp_path_factory.mktemp("table"), MOST_ROWS)
 
 
+@pytest.mark.slow
 def test_every_row_is_in_the_table(comparison):
     assert [name for name, _ in comparison.failures] == ["score default-seed0", "score default-seed1"]
     assert "its grid is not the one" in comparison.failures[0][1]
@@ -99,6 +100,7 @@ def test_every_row_is_in_the_table(comparison):
     assert clean["affine_matched_mse"][0] < lines["neighbours-25", "mean_all"].values["affine_matched_mse"][0]
 
 
+@pytest.mark.slow
 def test_formats_parse_and_name_their_origin(comparison):
     out = comparison.plan.out
     text = (out / "table1.md").read_text()
@@ -121,6 +123,7 @@ def test_formats_parse_and_name_their_origin(comparison):
     )
 
 
+@pytest.mark.slow
 def test_a_second_call_does_nothing_twice(comparison, survey, monkeypatch, capsys):
     before = {path: path.stat().st_mtime_ns for path in comparison.plan.out.rglob("*seed*.parquet")}
     monkeypatch.setattr("pix2spec.training.loop.train", None)
@@ -134,6 +137,7 @@ def test_a_second_call_does_nothing_twice(comparison, survey, monkeypatch, capsy
     assert set(more.missing) == {"train concat-seed2", "train contrastive-seed2", "score concat-seed2"}
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_evaluate(comparison, survey, tmp_path):
     from pix2spec.data.dataset import Dataset
     from pix2spec.evaluation.compare import evaluate
@@ -155,6 +159,7 @@ def test_scores_are_those_of_evaluate(comparison, survey, tmp_path):
     assert facts["selector"].startswith("paper-contrastive-mini@") and facts["seed"] == 1
 
 
+@pytest.mark.slow
 def test_figure_has_five_columns_and_says_what_is_missing(comparison, tmp_path):
     paths = figure2(comparison.plan.out, objects=3)
     assert [path.name for path in paths] == ["figure2.png", "figure2.pdf"]
@@ -169,6 +174,7 @@ class Stop(BaseException):
     """As a kill would."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["training", "scoring", "merging", "writing"])
 def test_killed_at_any_stage_it_goes_on_to_the_same_table(comparison, survey, tmp_path, monkeypatch, stage):
     import pix2spec.paper.compare as compare
@@ -232,6 +238,7 @@ def test_a_failing_row_is_reported_and_the_rest_completes(survey, tmp_path, monk
     assert "Failed: train contrastive-seed0" in (tmp_path / "table1.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_with_other_settings_is_refused(comparison, survey):
     settings = [*settings_of("concat"), "concat.train.lr=0.5"]
     result = run(survey, comparison.plan.out, "concat", settings=settings)
@@ -357,6 +364,7 @@ def test_rows_and_settings_are_checked_before_anything_starts(survey, tmp_path):
         table1(survey, tmp_path, test=survey, rows="mean-spectrum", progress=False)
 
 
+@pytest.mark.slow
 def test_the_papers_scale_asks_before_it_starts_without_a_gpu(survey, tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(InputError, match="there is no GPU, and it would take"):

@@ -122,6 +122,7 @@ def spoiled(galaxy, k: int):
     ][k % 5])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_five_per_cent_of_bad_rows_cost_no_good_one(tmp_path, cli):
     clean = [replace(galaxy, truth={}) for galaxy in SimulatedSurvey(seed=3).galaxies(60)]
     bad = {7: 0, 30: 1, 59: 3}
@@ -204,6 +205,7 @@ def generators(tiny_run, tiny_selector, tiny_factorised_run, tiny_data, tmp_path
     )
 
 
+@pytest.mark.slow
 @given(pixels, st.none() | few, few, numbers, numbers, st.sampled_from(["linear", "composite"]))
 @settings(
     max_examples=12,

@@ -100,6 +100,7 @@ def test_a_damaged_checkpoint_is_named(tiny_data, tmp_path):
         train(tiny_preset(), tiny_data, tmp_path, resume=True)
 
 
+@pytest.mark.slow
 def test_training_learns(tiny_data, tmp_path):
     # An untrained network's error is about one: that of the noise itself.
     preset = tiny_preset("paper-concat-small", "train.steps=50", "train.lr=1e-2", "train.ema=0.9")

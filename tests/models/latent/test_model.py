@@ -412,6 +412,7 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_exactly(
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+@pytest.mark.slow
 def test_training_learns(tiny_factorised_run, tiny_survey, tmp_path):
     preset = tiny_factorised_preset(
         "train.steps=60", "train.lr=2e-3", "train.ema=0.9", "train.lr_schedule=epochs"
@@ -469,6 +470,7 @@ class Inline:
         return type("Done", (), {"result": lambda self: result})()
 
 
+@pytest.mark.slow
 def test_a_simulated_survey_is_learnt_from_without_pairs_on_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(prepare_module, "worker_pool", Inline)
     monkeypatch.setattr(prepare_module, "CHUNK", 128)
@@ -496,6 +498,7 @@ def test_processes_simulate_the_same(tmp_path):
         np.testing.assert_allclose(columns["photometry"], expected["photometry"][keep], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_from_a_model_and_needs_no_truth(tiny_factorised_run, tmp_path):
     write_tiny_survey(tmp_path / "data", 256, seed=9, truth=False)
     preset = tiny_factorised_preset(

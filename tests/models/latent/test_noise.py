@@ -176,6 +176,7 @@ def test_no_valid_pixel_is_an_error():
         NoiseModel.fit(nothing, nothing, nothing)
 
 
+@pytest.mark.slow
 def test_simulated_survey():
     survey = SimulatedSurvey(3)
     galaxies = survey.sample(1152)

@@ -143,6 +143,7 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_exactly(run, tiny_data, tmp
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+@pytest.mark.slow
 def test_it_learns_spectra_from_images(tiny_data, tmp_path):
     # Batches of 32 and few pixels: a weight of 1e4 would leave room for nothing but the prior.
     longer = preset(
