@@ -35,6 +35,8 @@ from support.loopback.server import serve
 from support.loopback.sky import Sky
 from support.tiny import tiny_preset
 
+pytestmark = pytest.mark.slow  # tests/data/archives/sdss has the fast ones
+
 FAST = {"rate": 2000.0, "backoff": 0.01, "timeout": 60.0, "attempts": 3, "processes": 1, "progress": False}
 OBJECTS = 12
 VECTORS = ("image", "photometry", "photometry_ivar", "flux", "ivar", "mask")
@@ -130,7 +132,6 @@ def test_dataset_holds_what_the_survey_has(tmp_path, server, truth, images, spec
     assert remains(tmp_path / "out") == ["failures.csv", "run.json"]
 
 
-@pytest.mark.slow
 def test_five_bands_from_frames(tmp_path, server, truth):
     order = Order(images="frames", spectra="plates", bands="ugriz")
     report = build(tmp_path / "out", server, order=order)
@@ -155,7 +156,6 @@ def test_five_bands_from_frames(tmp_path, server, truth):
     assert server.count("frame-") == len(frames)  # each frame once
 
 
-@pytest.mark.slow
 def test_equals_the_import_of_the_same_files(tmp_path, server):
     report = build(tmp_path / "out", server, order=Order(spectra="lite"), keep=True)
     assert report.n_problems == 0
@@ -174,7 +174,6 @@ def test_equals_the_import_of_the_same_files(tmp_path, server):
         assert_same(ours[name], theirs[name])
 
 
-@pytest.mark.slow
 def test_lite_and_plate_files_give_the_same_spectra(tmp_path, server):
     build(tmp_path / "lite", server, order=Order(spectra="lite", images="none"))
     build(tmp_path / "plates", server)
@@ -255,7 +254,6 @@ def test_one_build_at_a_time(tmp_path, server):
         build(tmp_path / "out", server)
 
 
-@pytest.mark.slow
 def test_raw_files_go_with_the_last_object_that_needs_them(tmp_path, server, monkeypatch):
     """Two plates in units of 3: a killed run leaves what later units need, and no file that none needs."""
     monkeypatch.setattr(build_module, "SHARD", 3)
@@ -528,7 +526,6 @@ def complete_urls(out, order, services):
     return complete
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_killed_five_times_with_faults(tmp_path):
     # three whole plates, and single spectra of a fourth

@@ -29,7 +29,7 @@ def seeds(n, start=0):
     ("sampler", "steps", "tolerance"),
     [
         # Ancestral steps with the smaller of Ho et al.'s variances lose some: 4 % at 250 steps, ever less.
-        ("ddpm", 250, 0.07),
+        pytest.param("ddpm", 250, 0.07, marks=pytest.mark.slow),
         ("ddpm", 120, 0.15),  # does not divide 250
         ("ddim", 100, 0.06),
         ("ddim", 60, 0.10),
