@@ -1,0 +1,1 @@
+"""Wavelengths, filters, lines, photometry and scalings: what the other packages share about light."""

@@ -1,0 +1,1 @@
+"""From a dataset and a trained model to a catalogue."""

@@ -1,0 +1,1 @@
+"""Redshifts, lines, indices and dispersions of spectra, observed or generated."""

@@ -1,0 +1,1 @@
+"""Results: ensembles and catalogues, their file formats and figures."""

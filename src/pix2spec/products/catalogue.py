@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pix2spec.core.grid import SpectralGrid
-from pix2spec.core.photometry import filter_matrix, magnitude
 from pix2spec.core.survey import SDSS, Survey
 from pix2spec.data.readers.guards import check_expansion, reading
 from pix2spec.errors import InputError
+from pix2spec.products.columns import VECTORS, Derived, catalogue_schema
 from pix2spec.products.ensemble import Ensemble
-from pix2spec.products.units import PER_CANDIDATE, PHYSICAL, QUANTILE_NAMES
+from pix2spec.products.units import PER_CANDIDATE
 from pix2spec.runtime.resumable import is_unfinished
 
 __all__ = ["CATALOGUE_VERSION", "Catalogue", "CatalogueWriter", "open_catalogue"]
@@ -27,60 +26,6 @@ CATALOGUE_VERSION = 1
 FILE_NAME = "catalog.parquet"
 SHARDS = "catalog"  # folder of the shards of one that grows, or is large
 ROW_GROUP_BYTES = 32 * 2**20  # candidates of some 90 objects; what a reader holds at a time
-VECTORS = ("flux", *QUANTILE_NAMES)
-MEDIAN_AND_68_PERCENT = (0.5, 0.16, 0.84)
-
-
-def catalogue_schema(grid: SpectralGrid, derived: list[str], metadata: dict) -> pa.Schema:
-    """Columns of a catalogue. Nothing is null, so that astropy reads them too: NaN or empty is missing."""
-    f32 = pa.float32()
-    columns = [pa.field(n, pa.string()) for n in ("object_id", "status", "error")]
-    columns += [pa.field(n, pa.float64()) for n in ("ra", "dec", "z", "ebv")]
-    columns += [pa.field(n, pa.string()) for n in ("unit", "select")]
-    columns += [pa.field("n_candidates", pa.int32()), pa.field("flags", pa.list_(pa.string()))]
-    columns += [pa.field(n, pa.float64()) for n in derived]
-    columns += [pa.field(n, pa.list_(f32, grid.size)) for n in VECTORS]
-    columns += [pa.field(n, pa.list_(f32)) for n in PER_CANDIDATE]
-    columns += [pa.field("selected", pa.list_(pa.int32()))]
-    columns += [pa.field("candidates", pa.list_(f32))]
-    return pa.schema(columns, metadata={"pix2spec": json.dumps(metadata, default=str)})
-
-
-class _Derived:
-    """Synthetic magnitudes and colours in the bands that the grid covers, and redshift, with intervals."""
-
-    def __init__(self, grid: SpectralGrid, survey: Survey):
-        weights = filter_matrix(grid.wave, survey.filters, min_coverage=0.99)
-        covered = np.isfinite(weights).all(0)
-        self.weights = weights[:, covered]
-        bands = [band for band, inside in zip(survey.photometry_bands, covered) if inside]
-        self.magnitudes = [f"mag_{band}" for band in bands]
-        self.colours = [f"{blue}_{red}" for blue, red in pairwise(bands)]
-        quantities = self.magnitudes + self.colours
-        self.names = [name + end for name in [*quantities, "z_model"] for end in ("", "_lo", "_hi")]
-
-    def __call__(self, ensemble: Ensemble) -> dict:
-        """Median and 16 to 84 % interval over the candidates.
-
-        Magnitudes need physical fluxes, colours a zero point: they are NaN otherwise.
-        """
-        nanomaggies = ensemble.candidates @ self.weights
-        magnitudes = magnitude(nanomaggies)
-        colour = magnitudes[:, :-1] - magnitudes[:, 1:]
-        if ensemble.unit != PHYSICAL:
-            magnitudes = np.full_like(magnitudes, np.nan)
-        if not ensemble.has_zero_point:
-            colour = np.full_like(colour, np.nan)
-        values: dict = {}
-        z = np.full(len(colour), np.nan) if ensemble.redshifts is None else ensemble.redshifts
-        quantities = [*self.magnitudes, *self.colours, "z_model"]
-        for name, column in zip(quantities, np.column_stack([magnitudes, colour, z]).T):
-            known = column[np.isfinite(column)]
-            interval = (
-                np.quantile(known, MEDIAN_AND_68_PERCENT) if 2 * len(known) > len(column) else [np.nan] * 3
-            )
-            values |= dict(zip((name, name + "_lo", name + "_hi"), interval))
-        return values
 
 
 class CatalogueWriter:
@@ -127,7 +72,7 @@ class CatalogueWriter:
         if self.path.exists():
             raise InputError(self.path, "it exists already", "choose another folder, or delete it")
         self.grid, self.keep_candidates = grid, keep_candidates
-        self._derive = _Derived(grid, survey)
+        self._derive = Derived(grid, survey)
         metadata = {"catalogue_version": CATALOGUE_VERSION, "grid": grid.as_dict()}
         metadata |= {"survey": survey.as_dict(), "provenance": provenance}
         metadata |= {"candidates": keep_candidates}

@@ -1,0 +1,1 @@
+"""Files, processes, random numbers and progress: what long programs need, with no astronomy."""

@@ -1,0 +1,1 @@
+"""Files of the Multimodal Universe and their import."""

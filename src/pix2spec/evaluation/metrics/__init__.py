@@ -1,0 +1,1 @@
+"""Scores of ensembles and of populations of spectra, one idea a module."""

@@ -1,0 +1,1 @@
+"""Spectra of any generator, read for evaluation."""

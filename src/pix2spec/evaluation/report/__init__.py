@@ -1,0 +1,1 @@
+"""The report of an evaluation: gathered numbers, sections, findings, charts and page."""
