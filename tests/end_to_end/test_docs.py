@@ -77,7 +77,7 @@ def test_links_between_pages_and_pictures_lead_somewhere():
 @pytest.mark.slow
 def test_a_band_is_added_as_the_page_says(tmp_path, monkeypatch):
     """The blocks of the page, one after another, on 80 made-up spectra; the training made short."""
-    import pix2spec.models.presets
+    import pix2spec.training.loop
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "spectra").mkdir()
@@ -93,8 +93,8 @@ def test_a_band_is_added_as_the_page_says(tmp_path, monkeypatch):
         "basis.components=4", "basis.iterations=2", "condition.channels=[8,8,8]", "condition.blocks=1",
         "flow.width=32", "ranker.batch=8", "train.steps=4", "train.batch_size=8", "train.validation_size=4",
     )  # fmt: skip
-    load_preset = pix2spec.models.presets.load_preset
-    monkeypatch.setattr(pix2spec.models.presets, "load_preset", lambda name: load_preset(name, short))
+    load_preset = pix2spec.training.loop.load_preset
+    monkeypatch.setattr(pix2spec.training.loop, "load_preset", lambda name: load_preset(name, short))
 
     names = {}
     for block in blocks("howto-band.md", "python"):

@@ -10,9 +10,9 @@ from support.paths import ROOT
 SCRIPTS = [*sorted(ROOT.glob("benchmarks/*.py")), *sorted(ROOT.glob("scripts/*.py"))]
 # One process for all: most of the time of a start is the imports that they share.
 PROGRAM = """
-import runpy, sys
+import os, runpy, sys
 for path in sys.argv[1:]:
-    sys.argv = [path, "--help"]
+    sys.argv, sys.path[0] = [path, "--help"], os.path.dirname(path)
     print("#", path, flush=True)
     try:
         runpy.run_path(path, run_name="__main__")
