@@ -45,5 +45,7 @@ def test_daily_work_needs_no_deep_import(tmp_path):
     assert result["counts"]["scored"] == 4
     ranking = pix2spec.rank(tmp_path / "predictions", "z < 10", workers=1, progress=False)
     assert list(ranking.table["probability"]) == [1.0] * 4
-    run = pix2spec.train("mean-spectrum", tmp_path / "galaxies", tmp_path / "mean", progress=False)
-    assert isinstance(pix2spec.load(run), pix2spec.Generator)
+    settings = {"task": "mean", "name": "own", "about": "The mean of four."}
+    for number, preset in enumerate(("mean-spectrum", settings)):
+        run = pix2spec.train(preset, tmp_path / "galaxies", tmp_path / f"mean-{number}", progress=False)
+        assert isinstance(pix2spec.load(run), pix2spec.Generator)

@@ -31,7 +31,7 @@ from pix2spec.data.dataset import Dataset, read_info, shard_paths
 from pix2spec.errors import InputError
 from pix2spec.models.latent.prepare import Prepared, Simulation, load_foundation
 from pix2spec.models.latent.preset import FactorisedPreset
-from pix2spec.models.presets import Preset, TrainedPreset, load_preset
+from pix2spec.models.presets import Preset, TrainedPreset, load_preset, validate_preset
 from pix2spec.models.registry import build_model
 from pix2spec.models.storage import find_model, load_model, model_id, save_model
 from pix2spec.runtime.distributed import any_process, check_launch, processes, share_statistics
@@ -77,7 +77,7 @@ class Run:
 
 
 def train(
-    preset: Preset | str | Path,
+    preset: Preset | dict | str | Path,
     data: str | Path | Simulation,
     out: str | Path,
     resume: bool = False,
@@ -88,8 +88,8 @@ def train(
 
     Parameters
     ----------
-    preset : Preset, str or path
-        From `pix2spec.models.presets.load_preset`, or the name or YAML file of one.
+    preset : Preset, dict, str or path
+        From `pix2spec.models.presets.load_preset`, or its settings, or its name or YAML file.
     data : path or Simulation
         A dataset folder with images and spectra; the factorised model also takes a simulated survey.
     out : path
@@ -119,6 +119,8 @@ def train(
     out, data = Path(out), Path(data) if isinstance(data, str) else data
     if isinstance(preset, str | Path):
         preset = load_preset(preset)
+    elif isinstance(preset, dict):
+        preset = validate_preset(preset)
     if not isinstance(preset, TrainedPreset):
         return _fit(preset, data, out, resume, progress, init)
     accelerator = _start_processes(preset)
