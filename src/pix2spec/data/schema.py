@@ -82,7 +82,7 @@ class Galaxy:
     Examples
     --------
     >>> from astropy import units as u
-    >>> galaxy = Galaxy("m31", photometry={"g": (17.9 * u.ABmag, 0.02), "r": 17.3 * u.ABmag})
+    >>> galaxy = pix2spec.Galaxy("m31", photometry={"g": (17.9 * u.ABmag, 0.02), "r": 17.3 * u.ABmag})
     >>> galaxy.filters, galaxy.photometry.round(1), galaxy.flags
     (('sdss2010-g', 'sdss2010-r'), array([ 69.2, 120.2], dtype=float32), ('error-assumed',))
     """
