@@ -22,7 +22,7 @@ class InputError(ValueError):
 
     Examples
     --------
-    >>> raise InputError("`n`", "0 candidates", "draw at least one")
+    >>> raise pix2spec.InputError("`n`", "0 candidates", "draw at least one")
     Traceback (most recent call last):
     pix2spec.errors.InputError: `n`: 0 candidates (draw at least one)
     """

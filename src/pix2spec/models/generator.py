@@ -39,7 +39,7 @@ class Settings:
     n : int
         Candidates an object.
     select : str
-        ``single``, ``best``, ``mean:M`` or ``all``; see `pix2spec.select`.
+        ``single``, ``best``, ``mean:M`` or ``all``; see `pix2spec.products.selection`.
     sampler : str
         ``dpm++`` or, for models over pixels, ``ddpm`` (the paper's) and ``ddim``; for factorised models,
         ``euler`` and ``heun``.

@@ -49,7 +49,7 @@ def select(rule: str, n: int, scores: np.ndarray | None) -> np.ndarray:
 
     Examples
     --------
-    >>> from pix2spec.select import select
+    >>> from pix2spec.products.selection import select
     >>> select("mean:2", 4, np.array([0.1, 0.7, 0.3, 0.9]))
     array([3, 1])
     """
