@@ -3,7 +3,7 @@
   const ROOM = 14; // pixels from one upright label to the next
   const LIFT = 22; // pixels from the top of the axes to a label
 
-  // Positions nearest to `wanted` (sorted) that are ROOM apart: isotonic regression, as pix2spec.plot.spread.
+  // Positions nearest to `wanted` (sorted) that are ROOM apart: isotonic regression, as pix2spec.products.plot.spread.
   function spread(wanted) {
     const blocks = [];
     wanted.forEach((value, i) => {
