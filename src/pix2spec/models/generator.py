@@ -81,7 +81,8 @@ class Settings:
             raise InputError("`steps`", f"{self.steps} steps", "take at least one")
         _, m = parse_selection(self.select)
         if m > self.n:
-            raise InputError("`select`", f"{self.select!r} of {self.n} candidates", "draw more with `n`")
+            what = f"{self.select!r} needs {m} candidates, but there are {self.n}"
+            raise InputError("`select`", what, "draw more with `n`")
 
 
 @dataclass(repr=False)
