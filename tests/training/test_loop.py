@@ -226,7 +226,7 @@ def test_weights_that_are_no_numbers_are_never_saved(tiny_data, tmp_path, monkey
             self.param_groups[0]["params"][0].data.view(-1)[0] = math.nan
 
     monkeypatch.setattr(train_module.torch.optim.Adam, "step", step_then_spoil)
-    with pytest.raises(InputError, match="weights that are no numbers at step 6; the checkpoint of step 3"):
+    with pytest.raises(InputError, match="weights are NaN or infinite at step 6; the checkpoint of step 3"):
         train(tiny_preset(), tiny_data, tmp_path / "run")
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
