@@ -116,7 +116,7 @@ def test_an_existing_run_is_not_overwritten(tiny_run, tiny_data):
 def test_a_resumed_run_keeps_its_settings(tiny_run, tiny_data, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
-    with pytest.raises(InputError, match=r"train\.batch_size = 8, now it is 4"):
+    with pytest.raises(InputError, match=r"train\.batch_size = 8, but the preset has 4"):
         train(tiny_preset("paper-xattn-small", "train.batch_size=4"), tiny_data, run, resume=True)
 
 

@@ -328,7 +328,7 @@ def _diverged(run: Run, what: str) -> InputError:
     kept = f"the checkpoint of step {run.saved} stays" if run.saved else "there is no checkpoint yet"
     return InputError(
         run.out, f"{what} at step {run.step}; {kept}",
-        f"continue with `resume=True` and a train.lr below {run.preset.train.lr:g}, or check the data "
+        f"continue with `resume=True` and a smaller train.lr than {run.preset.train.lr:g}, or check the data "
         "with `pix2spec data check`",
     )  # fmt: skip
 

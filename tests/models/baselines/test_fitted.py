@@ -228,7 +228,7 @@ def test_photometry_methods_need_no_images(tmp_path):
     with pytest.raises(InputError, match="no images"):
         train(load_preset("neighbours-25"), tmp_path / "data", tmp_path / "other", progress=False)
     bare = write_tiny_dataset(tmp_path / "bare", 20, with_photometry=False)
-    with pytest.raises(InputError, match="no training pair has photometry"):
+    with pytest.raises(InputError, match="no training galaxy has photometry"):
         train(preset, bare, tmp_path / "third", progress=False)
 
 
