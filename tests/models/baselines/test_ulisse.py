@@ -144,7 +144,7 @@ def test_impossible_settings_are_refused(weights, data, tmp_path):
     for name in ("junk.safetensors", "junk.pth"):
         with pytest.raises(InputError, match="damaged"):
             open_network(PretrainedSection(arch=ARCH, weights=str(tmp_path / name)))
-    with pytest.raises(InputError, match="too many for .* galaxies with .* features"):
+    with pytest.raises(InputError, match=r"too many for .* galaxies with .* features"):
         train(preset(weights, "components=100"), data, tmp_path / "run", progress=False)
     features = PretrainedFeatures(PretrainedSection(arch=ARCH, weights=str(weights)))
     with pytest.raises(InputError, match="three colours"):
