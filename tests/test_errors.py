@@ -46,7 +46,9 @@ def test_a_python_user_reads_arguments():
 
     with pytest.raises(InputError, match=r"^`n`: 0 candidates"):
         Settings(n=0)
-    with pytest.raises(InputError, match=r"^`select`: 'mean:9' of 3 candidates \(draw more with `n`\)$"):
+    with pytest.raises(
+        InputError, match=r"^`select`: 'mean:9' needs 9 candidates, but there are 3 \(draw more with `n`\)$"
+    ):
         Settings(n=3, select="mean:9")
 
 

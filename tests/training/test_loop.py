@@ -116,7 +116,7 @@ def test_an_existing_run_is_not_overwritten(tiny_run, tiny_data):
 def test_a_resumed_run_keeps_its_settings(tiny_run, tiny_data, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
-    with pytest.raises(InputError, match=r"train\.batch_size = 8, now it is 4"):
+    with pytest.raises(InputError, match=r"train\.batch_size = 8, but the preset has 4"):
         train(tiny_preset("paper-xattn-small", "train.batch_size=4"), tiny_data, run, resume=True)
 
 
@@ -226,7 +226,7 @@ def test_weights_that_are_no_numbers_are_never_saved(tiny_data, tmp_path, monkey
             self.param_groups[0]["params"][0].data.view(-1)[0] = math.nan
 
     monkeypatch.setattr(train_module.torch.optim.Adam, "step", step_then_spoil)
-    with pytest.raises(InputError, match="weights that are no numbers at step 6; the checkpoint of step 3"):
+    with pytest.raises(InputError, match="weights are NaN or infinite at step 6; the checkpoint of step 3"):
         train(tiny_preset(), tiny_data, tmp_path / "run")
     assert not (tmp_path / "run" / "model.safetensors").exists()
 

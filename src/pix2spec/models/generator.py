@@ -1,4 +1,4 @@
-"""From photometry to ensembles of spectra: one galaxy in three lines, a catalogue in one call."""
+"""Base class of all generators: from the photometry of galaxies to ensembles of spectra."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -32,30 +32,30 @@ NOT_FINITE = "the model output is NaN or infinite for this object", "check that 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to draw and choose.
+    """How to draw candidates and how to choose among them.
 
     Parameters
     ----------
     n : int
-        Candidates an object.
+        Number of candidates per galaxy.
     select : str
         ``single``, ``best``, ``mean:M`` or ``all``; see `pix2spec.products.selection`.
     sampler : str
-        ``dpm++`` or, for models over pixels, ``ddpm`` (the paper's) and ``ddim``; for factorised models,
-        ``euler`` and ``heun``.
+        ``dpm++`` for all models. Models over pixels also have ``ddpm`` (the paper's) and ``ddim``;
+        factorised models also have ``euler`` and ``heun``.
     steps : int, optional
-        Network evaluations a candidate; by default all timesteps for ``ddpm``, 25 for the other samplers
-        of pixels, 16 for factorised models.
+        Network evaluations per candidate. The default is all timesteps for ``ddpm``, 25 for the other
+        samplers of models over pixels, and 16 for factorised models.
     seed : int
-        Candidate k of object i depends on (seed, object id, k) alone.
+        Candidate k of a galaxy depends on (seed, object id, k) alone.
     noise : str
-        ``observed``: candidates as the survey would record them; ``none``: noise-free. Models over pixels
-        know observed spectra only.
+        ``observed``: candidates have noise as in spectra of the survey. ``none``: candidates are noise-free.
+        Models over pixels make observed spectra only.
     use : tuple of str
-        What the model may know of an object: any of ``image``, ``photometry`` and ``redshift``. Models
-        over pixels see the image alone.
+        Inputs that the model may use: any of ``image``, ``photometry`` and ``redshift``. Models over pixels
+        use the image alone.
     guidance : float
-        Classifier-free guidance scale of factorised models; 1 is none.
+        Scale of the classifier-free guidance of factorised models; 1 turns it off.
     """
 
     n: int = 25
@@ -81,19 +81,32 @@ class Settings:
             raise InputError("`steps`", f"{self.steps} steps", "take at least one")
         _, m = parse_selection(self.select)
         if m > self.n:
-            raise InputError("`select`", f"{self.select!r} of {self.n} candidates", "draw more with `n`")
+            what = f"{self.select!r} needs {m} candidates, but there are {self.n}"
+            raise InputError("`select`", what, "draw more with `n`")
 
 
 @dataclass(repr=False)
 class Generator(ABC):
-    """A trained model that turns photometry into ensembles of spectra; made by `load`."""
+    """A trained model that turns photometry into ensembles of spectra. `pix2spec.load` makes one.
+
+    Parameters
+    ----------
+    model : Network
+        The network, with its preset, wavelength grid and survey.
+    ids : dict
+        Names and content hashes of the model and its parts, for the provenance.
+    config : dict
+        The content of the model's ``config.json``.
+    device : str
+        torch's name of the device.
+    """
 
     model: nn.Module
     ids: dict
     config: dict
     device: str = "cpu"
 
-    no_selector = "this model has no use for a contrastive network"
+    no_selector = "this model does not use a contrastive network"
     takes_redshift = False
 
     def __repr__(self) -> str:
@@ -112,15 +125,24 @@ class Generator(ABC):
 
     @classmethod
     def open(cls, folder: Path, model: nn.Module, ids: dict, config: dict, device: str, selector=None):
-        """The generator of the loaded model of a folder; `selector` is the folder of a contrastive network.
+        """Make the generator of a loaded model.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder of the model.
+        model, ids, config, device
+            As for the class.
+        selector : path, optional
+            Folder of a contrastive network, which ranks candidates.
 
         Raises
         ------
         InputError
-            If there is a selector, and this kind of model has no use for it.
+            If there is a selector and this kind of model does not use one.
         """
         if selector:
-            raise InputError(selector, cls.no_selector, "leave out selector")
+            raise InputError(selector, cls.no_selector, "leave out `selector`")
         return cls(model, ids, config, device)
 
     def __post_init__(self):
@@ -131,27 +153,27 @@ class Generator(ABC):
     @property
     @abstractmethod
     def default_select(self) -> str:
-        """Selection rule where the user names none."""
+        """Selection rule if the user names none."""
 
     @property
     @abstractmethod
     def default_batch(self) -> int:
-        """Objects that share a pass through the networks in a catalogue."""
+        """Number of galaxies of a catalogue that share a pass through the networks."""
 
     def inputs(self, settings: Settings) -> set[str]:
-        """What counts of an object by these settings: ``"image"``, ``"photometry"`` or both.
+        """Inputs that affect the result under these settings: ``"image"``, ``"photometry"`` or both.
 
-        Catalogue fluxes count even where the model sees the image alone: they fix the amplitude.
+        Catalogue fluxes affect it even if the model sees the image alone: they fix the amplitude.
         """
         return {"image", "photometry"}
 
     @abstractmethod
     def check_settings(self, settings: Settings) -> None:
-        """Raise `InputError` if this kind of model cannot follow the settings."""
+        """Raise `InputError` if this kind of model does not support the settings."""
 
     @abstractmethod
     def check(self, galaxy: Galaxy, settings: Settings) -> None:
-        """Raise `InputError` if nothing can be generated for a pair."""
+        """Raise `InputError` if the model cannot generate spectra of `galaxy`."""
 
     @abstractmethod
     def _ensembles(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> list[Ensemble]: ...
@@ -165,7 +187,7 @@ class Generator(ABC):
             A cutout (FITS, JPEG, PNG); an image (band, y, x), in nanomaggies unless `image_kind` is
             ``"composite"``; or a `Galaxy` with image, photometry, or both.
         image_kind : str, optional
-            ``"linear"`` or ``"composite"``, for arrays and pairs.
+            ``"linear"`` or ``"composite"``, for arrays and galaxies.
         **settings
             See `Settings`: n, select, sampler, steps, seed, noise, use, guidance.
 
@@ -176,11 +198,11 @@ class Generator(ABC):
         Raises
         ------
         InputError
-            If the input cannot be used, with the reason.
+            If the input cannot be used. The error states the reason.
 
         Examples
         --------
-        Fluxes in nanomaggies and a redshift that is known; candidates without noise:
+        From fluxes in nanomaggies and a known redshift, make candidates without noise:
 
         >>> galaxy = pix2spec.Galaxy("m", z=0.05, z_err=1e-4, photometry=[15, 33, 41, 50, 52],
         ...                        photometry_ivar=[1, 1, 1, 1, 1])
@@ -207,12 +229,21 @@ class Generator(ABC):
         return galaxy_of_array(source, image_kind)
 
     def generate_batch(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> list[Ensemble]:
-        """Ensembles of several galaxies; all candidates run through the network together.
+        """Generate ensembles of several galaxies. All their candidates share the passes through the network.
+
+        Parameters
+        ----------
+        galaxies : list of Galaxy
+            The galaxies.
+        image_kind : str
+            ``"linear"`` or ``"composite"``.
+        settings : Settings
+            How to draw and choose.
 
         Raises
         ------
         InputError
-            For the first pair that cannot be used; `check` tells beforehand.
+            For the first galaxy that cannot be used. `check` finds such galaxies beforehand.
         """
         galaxies = [self._prepared(galaxy) for galaxy in galaxies]
         for galaxy in galaxies:
@@ -227,9 +258,9 @@ class Generator(ABC):
     def _finite(
         self, galaxies: list[Galaxy], image_kind: str, settings: Settings
     ) -> list[Ensemble | InputError]:
-        """Ensembles of pairs that were checked; an error in place of one that has NaN or infinite values."""
+        """Ensembles of galaxies that passed `check`; an error replaces an ensemble that is not finite."""
         self.check_settings(settings)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what comes of it is looked at
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # `is_finite` checks the result
             made = self._ensembles(galaxies, image_kind, settings)
         return [
             ensemble if ensemble.is_finite else InputError(ensemble.object_id, *NOT_FINITE)
@@ -237,17 +268,17 @@ class Generator(ABC):
         ]
 
     def provenance(self, settings: Settings) -> dict:
-        """What brings a result back: model and its hash, version, command, settings."""
+        """Record of all that reproduces a result: model and its hash, version, command, settings."""
         normalisation = getattr(self.model.preset, "data", None)
         scale = normalisation.spectrum if normalisation else "flux"
         return self.ids | run_provenance() | {"normalisation": scale, **asdict(settings)}
 
     def _prepared(self, galaxy: Galaxy) -> Galaxy:
-        """The galaxy with its fluxes in the order of the model's bands, and what is no flux missing."""
+        """The galaxy with its fluxes in the order of the model's bands; invalid fluxes become missing."""
         return mask_invalid_fluxes(in_bands_of(galaxy, self.survey))
 
     def _ensemble(self, galaxy: Galaxy, image_kind: str, settings: Settings, **values) -> Ensemble:
-        """An ensemble with what is known of the galaxy, its flags and the provenance."""
+        """An ensemble with the galaxy's data and flags, and with the provenance."""
         values["flags"] = [*galaxy.flags, *values.get("flags", ())]
         return Ensemble(
             object_id=galaxy.object_id,
@@ -265,10 +296,10 @@ class Generator(ABC):
         )
 
     def _in_flux(self, galaxy: Galaxy, image_kind: str, x: np.ndarray, has_zero_point: bool) -> dict:
-        """Candidates x (n, L) in physical flux where photometry fixes their amplitude.
+        """Scale candidates x (n, L) to physical flux if the galaxy has photometry that fixes the amplitude.
 
-        Without a zero point, an offset is fitted too. Returns the candidates, unit, amplitude and flags of
-        an `Ensemble`.
+        If zero does not mean zero flux on the scale of x, the fit includes an offset. Returns the fields
+        candidates, unit, amplitude and flags of an `Ensemble`.
         """
         unknown = {"candidates": x, "unit": RELATIVE, "flags": ["relative-flux"]}
         usable = np.isfinite(self.weights).all(0)
@@ -278,7 +309,7 @@ class Generator(ABC):
         offset, scale = fit_amplitude(x, self.weights, fluxes, ivar, fit_offset=not has_zero_point)
         failed = ~np.isfinite(scale[:, 0])
         if not has_zero_point and failed.any():
-            # The colours disagree so much that the fit wants a negative scale: let -1 be zero flux.
+            # The fit of two parameters has a negative scale. Fit one parameter: -1 of x is zero flux.
             _, one = fit_amplitude(x[failed] + 1, self.weights, fluxes, ivar, fit_offset=False)
             offset[failed], scale[failed] = one, one
             flags = [*flags, "amplitude-from-one-parameter"]
@@ -290,10 +321,24 @@ class Generator(ABC):
     def run(
         self, galaxies: Iterable[Galaxy], image_kind: str, settings: Settings, batch: int | None = None
     ) -> Iterator[Ensemble | tuple[Galaxy, str]]:
-        """Ensembles of many galaxies, in order; a pair that cannot be used comes back with the reason.
+        """Generate ensembles of many galaxies, in order.
 
-        `batch` objects share a pass through the network, by default `default_batch`: results depend on
-        it by rounding alone.
+        Parameters
+        ----------
+        galaxies : iterable of Galaxy
+            The galaxies.
+        image_kind : str
+            ``"linear"`` or ``"composite"``.
+        settings : Settings
+            How to draw and choose.
+        batch : int, optional
+            Number of galaxies that share a pass through the network, by default `default_batch`. Results
+            depend on it only by rounding.
+
+        Yields
+        ------
+        Ensemble or (Galaxy, str)
+            The ensemble, or a galaxy that cannot be used with the reason.
         """
         size = batch or self.default_batch
         source = iter(galaxies)
@@ -301,7 +346,7 @@ class Generator(ABC):
             yield from self._run_batch(group, image_kind, settings)
 
     def _run_batch(self, group: list[Galaxy], image_kind: str, settings: Settings) -> list:
-        """Ensembles of galaxies that share a pass, and (galaxy, reason) in the place of unusable ones."""
+        """Ensembles of galaxies that share a pass; (galaxy, reason) replaces each unusable galaxy."""
         results: list = []
         for galaxy in group:
             try:
@@ -313,8 +358,7 @@ class Generator(ABC):
         usable = [k for k, result in enumerate(results) if isinstance(result, Galaxy)]
         if not usable:
             return results
-        # An unusable galaxy leaves its place to a usable one: the size of the batch, and so its roundings,
-        # stay as they were.
+        # A usable galaxy fills the place of an unusable one: the batch keeps its size, and so its rounding.
         filled = [results[k] if k in usable else results[usable[0]] for k in range(len(results))]
         made = self._finite(filled, image_kind, settings)
         for k in usable:

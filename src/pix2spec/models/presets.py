@@ -1,4 +1,4 @@
-"""Presets: one YAML file is the whole truth of a training run, validated before anything starts."""
+"""Presets: a YAML file holds all settings of a training run, which are validated before it starts."""
 
 import difflib
 from importlib import resources
@@ -22,7 +22,7 @@ __all__ = [
     "validate_preset",
 ]
 
-LONGEST, DEEPEST = 2**14, 200  # bytes and brackets of a preset: more takes the parser minutes
+MAX_BYTES, MAX_BRACKETS = 2**14, 200  # of a preset: the parser needs minutes for more
 
 
 def preset_names() -> list[str]:
@@ -48,10 +48,18 @@ def _known_keys(path: tuple, preset: Any) -> list[str]:
 def validate_preset(values: dict, where="preset") -> Preset:
     """Turn a plain dictionary into a preset.
 
+    Parameters
+    ----------
+    values : dict
+        Sections and keys of the preset.
+    where : str or path
+        Source of the values, for error messages.
+
     Raises
     ------
     InputError
-        Names the key at fault; an unknown one comes with the nearest known one. If nobody provides the task.
+        If no registered family has the preset's task, or if a key is unknown or has a wrong value. The error
+        names the key, and suggests the nearest known key.
     """
     task = values.get("task")
     family = find_family(task) if isinstance(task, str) else None
@@ -72,12 +80,20 @@ def validate_preset(values: dict, where="preset") -> Preset:
 
 
 def load_preset(name: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Preset:
-    """A preset by name, or from a YAML file, with ``"train.lr=2e-4"``-style overrides.
+    """Load a preset by its name or from a YAML file.
+
+    Parameters
+    ----------
+    name : str or path
+        Name of a preset that ships with the package, or path of a YAML file.
+    overrides : sequence of str
+        Settings to change, as in ``"train.lr=2e-4"``.
 
     Raises
     ------
     InputError
-        For an unknown name or key (the nearest known one is suggested), or a value of the wrong kind.
+        If the name or a key is unknown, or a value is of the wrong type. The error suggests the nearest known
+        name or key.
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
@@ -90,29 +106,35 @@ def load_preset(name: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
         raise InputError("`preset`", f"unknown name {str(name)!r}", _nearest(str(name), preset_names()))
     values = parse_yaml(text, name)
     if not isinstance(values, dict):
-        raise InputError(name, "a preset is a mapping of sections")
+        raise InputError(name, "a preset must be a mapping of sections")
     for override in overrides:
         _override(values, override)
     return validate_preset(values, where=name)
 
 
 def parse_yaml(text: str, where):
-    """What a YAML text says: numbers, texts, lists and mappings, never other objects."""
-    if sum(map(text.count, ("[", "{", "- -", "? ?"))) > DEEPEST:
+    """Parse a YAML text of numbers, strings, lists and mappings. Other objects are not allowed.
+
+    Raises
+    ------
+    InputError
+        If the text is not valid YAML, or nested too deep. The error names `where`.
+    """
+    if sum(map(text.count, ("[", "{", "- -", "? ?"))) > MAX_BRACKETS:
         raise InputError(where, "not valid YAML: it is nested too deep")
     try:
         return yaml.safe_load(text)
     except RecursionError:
         raise InputError(where, "not valid YAML: it is nested too deep") from None
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:  # also of impossible dates
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:  # some come from invalid dates
         raise InputError(where, f"not valid YAML: {' '.join(str(error).split())[:300]}") from None
 
 
 def _short_text(path: Path) -> str:
     with open(path, "rb") as stream:
-        raw = stream.read(LONGEST + 1)
-    if len(raw) > LONGEST:
-        raise InputError(path, f"it is longer than {LONGEST // 1024} kB: no preset")
+        raw = stream.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise InputError(path, f"the file is longer than {MAX_BYTES // 1024} kB: it is not a preset")
     try:
         return raw.decode()
     except UnicodeDecodeError as error:

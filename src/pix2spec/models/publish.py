@@ -16,7 +16,7 @@ METADATA = "---\nlibrary_name: pix2spec\ntags:\n- astronomy\n- galaxies\n- spect
 
 
 def _published_files(model: str | Path, name: str) -> dict[str, Path | bytes]:
-    """What of a model is published, by its name there; a model that cannot be loaded is refused."""
+    """Files of a model to publish: published name to path or content. Check that the model can be loaded."""
     from pix2spec.models.storage import find_model, load_model
 
     folder = find_model(model)
@@ -32,12 +32,24 @@ def _published_files(model: str | Path, name: str) -> dict[str, Path | bytes]:
 
 
 def export_model(model: str | Path, out: str | Path) -> list[Path]:
-    """Write a model's config, weights and card to a new folder, which appears when it is complete.
+    """Write a model's config, weights and card to a new folder. The folder appears once it is complete.
+
+    Parameters
+    ----------
+    model : str or path
+        Run folder, or name of a model.
+    out : str or path
+        The new folder.
+
+    Returns
+    -------
+    list of Path
+        The files.
 
     Raises
     ------
     InputError
-        If there is no such model, it cannot be loaded, or the folder holds something.
+        If there is no such model, if it cannot be loaded, or if `out` is not empty.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -59,29 +71,34 @@ def export_model(model: str | Path, out: str | Path) -> list[Path]:
 
 
 def publish_model(model: str | Path, repo: str, private: bool = False, endpoint: str | None = None) -> str:
-    """Publish a model's config, weights and card on the hub, in one commit.
+    """Publish a model's config, weights and card on the Hugging Face hub, in one commit.
 
     Parameters
     ----------
     model : str or path
         Run folder, or name of a shipped model.
     repo : str
-        ``user/model``; made if need be.
+        ``user/model``. The function creates a repository that does not exist.
     private : bool
-        Of a new repository.
+        Whether a new repository is private.
     endpoint : str, optional
-        Of the hub; by default ``HF_ENDPOINT`` or huggingface.co.
+        Address of the hub, by default ``HF_ENDPOINT`` or huggingface.co.
 
     Returns
     -------
     str
-        ``user/model@commit``, which `pix2spec.load` takes.
+        ``user/model@commit``, which `pix2spec.load` accepts.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, if it cannot be loaded, or if the hub refuses it.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
     repo, revision = _split(repo)
     if revision:
-        raise InputError(repo, "a commit is made by publishing", "leave out what follows the @")
+        raise InputError(repo, "publishing makes a new commit", "leave out the @ and the name after it")
     files = _published_files(model, repo)
     api = HfApi(endpoint=endpoint)
     adds = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in files.items()]
@@ -89,8 +106,8 @@ def publish_model(model: str | Path, repo: str, private: bool = False, endpoint:
         api.create_repo(repo, private=private, exist_ok=True)
         commit = api.create_commit(repo, adds, commit_message="Model of pix2spec")
     except Exception as error:
-        what = f"the hub did not take it: {_format_error(error)}"
-        stranger = getattr(getattr(error, "response", None), "status_code", 0) in (401, 403)
-        hint = "log in with `hf auth login`, as someone who may write there" if stranger else "try again"
+        what = f"the hub did not accept the model: {_format_error(error)}"
+        is_forbidden = getattr(getattr(error, "response", None), "status_code", 0) in (401, 403)
+        hint = "log in with `hf auth login` as a user who may write there" if is_forbidden else "try again"
         raise InputError(repo, what, hint) from error
     return f"{repo}@{commit.oid}"

@@ -1,4 +1,4 @@
-"""Model folders: config.json, model.safetensors, README.md (the model card). Nothing is ever unpickled."""
+"""Read and write model folders: config.json, model.safetensors and README.md (the model card)."""
 
 import hashlib
 import json
@@ -36,17 +36,18 @@ __all__ = [
 
 FORMAT = 1
 PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")  # names of distributions
-GET_FOLDER_AGAIN = "get the folder again"
+GET_FOLDER_AGAIN = "download or copy the folder again"
 
 
 def save_model(folder: str | Path, model: Network, record: dict) -> None:
-    """Write a model folder: weights, the preset and data contract they need, and a model card.
+    """Write a model folder: weights, settings and a model card.
 
     Parameters
     ----------
     folder : path
-        Created if missing; files there are replaced, the weights last.
+        The function creates it if it does not exist, and replaces its files, the weights last.
     model : Network
+        The network, with its preset, wavelength grid and survey.
     record : dict
         The training record: data, steps, time, scores, version, command (see `pix2spec.train`).
     """
@@ -67,19 +68,24 @@ def save_model(folder: str | Path, model: Network, record: dict) -> None:
 
 
 def save_weights(path: Path, model: torch.nn.Module) -> None:
-    """Write a state dict as safetensors; the file appears when it is whole."""
+    """Write a model's state dict as safetensors. The file appears once it is complete."""
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda p: save_file(weights, p))
 
 
 def read_config(folder: str | Path) -> dict:
-    """The config.json of a model folder.
+    """Read the config.json of a model folder.
+
+    Returns
+    -------
+    dict
+        Its ``grid`` is a `SpectralGrid`, and its ``survey`` a `Survey`.
 
     Raises
     ------
     InputError
-        If the folder is no model, or of a format that this version does not know.
+        If the folder holds no model, if the file is damaged, or if this version does not know its format.
     """
     path = Path(folder) / CONFIG
     if not path.is_file():
@@ -101,7 +107,13 @@ def read_config(folder: str | Path) -> dict:
 
 
 def load_into(model: Network, path: Path) -> None:
-    """Fill `model` with the weights of a safetensors file; they must fit it exactly."""
+    """Load the weights of a safetensors file into `model`.
+
+    Raises
+    ------
+    InputError
+        If names, shapes or types differ from the model's, or if a value is NaN or infinite.
+    """
     weights = _read(path, load_file)
     _fit_shapes(path, model, {name: tuple(tensor.shape) for name, tensor in weights.items()})
     own = model.state_dict()
@@ -116,24 +128,24 @@ def load_into(model: Network, path: Path) -> None:
 
 
 def _read(path: Path, read: Callable[[Path], dict]) -> dict:
-    """What `read` finds in a safetensors file."""
+    """Call `read` on a safetensors file. Turn its errors into `InputError`."""
     try:
         return read(path)
     except FileNotFoundError:
-        hint = "the training did not finish: resume it"
+        hint = "if the training did not finish, resume it"
         raise InputError(path, "no weights there", hint) from None
     except (SafetensorError, OSError) as error:
         raise InputError(path, f"damaged weights: {error}") from None
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of the tensors of a safetensors file; their values are not read."""
+    """Shapes of the tensors in a safetensors file, without reading their values."""
     with safe_open(path, "pt") as stream:
         return {name: tuple(stream.get_slice(name).get_shape()) for name in stream.keys()}
 
 
 def _fit_shapes(path: Path, model: Network, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Let the model take on what shapes it may; refuse weights of any others."""
+    """Resize arrays that depend on the training set. Raise `InputError` if the shapes still differ."""
     model.make_room(shapes)
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     wrong = sorted(set(own) ^ set(shapes)) or sorted(name for name in own if own[name] != shapes[name])
@@ -146,17 +158,19 @@ def _fit_shapes(path: Path, model: Network, shapes: dict[str, tuple[int, ...]]) 
 
 
 def load_model(folder: str | Path) -> tuple[Any, dict]:
-    """Model of a folder, in evaluation mode, and its config.
+    """Load the model of a folder.
 
     Returns
     -------
     model : Network
+        In evaluation mode.
     config : dict
+        As `read_config` returns it.
 
     Raises
     ------
     InputError
-        If the folder holds no model or a damaged one, or a package that its model needs is not installed.
+        If the folder holds no model or a damaged one, or if a package that the model needs is missing.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -169,22 +183,22 @@ def load_model(folder: str | Path) -> tuple[Any, dict]:
 
 
 def _check_task(folder: Path, config: dict) -> None:
-    """Say what is missing where nobody provides the task of a model."""
+    """Raise `InputError` if no registered family has the model's task. The hint says how to get it."""
     task, package = config["preset"].get("task"), config.get("package")
     if not isinstance(task, str) or find_family(task) is not None:
         return
     if isinstance(package, str) and PACKAGE.fullmatch(package):
         what = f"this model needs the package {package}, which provides the task {task[:40]!r}"
-        raise InputError(folder, what, f"pip install {package}, if you trust who made it")
+        raise InputError(folder, what, f"pip install {package}, if you trust its authors")
     hint = "before loading, register it with pix2spec.models.register"
     raise InputError(folder, f"the task of this model, {task[:40]!r}, is unknown", hint)
 
 
 def _check_size(folder: Path, preset: Preset, config: dict) -> None:
-    """Refuse a config.json whose model is not that of the weights before memory is given to it."""
+    """Check that config.json and weights describe the same model, before memory is allocated for it."""
     shapes = _read(folder / WEIGHTS, _shapes)
     try:
-        with torch.device("meta"):  # shapes alone
+        with torch.device("meta"):  # tensors with shapes but without values
             model = build_model(preset, config["grid"], config["survey"])
     except (RuntimeError, OverflowError, MemoryError) as error:
         what = f"damaged: no model has these sizes: {error}"
@@ -193,7 +207,7 @@ def _check_size(folder: Path, preset: Preset, config: dict) -> None:
 
 
 def model_id(folder: str | Path) -> str:
-    """Name and content hash of a model, ``"paper-xattn@1f2e3d4c5b6a"``, for provenance."""
+    """Name and content hash of a model, as in ``"paper-xattn@1f2e3d4c5b6a"``, for provenance."""
     with open(Path(folder) / WEIGHTS, "rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return f"{read_config(folder)['preset']['name']}@{digest[:12]}"
@@ -239,7 +253,19 @@ def shipped_models() -> dict[str, Path]:
 
 
 def find_model(model: str | Path) -> Path:
-    """Folder of a model, given as a path, as the name of one that ships with the package, or as the hub's."""
+    """Find the folder of a model.
+
+    Parameters
+    ----------
+    model : str or path
+        A folder, the name of a model that ships with the package, or a name on the Hugging Face hub. A model
+        on the hub is downloaded if it is not in the cache.
+
+    Raises
+    ------
+    InputError
+        If there is no such model.
+    """
     shipped = shipped_models()
     if Path(model).is_dir():
         return Path(model)

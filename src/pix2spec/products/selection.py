@@ -1,4 +1,4 @@
-"""Selection: which of the candidates is the guess (paper, section 2.2 and Table 1)."""
+"""Selection: choose the candidates that make the final spectrum (paper, section 2.2 and Table 1)."""
 
 import re
 
@@ -10,12 +10,24 @@ __all__ = ["parse_selection", "select"]
 
 
 def parse_selection(rule: str) -> tuple[str, int]:
-    """``"single"``, ``"best"``, ``"mean:5"`` or ``"all"`` as a kind and the number it keeps (0: all).
+    """Parse a selection rule.
+
+    Parameters
+    ----------
+    rule : str
+        ``"single"``, ``"best"``, ``"mean:M"`` (as in ``"mean:5"``) or ``"all"``.
+
+    Returns
+    -------
+    kind : str
+        ``"single"``, ``"best"``, ``"mean"`` or ``"all"``.
+    m : int
+        Number of candidates that the rule keeps; 0 stands for all.
 
     Raises
     ------
     InputError
-        For anything else.
+        If `rule` is none of these.
     """
     if rule in ("single", "best"):
         return rule, 1
@@ -24,28 +36,33 @@ def parse_selection(rule: str) -> tuple[str, int]:
     match = re.fullmatch(r"mean:([1-9]\d*)", rule)
     if not match:
         raise InputError(
-            "`select`", f"{rule!r} is not a selection", "single, best, mean:M (as in mean:5) or all"
+            "`select`", f"{rule!r} is not a selection", "use single, best, mean:M (as in mean:5) or all"
         )
     return "mean", int(match[1])
 
 
 def select(rule: str, n: int, scores: np.ndarray | None) -> np.ndarray:
-    """Indices of the candidates whose mean is the chosen spectrum.
+    """Choose candidates; the mean of their spectra is the final spectrum.
 
     Parameters
     ----------
     rule : str
-        ``single``: the first candidate, unselected. ``best``: the highest score. ``mean:M``: the M
-        highest scores, best first. ``all``: the whole ensemble.
+        ``single``: the first candidate, whatever its score. ``best``: the candidate with the highest score.
+        ``mean:M``: the M candidates with the highest scores, best first. ``all``: every candidate.
     n : int
         Number of candidates.
     scores : array (n,), optional
-        Cosine similarities of the contrastive network. Not needed by ``single`` and ``all``.
+        Cosine similarities of the contrastive network. ``single`` and ``all`` do not need them.
+
+    Returns
+    -------
+    array of int (m,)
+        Indices of the chosen candidates.
 
     Raises
     ------
     InputError
-        If scores are needed and there are none, or M > n.
+        If the rule needs scores and there are none, or if M > n.
 
     Examples
     --------
@@ -65,5 +82,7 @@ def select(rule: str, n: int, scores: np.ndarray | None) -> np.ndarray:
             "name one as `selector`, or choose single or all",
         )
     if m > n:
-        raise InputError("`select`", f"{rule!r} of {n} candidates", "draw more with `n`")
+        raise InputError(
+            "`select`", f"{rule!r} needs {m} candidates, but there are {n}", "draw more with `n`"
+        )
     return np.argsort(-scores, kind="stable")[:m]

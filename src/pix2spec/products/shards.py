@@ -1,4 +1,7 @@
-"""Catalogues that grow shard by shard, so that a run that was cut off can continue."""
+"""Write a catalogue as shards, so that an interrupted run can continue.
+
+A shard is a Parquet file that holds a fixed range of the catalogue's objects.
+"""
 
 import shutil
 import uuid
@@ -13,33 +16,36 @@ from pix2spec.runtime.resumable import Resumable
 
 __all__ = ["MAX_JOINED_OBJECTS", "Shards"]
 
-SHARD = 128  # objects, at least: 46 MB with candidates; what a kill can cost
-# objects; more stay in shards, for one file of them would have to be written twice
+# A shard holds at least this many objects: 46 MB with candidates. An interrupted run loses at most one shard.
+SHARD = 128
+# A larger catalogue stays in shards, because joining them writes every object a second time.
 MAX_JOINED_OBJECTS = 20_000
 
 
 class Shards:
-    """The shards of a catalogue of `total` objects, each of which has its name once it is complete.
+    """The shards of a catalogue of `total` objects. A shard gets its final name once it is complete.
 
-    Shard k holds the objects ``rows(k)`` and nothing of it depends on other shards: they can be made in
-    any order, on any machine that sees the folder, and again after a failure. `finish` makes the shards
-    one ``catalog.parquet``, or, of more than `MAX_JOINED_OBJECTS` objects, leaves them in ``catalog/``.
+    Shard k holds the objects ``rows(k)`` and does not depend on other shards. Shards can be made in
+    any order, on any machine that sees the folder, and again after a failure. `finish` joins the shards
+    into one ``catalog.parquet``. A catalogue of more than `MAX_JOINED_OBJECTS` objects stays in shards,
+    in ``catalog/``.
 
     Parameters
     ----------
     out_dir : path
+        Folder of the catalogue.
     total : int
-        Objects.
+        Number of objects.
     grid, provenance, keep_candidates, survey
         As for `pix2spec.products.catalogue.CatalogueWriter`.
     batch : int
-        Objects that share a pass through the networks: shards end with a batch, so that a run that continues
-        has the batches of one that was never cut off, and gives the same numbers to the bit.
+        Objects that share a pass through the networks. Each shard holds whole batches: a resumed run then has
+        the same batches as an uninterrupted one, and gives the same numbers to the bit.
 
     Attributes
     ----------
     missing : list of int
-        Shards that are still to be made.
+        Numbers of the shards that do not exist yet.
     """
 
     def __init__(
@@ -58,19 +64,20 @@ class Shards:
         self._contents = (grid, provenance, keep_candidates, survey)
 
     def claim(self, identity: dict, resume: bool) -> None:
-        """Take the folder, or continue with the shards that are there if they are of the same run.
+        """Reserve the folder for this run, or continue an earlier run of the same identity.
 
         Parameters
         ----------
         identity : dict
-            What must be the same when a run continues, as JSON: model, settings, input.
+            Model, settings and input of the run, as JSON. A run continues only if they are the same.
         resume : bool
-            Continue after the shards that are there.
+            Keep the shards that exist, and make the others.
 
         Raises
         ------
         InputError
-            If the folder holds a catalogue, or an unfinished one without `resume` or of another identity.
+            If the folder holds a complete catalogue, or an unfinished one that has another identity or
+            that `resume` does not allow to continue.
         """
         if (self.out / FILE_NAME).exists():
             raise InputError(self.out / FILE_NAME, "it exists already", "choose another folder, or delete it")
@@ -78,28 +85,37 @@ class Shards:
         self._job.claim(resume)
 
     def path(self, k: int) -> Path:
-        """Where shard k is, once it is complete."""
+        """Path of shard k once it is complete."""
         return self.folder / f"part-{k:06d}.parquet"
 
     def rows(self, k: int) -> range:
-        """Objects of shard k."""
+        """Positions in the catalogue of the objects of shard k."""
         return range(k * self.size, min((k + 1) * self.size, self.total))
 
     @property
     def missing(self) -> list[int]:
-        """Shards that are still to be made."""
+        """Numbers of the shards that do not exist yet."""
         numbers = range(-(-self.total // self.size))
         missing = set(self._job.missing(self.path(k).name for k in numbers))
         return [k for k in numbers if self.path(k).name in missing]
 
     def writer(self, k: int) -> CatalogueWriter:
-        """Of shard k. Several may write one shard at a time, as a cluster does that lost sight of a node."""
+        """Open a writer for shard k.
+
+        Several processes may write the same shard at once: a cluster may restart the work of a node that it
+        cannot reach, while the node still runs. Each writer therefore has a partial file of its own.
+        """
         return CatalogueWriter(
             self.folder, *self._contents, name=self.path(k).name, partial=f"{uuid.uuid4().hex}.partial"
         )
 
     def finish(self, unread: Sequence[tuple[str, str]] = ()) -> Path:
-        """Make the catalogue complete; `unread` sources, with reasons, never became objects.
+        """Make the catalogue complete.
+
+        Parameters
+        ----------
+        unread : sequence of (str, str)
+            Sources that could not be read, each with the reason. They become failures in the catalogue.
 
         Returns
         -------
@@ -115,7 +131,7 @@ class Shards:
         return self.folder
 
     def _join(self, unread: Sequence[tuple[str, str]]) -> Path:
-        """One file of all shards; the names change in one step, and only then do the shards go."""
+        """Join all shards into one file. The shards are deleted after that file has its final name."""
         with CatalogueWriter(self.out, *self._contents) as writer:
             _add_failures(writer, unread)
             for path in sorted(self.folder.glob("part-*.parquet")):

@@ -15,6 +15,6 @@ QUANTILE_NAMES = tuple(f"q{round(100 * level):02d}" for level in QUANTILES)
 
 
 def ascii_text(text: str) -> str:
-    """FITS headers hold printable ASCII only."""
+    """Replace all but printable ASCII characters, because FITS headers hold nothing else."""
     text = text.encode("ascii", "backslashreplace").decode()
     return "".join(c if c.isprintable() else " " for c in text)

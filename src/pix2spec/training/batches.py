@@ -1,4 +1,4 @@
-"""Data of a training: the train and validation sets, and the batches of each step and process."""
+"""Training data: the training and validation sets, and the batch of each step and process."""
 
 import time
 from pathlib import Path
@@ -19,37 +19,66 @@ __all__ = ["Batches", "complete_galaxies", "load_batches", "open_sets"]
 
 
 def open_sets(preset: Preset, data, out: Path, init, progress: bool, is_main: bool = True):
-    """Train and validation sets; those of the factorised model are prepared first, by one process."""
+    """Open the training and validation sets.
+
+    The main process prepares the sets of a factorised model first; the other processes wait for it.
+    """
     if isinstance(preset, FactorisedPreset):
         while not is_main and not (out / "prepared" / "info.json").exists():
-            time.sleep(1)  # it may take hours, longer than processes wait for each other otherwise
+            time.sleep(1)  # preparation may take hours, longer than the time limit of a collective operation
         return prepare(preset, data, out / "prepared", init, progress)
     if isinstance(data, Simulation):
-        hint = "make them with `pix2spec data simulate`"
-        raise InputError(preset.name, "this model learns from pairs on disk", hint)
+        hint = "write one with `pix2spec data simulate`"
+        raise InputError(preset.name, "this model is trained on a dataset on disk", hint)
     return Dataset(data, "train"), Dataset(data, "val")
 
 
 def complete_galaxies(dataset: Dataset | Prepared, columns: tuple[str, ...], what: str) -> np.ndarray:
-    """Positions of the pairs that have all that the model learns from."""
+    """Positions of the galaxies that have a spectrum and all `columns` that the model needs.
+
+    `what` names the split in error messages: ``"training"`` or ``"validation"``.
+    """
     if isinstance(dataset, Prepared):
         return np.arange(len(dataset))
     if "image" in columns and dataset.info.image_kind is None:
-        raise InputError(dataset.path, "it has no images, this model learns from images")
+        raise InputError(dataset.path, "the dataset has no images, but this model is trained on images")
     index = dataset.having(*columns)
     if len(index) == 0:
         seen = "an image" if "image" in columns else "photometry"
-        raise InputError(dataset.path, f"no {what} pair has both {seen} and a spectrum")
+        raise InputError(dataset.path, f"no {what} galaxy has both {seen} and a spectrum")
     return index
 
 
 class Batches:
-    """Indices of the training pairs of each step: a pure function of (seed, step)."""
+    """Sampler of the training set: iterate over the batches of the steps `first` to `last` - 1.
+
+    The batch of a step depends on (seed, step) alone. The training set is shuffled anew in each epoch.
+
+    Parameters
+    ----------
+    n : int
+        Number of training galaxies.
+    batch_size : int
+        Galaxies a step, over all processes.
+    seed : int
+        Seed of the order.
+    first, last : int
+        First step, and the step after the last one.
+    rank, world : int
+        Number of this process, and the number of processes. They share each batch evenly.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than `batch_size` galaxies.
+    """
 
     def __init__(self, n: int, batch_size: int, seed: int, first: int, last: int, rank: int, world: int):
         if n < batch_size:
             raise InputError(
-                "train.batch_size", f"{batch_size} is more than the {n} training pairs", "use a smaller one"
+                "train.batch_size",
+                f"{batch_size} is more than the {n} training galaxies",
+                "use a smaller batch",
             )
         self.n, self.batch_size, self.seed = n, batch_size, seed
         self.first, self.last, self.rank, self.world = first, last, rank, world
@@ -69,7 +98,7 @@ class Batches:
 
 
 class Rows(torch.utils.data.Dataset):
-    """A dataset that is asked for whole batches of indices."""
+    """A dataset whose item is a whole batch: its key is an array of indices."""
 
     def __init__(self, dataset: Dataset | Prepared, index: np.ndarray, columns: tuple[str, ...]):
         self.dataset, self.index, self.columns = dataset, index, columns
@@ -87,13 +116,33 @@ def load_batches(
     rank: int = 0,
     world: int = 1,
 ) -> DataLoader:
-    """The process's share of the batches from `step` to the last, as dictionaries of arrays."""
+    """Load this process's share of all batches from `step` to the last, as dictionaries of arrays.
+
+    Parameters
+    ----------
+    train_set : Dataset or Prepared
+        The training set.
+    index : array of int
+        Positions of the galaxies that may be used.
+    columns : tuple of str
+        Columns that the model needs.
+    settings : TrainSection
+        Batch size, seed, number of steps and of workers.
+    step : int
+        First step.
+    rank, world : int
+        Number of this process, and the number of processes.
+
+    Returns
+    -------
+    DataLoader
+    """
     batches = Batches(len(index), settings.batch_size, settings.seed, step, settings.steps, rank, world)
     return DataLoader(
         Rows(train_set, index, columns), sampler=batches, batch_size=None, num_workers=settings.workers,
-        collate_fn=_as_it_is, worker_init_fn=ignore_signals,
+        collate_fn=_unchanged, worker_init_fn=ignore_signals,
     )  # fmt: skip
 
 
-def _as_it_is(batch: dict) -> dict:
-    return batch  # arrays; the model makes its own tensors
+def _unchanged(batch: dict) -> dict:
+    return batch  # it stays arrays: `model.prepare` makes the tensors

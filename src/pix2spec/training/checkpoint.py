@@ -1,4 +1,4 @@
-"""Preset and checkpoint of a training run, from which it resumes; one safetensors file, no pickle."""
+"""Preset and checkpoint from which a training run resumes. The checkpoint is a safetensors file."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ __all__ = ["check_run", "load_checkpoint", "record_preset", "save_checkpoint"]
 
 
 def save_checkpoint(out: Path, model, average, optimizer, step: int, seconds: float) -> None:
-    """Write weights, their average, Adam's moments and the step to ``OUT/checkpoint.safetensors``."""
+    """Write ``OUT/checkpoint.safetensors``: weights, their average, Adam's moments, step and time."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
@@ -26,7 +26,20 @@ def save_checkpoint(out: Path, model, average, optimizer, step: int, seconds: fl
 
 
 def load_checkpoint(path: Path, model, average, optimizer) -> tuple[int, float]:
-    """Restore what `save_checkpoint` wrote; returns the step and the seconds trained so far."""
+    """Restore model, average and optimiser from a checkpoint of `save_checkpoint`.
+
+    Returns
+    -------
+    step : int
+        Steps done.
+    seconds : float
+        Time trained so far.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or its tensors do not fit the model.
+    """
     try:
         tensors = load_file(path)
         with safe_open(path, "pt") as stream:
@@ -57,7 +70,7 @@ def _load_networks(path: Path, tensors: dict, model, average) -> None:
 
 
 def _moments(tensors: dict, optimizer) -> dict[int, dict[str, torch.Tensor]]:
-    """Adam's own numbers of each parameter, of the parameter's shape."""
+    """Adam's moments by parameter number. Each must have the shape of its parameter."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
@@ -70,19 +83,19 @@ def _moments(tensors: dict, optimizer) -> dict[int, dict[str, torch.Tensor]]:
 
 
 def check_run(out: Path, resume: bool) -> None:
-    """Refuse to write over a run that is there already."""
+    """Raise `InputError` if `out` holds a run and `resume` is false."""
     if (out / "preset.yaml").exists() and not resume:
         raise InputError(
-            out, "it already holds a run", "continue it with `resume=True`, or use another `out`"
+            out, "the folder already holds a run", "continue it with `resume=True`, or use another `out`"
         )
 
 
 def record_preset(out: Path, preset: Preset) -> None:
-    """Write ``OUT/preset.yaml``; a run that is there already must have the same settings."""
+    """Write ``OUT/preset.yaml``. Raise `InputError` if `out` holds a run that has other settings."""
     recorded = out / "preset.yaml"
     values = preset.model_dump(mode="json")
     if recorded.exists():
-        # Keys that an older version did not have take their defaults.
+        # A setting that an older version did not know takes its default.
         before = load_preset(recorded)
         _compare(before.model_dump(mode="json"), values, out)
     out.mkdir(parents=True, exist_ok=True)
@@ -90,11 +103,12 @@ def record_preset(out: Path, preset: Preset) -> None:
 
 
 def _compare(before: dict, now: dict, out: Path, path: str = "") -> None:
-    """A resumed run keeps its settings; only its length and bookkeeping may change."""
+    """Raise `InputError` if a setting differs that a resumed run must keep."""
     free = {"train.steps", "train.workers", "train.checkpoint_every", "train.lr"}
     for key in before.keys() | now.keys():
         name, a, b = f"{path}{key}", before.get(key), now.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
             _compare(a, b, out, f"{name}.")
         elif a != b and name not in free:
-            raise InputError(out, f"its run has {name} = {a!r}, now it is {b!r}", "use another `out`")
+            what = f"the run in this folder has {name} = {a!r}, but the preset has {b!r}"
+            raise InputError(out, what, "use another `out`")

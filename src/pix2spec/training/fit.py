@@ -1,7 +1,7 @@
-"""Fitting of the methods that need one pass over the training set instead of a training loop.
+"""Fit methods that need one pass over the training set instead of a training loop.
 
-``pix2spec train`` comes here for presets of the tasks mean, neighbours and regressor. A run folder holds
-``preset.yaml`` from the start, and the model when the fit is done.
+`train` calls `fit` for presets of the tasks mean, neighbours and regressor. The run folder holds
+``preset.yaml`` from the start, and the model when the fit is complete.
 """
 
 import time
@@ -21,14 +21,24 @@ __all__ = ["fit", "fit_model"]
 
 
 def fit_model(preset: Preset, dataset: Dataset, progress: bool = False):
-    """Fit what `preset` describes to all pairs of `dataset` that have a spectrum.
+    """Fit the model of `preset` to all galaxies of `dataset` that have a spectrum.
+
+    Parameters
+    ----------
+    preset : Preset
+        Of the task mean, neighbours or regressor.
+    dataset : Dataset
+        The training set.
+    progress : bool
+        Show a progress bar.
 
     Returns
     -------
     model : MeanModel, NeighboursModel or RegressorModel
-        Its preset says what was open before: the kind of image, the network's weights and their hash.
+        Its preset also records values that the given preset left open: the kind of image, the weights
+        of the feature network and their SHA-256.
     count : int
-        Spectra that it was fitted to.
+        Number of spectra that the model was fitted to.
     """
     if isinstance(preset, NeighboursPreset | RegressorPreset) and preset.image is None:
         preset = preset.model_copy(update={"image": dataset.info.image_kind})
@@ -40,7 +50,15 @@ def fit_model(preset: Preset, dataset: Dataset, progress: bool = False):
 
 
 def fit(preset: Preset, dataset: Dataset, out: Path, progress: bool = True) -> Path:
-    """Fit what `preset` describes to `dataset` and write the run folder `out`; a finished one is kept."""
+    """Fit the model of `preset` to `dataset` and write the run folder `out`.
+
+    A folder that already holds weights is complete and stays as it is.
+
+    Returns
+    -------
+    Path
+        `out`.
+    """
     if (out / WEIGHTS).exists():
         return out
     began = time.monotonic()
@@ -54,7 +72,7 @@ def fit(preset: Preset, dataset: Dataset, out: Path, progress: bool = True) -> P
     }
     network = getattr(model.preset, "network", None)
     if network is not None and network.sha256:
-        if network.weights not in HUB_OR_PACKAGE:  # a config.json may name no file but its own
+        if network.weights not in HUB_OR_PACKAGE:  # a config.json may name no file outside its folder
             save_weights(out / FEATURES, model.features.network)
             network = network.model_copy(update={"weights": FEATURES})
             model.preset = model.preset.model_copy(update={"network": network})

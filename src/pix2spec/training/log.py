@@ -1,4 +1,4 @@
-"""Around the training loop: progress bar, log of losses, check for divergence, end after a complete step."""
+"""Helpers of the training loop: progress bar, log of losses, check for divergence, handling of signals."""
 
 import json
 import math
@@ -15,20 +15,23 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 __all__ = ["LossLog", "LossWatch", "ignore_signals", "progress_bar", "stop_after_the_step"]
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def stop_after_the_step():
-    """Let Ctrl-C and SIGTERM end a run after the step at hand, so that its checkpoint is complete.
+    """Let Ctrl-C and SIGTERM end a run after the current step, so that its checkpoint is complete.
 
-    Yields the list of signals that came.
+    Yields
+    ------
+    list of int
+        Signals received so far. The training loop must end once the list is not empty.
     """
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield asked  # only the main thread may handle signals
+        yield asked  # Python allows signal handlers in the main thread only
         return
-    before = {s: signal.signal(s, lambda number, _: asked.append(number)) for s in STOPPING}
+    before = {s: signal.signal(s, lambda number, _: asked.append(number)) for s in STOP_SIGNALS}
     try:
         yield asked
     finally:
@@ -37,16 +40,24 @@ def stop_after_the_step():
 
 
 def ignore_signals(*_) -> None:
-    """For workers that load data: a signal to the whole group must not end them before the last step."""
-    for number in STOPPING:
+    """Ignore Ctrl-C and SIGTERM in a worker process that loads data.
+
+    A signal may go to the whole process group. The training loop needs the workers until its last step.
+    """
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 class LossWatch:
-    """Notices a loss that is no number, or stays far above what it was.
+    """Detect a loss that is NaN or infinite, or that stays far above earlier losses.
 
-    A loss is high when it exceeds `FACTOR` times the median of the last `WINDOW` that were not;
-    `PATIENCE` high ones in a row are a training that diverges.
+    A loss is high if it exceeds `FACTOR` times the median of the last `WINDOW` losses that were not high.
+    The training diverges if `PATIENCE` losses in a row are high.
+
+    Attributes
+    ----------
+    n_high : int
+        Number of the latest losses in a row that are high or not finite.
     """
 
     FACTOR, PATIENCE, WINDOW = 10, 20, 200
@@ -56,7 +67,7 @@ class LossWatch:
         self.n_high = 0
 
     def see(self, loss: float) -> str:
-        """Take note of a step's loss; says what is wrong, or nothing."""
+        """Add the loss of a step; return a description of the problem, or ``""`` if there is none."""
         if not math.isfinite(loss):
             self.n_high += 1
             return f"the loss is {loss}"
@@ -73,7 +84,7 @@ class LossWatch:
 
 
 def progress_bar(show: bool) -> Progress:
-    """A bar of steps with loss and rate, on a terminal alone."""
+    """Make a progress bar of steps with loss and rate. It appears only on a terminal."""
     return Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
         TextColumn("{task.fields[loss]}"), TextColumn("{task.fields[rate]}"),
@@ -83,21 +94,20 @@ def progress_bar(show: bool) -> Progress:
 
 
 class LossLog:
-    """Losses of a run: lines of JSON in ``metrics.jsonl``, and TensorBoard's file where it is installed.
-
-    A checkpoint comes before the validation of its step.
+    """Losses of a run: lines of JSON in ``metrics.jsonl``, and a TensorBoard log if TensorBoard is installed.
 
     Parameters
     ----------
     out : Path
         Run folder.
     step : int
-        Steps that the checkpoint holds, 0 at the start; later losses of an earlier run are dropped.
+        Step of the checkpoint from which the run continues, 0 for a new run. The log drops later losses
+        of the earlier run, because the run computes them again.
     """
 
     def __init__(self, out: Path, step: int):
         self.path, self.last = out / "metrics.jsonl", {}
-        # A resumed run repeats what came after its checkpoint.
+        # The checkpoint of a step is saved before the validation of that step: a resumed run repeats it too.
         rows = [r for r in self._read() if r["step"] < step or (r["step"] == step and "val" not in r)]
         self.path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         for row in rows:
@@ -110,20 +120,20 @@ class LossLog:
 
     @property
     def notice(self) -> str:
-        """One line on how to get TensorBoard, or nothing where it is installed."""
+        """One line on how to install TensorBoard, or ``""`` if it is installed."""
         if self.board is not None:
             return ""
-        return f"losses go to {self.path.name}; for TensorBoard also: pip install 'pix2spec[tensorboard]'"
+        return f"losses go to {self.path.name}; for TensorBoard as well: pip install 'pix2spec[tensorboard]'"
 
     def _read(self) -> list[dict]:
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         try:
             return [json.loads(line) for line in lines]
-        except ValueError:  # a machine that went down may leave half a line at the end
+        except ValueError:  # a machine that crashed may leave half a line at the end
             return [json.loads(line) for line in lines[:-1]]
 
     def write(self, step: int, **values: float) -> None:
-        """Add losses by name."""
+        """Write losses of a step, by name (``train``, ``val``)."""
         self.last.update(values)
         with self.path.open("a") as stream:
             stream.write(json.dumps({"step": step, **values}) + "\n")
@@ -132,6 +142,6 @@ class LossLog:
                 self.board.add_scalar(f"loss/{name}", value, step)
 
     def close(self) -> None:
-        """Close TensorBoard's file."""
+        """Close the TensorBoard log."""
         if self.board is not None:
             self.board.close()

@@ -1,9 +1,9 @@
-"""The one training loop, for every trainable part, in one process or many.
+"""The training loop of all trained models, in one process or several.
 
-Run it as ``pix2spec train PRESET DATA --out RUN``, or on several processes as ``accelerate launch -m
-pix2spec train PRESET DATA --out RUN``. Every random number of step n follows from (seed, n, position in the
-batch): a resumed run continues exactly where the uninterrupted one would be, and processes that share the
-batches do, but for rounding, what one process does.
+Run it as ``pix2spec train PRESET DATA --out RUN``, or in several processes as ``accelerate launch -m
+pix2spec train PRESET DATA --out RUN``. The random numbers of step n depend on (seed, n, position in the
+batch) alone. A resumed run therefore gives the same result as an uninterrupted run. Several processes that
+share the batches give the same result as one process, except for rounding.
 
 A run folder holds::
 
@@ -47,32 +47,32 @@ __all__ = ["train"]
 
 @dataclass
 class Run:
-    """All that a training holds, in one of its processes."""
+    """State of a training run in one of its processes."""
 
     out: Path
     preset: TrainedPreset
     accelerator: Accelerator
     model: torch.nn.Module
-    forward: torch.nn.Module  # the model, or what averages its gradients over processes
-    average: AveragedModel
+    forward: torch.nn.Module  # the model, or its wrapper that averages gradients over processes
+    average: AveragedModel  # exponential moving average (EMA) of the weights
     optimizer: torch.optim.Optimizer
     train_set: Dataset | Prepared
     train_index: np.ndarray
     val_set: Dataset | Prepared
     val_index: np.ndarray
     step: int  # steps done
-    saved: int  # step of the checkpoint on disk, 0 for none
-    began: float  # time.monotonic() minus the seconds trained before
+    saved: int  # step of the checkpoint on disk, 0 if there is none
+    began: float  # time.monotonic() at the start, minus the seconds trained before the checkpoint
     watch: LossWatch = field(default_factory=LossWatch)
 
     @property
     def share(self) -> tuple[int, int]:
-        """Rank of this process, and their number."""
+        """Number of this process, from 0, and the number of processes."""
         return self.accelerator.process_index, self.accelerator.num_processes
 
     @property
     def per_epoch(self) -> int:
-        """Steps an epoch."""
+        """Number of steps in an epoch."""
         return len(self.train_index) // self.preset.train.batch_size
 
 
@@ -84,37 +84,38 @@ def train(
     progress: bool = True,
     init: str | Path | None = None,
 ) -> Path:
-    """Train what `preset` describes on the train split of `data`; validate on its val split.
+    """Train the model of `preset` on the train split of `data`, and validate it on the val split.
 
     Parameters
     ----------
     preset : Preset, dict, str or path
         From `pix2spec.models.presets.load_preset`, or its settings, or its name or YAML file.
     data : path or Simulation
-        A dataset folder with images and spectra; the factorised model also takes a simulated survey.
+        A dataset folder with images and spectra. A factorised model can also be trained on a `Simulation`.
     out : path
-        Run folder. All processes must see it, and `data`.
+        Run folder. All processes must see this folder and `data`.
     resume : bool
-        Continue from the checkpoint in `out`. The preset must be the same, but for `train.steps`,
-        `train.lr` and bookkeeping; the number of processes may differ.
+        Continue from the checkpoint in `out`. The preset must be the same, except `train.steps`, `train.lr`,
+        `train.workers` and `train.checkpoint_every`. The number of processes may differ.
     progress : bool
-        Show a progress bar (only ever on a terminal).
+        Show a progress bar. It appears only on a terminal.
     init : path, optional
-        Start from the weights of this model, of the same architecture, instead of random ones. A
-        factorised model's basis is refined on the data, its noise model and scale of latents fitted anew.
+        A model of the same architecture whose weights replace the random initial weights. The basis of a
+        factorised model is then refined on the data; its noise model and the scale of its latents are
+        fitted anew.
 
     Returns
     -------
     Path
-        `out`, which can be loaded with `pix2spec.load` (diffusion) or used as a selector (contrastive).
+        `out`. `pix2spec.load` loads a generator from it; a contrastive network can be used as a selector.
 
     Raises
     ------
     InputError
-        If the data lack images, `out` holds another run, or the loss diverges; the last good checkpoint
-        stays.
+        If the data lack images, if `out` holds another run, or if the loss diverges. The last good
+        checkpoint stays.
     KeyboardInterrupt
-        With the signal's number, after SIGINT or SIGTERM ended the run with a checkpoint.
+        After SIGINT or SIGTERM ended the run with a checkpoint. Its argument is the signal's number.
     """
     out, data = Path(out), Path(data) if isinstance(data, str) else data
     if isinstance(preset, str | Path):
@@ -139,11 +140,12 @@ def train(
 
 
 def _fit(preset: Preset, data, out: Path, resume: bool, progress: bool, init) -> Path:
-    """Fit a method that needs no training loop, with the same run folder and the same refusals."""
+    """Fit a method that needs no training loop, after the same checks of the run folder."""
     from pix2spec.training.fit import fit
 
     if init:
-        raise InputError("`init`", f"{preset.name} is fitted, it starts from nothing", "leave it out")
+        what = f"{preset.name} is fitted in one pass and has no initial weights"
+        raise InputError("`init`", what, "leave it out")
     check_run(out, resume)
     train_set = open_sets(preset, data, out, None, progress)[0]
     record_preset(out, preset)
@@ -154,12 +156,12 @@ def _fit(preset: Preset, data, out: Path, resume: bool, progress: bool, init) ->
 
 
 def _start_processes(preset: TrainedPreset) -> Accelerator:
-    """Meet the other processes, if a launcher started some."""
-    if processes() == 1:  # forget a training before this one, whose precision may have been another
+    """Connect to the other processes, if a launcher started several."""
+    if processes() == 1:  # drop the state of an earlier training, whose precision may differ
         AcceleratorState._reset_state(reset_partial_state=True)
-    has_gpu = torch.cuda.is_available()  # half precision is hundreds of times slower on most CPUs
+    has_gpu = torch.cuda.is_available()  # without one, no half precision: it is far slower on most CPUs
     factorised = isinstance(preset, FactorisedPreset)
-    # Buffers are the same everywhere. A batch without any image leaves the image network unused.
+    # All processes compute the same buffers. A batch without any image leaves the image network unused.
     parallel = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=factorised)
     accelerator = Accelerator(
         mixed_precision=preset.train.precision if has_gpu else "no",
@@ -174,7 +176,7 @@ def _start_processes(preset: TrainedPreset) -> Accelerator:
 
 
 def _set_up(preset: TrainedPreset, data, out: Path, init, resume: bool, progress: bool, accelerator) -> Run:
-    """Data, model, average and optimiser, as they are at the start or in the checkpoint."""
+    """Build data, model, average and optimiser, and restore the checkpoint if there is one."""
     settings, is_main = preset.train, accelerator.is_main_process
     start = load_model(find_model(init))[0] if init else None
     if is_main:
@@ -183,7 +185,7 @@ def _set_up(preset: TrainedPreset, data, out: Path, init, resume: bool, progress
         _check_init(init, start, data)
     train_set, val_set = open_sets(preset, data, out, start, progress, is_main)
 
-    torch.manual_seed(settings.seed)  # initial weights follow from it
+    torch.manual_seed(settings.seed)  # for the initial weights
     model = build_model(preset, train_set.info.grid, train_set.info.survey)
     if start is not None:
         model.load_state_dict(start.state_dict())
@@ -202,7 +204,7 @@ def _set_up(preset: TrainedPreset, data, out: Path, init, resume: bool, progress
     steps = accelerator.gather(torch.tensor([step], device=accelerator.device)).tolist()
     if set(steps) != {step}:
         what = f"processes found checkpoints of steps {', '.join(map(str, sorted(set(steps))))}"
-        raise InputError(out, what, "it must be on a file system that all of them share")
+        raise InputError(out, what, "put the folder on a file system that all processes share")
     forward, optimizer = accelerator.prepare(model, optimizer)
     average.to(accelerator.device)
     return Run(
@@ -212,9 +214,9 @@ def _set_up(preset: TrainedPreset, data, out: Path, init, resume: bool, progress
 
 
 def _check_init(init, start, data: Path | Simulation) -> None:
-    """The model to start from must see what the data hold: other bands have other weights."""
+    """Raise `InputError` if the initial model has other bands than the data: its weights are per band."""
     info = data.info if isinstance(data, Simulation) else read_info(shard_paths(data))
-    seen = set(INPUTS) & set(start.columns or INPUTS)  # the factorised model names none: it sees both
+    seen = set(INPUTS) & set(start.columns or INPUTS)  # a factorised model has no columns: it uses both
     hint = "start from a model of the same survey, or leave out `init`"
     check_same_survey(init, start.survey, "the training data", info.survey, seen, hint)
 
@@ -223,12 +225,16 @@ def _check_init(init, start, data: Path | Simulation) -> None:
 
 
 def _loop(run: Run, log: LossLog | None, bar, stop: list[int]) -> None:
-    """Train to the last step. Checkpoints come before validations, which a signal may cut short."""
+    """Train to the last step.
+
+    The checkpoint of a step is saved before the validation of that step, because a signal may end the
+    validation early.
+    """
     settings = run.preset.train
     loader = load_batches(run.train_set, run.train_index, run.model.columns, settings, run.step, *run.share)
     task = bar.add_task("training", total=settings.steps, completed=run.step, loss="", rate="")
     first, first_time = run.step, time.monotonic()
-    due = run.step > 0 and _is_validated(settings, run.step)  # the checkpoint's own step
+    due = run.step > 0 and _is_validated(settings, run.step)  # the checkpoint's step was not yet validated
     for batch in loader:
         if due:
             _validate(run, log, bar, stop)
@@ -239,7 +245,7 @@ def _loop(run: Run, log: LossLog | None, bar, stop: list[int]) -> None:
             log.write(run.step, train=loss)
         last = run.step == settings.steps
         wanted = stopped or run.step - run.saved >= settings.checkpoint_every
-        # A loss that is high just now may not come down again: then the checkpoint before is the good one.
+        # If a high loss does not fall again, the earlier checkpoint is the last good one: keep it.
         if last or (wanted and not run.watch.n_high):
             _save(run)
         if stopped:
@@ -254,7 +260,15 @@ def _is_validated(settings, step: int) -> bool:
 
 
 def _train_step(run: Run, batch: dict, stop: list[int]) -> tuple[float, bool]:
-    """One step of the optimiser; the mean loss of all processes, and whether one of them has to stop."""
+    """Do one step of the optimiser.
+
+    Returns
+    -------
+    loss : float
+        Mean over all processes.
+    stopped : bool
+        Whether any process received a signal to stop.
+    """
     settings, accelerator = run.preset.train, run.accelerator
     run.optimizer.param_groups[0]["lr"] = learning_rate(settings, run.step, run.per_epoch)
     rng = BatchRng(settings.seed, run.step, share=run.share)
@@ -276,7 +290,7 @@ def _train_step(run: Run, batch: dict, stop: list[int]) -> tuple[float, bool]:
 
 
 def _validate(run: Run, log: LossLog | None, bar, stop: list[int]) -> None:
-    """Loss of the averaged model on the validation set; ends the run if a signal comes meanwhile."""
+    """Log the loss of the averaged model on the validation set. End the run if a signal arrives meanwhile."""
     settings, model, rank = run.preset.train, run.average.module, run.share[0]
 
     def stopped() -> bool:
@@ -296,9 +310,9 @@ def _validate(run: Run, log: LossLog | None, bar, stop: list[int]) -> None:
 
 
 def _save(run: Run) -> None:
-    """Write the checkpoint, by one process while the others wait; never of weights that are no numbers."""
+    """Write the checkpoint in the main process while the others wait. Refuse NaN or infinite weights."""
     if not torch.stack([p.isfinite().all() for p in run.model.parameters()]).all():
-        raise _diverged(run, "there are weights that are no numbers")
+        raise _diverged(run, "some weights are NaN or infinite")
     if run.accelerator.is_main_process:
         seconds = time.monotonic() - run.began
         save_checkpoint(run.out, run.model, run.average, run.optimizer, run.step, seconds)
@@ -307,7 +321,7 @@ def _save(run: Run) -> None:
 
 
 def _end(run: Run, bar, stop: list[int]) -> None:
-    """Leave because of a signal, this process's or another's."""
+    """End the run after a signal to this process or another one."""
     bar.console.print(f"stopped at step {run.step}, checkpoint of step {run.saved}")
     raise KeyboardInterrupt(*stop[:1])
 
@@ -316,20 +330,24 @@ def _diverged(run: Run, what: str) -> InputError:
     kept = f"the checkpoint of step {run.saved} stays" if run.saved else "there is no checkpoint yet"
     return InputError(
         run.out, f"{what} at step {run.step}; {kept}",
-        f"go on with `resume=True` and a smaller train.lr than {run.preset.train.lr:g}, or look at the data "
+        f"continue with `resume=True` and a smaller train.lr than {run.preset.train.lr:g}, or check the data "
         "with `pix2spec data check`",
     )  # fmt: skip
 
 
 def learning_rate(settings, step: int, per_epoch: int) -> float:
-    """Learning rate of a step: a factor each epoch, or a warm-up of 300 steps and half a cosine."""
+    """Learning rate of a step.
+
+    The schedule ``epochs`` multiplies the rate by `lr_decay` after each epoch. The other schedule is a linear
+    warm-up of 300 steps, times half a cosine that ends at zero.
+    """
     if settings.lr_schedule == "epochs":
         return settings.lr * settings.lr_decay ** (step // per_epoch)
     return settings.lr * min(1, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
 
 
 def _record(run: Run, data, init, validation_loss: float) -> dict:
-    """Provenance of a finished run, which its model keeps."""
+    """Training record of a finished run, which is saved with the model."""
     return {
         "trained_on": f"{len(run.train_index)} pairs of {getattr(data, 'name', data)}",
         **({"started_from": model_id(find_model(init))} if init else {}),

@@ -1,4 +1,4 @@
-"""The loss on the validation split, its work shared by all processes of a training."""
+"""Loss on the validation split. All processes of a training share the work."""
 
 from collections.abc import Callable
 
@@ -11,16 +11,16 @@ from pix2spec.runtime.random import BatchRng
 
 __all__ = ["refresh_statistics", "to_device", "validation_loss"]
 
-BATCH = 64  # validation pairs a pass: contrastive losses depend on it
+BATCH = 64  # galaxies in a pass; a contrastive loss depends on this number
 
 
 def to_device(inputs: dict, device) -> dict:
-    """The tensors of a batch, where the model is."""
+    """Move the tensors of a batch to a device."""
     return {name: tensor.to(device) for name, tensor in inputs.items()}
 
 
 def never() -> bool:
-    """Nobody asks to stop."""
+    """Return False: the validation runs to its end."""
     return False
 
 
@@ -28,29 +28,34 @@ def never() -> bool:
 def validation_loss(
     model, val_set, index: np.ndarray, size: int, rank: int = 0, stopped: Callable[[], bool] = never
 ) -> float | None:
-    """Loss on the first `size` validation pairs, always with the same noise and timesteps.
+    """Mean loss of the first `size` validation galaxies, always with the same noise and timesteps.
 
-    Processes take batches in turns, and the result does not depend on their number.
+    Processes take batches in turns. The result does not depend on the number of processes.
 
     Parameters
     ----------
-    model
-        In evaluation mode afterwards.
-    val_set, index
-        Dataset, and positions of the pairs that may be used.
+    model : Network
+        The function leaves it in evaluation mode.
+    val_set : Dataset or Prepared
+        The validation set.
+    index : array of int
+        Positions of the galaxies that may be used.
+    size : int
+        Number of galaxies to use.
     rank : int
-        Of this process.
+        Number of this process, from 0.
     stopped : callable
-        Asked before each batch, by all processes; once it says True, there is no loss.
+        All processes call it before each batch. The validation ends once it returns True.
 
     Returns
     -------
     float or None
+        None if `stopped` ended the validation.
     """
     device = next(model.parameters()).device
     model.eval()
     index = index[:size]
-    sums = torch.zeros(2, dtype=torch.float64, device=device)  # of losses, of pairs
+    sums = torch.zeros(2, dtype=torch.float64, device=device)  # sum of losses, number of galaxies
     for first in range(0, len(index), BATCH * processes()):
         if stopped():
             return None
@@ -77,11 +82,26 @@ def refresh_statistics(
     stopped: Callable[[], bool] = never,
     batches: int = 8,
 ) -> None:
-    """Measure the running statistics of averaged weights: those of the trained weights do not fit them.
+    """Compute the running statistics of a model with averaged weights, in place.
 
-    They are those of batch normalisation and of network deconvolution, over some full batches of the
-    training set. Izmailov et al. (2018, arXiv:1803.05407), section 3.2. A pure function of the weights and
-    the data. Parameters as for `validation_loss`.
+    The layers of batch normalisation and of network deconvolution hold statistics of their inputs. Averaged
+    weights need statistics of their own: Izmailov et al. (2018, arXiv:1803.05407), section 3.2. They are
+    means over up to `batches` full batches of the training set, and depend on the weights and data alone.
+
+    Parameters
+    ----------
+    model : Network
+        The function leaves it in training mode.
+    train_set : Dataset or Prepared
+        The training set.
+    index : array of int
+        Positions of the galaxies that may be used.
+    batch_size : int
+        Galaxies in a batch, over all processes.
+    rank, stopped
+        As for `validation_loss`.
+    batches : int
+        Number of batches, at most.
     """
     norms = [m for m in model.modules() if hasattr(m, "reset_running_stats")]
     if not norms:

@@ -119,7 +119,7 @@ def test_input_errors_come_in_parts(cli):
     [
         (["generate", "d", "--out", "x", "-n", "0"], "-n", "-n: 0 candidates (draw at least one)"),
         (["generate", "d", "--out", "x", "--select", "mean:30"], "--select",
-         "--select: 'mean:30' of 25 candidates (draw more with -n)"),
+         "--select: 'mean:30' needs 30 candidates, but there are 25 (draw more with -n)"),
         (["rank", "d"], "STATEMENT", "STATEMENT: nothing to rank by (give one, or --by information)"),
         (["train", "paper-xattn", "d", "--out", "x", "--set", "a"], "--set",
          "--set: 'a' is not of the form section.key=value (as in train.lr=2e-4)"),

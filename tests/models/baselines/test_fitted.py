@@ -176,7 +176,7 @@ def test_what_cannot_be_is_refused(runs, tiny_data, tmp_path):
         by_image.generate(galaxy)
     with pytest.raises(InputError, match="nothing to rank"):
         pix2spec.load(runs["mean-spectrum"], selector=runs["mean-spectrum"])
-    with pytest.raises(InputError, match="starts from nothing"):
+    with pytest.raises(InputError, match="has no initial weights"):
         train(load_preset("mean-spectrum"), tiny_data, tmp_path / "run", init=runs["mean-spectrum"])
     with pytest.raises(InputError, match="did you mean 'limit'"):
         load_preset("mean-spectrum", ("limits=3",))
@@ -193,7 +193,7 @@ def test_a_finished_fit_is_kept(runs, tiny_data):
     before = (out / "model.safetensors").stat().st_mtime_ns
     assert train(preset, tiny_data, out, resume=True, progress=False) == out
     assert (out / "model.safetensors").stat().st_mtime_ns == before
-    with pytest.raises(InputError, match="k = 1, now it is 2"):
+    with pytest.raises(InputError, match="k = 1, but the preset has 2"):
         train(load_preset("nearest-neighbour", ("k=2",)), tiny_data, out, resume=True)
 
 
@@ -228,7 +228,7 @@ def test_photometry_methods_need_no_images(tmp_path):
     with pytest.raises(InputError, match="no images"):
         train(load_preset("neighbours-25"), tmp_path / "data", tmp_path / "other", progress=False)
     bare = write_tiny_dataset(tmp_path / "bare", 20, with_photometry=False)
-    with pytest.raises(InputError, match="no training pair has photometry"):
+    with pytest.raises(InputError, match="no training galaxy has photometry"):
         train(preset, bare, tmp_path / "third", progress=False)
 
 

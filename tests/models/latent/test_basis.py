@@ -201,7 +201,7 @@ def test_the_true_basis_recovers_everything_exactly():
 
 def test_a_misfit_is_the_mean_square_over_that_of_the_scale():
     spectra, known = truth(20, seed=3)
-    # Shows a bug of RestFrameBasis._encode: chi2 of noise-free spectra is in units of CLEAN.
+    # Shows a bug of RestFrameBasis._encode: chi2 of noise-free spectra is in units of CLEAN_VARIANCE.
     spectra += 0.05 * known["scale"][:, None] * np.sin(np.arange(GRID.size) * 1.5)  # no basis has this
     fits = true_basis().encode(spectra, None, known["z"], GRID)
     np.testing.assert_allclose(fits.chi2, 0.05**2 / 2, rtol=0.1)

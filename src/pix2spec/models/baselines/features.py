@@ -1,4 +1,4 @@
-"""What the simple methods see of a galaxy: colours, brightness and sizes."""
+"""Features of a galaxy for the simple methods: colours, brightness and sizes."""
 
 import numpy as np
 import torch
@@ -11,41 +11,52 @@ from pix2spec.errors import InputError
 
 __all__ = ["ApertureFeatures", "image_features", "photometry_features"]
 
-RADII = (1.5, 3.0, 5.0, 8.0)  # arcsec; the first is SDSS's fibre
-SOFTENING = {"linear": 0.3, "composite": 30.0}  # near the noise of an aperture sum, for the asinh
+RADII = (1.5, 3.0, 5.0, 8.0)  # of apertures in arcsec; the first is the radius of the SDSS fibre
+SOFTENING = {"linear": 0.3, "composite": 30.0}  # of asinh magnitudes: near the noise of an aperture sum
 COLUMNS = {"image": ("image",), "photometry": ("photometry", "photometry_ivar")}
 
 
 def photometry_features(photometry: np.ndarray, ivar: np.ndarray, middle: int = 2) -> np.ndarray:
-    """Colours of neighbouring bands and one magnitude, (N, bands); NaN where a band is missing.
+    """Colours of neighbouring bands, and the magnitude of one band.
 
-    Magnitudes are asinh magnitudes (Lupton et al. 1999, AJ 118:1406), so that fluxes may be negative.
+    Magnitudes are asinh magnitudes (Lupton et al. 1999, AJ 118:1406) without their factor, so that fluxes
+    may be negative.
 
     Parameters
     ----------
     photometry, ivar : array (N, bands)
         Fluxes in nanomaggies and their inverse variances.
     middle : int
-        The band whose magnitude is kept: r of ugriz.
+        Position of the band for the magnitude, by default r of ugriz.
+
+    Returns
+    -------
+    array (N, bands)
+        NaN where a band is missing.
     """
     magnitude = np.arcsinh(np.where(ivar > 0, photometry, np.nan) / (2 * SOFTENING["linear"]))
     return np.hstack([np.diff(magnitude, axis=1), magnitude[:, middle : middle + 1]])
 
 
 def image_features(image: np.ndarray, kind: str, pixel_scale: float) -> np.ndarray:
-    """Colours in a 3" aperture, its brightness, and the growth of light with radius, (N, features).
+    """Colours and brightness in an aperture of 3", and the growth of light with radius.
 
     Parameters
     ----------
     image : array (N, bands, y, x)
-        Nanomaggies per pixel, or 0 to 255.
+        Nanomaggies per pixel, or composites from 0 to 255.
     kind : str
         ``"linear"`` or ``"composite"``.
     pixel_scale : float
         Arcsec per pixel.
+
+    Returns
+    -------
+    array (N, bands + radii - 1)
+        asinh magnitudes and their differences, without their factor.
     """
     image = np.nan_to_num(np.asarray(image, np.float32))
-    if kind == "composite":  # its sky is not zero
+    if kind == "composite":  # subtract the sky, which is not zero in a composite
         border = np.concatenate([image[..., 0, :], image[..., -1, :], image[..., 0], image[..., -1]], -1)
         image = image - np.median(border, -1)[..., None, None]
     inside = np.stack([aperture_weights(image.shape[-2:], pixel_scale, 2 * r) for r in RADII])
@@ -61,10 +72,11 @@ class ApertureFeatures(nn.Module):
     Parameters
     ----------
     sources : tuple of {"image", "photometry"}
-        What they are measured on.
+        Data to measure the features on.
     image_kind : {"linear", "composite"}
-        The images that they are measured on; linear ones are made into composites where need be.
+        Kind of the images to measure them on. Linear images can be turned into composites.
     survey : Survey
+        Bands and pixel scale.
     """
 
     def __init__(self, sources: tuple[str, ...], image_kind: str | None, survey: Survey):
@@ -84,7 +96,7 @@ class ApertureFeatures(nn.Module):
         return tuple(name for source in self.sources for name in COLUMNS[source])
 
     def measure(self, batch: dict, image_kind: str | None) -> np.ndarray:
-        """Features of a batch of pairs, (N, features), as they are; NaN where a band is missing."""
+        """Features (N, features) of a batch of galaxies before scaling; NaN where a band is missing."""
         bands, parts = self.survey.photometry_bands, []
         for source in self.sources:
             if source == "photometry":
@@ -101,7 +113,7 @@ class ApertureFeatures(nn.Module):
         if self.image_kind == "linear":
             raise InputError(
                 "image",
-                "this method measures linear fluxes in nanomaggies, the input is a colour composite",
+                "this method measures linear fluxes in nanomaggies, but the input is a colour composite",
                 "use FITS cutouts, or a method fitted to composites",
             )
         return lupton_rgb(image)
@@ -110,7 +122,7 @@ class ApertureFeatures(nn.Module):
         """Learn mean and scatter from the features (N, features) of the training set."""
         known = np.isfinite(measured)
         if not known.any():
-            raise InputError("features", f"no training pair has {' or '.join(self.sources)}")
+            raise InputError("features", f"no training galaxy has {' or '.join(self.sources)}")
         count = np.maximum(known.sum(0), 1)
         mean = np.where(known, measured, 0).sum(0) / count
         variance = np.where(known, (measured - mean) ** 2, 0).sum(0) / count
@@ -118,6 +130,6 @@ class ApertureFeatures(nn.Module):
         self.deviation.copy_(torch.from_numpy(np.sqrt(np.where(variance > 0, variance, 1))))
 
     def forward(self, measured: np.ndarray) -> torch.Tensor:
-        """Standardised features (N, features), float32; what is missing is as in the average object."""
+        """Standardised features (N, features), float32. A missing feature takes its mean."""
         x = torch.from_numpy(np.asarray(measured, np.float32)).to(self.mean.device)
         return torch.nan_to_num((x - self.mean) / self.deviation)

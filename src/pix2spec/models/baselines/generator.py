@@ -1,4 +1,4 @@
-"""Generation with the fitted methods: the mean spectrum, look-alikes (ULISSE among them), regressors."""
+"""Generation with the fitted methods: the mean spectrum, nearest neighbours (with ULISSE), regressors."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,9 @@ __all__ = ["FittedGenerator"]
 
 @dataclass(repr=False)
 class FittedGenerator(Generator):
-    """One spectrum an object, or the observed spectra of its look-alikes, nearest first."""
+    """One spectrum per galaxy, or the observed spectra of its nearest neighbours, nearest first."""
 
-    no_selector = "there is nothing to rank by a network here"
+    no_selector = "this model leaves nothing to rank for a contrastive network"
 
     def __post_init__(self):
         super().__post_init__()
@@ -29,32 +29,32 @@ class FittedGenerator(Generator):
 
     @property
     def default_select(self) -> str:
-        """ULISSE's guess is the nearest one (arXiv:2211.05556, section 3); else the mean of all."""
+        """The nearest neighbour for ULISSE (arXiv:2211.05556, section 3), else the mean of all candidates."""
         return "best" if self.uses_network else "all"
 
     @property
     def default_batch(self) -> int:
-        """Enough objects to keep matrix products large."""
+        """Enough galaxies to make matrix products efficient."""
         return 256
 
     def inputs(self, settings: Settings) -> set[str]:
-        """What the method looks at, and the fluxes that scale its spectra."""
+        """The inputs of the method, and the fluxes that scale its spectra."""
         return {*self.model.sees, "photometry"}
 
     def check_settings(self, settings: Settings) -> None:
-        """Raise `InputError` for noise-free spectra, or if the method may not see what it needs."""
+        """Raise `InputError` for noise-free spectra, or if `use` lacks an input that the method needs."""
         if settings.noise != "observed":
-            raise InputError("`noise`", "this method knows observed spectra only", "leave it out")
+            raise InputError("`noise`", "this method makes observed spectra only", "leave it out")
         unseen = set(self.model.sees) - set(settings.use)
         if unseen:
             raise InputError("`use`", f"{self.model.preset.name} needs {', '.join(sorted(unseen))}")
 
     def check(self, galaxy: Galaxy, settings: Settings) -> None:
-        """Raise `InputError` if what the method needs of a pair cannot be used."""
+        """Raise `InputError` if `galaxy` lacks an input that the method needs, or if it cannot be used."""
         if "image" in self.model.sees:
             check_image(galaxy, self.survey.image_bands)
         if "photometry" in self.model.sees and not has_photometry(galaxy):
-            raise InputError(galaxy.object_id, "it has no photometry, and this method needs it")
+            raise InputError(galaxy.object_id, "it has no photometry, but this method needs photometry")
 
     def _ensembles(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> list[Ensemble]:
         spectra, scores = self.model.predict(self._batch(galaxies), image_kind, settings.n)
@@ -62,12 +62,12 @@ class FittedGenerator(Generator):
         for i, galaxy in enumerate(galaxies):
             x, ranks = spectra[i], None
             if scores is not None:
-                others = np.isfinite(scores[i])  # not the object itself
+                others = np.isfinite(scores[i])  # leave out spectra of the galaxy itself
                 x, ranks = x[others], scores[i][others]
             values = self._in_flux(galaxy, image_kind, x, has_zero_point=True)
             if self.model.is_point:
                 values["flags"] = ["point-estimate", *values["flags"]]
-            kept = parse_selection(settings.select)[1] or len(x)  # candidates come in order, best first
+            kept = parse_selection(settings.select)[1] or len(x)  # candidates are in order, best first
             ensembles.append(
                 self._ensemble(
                     galaxy,
@@ -81,7 +81,7 @@ class FittedGenerator(Generator):
         return ensembles
 
     def _batch(self, galaxies: list[Galaxy]) -> dict:
-        """The pairs as arrays; missing fluxes are NaN."""
+        """The galaxies as arrays; missing fluxes are NaN."""
         batch: dict = {"group_id": [galaxy.group_id for galaxy in galaxies]}
         if "image" in self.model.sees:
             batch["image"] = np.stack([np.asarray(galaxy.image) for galaxy in galaxies])

@@ -1,4 +1,4 @@
-"""The mean spectrum: what is known of a galaxy before looking at it."""
+"""The mean training spectrum: a baseline that ignores the galaxy's photometry."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ __all__ = ["MeanModel"]
 
 
 class MeanModel(Network):
-    """The mean training spectrum, whatever the object."""
+    """The mean training spectrum, for every galaxy."""
 
     is_point, sees, columns = True, (), ()
 
@@ -26,19 +26,19 @@ class MeanModel(Network):
         self.register_buffer("minmax_spectrum", torch.zeros(grid.size))
 
     def fit(self, dataset: Dataset, progress: bool = False) -> int:
-        """Average the spectra of `dataset`, both median-scaled and scaled to [-1, 1]; return their number."""
+        """Average the spectra of `dataset`, median-scaled and scaled to [-1, 1]; return their number."""
         count, scaled, minmaxed = 0, 0.0, 0.0
         for _, x in training_spectra(dataset, (), self.preset.limit, progress):
             count += len(x)
             scaled = scaled + x.sum(0, dtype=float)
             minmaxed = minmaxed + minmax(x)[0].sum(0, dtype=float)
         if not count:
-            raise InputError(dataset.path, "no pair of it has a spectrum")
+            raise InputError(dataset.path, "no galaxy in the dataset has a spectrum")
         self.spectrum.copy_(torch.from_numpy(scaled / count))
         self.minmax_spectrum.copy_(torch.from_numpy(minmaxed / count))
         return count
 
     def predict(self, batch: dict, image_kind: str | None = None, n: int = 1):
-        """Repeat the mean for each object: median-scaled spectra (N, 1, L), and no scores."""
+        """Repeat the mean for each galaxy: median-scaled spectra (N, 1, L), and None for the scores."""
         mean = self.spectrum.cpu().numpy()
         return np.broadcast_to(mean, (len(batch["group_id"]), 1, len(mean))), None

@@ -1,7 +1,7 @@
-"""Look-alikes: the spectra of the training galaxies nearest in some space of features.
+"""Nearest neighbours: spectra of the training galaxies with the most similar features.
 
-With the features of a network pretrained on ImageNet this is ULISSE (Doorenbos et al. 2022, A&A 666:A171);
-with aperture colours and sizes, or fluxes, the simple floor that any network has to beat.
+With the features of a network pretrained on ImageNet, this is ULISSE (Doorenbos et al. 2022, A&A 666:A171).
+With aperture colours and sizes, or fluxes, it is a simple baseline, which any network should beat.
 """
 
 import hashlib
@@ -23,15 +23,15 @@ from pix2spec.models.shared.network import Network
 
 __all__ = ["NeighboursModel"]
 
-ARRAYS = ("index", "spectra", "groups", "centre", "axes")  # their sizes follow the training set
-SAMPLE = 32_768  # galaxies, at most, that principal components are fitted to
+ARRAYS = ("index", "spectra", "groups", "centre", "axes")  # their sizes depend on the training set
+SAMPLE = 32_768  # maximum number of galaxies for the fit of principal components
 
 
 class NeighboursModel(Network):
-    """An index of training galaxies by their features, and their spectra.
+    """Features and spectra of the training galaxies, and the search for neighbours.
 
-    It stores, for N galaxies, the index (N, D) in float32, the median-scaled spectra (N, L) in float16, and
-    hashes of the objects' names, by which an object never becomes a neighbour of itself.
+    For N galaxies, the model stores the index (N, D) of features in float32, the median-scaled spectra (N, L)
+    in float16, and hashes (N,) of the objects' names. With the hashes, it excludes a galaxy's own spectra.
     """
 
     is_point = False
@@ -51,18 +51,19 @@ class NeighboursModel(Network):
         self.known_squares: torch.Tensor | None = None
         self.register_buffer("spectra", torch.zeros(0, grid.size, dtype=torch.float16))
         self.register_buffer("groups", torch.zeros(0, dtype=torch.int64))
-        self.register_buffer("repeats", torch.zeros((), dtype=torch.int64))  # spectra of one object, at most
+        # the largest number of spectra of one object
+        self.register_buffer("repeats", torch.zeros((), dtype=torch.int64))
         if preset.components:
             self.register_buffer("centre", torch.zeros(0))
             self.register_buffer("axes", torch.zeros(0, preset.components))
 
     def make_room(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Take on the shapes of stored arrays.
+        """Resize the arrays to `shapes`.
 
         Raises
         ------
         InputError
-            If the arrays do not go together.
+            If the shapes do not agree with each other or with the grid.
         """
         own = [name for name in ARRAYS if name in self._buffers and name in shapes]
         rows = {shapes[name][:1] for name in own[:3]}
@@ -72,15 +73,15 @@ class NeighboursModel(Network):
             setattr(self, name, self.get_buffer(name).new_empty(shapes[name]))
 
     def fit(self, dataset: Dataset, progress: bool = False) -> int:
-        """Remember features and spectra of `dataset`; return their number.
+        """Store features and spectra of the galaxies in `dataset`; return their number.
 
         Raises
         ------
         InputError
-            If there are no spectra, or none of what the features are measured on.
+            If the dataset has no spectra, or lacks the images or fluxes for the features.
         """
         if "image" in self.columns and dataset.info.image_kind is None:
-            raise InputError(dataset.path, "it has no images, and this method compares images")
+            raise InputError(dataset.path, "the dataset has no images, but this method compares images")
         spectra = np.empty((min(len(dataset), self.preset.limit), self.grid.size), np.float16)
         measured: Any = None
         groups: Any = []
@@ -96,10 +97,10 @@ class NeighboursModel(Network):
             groups.append(_hashes(batch["group_id"]))
             count += len(x)
         if not count:
-            raise InputError(dataset.path, "no pair of it has a spectrum")
+            raise InputError(dataset.path, "no galaxy in the dataset has a spectrum")
         measured, groups = measured[:count], np.concatenate(groups)
         if len(np.unique(groups)) < 2:
-            raise InputError(dataset.path, "it holds one object alone, which has no neighbours")
+            raise InputError(dataset.path, "the dataset holds a single object, which has no neighbours")
         self.features.fit(measured)
         if self.preset.components:
             self._fit_axes(self._scaled(measured[:: -(-count // SAMPLE)]))
@@ -113,19 +114,21 @@ class NeighboursModel(Network):
     def _fit_axes(self, x: torch.Tensor) -> None:
         components = self.preset.components or 0
         if components > min(x.shape):
-            what = f"{components} are more than {min(x.shape)}, the smaller of galaxies and features"
-            raise InputError("components", what, "use fewer, or null for all features")
+            what = (
+                f"{components} components are too many for {x.shape[0]} galaxies with {x.shape[1]} features"
+            )
+            raise InputError("components", what, f"use {min(x.shape)} at most, or null for all features")
         self.centre = x.mean(0)
-        _, vectors = torch.linalg.eigh(torch.cov(x.T))  # in the order of rising variance
+        _, vectors = torch.linalg.eigh(torch.cov(x.T))  # in order of increasing variance
         self.axes = vectors[:, -components:].flip(1).contiguous()
 
     def _scaled(self, measured: np.ndarray) -> torch.Tensor:
         x = self.features(measured).to(self.index.device)
-        # On the unit sphere Euclidean distance d and cosine similarity are one: cos = 1 - d^2 / 2.
+        # On the unit sphere, the Euclidean distance d gives the cosine similarity: cos = 1 - d^2 / 2.
         return F.normalize(x) if self.preset.metric == "cosine" else x
 
     def embed(self, measured: np.ndarray) -> torch.Tensor:
-        """Features (N, F) as points (N, D) whose Euclidean distance is what counts."""
+        """Map features (N, F) to points (N, D). The search compares their Euclidean distances."""
         x = self._scaled(measured)
         return (x - self.centre) @ self.axes if self.preset.components else x
 
@@ -133,11 +136,25 @@ class NeighboursModel(Network):
     def neighbours(
         self, batch: dict, image_kind: str | None = None, n: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Positions (N, m) of the nearest training galaxies, nearest first, and distances (N, m).
+        """Find the nearest training galaxies.
 
-        `n` are asked for, by default the preset's k; m is less where k or the training set is. An object
-        itself and repeats of it come last, at infinite distance: they appear only where a training set
-        has nothing else.
+        Parameters
+        ----------
+        batch : dict of array
+            The model's `columns` of N galaxies.
+        image_kind : {"linear", "composite"}
+            Kind of the images.
+        n : int, optional
+            Number of neighbours, by default the preset's k.
+
+        Returns
+        -------
+        found : array (N, m)
+            Positions in the training set, nearest first; m is the smallest of `n`, k and the size of the
+            training set.
+        distance : array (N, m)
+            Distances. Spectra of the galaxy itself are at infinite distance, and so come last. They appear
+            only if the training set has too few other galaxies.
         """
         m = min(n or self.preset.k, self.preset.k, len(self.spectra))
         reach = min(m + int(self.repeats), len(self.spectra))
@@ -150,32 +167,32 @@ class NeighboursModel(Network):
         return found.gather(1, order)[:, :m].cpu().numpy(), distance[:, :m].cpu().numpy()
 
     def _squares(self) -> torch.Tensor:
-        """Squared lengths of the index's items, which every search needs: computed at the first one."""
+        """Squared lengths (N,) of the points in the index. The first search computes them."""
         known = self.known_squares
         if known is None or known.shape != self.index.shape[:1] or known.device != self.index.device:
             self.known_squares = (self.index**2).sum(1)
         return self.known_squares
 
     def predict(self, batch: dict, image_kind: str | None = None, n: int | None = None):
-        """Spectra of the neighbours and how alike they are.
+        """Spectra and similarities of the neighbours. The parameters are those of `neighbours`.
 
         Returns
         -------
         spectra : array (N, m, L), float32
             Median-scaled, nearest first.
         scores : array (N, m)
-            Minus the distance, or the cosine similarity; minus infinity for the object itself.
+            Cosine similarities, or negative distances; minus infinity for the galaxy itself.
         """
         found, distance = self.neighbours(batch, image_kind, n)
         scores = 1 - distance**2 / 2 if self.preset.metric == "cosine" else -distance
         return self.spectra[torch.from_numpy(found)].float().cpu().numpy(), scores
 
     def parts(self) -> dict:
-        """The pretrained network, if the features are its."""
+        """The pretrained network, if the features come from one."""
         return self.features.parts() if self.preset.features == "network" else {}
 
 
 def _hashes(groups) -> np.ndarray:
-    """Names as int64: what safetensors can store."""
+    """Hash names to int64 (N,), because safetensors stores no strings."""
     digests = [hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in groups]
     return np.frombuffer(b"".join(digests), "<i8").astype(np.int64)

@@ -15,49 +15,49 @@ __all__ = [
     "RegressorPreset",
 ]
 
-HUB_OR_PACKAGE = ("hub", "package", None)  # weights of a pretrained network that are no file
+HUB_OR_PACKAGE = ("hub", "package", None)  # sources of pretrained weights other than a file
 SCALED = "median-scaled, in physical flux where photometry fixes the scale"
 
 
 class PretrainedSection(Section):
     """The network of ULISSE and its weights; see `pix2spec.models.baselines.pretrained`."""
 
-    arch: str = "efficientnet_b0"  # a name of timm
-    weights: str | None = None  # "hub", "package" or a file; null: the first of hub and package at hand
-    size: PositiveInt | None = None  # pixels that pictures are resized to; null: as the network wants
-    # Of the hub; `train` notes which commit it took, and later runs ask for no other.
+    arch: str = "efficientnet_b0"  # timm's name
+    weights: str | None = None  # "hub", "package" or a file; null: the hub, else the package
+    size: PositiveInt | None = None  # of pictures after resizing, in pixels; null: the network's own size
+    # Commit of the weights on the hub. `train` records it, and later runs use the same commit.
     revision: str | None = Field(None, pattern="^[0-9a-f]{40}$")
-    sha256: str | None = None  # of the weights; `train` notes it, and later runs check it
+    sha256: str | None = None  # of the weights. `train` records it, and later runs check it.
 
 
 class MeanPreset(FittedPreset):
     """The mean training spectrum."""
 
-    limit: PositiveInt = 500_000  # training pairs at most
+    limit: PositiveInt = 500_000  # maximum number of training galaxies
 
     def contract(self) -> dict[str, str]:
-        """A spectrum, whatever the object."""
+        """The same spectrum for every galaxy."""
         return {"image": "not looked at", "spectrum": "median-scaled"}
 
 
 class NeighboursPreset(FittedPreset):
-    """The spectra of look-alikes; see `pix2spec.models.baselines.neighbours`."""
+    """The spectra of nearest neighbours; see `pix2spec.models.baselines.neighbours`."""
 
     features: Literal["image", "photometry", "network"]
-    image: ImageKind | None = None  # what apertures are measured on; null: what the training set has
-    network: PretrainedSection = PretrainedSection()  # of features: network
+    image: ImageKind | None = None  # kind of image for apertures; null: that of the training set
+    network: PretrainedSection = PretrainedSection()  # for features: network
     metric: Literal["euclidean", "cosine"] = "euclidean"
     components: PositiveInt | None = None  # principal components of the features; null: all features
-    k: PositiveInt = 25  # neighbours at most
-    limit: PositiveInt = 500_000  # training pairs at most; each takes 7 kB of memory
+    k: PositiveInt = 25  # maximum number of neighbours
+    limit: PositiveInt = 500_000  # maximum number of training galaxies; each takes 7 kB of memory
 
     def contract(self) -> dict[str, str]:
-        """Pictures, apertures in images or fluxes, to spectra of others."""
+        """From pictures, apertures in images, or fluxes to spectra of other galaxies."""
         kinds = {"network": "composite", "photometry": "not looked at, the method sees fluxes"}
         return {"image": kinds.get(self.features, str(self.image)), "spectrum": SCALED}
 
     def as_stored(self, folder: Path) -> Self:
-        """With the features' network, if its weights are a file, in the model's folder."""
+        """The settings with the path of the network's weights in the model's folder, if they are a file."""
         network = self.network
         if self.features != "network" or network.weights in HUB_OR_PACKAGE:
             return self
@@ -69,17 +69,17 @@ class NeighboursPreset(FittedPreset):
 
 
 class RegressorPreset(FittedPreset):
-    """Principal components of spectra, by regression; see `pix2spec.models.baselines.regressor`."""
+    """Regression to principal components of spectra; see `pix2spec.models.baselines.regressor`."""
 
     features: tuple[Literal["image", "photometry"], ...] = Field(("image", "photometry"), min_length=1)
-    image: ImageKind | None = None  # what apertures are measured on; null: what the training set has
+    image: ImageKind | None = None  # kind of image for apertures; null: that of the training set
     components: PositiveInt = 24
-    hidden: tuple[PositiveInt, ...] = ()  # widths of an MLP's layers; none: ridge regression
+    hidden: tuple[PositiveInt, ...] = ()  # widths of the layers of an MLP; empty: ridge regression
     degree: Literal[1, 2] = 1  # of the polynomial in the features
     penalty: float = Field(1e-4, ge=0)  # on squared weights
     seed: int = 0
-    limit: PositiveInt = 20_000  # training pairs at most; each takes 29 kB of memory while fitting
+    limit: PositiveInt = 20_000  # maximum number of training galaxies; each takes 29 kB while fitting
 
     def contract(self) -> dict[str, str]:
-        """Apertures in images, or fluxes, to smooth spectra."""
+        """From apertures in images, or fluxes, to smooth spectra."""
         return {"image": str(self.image), "spectrum": SCALED}

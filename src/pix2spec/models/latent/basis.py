@@ -1,12 +1,18 @@
-"""The rest-frame basis: a galaxy's spectrum as redshift, a few coefficients and emission lines.
+"""The rest-frame basis: describe a galaxy's spectrum by redshift, a few coefficients and emission lines.
 
     flux(lambda) = scale * [mean + components . h + lines(l, width)](lambda / (1 + z))
 
-Mean and components are found by EM for probabilistic PCA with missing pixels (Tipping & Bishop 1999;
-Bailey 2012, arXiv:1208.4122), inverse-variance weighted, next to explicit emission lines. Spectra reach
-the common rest-frame lattice by a Fourier shift, which is exact for band-limited spectra and keeps white
-noise white; the way back interpolates the smooth basis. The mean has a mean of one, and the components
-of zero, between 5000 and 5500 A: `scale` is the continuum there, and line fluxes are in Angstrom of it.
+Here h are the coefficients of the continuum components, l are line fluxes, and width is the velocity
+dispersion of the lines. The mean and the components are fitted together with the lines: by EM (expectation
+maximisation) for probabilistic PCA with missing pixels (Tipping & Bishop 1999; Bailey 2012,
+arXiv:1208.4122), weighted by inverse variance.
+
+All rest-frame spectra share one lattice of pixels. A Fourier shift moves observed spectra to the lattice:
+it is exact for band-limited spectra and keeps white noise white. To make observed spectra, the smooth basis
+is interpolated.
+
+Between 5000 and 5500 A, the mean averages to one, and each component to zero. Therefore `scale` is the
+continuum there, and a line flux divided by `scale` is in Angstrom, like an equivalent width.
 """
 
 from dataclasses import dataclass
@@ -22,30 +28,30 @@ from pix2spec.runtime.progress import progress_bar
 
 __all__ = ["Coefficients", "RestFrameBasis"]
 
-NORMALISATION = (5000.0, 5500.0)  # Angstrom, rest frame: seen at any redshift below 0.61
+NORMALISATION = (5000.0, 5500.0)  # Angstrom, rest frame; in the observed range at any redshift below 0.61
 WIDTHS = torch.tensor([15.0, 45.0, 70.0, 95.0, 125.0, 160.0, 205.0, 260.0, 330.0, 420.0])  # km/s
-CHUNK = 512
-HELD = 1e12  # precision of a line that is held at zero
-CLEAN = 1e-6  # variance, relative to the continuum's square, of spectra without noise
+CHUNK = 512  # spectra that are fitted at a time
+ZERO_PRECISION = 1e12  # prior precision that holds a line at zero
+CLEAN_VARIANCE = 1e-6  # variance to assume for noise-free spectra, relative to the squared continuum
 
 
 @dataclass
 class Coefficients:
-    """Fits of n spectra; `samples` draws from each posterior, one for noise-free spectra."""
+    """Fits of n spectra: `samples` draws from the posterior of each. Noise-free spectra have one draw."""
 
-    scale: np.ndarray  # (n, samples) flux at 5000-5500 A, in the spectrum's unit
+    scale: np.ndarray  # (n, samples) continuum at 5000-5500 A, in the spectrum's unit
     values: np.ndarray  # (n, samples, components + lines): h, then line fluxes in Angstrom
-    width: np.ndarray  # (n, samples) km/s
-    chi2: np.ndarray  # (n,) per valid pixel; of noise-free spectra: mean squared residual / scale^2
+    width: np.ndarray  # (n, samples) dispersion of the lines in km/s
+    chi2: np.ndarray  # (n,) chi2 per valid pixel; for noise-free spectra, mean squared residual / scale^2
 
 
 class RestFrameBasis(nn.Module):
-    """Mean, components and lines on a rest-frame lattice.
+    """Mean, components and emission lines on a rest-frame lattice of pixels.
 
     Parameters
     ----------
     grid : SpectralGrid
-        Observed-frame pixels of the spectra that are made.
+        Observed-frame pixels of the decoded spectra.
     components : int
         Number of continuum components.
     z_max : float
@@ -56,13 +62,13 @@ class RestFrameBasis(nn.Module):
         super().__init__()
         self.grid, self.z_max = grid, z_max
         blue = int(np.ceil(np.log10(1 + z_max) / grid.step)) + 4
-        self.start = grid.start - grid.step * blue  # log10 of the rest-frame lattice's first pixel
+        self.start = grid.start - grid.step * blue  # log10 of the lattice's first wavelength in Angstrom
         self.size = grid.size + blue + 16
         self.lines = EmissionLines(grid.step)
         self.n_components, self.n_lines = components, len(self.lines)
         self.register_buffer("mean", torch.ones(self.size))
         self.register_buffer("components", torch.zeros(components, self.size))
-        p = 1 + components + self.n_lines  # scale, h, lines: a Gaussian prior, in units of the scale
+        p = 1 + components + self.n_lines  # the Gaussian prior of (scale, h, lines), in units of the scale
         self.register_buffer("prior_mean", torch.zeros(p, dtype=torch.float64))
         self.register_buffer("prior_precision", torch.zeros(p, p, dtype=torch.float64))
         self.register_buffer("width_prior", torch.full((len(WIDTHS),), 1 / len(WIDTHS)))
@@ -75,17 +81,23 @@ class RestFrameBasis(nn.Module):
     # ------------------------------------------------------------------ from coefficients to spectra
 
     def decode(self, zeta, h, lines, width) -> torch.Tensor:
-        """Spectra (B, L) in units of the scale, on the observed-frame grid.
+        """Make spectra on the observed-frame grid.
 
         Parameters
         ----------
         zeta : tensor (B,), float64
             log10(1 + z).
         h : tensor (B, components)
+            Coefficients of the components.
         lines : tensor (B, lines)
-            Fluxes in Angstrom of the scale; negative ones count as zero.
+            Line fluxes divided by the scale, in Angstrom. Negative fluxes count as zero.
         width : tensor (B,)
             Intrinsic dispersion of the lines in km/s.
+
+        Returns
+        -------
+        tensor (B, L)
+            Spectra divided by the scale.
         """
         rest = torch.addmm(self.mean, h, self.components)
         position = (self.grid.start - self.start - zeta) / self.grid.step
@@ -100,9 +112,23 @@ class RestFrameBasis(nn.Module):
     # ------------------------------------------------------------------ from spectra to coefficients
 
     def to_rest(self, flux: np.ndarray, ivar: np.ndarray | None, z: np.ndarray, grid: SpectralGrid):
-        """Spectra (n, L) on `grid` shifted to the rest-frame lattice: flux and weight, each (n, size).
+        """Shift spectra to the rest-frame lattice.
 
-        Without `ivar` the spectra have no noise, and the weight is one inside the spectrum.
+        Parameters
+        ----------
+        flux : array (n, L)
+            Spectra on `grid`.
+        ivar : array (n, L) or None
+            Inverse variance, or None for noise-free spectra, whose pixels have the weight one.
+        z : array (n,)
+            Redshifts.
+        grid : SpectralGrid
+            Pixels of the spectra.
+
+        Returns
+        -------
+        flux, weight : tensor (n, size)
+            The weight is zero outside of the spectrum.
         """
         n, length = flux.shape
         zeta = np.log10(1 + np.asarray(z, float))
@@ -121,18 +147,24 @@ class RestFrameBasis(nn.Module):
     def fit(
         self, flux, ivar, z, grid: SpectralGrid, iterations: int = 15, refine: float = 0.0, progress=True
     ) -> "RestFrameBasis":
-        """Find mean, components and prior by EM.
+        """Fit the mean, the components and the prior by EM.
 
         Parameters
         ----------
         flux : array (n, L)
-            Spectra on `grid`, which shares the lattice of the basis's own but may be longer.
+            Spectra on `grid`.
         ivar : array (n, L) or None
-            None for noise-free spectra.
+            Inverse variance, or None for noise-free spectra.
         z : array (n,)
+            Redshifts.
+        grid : SpectralGrid
+            Pixels of the spectra. They have the step of the basis's own grid, but may reach further.
         iterations : int
+            Number of EM iterations.
         refine : float
-            Start from the present basis instead of from nothing, and weigh it like so many spectra.
+            If positive, start from the current basis, which counts like this number of spectra.
+        progress : bool
+            Show a progress bar.
         """
         x, weight = self.to_rest(flux, ivar, z, grid)
         x, weight = normalise(x, weight, self.window(), clean=ivar is None)
@@ -155,9 +187,23 @@ class RestFrameBasis(nn.Module):
         return self
 
     def encode(self, flux, ivar, z, grid: SpectralGrid, samples: int = 1, seed: int = 0) -> Coefficients:
-        """Coefficients of spectra; with noise, `samples` draws from the posterior of each.
+        """Fit coefficients to spectra.
 
-        The posterior is Gaussian at each line width, and a mixture over widths.
+        The posterior at a given line width is Gaussian. The posterior of a spectrum is a mixture of these
+        Gaussians over `WIDTHS`.
+
+        Parameters
+        ----------
+        flux, ivar, z, grid
+            As for `to_rest`.
+        samples : int
+            Number of draws from the posterior of each noisy spectrum.
+        seed : int
+            Seed of the draws.
+
+        Returns
+        -------
+        Coefficients
         """
         parts = []
         for start in range(0, len(flux), CHUNK):
@@ -175,7 +221,7 @@ class RestFrameBasis(nn.Module):
         uniform = torch.from_numpy((rng.random((n, samples, 1)) > np.cumsum(probability, 1)[:, None]).sum(-1))
         chosen = uniform.clamp(max=len(WIDTHS) - 1)
         best = log_posterior.argmax(1)
-        if clean:  # no noise: the best width, between those of the lattice
+        if clean:  # for noise-free spectra, interpolate the best width between those of `WIDTHS`
             width, drawn = interpolate_width(log_posterior, theta, best, probability, chosen[:, 0])
             width, drawn = width[:, None], drawn[:, None]
         else:
@@ -190,17 +236,18 @@ class RestFrameBasis(nn.Module):
             (scale * unit[:, None]).numpy(),
             values.float().numpy(),
             width.float().numpy(),
-            chi2[torch.arange(n), best].numpy() * (CLEAN if clean else 1),
+            chi2[torch.arange(n), best].numpy() * (CLEAN_VARIANCE if clean else 1),
         )
 
     def residual(self, flux, ivar, z, grid: SpectralGrid):
-        """What the best fits leave, in units of the scale, on the rest-frame lattice.
+        """Residuals of the best fits on the rest-frame lattice. The parameters are those of `to_rest`.
 
         Returns
         -------
         residual, weight : array (n, size)
+            Spectrum minus fit, divided by the scale, and its weight.
         chi2 : array (n,)
-            Per valid pixel.
+            chi2 per valid pixel.
         """
         x, weight = self.to_rest(flux, ivar, z, grid)
         x, weight = normalise(x, weight, self.window(), clean=ivar is None)
@@ -215,14 +262,14 @@ class RestFrameBasis(nn.Module):
     # ------------------------------------------------------------------------------------- EM
 
     def window(self) -> torch.Tensor:
-        """Weights (size,) that average over the wavelengths of the scale."""
+        """Weights (size,) of a mean over the wavelengths that define the scale."""
         low, high = (np.log10(w) for w in NORMALISATION)
         inside = ((self.loglam >= low) & (self.loglam <= high)).float()
         return inside / inside.sum()
 
     def _begin(self, x, weight) -> None:
-        """Mean and principal components of spectra whose lines are bridged."""
-        reach = 12
+        """Start with the mean and principal components of spectra, interpolated across emission lines."""
+        reach = 12  # pixels on each side of a line
         near = torch.zeros(self.size, dtype=torch.bool)
         for position in ((self.lines.loglam - self.start) / self.grid.step).round().long():
             near[max(int(position) - reach, 0) : int(position) + reach + 1] = True
@@ -238,12 +285,12 @@ class RestFrameBasis(nn.Module):
         self.prior_precision.zero_().fill_diagonal_(1e-4)
 
     def design(self, width: float) -> torch.Tensor:
-        """Columns of the linear model at one line width: (size, 1 + components + lines)."""
+        """Design matrix (size, 1 + components + lines) of the linear model at one line width in km/s."""
         lines = self.lines.templates(self.start, self.size, width)
         return torch.cat([self.mean[None], self.components, lines]).T.contiguous()
 
     def _normal(self, x, weight, width: float):
-        """Precision (n, p, p) and solution (n, p) of the weighted fits at one width."""
+        """Precision (n, p, p) and right-hand side (n, p) of the weighted fits at one width."""
         d = self.design(width)
         p = d.shape[1]
         upper = torch.triu_indices(p, p)
@@ -256,7 +303,7 @@ class RestFrameBasis(nn.Module):
         return precision, right
 
     def _solve(self, x, weight, width):
-        """Posterior mean (n, p) and covariance (n, p, p) at the width of each spectrum (an index)."""
+        """Posterior mean (n, p) and covariance (n, p, p); `width` (n,) holds indices into `WIDTHS`."""
         p = 1 + self.n_components + self.n_lines
         mean = torch.empty(len(x), p, dtype=torch.float64)
         covariance = torch.empty(len(x), p, p, dtype=torch.float64)
@@ -268,16 +315,20 @@ class RestFrameBasis(nn.Module):
         return mean, covariance
 
     def _posterior(self, precision, right):
-        """Mean and Cholesky factor of the posterior; lines that would be negative are held at zero."""
+        """Mean and Cholesky factor of the posterior. Lines with a negative flux are held at zero."""
         for _ in range(3):
             chol = torch.linalg.cholesky(precision)
             theta = torch.cholesky_solve(right[..., None], chol)[..., 0]
             negative = (theta < -1e-6) & (torch.arange(theta.shape[1]) > self.n_components)
-            precision = precision + torch.diag_embed(HELD * negative.double())
+            precision = precision + torch.diag_embed(ZERO_PRECISION * negative.double())
         return theta, chol
 
     def _solve_all(self, x, weight):
-        """Fits at every width: theta (n, widths, p), Cholesky factor, chi2 per pixel, log posterior."""
+        """Fit at every width.
+
+        Returns theta (n, widths, p), Cholesky factors (n, widths, p, p), chi2 per pixel (n, widths), and the
+        log posterior of the width (n, widths).
+        """
         results = []
         for rows in torch.arange(len(x)).split(CHUNK):
             parts = [self._evidence(x[rows], weight[rows], float(w)) for w in WIDTHS]
@@ -292,16 +343,17 @@ class RestFrameBasis(nn.Module):
         prior = self.prior_mean @ self.prior_precision @ self.prior_mean
         log_det = torch.log(torch.diagonal(chol, dim1=1, dim2=2)).sum(1)
         evidence = 0.5 * (theta * right).sum(1) - log_det
-        misfit = power + prior - (theta * right).sum(1)  # chi2 and the prior's term, together
+        misfit = power + prior - (theta * right).sum(1)  # chi2 plus the term of the prior
         off = theta - self.prior_mean
         chi2 = misfit - torch.einsum("np,pq,nq->n", off, self.prior_precision, off)
         return theta, chol, chi2 / (weight > 0).sum(1).clamp(min=1), evidence
 
     def _maximise(self, x, weight, width, theta, covariance, pull, refine: float) -> None:
-        """M step: regress what the lines leave on (1, h), pixel by pixel."""
+        """M step: subtract the lines and regress the rest on (1, h), pixel by pixel."""
         k = 1 + self.n_components
         scale = theta[:, :1].clamp(min=0.05)
-        faintest = (theta[:, k:] / scale).quantile(0.05, dim=0).float()  # as if these galaxies had no lines
+        # Galaxies with the faintest lines are assumed to have none.
+        faintest = (theta[:, k:] / scale).quantile(0.05, dim=0).float()
         h = (theta[:, :k] / scale).float()
         residual = x / scale.float()
         for index in width.unique().tolist():
@@ -309,20 +361,20 @@ class RestFrameBasis(nn.Module):
             lines = self.lines.templates(self.start, self.size, float(WIDTHS[index]))
             residual[rows] -= ((theta[rows, k:] / scale[rows]).float() - faintest) @ lines
         weight = weight * scale.float().square()
-        weight = weight / weight.sum() * (weight > 0).sum()  # as many units as there are pixels
+        weight = weight / weight.sum() * (weight > 0).sum()  # a mean of one over valid pixels
         second = h[:, :, None] * h[:, None, :] + (covariance[:, :k, :k] / scale[..., None] ** 2).float()
         gram = (weight.T @ second.flatten(1)).double().unflatten(1, (k, k))
         right = ((residual * weight).T @ h).double()
-        if not refine:  # pixels that few spectra reach must not run away
+        if not refine:  # regularise pixels that few spectra cover
             pull = torch.cat([self.mean[None].double(), torch.zeros_like(pull[1:])])
-        ridge = (refine or 0.3) * torch.diag(second.double().mean(0).diagonal())  # like so many spectra
+        ridge = (refine or 0.3) * torch.diag(second.double().mean(0).diagonal())  # weight in spectra
         solved = torch.linalg.solve(gram + ridge, (right + pull.T @ ridge)[..., None])[..., 0]
         self.mean, self.components = solved[:, 0].float(), solved[:, 1:].T.float().contiguous()
         if not refine:
             self._orthogonalise(h[:, 1:])
 
     def _orthogonalise(self, h=None) -> None:
-        """Mean one and components zero at the scale's wavelengths; components in order of variance."""
+        """Make the mean one and the components zero in the window; sort the components by variance."""
         window = self.window()
         mean = self.mean / (window @ self.mean)
         components = self.components - (self.components @ window)[:, None] * mean
@@ -334,32 +386,34 @@ class RestFrameBasis(nn.Module):
         self.mean, self.components = mean, q.contiguous()
 
     def _learn_prior(self, theta, covariance) -> None:
-        """Mean and precision of the coefficients' distribution, measurement errors taken off (EM)."""
+        """Estimate the prior: mean and precision of the coefficients without measurement errors (EM)."""
         scale = theta[:, :1].clamp(min=0.05)
         relative = theta / scale
         self.prior_mean = relative.mean(0)
         spread = torch.cov(relative.T) + (covariance / scale[..., None] ** 2).mean(0)
         spread[0], spread[:, 0] = 0, 0
-        spread[0, 0] = 1.0  # the scale is free
+        spread[0, 0] = 1.0  # a broad prior for the scale
         jitter = 1e-6 * torch.eye(len(spread), dtype=torch.float64)
         self.prior_precision = torch.linalg.inv(spread + jitter)
 
 
 def normalise(x, weight, window, clean: bool, return_unit: bool = False):
-    """Divide spectra by their level at the scale's wavelengths; weights follow.
+    """Divide spectra (n, size) by their mean in the window of the scale, and adapt their weights (n, size).
 
-    Noise-free spectra get the same small variance everywhere.
+    Noise-free spectra get the variance `CLEAN_VARIANCE` in all pixels. With `return_unit`, the function also
+    returns the means (n,).
     """
     seen = (weight > 0) * window
     unit = ((x * seen).sum(1) / seen.sum(1).clamp(min=1e-9)).clamp(min=1e-3)
     x = x / unit[:, None]
-    weight = (weight > 0) / CLEAN if clean else weight * unit[:, None] ** 2
+    weight = (weight > 0) / CLEAN_VARIANCE if clean else weight * unit[:, None] ** 2
     return (x, weight, unit) if return_unit else (x, weight)
 
 
 def fourier_shift(flux: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    """Resample spectra (n, L) so that pixel i shows what was at i - shift, |shift| < 1."""
-    padded = torch.cat([flux, flux.flip(1)], 1).double()  # periodic without a jump, which would ring
+    """Move spectra (n, L) by `shift` (n,) pixels, |shift| < 1: pixel i gets the value at i - shift."""
+    # The mirrored copy makes the spectrum periodic without a jump. A jump would cause ringing.
+    padded = torch.cat([flux, flux.flip(1)], 1).double()
     frequency = torch.fft.rfftfreq(padded.shape[1], dtype=torch.float64)
     phase = torch.exp(-2j * torch.pi * shift[:, None] * frequency)
     moved = torch.fft.irfft(torch.fft.rfft(padded) * phase, n=padded.shape[1])
@@ -367,7 +421,7 @@ def fourier_shift(flux: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
 
 
 def cubic_weights(u: torch.Tensor) -> torch.Tensor:
-    """Weights (B, 4) of the pixels -1, 0, 1, 2 for positions `u` (B, 1) between 0 and 1 (Keys 1981)."""
+    """Cubic weights (B, 4) of the pixels -1, 0, 1, 2 at positions `u` (B, 1) from 0 to 1 (Keys 1981)."""
     w = [
         -0.5 * u**3 + u**2 - 0.5 * u,
         1.5 * u**3 - 2.5 * u**2 + 1,
@@ -378,7 +432,7 @@ def cubic_weights(u: torch.Tensor) -> torch.Tensor:
 
 
 def between_widths(position: torch.Tensor) -> torch.Tensor:
-    """Widths in km/s at fractional places of the lattice of widths."""
+    """Line widths in km/s at fractional indices into `WIDTHS`."""
     position = position.clamp(0, len(WIDTHS) - 1)
     low = position.floor().long().clamp(max=len(WIDTHS) - 2)
     share = position - low
@@ -386,9 +440,10 @@ def between_widths(position: torch.Tensor) -> torch.Tensor:
 
 
 def interpolate_width(log_posterior, theta, best, probability, drawn):
-    """Width at the peak of a parabola through the three best, and the coefficients there.
+    """Width at the peak of a parabola through the three best log posteriors, and the coefficients there.
 
-    Where lines are too weak to have a width, it is drawn from the posterior.
+    If the lines are too weak to constrain the width, the function takes the width that was drawn from the
+    posterior.
     """
     n = torch.arange(len(best))
     middle = best.clamp(1, len(WIDTHS) - 2)

@@ -1,8 +1,8 @@
-"""What is known of a galaxy, as tokens: a cutout, band fluxes with errors, a redshift, in any combination.
+"""The condition of the default model: a cutout, band fluxes with errors, a redshift, in any combination.
 
-A token that is not given is replaced by a learned one. Training drops tokens at random, so that one
-network serves every combination, and knows the unconditional distribution for classifier-free guidance
-(Ho & Salimans 2022, arXiv:2207.12598).
+Each of the three inputs is a token. A learned vector replaces a missing token. Training drops tokens at
+random: one network then serves all combinations. It also learns the unconditional distribution, which
+classifier-free guidance needs (Ho & Salimans 2022, arXiv:2207.12598).
 """
 
 import numpy as np
@@ -24,11 +24,11 @@ __all__ = [
     "redshift_token",
 ]
 
-RADII = (0.8, 1.5, 2.4, 4.0, 6.5, 10.0)  # arcsec; the second is SDSS's fibre
+RADII = (0.8, 1.5, 2.4, 4.0, 6.5, 10.0)  # of apertures in arcsec; the second is the radius of the SDSS fibre
 
 
 def centre(image: np.ndarray, size: int) -> np.ndarray:
-    """Middle `size` x `size` pixels of images (..., y, x); smaller ones are surrounded by zeros."""
+    """Cut the central `size` x `size` pixels of images (..., y, x). Smaller images are padded with zeros."""
     out = np.zeros((*image.shape[:-2], size, size), np.float32)
     spans = []
     for length in image.shape[-2:]:
@@ -41,9 +41,22 @@ def centre(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def image_token(image: np.ndarray, kind: str) -> dict[str, torch.Tensor]:
-    """Cutouts (B, band, y, x) as linear fluxes, and whether they come from colour composites.
+    """Make the image token of cutouts.
 
-    A composite's stretch is undone; what it clipped and rounded stays lost.
+    The function inverts the stretch of composites. Flux that their clipping and rounding removed stays lost.
+
+    Parameters
+    ----------
+    image : array (B, band, y, x)
+        Nanomaggies per pixel, or composites from 0 to 255. A missing image is all NaN or all zero.
+    kind : {"linear", "composite"}
+        Kind of the images.
+
+    Returns
+    -------
+    dict of tensor
+        ``image`` (B, band, y, x): linear fluxes. ``lossy`` (B,): 1 for composites. ``has_image`` (B,): 1 if
+        there is an image.
     """
     present = np.isfinite(image).all((1, 2, 3)) & (image != 0).any((1, 2, 3))
     linear = np.where(present[:, None, None, None], image, 0).astype(np.float32)
@@ -58,7 +71,18 @@ def image_token(image: np.ndarray, kind: str) -> dict[str, torch.Tensor]:
 
 
 def redshift_token(z: np.ndarray, z_err: np.ndarray) -> dict[str, torch.Tensor]:
-    """Redshifts (B,) with errors; NaN is unknown, an error of 0 a spectroscopic one."""
+    """Make the redshift token.
+
+    Parameters
+    ----------
+    z, z_err : array (B,)
+        Redshifts, NaN where unknown, and their errors; 0 stands for a spectroscopic redshift.
+
+    Returns
+    -------
+    dict of tensor
+        ``redshift`` (B, 2): scaled redshift, and logarithm of the error. ``has_redshift`` (B,): 1 if known.
+    """
     known = np.isfinite(z)
     error = np.clip(np.nan_to_num(z_err, nan=0.0), 1e-4, 0.3)
     columns = np.stack([np.where(known, z, 0) * 10, np.log10(error) + 2], axis=1).astype(np.float32)
@@ -69,7 +93,17 @@ def redshift_token(z: np.ndarray, z_err: np.ndarray) -> dict[str, torch.Tensor]:
 
 
 def drop_tokens(tokens: dict, rates: dict[str, float], rng: BatchRng) -> dict:
-    """Forget each token of each object with its probability, and everything with probability ``all``."""
+    """Drop tokens at random.
+
+    Parameters
+    ----------
+    tokens : dict of tensor
+        Of `image_token`, `photometry_token` and `redshift_token`.
+    rates : dict of float
+        Probability to drop each token of an object, and, under ``all``, to drop all of its tokens.
+    rng : BatchRng
+        Random numbers.
+    """
     n = len(tokens["has_image"])
     nothing = rng.uniform(n) < rates["all"]
     dropped = dict(tokens)
@@ -80,7 +114,7 @@ def drop_tokens(tokens: dict, rates: dict[str, float], rng: BatchRng) -> dict:
 
 
 def augment(tokens: dict, composites: float, rng: BatchRng) -> dict:
-    """Turn and mirror cutouts at random; pass a share of them through the stretch of composites."""
+    """Rotate and mirror cutouts at random; give a fraction of them the losses of composites."""
     image, n = tokens["image"], len(tokens["image"])
     for axes in ((2,), (3,)):
         chosen = (rng.uniform(n) < 0.5)[:, None, None, None]
@@ -95,7 +129,7 @@ def augment(tokens: dict, composites: float, rng: BatchRng) -> dict:
 
 
 class ResidualBlock2D(nn.Module):
-    """3 x 3 convolution, then a linear map of each pixel, added to the input."""
+    """A 3 x 3 convolution and a linear map of each pixel, added to the input."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -108,9 +142,10 @@ class ResidualBlock2D(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """Cutouts in nanomaggies to vectors (B, width): a small network, and sums over apertures.
+    """From cutouts (B, band, y, x) in nanomaggies to vectors (B, width).
 
-    Its first layer maps patches of 4 x 4 pixels, and there is no batch normalisation: on CPUs it runs at
+    The input of the last layer is a small convolutional network's output and sums over apertures. The first
+    layer maps patches of 4 x 4 pixels, and there is no batch normalisation: on CPUs, the network reaches
     twice the FLOP rate of a ResNet of the same cost.
     """
 
@@ -135,7 +170,21 @@ class ImageEncoder(nn.Module):
 
 
 class ConditionNetwork(nn.Module):
-    """Tokens to one vector (B, width) an object."""
+    """From tokens to one condition vector (B, width) per galaxy.
+
+    Parameters
+    ----------
+    survey : Survey
+        Bands and pixel scale.
+    image_size : int
+        Size of the cutouts in pixels.
+    channels : tuple of int
+        Channels of the stages of the image network.
+    blocks : int
+        Residual blocks per stage.
+    width : int
+        Length of the condition vector.
+    """
 
     def __init__(
         self,
@@ -157,10 +206,10 @@ class ConditionNetwork(nn.Module):
         )
 
     def forward(self, tokens: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Condition (B, width) of the tokens of `image_token`, `photometry_token`, `redshift_token`."""
+        """Conditions (B, width) from the tokens of `image_token`, `photometry_token`, `redshift_token`."""
         if tokens["has_image"].any():
             image = self.image(tokens["image"], tokens["lossy"])
-        else:  # the image network is most of the work
+        else:  # skip the image network, which takes most of the time
             image = self.absent[:1].expand(len(tokens["lossy"]), -1)
         made = {
             "image": image,
@@ -174,5 +223,5 @@ class ConditionNetwork(nn.Module):
         return self.mix(torch.cat(seen, dim=1))
 
     def nothing(self, n: int) -> torch.Tensor:
-        """The condition of n objects of which nothing is known."""
+        """The condition (n, width) of n galaxies without any token."""
         return self.mix(self.absent.flatten().expand(n, -1))

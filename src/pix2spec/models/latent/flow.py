@@ -1,4 +1,4 @@
-"""The conditional flow over latent vectors: rectified-flow network, and the latents' own scale."""
+"""The conditional rectified flow over latent vectors: its network and loss, and the scale of the latents."""
 
 import math
 
@@ -12,10 +12,17 @@ __all__ = ["FlowNetwork", "NormalScores", "flow_loss", "logit_normal"]
 class NormalScores(nn.Module):
     """Monotone maps that give each latent a standard normal distribution.
 
-    Piecewise linear between the quantiles of the training set, and beyond them with the slope of the
-    outermost tenth, or of the whole where that spreads values more. Redshifts, coefficients and line
-    fluxes differ in scale and have heavy tails; after the map the flow has only their dependences to
-    learn.
+    Redshifts, coefficients and line fluxes differ in scale and have heavy tails. After the map, the flow
+    needs to learn only how they depend on each other. Each map is piecewise linear between the quantiles of
+    the training set. Beyond the quantiles it has the mean slope of the outermost tenth, or that of the whole
+    range if this gives smaller scores.
+
+    Parameters
+    ----------
+    dimension : int
+        Length D of the latent vectors.
+    knots : int
+        Number of quantiles.
     """
 
     MAX_SIGMAS = 3.5  # standard deviations
@@ -27,10 +34,10 @@ class NormalScores(nn.Module):
         self.register_buffer("scores", scores, persistent=False)
 
     def fit(self, values: torch.Tensor) -> "NormalScores":
-        """Learn from vectors (n, D)."""
+        """Fit the maps to the latent vectors (n, D) of the training set."""
         levels = torch.special.ndtr(self.scores.double())
         knots = torch.quantile(values.double()[:200_000], levels, dim=0).T
-        # Knots of values that repeat stay apart, in float32 too.
+        # Repeated values give equal quantiles: keep the knots apart, also in float32.
         least = 1e-5 * (knots[:, -1:] - knots[:, :1]) + 1e-6 * (knots.abs().amax(1, keepdim=True) + 1e-3)
         rising = torch.cat([torch.zeros_like(least), (knots.diff(dim=1)).clamp(min=least)], dim=1).cumsum(1)
         self.knots = (knots[:, :1] + rising).float()
@@ -54,7 +61,7 @@ class NormalScores(nn.Module):
         tail = n // 10
         low_slope = (ys[:, tail] - ys[:, 0]) / (xs[:, tail] - xs[:, 0])
         high_slope = (ys[:, -1] - ys[:, -1 - tail]) / (xs[:, -1] - xs[:, -1 - tail])
-        mean_slope = (ys[:, -1] - ys[:, 0]) / (xs[:, -1] - xs[:, 0])  # few values may end in a crowd
+        mean_slope = (ys[:, -1] - ys[:, 0]) / (xs[:, -1] - xs[:, 0])  # values may be dense at the ends
         low_slope, high_slope = gentler(low_slope, mean_slope), gentler(high_slope, mean_slope)
         below = ys[:, :1] + (x.T - xs[:, :1]) * low_slope[:, None]
         above = ys[:, -1:] + (x.T - xs[:, -1:]) * high_slope[:, None]
@@ -62,7 +69,7 @@ class NormalScores(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """A layer norm, shifted and scaled by the condition, and two linear maps (as in DiT)."""
+    """Layer norm, which the condition shifts and scales, and two linear maps (as in DiT)."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -87,7 +94,7 @@ class FlowNetwork(nn.Module):
     condition : int
         Length of the condition vectors.
     width, depth : int
-        Of the residual network.
+        Width of the residual network, and number of its blocks.
     """
 
     def __init__(self, dimension: int, condition: int, width: int = 320, depth: int = 5):
@@ -113,15 +120,31 @@ class FlowNetwork(nn.Module):
 
 
 def flow_loss(network, x0, condition, sigma, noise, weights=1.0) -> torch.Tensor:
-    """Rectified-flow matching (Liu et al. 2022, arXiv:2209.03003): straight paths from data to noise.
+    """Loss of a rectified flow (Liu et al. 2022, arXiv:2209.03003) with straight paths from data to noise.
 
-    ``x = (1 - sigma) x0 + sigma noise``, whose velocity in sigma is ``noise - x0``. All (B, D); sigma (B,).
-    `weights` (D,) say how much each dimension counts; the best velocity does not depend on them.
+    On the path ``x = (1 - sigma) x0 + sigma noise``, the velocity in sigma is ``noise - x0``.
+
+    Parameters
+    ----------
+    network : FlowNetwork
+        Velocity of the flow.
+    x0, noise : tensor (B, D)
+        Data, and standard normal noise.
+    condition : tensor (B, C)
+        Conditions.
+    sigma : tensor (B,)
+        Noise levels in [0, 1].
+    weights : tensor (D,)
+        Weight of each dimension. The best velocity does not depend on it.
+
+    Returns
+    -------
+    tensor ()
     """
     x = (1 - sigma[:, None]) * x0 + sigma[:, None] * noise
     return (weights * (network(x, sigma, condition) - (noise - x0)).square()).mean()
 
 
 def logit_normal(normal: torch.Tensor) -> torch.Tensor:
-    """Noise levels that favour the middle, from normal numbers (Esser et al. 2024, arXiv:2403.03206)."""
+    """Turn normal numbers into noise levels, mostly near 0.5 (Esser et al. 2024, arXiv:2403.03206)."""
     return torch.sigmoid(normal * math.sqrt(1.5))

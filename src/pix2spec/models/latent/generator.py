@@ -20,12 +20,12 @@ from pix2spec.runtime.random import candidate_generator
 
 __all__ = ["FactorisedGenerator"]
 
-EVALUATIONS = 16  # of the network a candidate
+EVALUATIONS = 16  # default number of network evaluations per candidate
 
 
 @dataclass(repr=False)
 class FactorisedGenerator(Generator):
-    """The default model: any of image, photometry and redshift to spectra in physical flux."""
+    """The default model: from any of image, photometry and redshift to spectra in physical flux."""
 
     takes_redshift = True
     no_selector = "this model has a contrastive network of its own"
@@ -39,20 +39,20 @@ class FactorisedGenerator(Generator):
 
     @property
     def default_select(self) -> str:
-        """The whole ensemble: choosing narrows it."""
+        """The whole ensemble, because any other rule would narrow its distribution."""
         return "all"
 
     @property
     def default_batch(self) -> int:
-        """Enough objects to keep matrix products large; memory stays below 1 GB."""
+        """Enough galaxies to make matrix products efficient, with less than 1 GB of memory."""
         return 32 if self.device == "cpu" else 256
 
     def inputs(self, settings: Settings) -> set[str]:
-        """What the settings allow to use; the redshift is no survey's."""
+        """Photometry that the settings allow to use. A redshift is not photometry."""
         return set(settings.use) & {"image", "photometry"}
 
     def check_settings(self, settings: Settings) -> None:
-        """Raise `InputError` for the sampler of another family."""
+        """Raise `InputError` if the sampler is for models over pixels."""
         if settings.sampler not in FLOW_SAMPLERS:
             known = ", ".join(FLOW_SAMPLERS)
             raise InputError(
@@ -60,12 +60,12 @@ class FactorisedGenerator(Generator):
             )
 
     def check(self, galaxy: Galaxy, settings: Settings) -> None:
-        """Raise `InputError` unless something that the settings allow to use is known of the pair."""
+        """Raise `InputError` if `galaxy` has none of the inputs in `use`, or z is out of range."""
         if "redshift" in settings.use and not (
             np.isnan(galaxy.z) or -0.001 <= galaxy.z <= self.model.basis.z_max
         ):
-            reach = f"beyond the model's range, 0 to {self.model.basis.z_max}"
-            raise InputError(galaxy.object_id, f"its redshift {galaxy.z:.3f} is {reach}")
+            z_range = f"beyond the model's range, 0 to {self.model.basis.z_max}"
+            raise InputError(galaxy.object_id, f"its redshift {galaxy.z:.3f} is {z_range}")
         if self._has_photometry(galaxy, settings) or ("redshift" in settings.use and np.isfinite(galaxy.z)):
             return
         if "image" in settings.use:
@@ -112,13 +112,13 @@ class FactorisedGenerator(Generator):
 
     @torch.no_grad()
     def queries(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> np.ndarray:
-        """Codes (objects, D) of what is known of each object, to compare with the ranker's of spectra."""
+        """Ranker's codes (galaxies, D) of the inputs of each galaxy, to compare with its codes of spectra."""
         seen = [self._restrict(galaxy, settings)[0] for galaxy in galaxies]
         condition = self.model.condition(self._tokens(seen, image_kind)).float()
         return self.model.ranker.query(condition).cpu().numpy()
 
     def _restrict(self, galaxy: Galaxy, settings: Settings) -> tuple[Galaxy, list[str]]:
-        """The pair without what the settings forbid to use or cannot be used, and flags that say so."""
+        """Remove inputs that the settings exclude and an unusable image. Return flags for the latter."""
         image, flags = galaxy.image, []
         if "image" in settings.use and image is not None:
             try:
@@ -157,7 +157,7 @@ class FactorisedGenerator(Generator):
         return {name: tensor.to(self.device) for name, tensor in tokens.items()}
 
     def _latents(self, condition, settings: Settings, generators) -> torch.Tensor:
-        """Latent vectors (objects * n, D) that the flow draws given conditions (objects, C)."""
+        """Draw latent vectors (galaxies * n, D) from the flow, given conditions (galaxies, C)."""
         repeated = condition.repeat_interleave(settings.n, dim=0)
         velocity = self.flow
         if settings.guidance != 1:
@@ -176,12 +176,12 @@ class FactorisedGenerator(Generator):
             generators,
             self.device,
         )
-        # No candidate beyond what training saw: photometry with errors of its own asks for such.
-        reach = self.model.normal.MAX_SIGMAS
-        return self.model.normal.inverse(x.float().clamp(-reach, reach))
+        # Keep latents within the range of the training set: photometry with large errors can lead beyond it.
+        limit = self.model.normal.MAX_SIGMAS
+        return self.model.normal.inverse(x.float().clamp(-limit, limit))
 
     def _amplitude(self, galaxy: Galaxy, image_kind: str) -> tuple[float, str, list[str]]:
-        """The r flux in nanomaggies that spectra must have, NaN if unknown, their unit, and flags."""
+        """The r flux in nanomaggies to scale spectra to (NaN if unknown), the unit of spectra, and flags."""
         r = self.survey.photometry_bands.index("r")
         usable = np.arange(len(self.survey.photometry_bands)) == r
         own, ivar = galaxy.photometry, galaxy.photometry_ivar

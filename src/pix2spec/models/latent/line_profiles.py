@@ -1,4 +1,4 @@
-"""Emission lines of the rest-frame basis: which exist, which are tied, and what they look like."""
+"""Profiles of the emission lines of the rest-frame basis. Lines of a group have fixed flux ratios."""
 
 import math
 
@@ -13,17 +13,17 @@ __all__ = [
 
 
 class EmissionLines(nn.Module):
-    """Gaussian profiles of the groups of `LINE_GROUPS`, of one width in velocity.
+    """Gaussian profiles of the line groups in `LINE_GROUPS`. All lines of a spectrum have the same width.
 
     Parameters
     ----------
     step : float
-        Pixel of the log10-wavelength lattice, in dex.
+        Pixel of the lattice of log10 wavelengths, in dex.
     instrument : float
-        Dispersion of the spectrograph's line spread in km/s; widths below are without it.
+        Dispersion of the spectrograph's line spread in km/s. The widths of the methods do not include it.
     """
 
-    PROFILE_SIGMAS = 5.0  # profiles end at so many dispersions
+    PROFILE_SIGMAS = 5.0  # dispersions at which profiles end
 
     def __init__(self, step: float = 1e-4, instrument: float = SDSS_LINE_SPREAD_KM_S):
         super().__init__()
@@ -33,21 +33,21 @@ class EmissionLines(nn.Module):
         wave, share, group = zip(*flat)
         wave = torch.tensor(wave, dtype=torch.float64, device="cpu")
         self.register_buffer("loglam", torch.log10(wave), persistent=False)
-        # A line of unit flux in 1e-17 erg/s/cm2 has this flux density per pixel of its profile.
+        # Flux density of each line, summed over its pixels, if its group has unit flux.
         density = torch.tensor(share, dtype=torch.float64, device="cpu") / (wave * math.log(10) * step)
         self.register_buffer("density", density.float(), persistent=False)
         self.register_buffer("group", torch.tensor(group), persistent=False)
 
     def __len__(self) -> int:
-        """Count the groups."""
+        """Number of line groups."""
         return len(LINE_GROUPS)
 
     def sigma_pixels(self, width: torch.Tensor) -> torch.Tensor:
-        """Observed dispersion in pixels of lines of intrinsic dispersion `width` in km/s."""
+        """Observed dispersion in pixels of lines with the intrinsic dispersion `width` in km/s."""
         return torch.hypot(width, torch.full_like(width, self.instrument)) / self.pixel
 
     def templates(self, start: float, size: int, width: float) -> torch.Tensor:
-        """Rest-frame profiles of unit flux of each group: (groups, size) on ``start + step * i``."""
+        """Rest-frame profiles (groups, size) of unit flux, at log10 wavelengths ``start + step * i``."""
         sigma = self.sigma_pixels(torch.tensor(float(width), dtype=torch.float64))
         x = torch.arange(size, dtype=torch.float64) - ((self.loglam - start) / self.step)[:, None]
         profile = torch.exp(-0.5 * (x / sigma) ** 2) / (sigma * math.sqrt(2 * math.pi))
@@ -60,11 +60,13 @@ class EmissionLines(nn.Module):
         Parameters
         ----------
         spectra : tensor (B, L)
-            Rest-frame flux density against observed wavelengths ``loglam0 + step * i``.
+            Rest-frame flux density, in pixels of the observed wavelengths.
+        loglam0 : float
+            log10 of the first observed wavelength in Angstrom.
         zeta : tensor (B,), float64
             log10(1 + z).
         flux : tensor (B, groups)
-            Rest-frame line fluxes, in the unit of `spectra` times Angstrom.
+            Rest-frame line fluxes in the unit of `spectra` times Angstrom.
         width : tensor (B,)
             Intrinsic dispersion in km/s.
         """

@@ -1,10 +1,10 @@
-"""The default model: diffuse what is unknown, redshift x rest-frame coefficients x amplitude, and decode.
+"""The default model: a flow draws latent vectors, and the rest-frame basis decodes them to spectra.
 
     tokens ── ConditionNetwork ──► condition ── flow, few steps ──► latent vector ── basis ──► clean spectrum
                                                                                   ── noise model ──► observed
 
 A latent vector is (log10(1 + z), log10 r, h, lines, log10 width): redshift, synthetic r flux in
-nanomaggies, continuum coefficients, asinh line fluxes and line width of `RestFrameBasis`.
+nanomaggies, and the continuum coefficients, asinh line fluxes and line width of `RestFrameBasis`.
 """
 
 import numpy as np
@@ -34,13 +34,25 @@ from pix2spec.runtime.random import BatchRng
 
 __all__ = ["FactorisedModel"]
 
-LINE_SOFTENING = 0.2  # Angstrom; weaker lines are not seen
-REDSHIFT_WEIGHT = 5.0  # of the redshift in the loss: a shift moves every line, other latents a few pixels
-REDSHIFT_ERRORS = (1e-4, 0.1)  # of redshifts given in training, log-uniform
+LINE_SOFTENING = 0.2  # Angstrom, of asinh line fluxes; weaker lines cannot be detected
+REDSHIFT_WEIGHT = 5.0  # of the redshift in the loss: it moves every line, other latents change fewer pixels
+REDSHIFT_ERRORS = (1e-4, 0.1)  # range of the errors of redshift tokens in training, log-uniform
 
 
 class Ranker(nn.Module):
-    """Contrastive network on the same inputs: which spectrum belongs to which condition (paper, Eq. 3)."""
+    """Contrastive network that finds the spectrum of each condition (paper, Eq. 3).
+
+    Parameters
+    ----------
+    condition : int
+        Length of the condition vectors.
+    channels : tuple of int
+        Channels of the convolutions of the spectrum encoder.
+    latent : int
+        Length of the latent codes.
+    temperature : float
+        tau of Eq. 3.
+    """
 
     def __init__(self, condition: int, channels: tuple[int, ...], latent: int, temperature: float):
         super().__init__()
@@ -61,7 +73,7 @@ class Ranker(nn.Module):
     def forward(self, condition: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
         """Contrastive loss of conditions (B, C) and the spectra (B, L) that belong to them."""
         a, b = self.query(condition), self.encode(spectra)
-        if self.training:  # objects of all processes are each other's negatives
+        if self.training:  # the negative pairs include the objects of all processes
             a, b = gather(a), gather(b)
         return nt_xent(a, b, self.temperature)
 
@@ -79,19 +91,19 @@ class Ranker(nn.Module):
 
 
 def student(shape: tuple[int, ...], rng: BatchRng) -> np.ndarray:
-    """Student's t with two degrees of freedom, within +-10."""
+    """Random numbers of Student's t distribution with two degrees of freedom, clipped to +-10."""
     normal, uniform = rng.normal(*shape), rng.uniform(*shape)
     return (normal / (-torch.log(uniform.clamp(min=1e-6))).sqrt()).clamp(-10, 10).numpy()
 
 
 class FactorisedModel(Network):
-    """Condition network, flow, basis, noise model and ranker of one preset.
+    """The default model: condition network, flow, basis, noise model and ranker.
 
     The constants of its parts are computed on the CPU, also under ``torch.device("meta")``, where loading
     compares shapes: arithmetic on that device imports torch._dynamo, which takes a second.
     """
 
-    columns = ()  # learns from `pix2spec.models.latent.prepare.Prepared`, which has its own
+    columns = ()  # training uses `pix2spec.models.latent.prepare.Prepared`, which has columns of its own
 
     def __init__(self, preset: FactorisedPreset, grid: SpectralGrid, survey: Survey):
         super().__init__(preset, grid, survey)
@@ -112,7 +124,7 @@ class FactorisedModel(Network):
     # ------------------------------------------------------------------------------------- latents
 
     def vector(self, z: np.ndarray, fits: Coefficients, seed: int = 0) -> np.ndarray:
-        """Latent vectors (n, samples, D) of fitted spectra at redshifts `z` (n,)."""
+        """Make latent vectors (n, samples, D) from the fits of spectra at redshifts `z` (n,)."""
         n, samples = fits.scale.shape
         k = self.basis.n_components
         rng = np.random.default_rng(seed)
@@ -125,7 +137,7 @@ class FactorisedModel(Network):
             torch.from_numpy(fits.width).flatten(),
         )
         r = (unit @ self.r_weights).numpy().reshape(n, samples) * fits.scale
-        # Galaxies without a line share the value zero; a little noise makes it a continuous distribution.
+        # All galaxies without a line have the value zero. A little noise makes the distribution continuous.
         lines = lines + 0.02 * rng.standard_normal(lines.shape)
         columns = [zeta, np.log10(np.maximum(r, 1e-3))]
         vector = np.concatenate(
@@ -140,9 +152,21 @@ class FactorisedModel(Network):
         return vector.astype(np.float32)
 
     def spectra(self, latents: torch.Tensor, z: torch.Tensor | None = None):
-        """Noise-free spectra (B, L) in 1e-17 erg/s/cm2/A of latent vectors (B, D), and their redshifts.
+        """Decode latent vectors.
 
-        `z` (B,), where finite, replaces the latent redshift.
+        Parameters
+        ----------
+        latents : tensor (B, D)
+            Latent vectors.
+        z : tensor (B,), optional
+            Redshifts. Finite values replace those of the latent vectors.
+
+        Returns
+        -------
+        flux : tensor (B, L)
+            Noise-free spectra in 1e-17 erg/s/cm2/A.
+        z : tensor (B,)
+            Their redshifts.
         """
         k = 2 + self.basis.n_components
         zeta = latents[:, 0].double()
@@ -151,14 +175,14 @@ class FactorisedModel(Network):
         zeta = zeta.clamp(-0.001, np.log10(1 + self.basis.z_max))
         lines = LINE_SOFTENING * torch.sinh(latents[:, k:-1])
         unit = self.basis.decode(zeta, latents[:, 2:k], lines, 10 ** latents[:, -1].clamp(0.5, 2.8))
-        unit = unit.clamp(min=0)  # light is not negative
+        unit = unit.clamp(min=0)  # a noise-free flux is not negative
         r = (unit @ self.r_weights).clamp(min=1e-6)
         return unit * (10 ** latents[:, 1] / r)[:, None], (10**zeta - 1).float()
 
     # ------------------------------------------------------------------------------------- training
 
     def prepare(self, batch: dict, image_kind: str, rng: BatchRng, train: bool) -> dict:
-        """All that `forward` needs of a batch of `latent.prepare.Prepared`; random numbers from `rng`."""
+        """Make the inputs of `forward` from a batch of `Prepared`. All random numbers come from `rng`."""
         n, levels = len(batch["z"]), self.preset.flow.draws
         latents = torch.from_numpy(batch["latents"])
         which = rng.integers(latents.shape[1], n)
@@ -188,21 +212,21 @@ class FactorisedModel(Network):
 
     @staticmethod
     def _redshifts(z: torch.Tensor, rng: BatchRng):
-        """Redshifts as somebody may know them: half of them spectroscopic, the others photometric."""
+        """Redshifts with random errors, and these errors: half spectroscopic, half photometric."""
         low, high = np.log(REDSHIFT_ERRORS)
         error = torch.exp(low + (high - low) * rng.uniform(len(z), dtype=z.dtype))
         error = torch.where(rng.uniform(len(z)) < 0.5, REDSHIFT_ERRORS[0], error)
         return z + error * rng.normal(len(z), dtype=z.dtype), error
 
     def forward(self, x0, sigma, noise, observed, **tokens) -> torch.Tensor:
-        """Training loss: flow matching, and the contrastive one, which does not shape the condition."""
+        """Training loss: that of the flow, plus the contrastive loss, which does not train the condition."""
         condition = self.condition(tokens)
         repeated = condition.repeat(len(x0) // len(condition), 1)
         loss = flow_loss(self.flow, x0, repeated, sigma, noise, self.latent_weights)
         return loss + 0.02 * self.ranker(condition[: len(observed)].detach(), observed)
 
     def parts(self) -> dict:
-        """Condition network, flow (one candidate and one evaluation) and ranker."""
+        """Condition network, flow (for one candidate and one evaluation) and ranker."""
         size, bands = self.preset.condition.image_size, len(self.survey.image_bands)
         image = image_token(np.ones((1, bands, size, size), np.float32), "linear")
         fluxes = np.ones((1, len(self.survey.photometry_bands)), np.float32)

@@ -1,4 +1,4 @@
-"""The noise of a survey's spectra, learnt from them: what turns noise-free spectra into observed ones."""
+"""Noise model of a survey's spectra. It turns noise-free spectra into observed ones."""
 
 from collections.abc import Sequence
 
@@ -11,49 +11,52 @@ from pix2spec.errors import InputError
 
 __all__ = ["NoiseModel"]
 
-MAX_FITTED_SPECTRA = 4000  # spectra that a fit looks at: more would change nothing that can be seen
-PER_FACTOR = 20  # spectra that it takes to learn one factor
-ROUNDS = 16  # of the fit of patterns; the law takes half as many
-SPIKE = 6.0  # sigma
+MAX_FITTED_SPECTRA = 4000  # maximum number of spectra in a fit; more would not change the model visibly
+PER_FACTOR = 20  # number of spectra needed to fit one pattern
+ROUNDS = 16  # iterations of the fit of patterns; the fit of the law has half as many
+SPIKE = 6.0  # height of a spike in standard deviations, at least
 WIDTH = 5  # pixels of a spike
-MAX_SPIKES = 3  # per spectrum; more of them are a bad clean spectrum, not cosmic rays
-FAINTEST = 1e-2  # median flux, 1e-17 erg/s/cm2/A, below which the brightness says nothing
+MAX_SPIKES = 3  # per spectrum; more spikes point to a wrong noise-free spectrum, not to cosmic rays
+FAINTEST = 1e-2  # least median flux in 1e-17 erg/s/cm2/A; fainter spectra count as equally bright
 
 
 class NoiseModel(nn.Module):
     """Inverse variance and noise of a survey's spectra as functions of wavelength and flux.
 
-    Noise is the sum of white Gaussian noise, of patterns that do not depend on the galaxy (residuals of
-    the sky) and patterns that are proportional to its flux (calibration, telluric absorption), and of
-    spikes (cosmic rays). Everything is in 1e-17 erg/s/cm2/A, and every attribute below is a buffer.
+    Noise is the sum of four parts: white Gaussian noise; additive patterns, which do not depend on the galaxy
+    (residuals of the sky); relative patterns, which are proportional to the galaxy's flux (calibration,
+    telluric absorption); and spikes (cosmic rays). The *law* gives the variance that the survey states. The
+    *conditions* of an exposure are the logarithm of its photon noise variance relative to a typical exposure.
+
+    Fluxes are in 1e-17 erg/s/cm2/A. Each attribute below is a buffer.
 
     Parameters
     ----------
     size : int
-        Pixels of a spectrum, L.
+        Number L of pixels of a spectrum.
     factors : int
-        Patterns; half of them, or one more, are additive and the others relative.
+        Number of patterns. Half of them (rounded up) are additive, and the others relative.
     bank : int
-        Observed sets of conditions and amplitudes of the patterns, from which samples draw.
+        Number of rows in the bank of observed conditions and amplitudes.
     spikes : int
-        Observed spikes, from which samples draw.
+        Number of observed spikes to store.
 
     Attributes
     ----------
     law : Tensor (4, L)
-        Variance for a unit of `regressors`.
+        Coefficients of the four terms of the variance; see `regressors`.
     white : Tensor (L,)
-        True variance of white noise over that of the law's first two terms.
+        True variance of the white noise, divided by that of the law's first two terms.
     patterns : Tensor (factors, L)
-        Additive ones first. Relative ones are fractions of the flux.
+        Additive patterns, then relative ones, which are fractions of the flux.
     bank : Tensor (bank, 3 + factors)
-        Logarithm of the median flux, ascending; logarithm of the conditions, less its trend with
-        brightness; relative level of white noise; and amplitudes of the patterns. Rows are drawn whole,
-        so that heavy tails and correlations stay.
+        Columns: logarithm of the median flux, in ascending order; conditions minus their trend with
+        brightness; relative level of the white noise; and amplitudes of the patterns. A sample draws a whole
+        row, which keeps heavy tails and correlations.
     trend : Tensor (2,)
-        Intercept and slope of the logarithm of the conditions over that of the median flux.
+        Intercept and slope of the conditions as a linear function of the logarithm of the median flux.
     memory : Tensor ()
-        Share of the next pixel's white noise in a pixel's, as resampling leaves it.
+        Weight of the next pixel in the white noise of a pixel: resampling correlates neighbouring pixels.
     snippets : Tensor (spikes, 5)
         Noise around spikes, in units of the white noise.
     rate : Tensor ()
@@ -80,23 +83,28 @@ class NoiseModel(nn.Module):
         clean : Tensor (B, L)
             Noise-free flux.
         conditions : Tensor (B,)
-            Logarithm of the random variance relative to a typical exposure's.
+            Logarithm of the photon noise variance relative to a typical exposure.
         """
         terms = regressors(clean, conditions)
         return sum(coefficient * term for coefficient, term in zip(self.law, terms))
 
     def sample(self, clean: Tensor, generators: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
-        """Noise to add to noise-free spectra, and its inverse variance; both (B, L).
+        """Draw noise for noise-free spectra.
 
-        Each row depends on its own clean spectrum and generator alone, not on the batch: even matrix
-        products over rows would round differently, hence the loop.
+        A row depends on its own spectrum and generator alone, and not on the batch. The method loops over
+        rows, because a matrix product over rows would round differently for other batches.
 
         Parameters
         ----------
         clean : Tensor (B, L)
             Noise-free flux.
         generators : sequence of torch.Generator
-            One for each row, on the CPU.
+            One generator per row, on the CPU.
+
+        Returns
+        -------
+        noise, ivar : Tensor (B, L)
+            Noise to add to `clean`, and its inverse variance as the survey would state it.
         """
         rows = [self._sample(row, generator) for row, generator in zip(clean, generators, strict=True)]
         noise, ivar = (torch.stack(tensors) for tensors in zip(*rows))
@@ -104,7 +112,7 @@ class NoiseModel(nn.Module):
 
     def _sample(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         bright = brightness(clean)
-        # Some residuals grow with brightness in their own way: draw among the quarter that is nearest.
+        # Residuals may depend on brightness: draw from the quarter of the bank with the nearest brightness.
         among = max(1, len(self.bank) // 4)
         first = int(torch.searchsorted(self.bank[:, 0].contiguous(), bright)) - among // 2
         first = min(max(first, 0), len(self.bank) - among)
@@ -116,14 +124,14 @@ class NoiseModel(nn.Module):
         for _ in range(int(torch.poisson(self.rate.cpu(), generator=generator))):
             start = int(torch.randint(len(clean) - WIDTH + 1, (), generator=generator))
             spike = torch.randint(len(self.snippets), (), generator=generator)
-            z[start : start + WIDTH] = self.snippets[spike]  # it has its own white noise
+            z[start : start + WIDTH] = self.snippets[spike]  # a snippet includes white noise
         shapes = row[3:, None] * self.patterns
         noise = z * (row[2] * self.white * self._random(terms)[0]).sqrt()
         noise = noise + shapes[: self.additive].sum(0) + clean * shapes[self.additive :].sum(0)
         return noise, 1 / self.variance(clean[None], conditions)[0]
 
     def _random(self, terms) -> Tensor:
-        """The part of the variance that scales with conditions: the photons'."""
+        """Photon noise variance: the two terms of the law that scale with the conditions."""
         return self.law[0] * terms[0] + self.law[1] * terms[1]
 
     @classmethod
@@ -137,16 +145,21 @@ class NoiseModel(nn.Module):
         spikes: int = 512,
         seed: int = 0,
     ) -> "NoiseModel":
-        """Learn the noise of spectra whose noise-free flux is known, or well estimated.
+        """Fit a noise model to spectra whose noise-free flux is known or well estimated.
 
         Parameters
         ----------
         flux, ivar, clean : arrays (n, L)
             Observed flux, its inverse variance (0 where missing), and noise-free flux.
         factors, bank, spikes : int
-            See the class.
+            As for the class.
         seed : int
-            Of which spectra enter, if there are many, and of the draws that fill the bank.
+            Seed of the choice of spectra, if there are many, and of the draws in the bank.
+
+        Raises
+        ------
+        InputError
+            If no spectrum has a valid pixel.
         """
         model = cls(flux.shape[1], factors, bank, spikes)
         rng = torch.Generator().manual_seed(seed)
@@ -173,10 +186,9 @@ class NoiseModel(nn.Module):
         return model
 
     def _fit_law(self, variance: Tensor, clean: Tensor, good: Tensor) -> Tensor:
-        """Fit `law` to variances; returns the spectra's conditions (n,), whose median is 0."""
-        some = slice(
-            0, MAX_FITTED_SPECTRA // 2
-        )  # the law has four numbers a pixel: half the spectra are plenty
+        """Fit the law to variances (n, L). Return the conditions (n,) of the spectra, whose median is 0."""
+        # The law has only four numbers per pixel: half of the spectra are enough.
+        some = slice(0, MAX_FITTED_SPECTRA // 2)
         typical = variance[some].where(good[some], torch.nan).nanmedian(0).values
         typical = typical.where(typical.isfinite(), typical.nanmedian())
         self.law.copy_(typical * torch.tensor([1.0, 0.1, 0, 0])[:, None])
@@ -184,16 +196,16 @@ class NoiseModel(nn.Module):
         for turn in range(ROUNDS // 2):
             terms = torch.stack(torch.broadcast_tensors(*regressors(clean[some], conditions[some])), -1)
             guess = (terms * self.law.T).sum(-1) if turn else variance[some].where(good[some], 1)
-            # Relative errors count; those beyond some 10 % ever less: pixels get lost in some exposures.
+            # Minimise relative errors. Weights fall beyond 10 %, because some exposures lost pixels.
             error = (variance[some] / guess - 1).where(good[some], 0)
             weight = good[some] / (guess**2 * (1 + (error / 0.1) ** 2))
             x = (terms * weight.sqrt()[..., None]).transpose(0, 1)
             y = (variance[some] * weight.sqrt()).T[..., None]
             normal, product = x.mT @ x, (x.mT @ y)[..., 0]
-            # Without conditions, the terms that do not scale with them would take their part at once.
+            # In the first turn, conditions are unknown: the terms without them would absorb their effect.
             free = slice(4 if turn else 2)
             self.law[free] = _nonnegative(normal[:, free, free], product[:, free], self.law.T[:, free]).T
-            self.law[0].clamp_(min=1e-2 * typical)  # no spectrum is free of noise, whatever its flux
+            self.law[0].clamp_(min=1e-2 * typical)  # every spectrum has noise, whatever its flux
             conditions = self._conditions(variance, clean, good)
         return conditions
 
@@ -208,16 +220,17 @@ class NoiseModel(nn.Module):
         return conditions - conditions.median()
 
     def _fit_patterns(self, residual, clean, good, conditions, rng) -> tuple[Tensor, Tensor]:
-        """Fit all but `law` and `trend`; returns levels of white noise (n, 1) and amplitudes (n, factors).
+        """Fit patterns, white noise and spikes. Return levels of white noise (n, 1), amplitudes (n, factors).
 
-        Maximum likelihood by expectation maximisation, as in factor analysis: unlike principal components
-        it knows the white noise of every pixel and does not mistake it for amplitudes.
+        The method maximises the likelihood by expectation maximisation, as in factor analysis. Unlike
+        principal component analysis, it models the white noise of each pixel, and so does not attribute this
+        noise to the patterns.
         """
         base = self._random(regressors(clean, conditions))
         self._start_patterns((residual / base.sqrt()).clamp(-SPIKE, SPIKE), clean, base, rng)
         left, level = residual, residual.new_ones(len(residual), 1)
         for turn in range(ROUNDS):
-            if turn % 8 == 0:  # what patterns explain is no spike
+            if turn % 8 == 0:  # find spikes in what the patterns leave
                 sigma = (base * level * self.white).sqrt()
                 used = good & ~_widen(left.abs() > SPIKE * sigma)
             weights = [used / (base * level * self.white)]
@@ -225,17 +238,17 @@ class NoiseModel(nn.Module):
             mean, covariance = self._amplitudes(residual, weights)
             weights = [weight.T for weight in weights]
             normal = self._outer(weights, covariance.float() + mean[:, :, None] * mean[:, None])
-            # A thousandth of the data as a prior: patterns are zero where no spectrum is valid.
+            # A prior of a thousandth of the data's weight: patterns are zero where no spectrum is valid.
             normal += torch.diag_embed(1e-3 * normal.diagonal(0, 1, 2).mean(0))
             product = self._inner(weights, residual.T, mean)
             self.patterns.copy_(torch.linalg.solve(normal, product).T)
             chi2 = (weights[0] * residual.T**2).sum(1) - (self.patterns.T * product).sum(1)
             count = used.sum(0)
             average = (chi2 / count.clamp(min=1)).median()
-            # A few spectra's worth of the typical pixel steady the others.
+            # Ten spectra with the typical chi2 regularise pixels with few spectra.
             self.white *= ((chi2 + 10 * average) / (count + 10)).clamp(min=1e-3)
             left = residual - self._patterned(mean, clean)
-            # Squares are clipped at 3 sigma, as ends of emission lines and the like are no white noise.
+            # Clip squares at 3 sigma: larger residuals, as in wings of emission lines, are not white noise.
             square = (weights[0].T * left**2).clamp(max=9).sum(1, keepdim=True)
             pixels = used.sum(1, keepdim=True)
             level = (level * square / pixels.clamp(min=1)).where(pixels > pixels.max() / 10, level)
@@ -243,14 +256,17 @@ class NoiseModel(nn.Module):
         scaled = left / (base * level * self.white).sqrt()
         self._collect_spikes(scaled, good, rng)
         self._fit_memory(scaled.where(used, 0))
-        # Draws from the posterior, not its means: these have the variance that amplitudes really have.
+        # Draw amplitudes from the posterior, because posterior means have too little variance.
         mean, covariance = self._amplitudes(residual, [weight.T for weight in weights])
         rng = torch.randn(*mean.shape, 1, generator=rng)
         return level, mean + (torch.linalg.cholesky(covariance).float() @ rng)[..., 0]
 
     def _start_patterns(self, scaled, clean, base, rng) -> None:
-        """Principal components of faint spectra's residuals, and of bright ones'."""
-        used = min(len(self.patterns), len(clean) // PER_FACTOR)  # the others stay zero
+        """Start with principal components of residuals.
+
+        Faint spectra give the additive patterns, and bright spectra give the relative ones.
+        """
+        used = min(len(self.patterns), len(clean) // PER_FACTOR)  # further patterns stay zero
         order = clean.median(1).values.argsort()
         faint, bright = order[: len(order) // 2], order[len(order) // 2 :]
         add, rel = (self.patterns[part] for part in self._parts())
@@ -274,7 +290,10 @@ class NoiseModel(nn.Module):
             self.snippets.copy_(scaled[row[some, None], column[some, None] + torch.arange(-edge, edge + 1)])
 
     def _fit_memory(self, scaled: Tensor) -> None:
-        """From the correlation of neighbours; what next but one have in common is no resampling."""
+        """Fit `memory` to the correlation of neighbouring pixels.
+
+        Resampling correlates next neighbours only: subtract the correlation of pixels at a distance of two.
+        """
         one, two = ((scaled[:, lag:] * scaled[:, :-lag]).sum(1) for lag in (1, 2))
         rho = ((one - two) / scaled.square().sum(1)).nanmedian().clamp(-0.45, 0.45)
         self.memory.copy_(2 * rho / (1 + (1 - 4 * rho**2).sqrt()))
@@ -283,31 +302,32 @@ class NoiseModel(nn.Module):
         return slice(0, self.additive), slice(self.additive, None)
 
     def _patterned(self, amplitudes: Tensor, clean: Tensor) -> Tensor:
-        """Noise (n, L) that the patterns make."""
+        """Noise (n, L) of the patterns."""
         add, rel = (amplitudes[:, part] @ self.patterns[part] for part in self._parts())
         return add + clean * rel
 
     def _amplitudes(self, residual: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Posterior mean (n, K) and covariance (n, K, K) of amplitudes that are N(0, 1) a priori."""
+        """Posterior mean (n, K) and covariance (n, K, K) of the amplitudes, whose prior is N(0, 1)."""
         shapes = self.patterns.T
         precision = self._outer(weights, shapes[:, :, None] * shapes[:, None])
-        # Bright spectra determine some amplitudes 1e6 times as well as others: too much for 32 bits.
+        # Bright spectra determine some amplitudes 1e6 times better than others: this needs 64 bits.
         precision = (precision + precision.mT).double() / 2 + torch.eye(len(self.patterns))
         covariance = torch.linalg.inv(precision)
         product = self._inner(weights, residual, shapes).double()
         return (covariance @ product[..., None])[..., 0].float(), covariance
 
     def _inner(self, weights, residual, values) -> Tensor:
-        """Sum over pixels or spectra m of weight (r, m) x residual (r, m) x values (m, K): (r, K).
+        """Sum weight (r, m) x residual (r, m) x values (m, K) over m, pixels or spectra: (r, K).
 
-        A relative pattern comes with a factor of the clean flux: `weights` hold its powers 0, 1, 2.
+        `weights` hold the weights times the powers 0, 1, 2 of the noise-free flux. A relative pattern needs
+        one factor of the flux.
         """
         return torch.cat(
             [(weights[p] * residual) @ values[:, part] for p, part in enumerate(self._parts())], 1
         )
 
     def _outer(self, weights, values) -> Tensor:
-        """Like `_inner`, of values (m, K, K): (r, K, K)."""
+        """Sum weight (r, m) x values (m, K, K) over m, as in `_inner`: (r, K, K)."""
         rows = []
         for p, part in enumerate(self._parts()):
             blocks = [(weights[p + q], values[:, part, other]) for q, other in enumerate(self._parts())]
@@ -316,18 +336,26 @@ class NoiseModel(nn.Module):
 
 
 def regressors(clean: Tensor, conditions: Tensor) -> tuple[Tensor, ...]:
-    """What the variance is a sum of: photons of sky and source, read-out, and calibration errors."""
+    """Terms (B, L) of the variance: photons of the sky, photons of the source, read-out, calibration errors.
+
+    Parameters
+    ----------
+    clean : Tensor (B, L)
+        Noise-free flux.
+    conditions : Tensor (B,)
+        Logarithm of the photon noise variance relative to a typical exposure.
+    """
     scale = conditions.exp()[:, None].expand_as(clean)
     return scale, scale * clean.clamp(min=0), torch.ones_like(clean), clean**2
 
 
 def brightness(clean: Tensor) -> Tensor:
-    """Logarithm of the median flux over pixels that are not NaN."""
+    """Logarithm (B,) of the median flux over pixels that are not NaN, of spectra (B, L)."""
     return clean.nanmedian(-1).values.clamp(min=FAINTEST).log()
 
 
 def _nonnegative(normal: Tensor, product: Tensor, start: Tensor) -> Tensor:
-    """Least squares (L, k) with coefficients >= 0 of normal equations (L, k, k), by coordinate descent."""
+    """Solve normal equations (L, k, k) for coefficients (L, k) >= 0, by coordinate descent."""
     x = start.clone()
     for _ in range(100):
         for k in range(x.shape[1]):
@@ -338,7 +366,7 @@ def _nonnegative(normal: Tensor, product: Tensor, start: Tensor) -> Tensor:
 
 
 def _components(x: Tensor, k: int, rng) -> Tensor:
-    """The first k principal components (k, L) of (n, L), of the variance that they have, roughly."""
+    """The first k principal components (k, L) of x (n, L), approximately, scaled to their variance."""
     basis = torch.randn(x.shape[1], k, generator=rng)
     for _ in range(6):
         basis = torch.linalg.qr(x.T @ (x @ basis)).Q
@@ -346,7 +374,7 @@ def _components(x: Tensor, k: int, rng) -> Tensor:
 
 
 def _stride(spectra: Tensor) -> int:
-    """Which pixels enter a median over a spectrum: it needs no more than a thousand."""
+    """Step between pixels for a median over a spectrum: about a thousand pixels are enough."""
     return max(1, spectra.shape[1] // 900)
 
 
@@ -355,5 +383,5 @@ def _widen(mask: Tensor) -> Tensor:
 
 
 def _some(have: int, want: int, rng) -> Tensor:
-    """`want` of the numbers 0 to have - 1, each as often as any other, give or take one."""
+    """Choose `want` of the numbers 0 to `have` - 1 at random. Their counts differ by one at most."""
     return torch.cat([torch.randperm(have, generator=rng) for _ in range(-(-want // have))])[:want]

@@ -1,10 +1,10 @@
-"""From pairs to a compact training set of the factorised model: cutouts, fluxes and latent vectors.
+"""Prepare the compact training set of a factorised model: cutouts, fluxes and latent vectors.
 
-The basis, the noise model and the scale of the latents are fitted first, on some of the spectra; then
-every spectrum becomes a latent vector. What is written holds 25 kB a galaxy, a quarter of the pairs, and
-a simulated survey never touches the disk as pairs.
+First, the basis, the noise model and the scale of the latents are fitted to some of the spectra. Together
+they are the *foundation* of the model. Then every spectrum becomes a latent vector. The prepared set takes
+25 kB per galaxy, a quarter of the dataset, and a simulated survey is never written as a dataset.
 
-    prepared/  image.npy  columns.npz  foundation.safetensors  info.json (last)
+    prepared/  image.npy  columns.npz  foundation.safetensors  info.json (written last)
 """
 
 import json
@@ -32,17 +32,24 @@ from pix2spec.runtime.workers import worker_pool
 
 __all__ = ["Prepared", "Simulation", "prepare"]
 
-CHUNK = 1024
-POSTERIOR_SAMPLES = 16  # of the coefficients of a noisy spectrum
-FOUNDATION = ("basis.", "noise.", "normal.")
+CHUNK = 1024  # galaxies to prepare at a time
+POSTERIOR_SAMPLES = 16  # draws of the coefficients of a noisy spectrum
+FOUNDATION = ("basis.", "noise.", "normal.")  # parts of the model that are fitted before training
 COLUMNS = ("object_id", "group_id", "z", "image", "photometry", "photometry_ivar", "flux", "ivar")
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """A simulated survey as training data: `n` galaxies of `seed`, never written as pairs.
+    """A simulated survey as training data, which is never written as a dataset.
 
-    Its spectra reach to 10,850 A, beyond the models' grid, so that red lines are known at any redshift.
+    Its spectra reach to 10,850 A, beyond the grid of the models, to include red lines at any redshift.
+
+    Parameters
+    ----------
+    n : int
+        Number of galaxies.
+    seed : int
+        Seed of the simulation.
     """
 
     n: int
@@ -52,7 +59,7 @@ class Simulation:
 
     @property
     def info(self) -> DatasetInfo:
-        """Facts as a dataset has them."""
+        """Metadata, as for a dataset."""
         return DatasetInfo(provenance={"source": "pix2spec.data.simulate", "n": self.n, "seed": self.seed})
 
     def __str__(self) -> str:
@@ -60,17 +67,25 @@ class Simulation:
 
 
 class Prepared:
-    """Some splits of a prepared training set; the part of `Dataset`'s face that training needs."""
+    """Some splits of a prepared training set. Training uses it like a `Dataset`.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of `prepare`.
+    *splits : str
+        Names of splits: ``"train"``, ``"val"``, ``"test"``.
+    """
 
     def __init__(self, folder: Path, *splits: str):
-        facts = json.loads((folder / "info.json").read_text())
+        metadata = json.loads((folder / "info.json").read_text())
         self.path = folder
         self.info = DatasetInfo(
-            grid=SpectralGrid(**facts["grid"]),
-            survey=Survey.from_dict(facts["survey"]),
-            image_kind=facts["image_kind"],
-            image_size=facts["image_size"],
-            provenance=facts["data"],
+            grid=SpectralGrid(**metadata["grid"]),
+            survey=Survey.from_dict(metadata["survey"]),
+            image_kind=metadata["image_kind"],
+            image_size=metadata["image_size"],
+            provenance=metadata["data"],
         )
         with np.load(folder / "columns.npz", allow_pickle=False) as stored:
             chosen = np.isin(stored["split"], splits)
@@ -83,7 +98,10 @@ class Prepared:
         return len(self.rows)
 
     def batch(self, index, columns=None) -> dict:
-        """Latents, image, photometry and redshift at positions `index`."""
+        """Arrays of the galaxies at positions `index` (B,): latents, image, photometry, redshift, split.
+
+        `columns` has no effect: a batch always has all of them.
+        """
         values = {name: column[index] for name, column in self.columns.items()}
         shape = (len(values["z"]), *self.info.image_shape)
         values["image"] = (
@@ -95,35 +113,58 @@ class Prepared:
 def prepare(
     preset: FactorisedPreset, data: "str | Path | Simulation", out: Path, init=None, progress: bool = True
 ) -> tuple[Prepared, Prepared]:
-    """Train and validation parts of `data`, prepared in the folder `out` unless that is there already.
+    """Prepare the training and validation sets of `data`, or open them if they exist.
 
     Parameters
     ----------
+    preset : FactorisedPreset
+        Settings of the model.
+    data : str, Path or Simulation
+        A dataset folder, or a simulated survey.
+    out : Path
+        Folder of the prepared set.
     init : FactorisedModel, optional
-        Start from this model's basis, and refine it on the spectra.
+        A model whose basis is refined on the spectra. By default, a new basis is fitted.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    train_set, val_set : Prepared
+
+    Raises
+    ------
+    InputError
+        If there are too few usable spectra.
     """
     if not (out / "info.json").exists():
         out.mkdir(parents=True, exist_ok=True)
         source = data if isinstance(data, Simulation) else Dataset(data)
         model = _foundation(preset, source, init, progress)
-        facts = _write(model, source, out, progress)
-        facts |= {"data": source.info.provenance, "grid": model.grid.as_dict()}
-        facts |= {"survey": model.survey.as_dict(), "image_size": preset.condition.image_size}
-        facts |= {"image_kind": source.info.image_kind or "linear", "name": str(data)}
+        metadata = _write(model, source, out, progress)
+        metadata |= {"data": source.info.provenance, "grid": model.grid.as_dict()}
+        metadata |= {"survey": model.survey.as_dict(), "image_size": preset.condition.image_size}
+        metadata |= {"image_kind": source.info.image_kind or "linear", "name": str(data)}
         save_file(_foundation_state(model), out / "foundation.safetensors")
-        write_atomically(out / "info.json", lambda p: p.write_text(json.dumps(facts, indent=2)))
+        write_atomically(out / "info.json", lambda p: p.write_text(json.dumps(metadata, indent=2)))
     splits = ("train",) if preset.hold_out_test else ("train", "test")
     train_set, val_set = Prepared(out, *splits), Prepared(out, "val")
     if not len(train_set) or not len(val_set):
-        raise InputError(str(data), "too few usable spectra to train on and to validate with")
+        raise InputError(str(data), "too few usable spectra for a training and a validation set")
     return train_set, val_set
 
 
 def load_foundation(model: FactorisedModel, folder: Path) -> None:
-    """Give `model` the basis, noise model and latent scale of a prepared training set."""
+    """Load the foundation of a prepared training set into `model`: basis, noise model, scale of latents.
+
+    Raises
+    ------
+    InputError
+        If the set was prepared for a model of other sizes.
+    """
     stored, own = load_file(folder / "foundation.safetensors"), _foundation_state(model)
     if {k: v.shape for k, v in stored.items()} != {k: v.shape for k, v in own.items()}:
-        raise InputError(folder, "it was prepared for another preset", "use another `out`")
+        raise InputError(folder, "this training set was prepared for another preset", "use another `out`")
     model.load_state_dict(stored, strict=False)
 
 
@@ -132,7 +173,7 @@ def _foundation_state(model) -> dict:
 
 
 def _foundation(preset, source, init, progress: bool) -> FactorisedModel:
-    """A model whose basis, noise model and latent scale fit some of the source's spectra."""
+    """Make a model and fit its foundation to some of the source's spectra."""
     info, size = source.info, preset.basis.spectra
     model = FactorisedModel(preset, info.grid, info.survey)
     flux, ivar, clean, z, grid = _sample(source, size, preset.basis.z_max, progress)
@@ -147,7 +188,7 @@ def _foundation(preset, source, init, progress: bool) -> FactorisedModel:
     fits = model.basis.encode(spectrum, weight, z, grid, samples=samples)
     latents = model.vector(z, fits)
     model.normal.fit(torch.from_numpy(latents).flatten(0, 1))
-    if clean is None:  # the best guess: the mean of the posterior
+    if clean is None:  # estimate the noise-free spectra by posterior means
         guess = [model.spectra(torch.from_numpy(latents[:, k]))[0] for k in range(latents.shape[1])]
         clean = torch.stack(guess).mean(0).numpy()
     length = model.grid.size
@@ -156,7 +197,20 @@ def _foundation(preset, source, init, progress: bool) -> FactorisedModel:
 
 
 def floor_errors(flux: np.ndarray, ivar: np.ndarray, level: float = 0.01) -> np.ndarray:
-    """Inverse variances with a relative calibration error added, so that no pixel rules a fit."""
+    """Add a relative calibration error to inverse variances, so that no pixel dominates a fit.
+
+    Parameters
+    ----------
+    flux, ivar : array (n, L)
+        Flux, and its inverse variance (0 where missing).
+    level : float
+        The error, relative to the flux of the pixel or to the median flux, whichever is larger.
+
+    Returns
+    -------
+    array (n, L)
+        The new inverse variances.
+    """
     good = (ivar > 0) & np.isfinite(flux)
     median = np.array([np.median(f[g]) if g.any() else 0.0 for f, g in zip(flux, good)])
     error = level * np.maximum(np.abs(np.where(good, flux, 0)), median[:, None])
@@ -164,7 +218,7 @@ def floor_errors(flux: np.ndarray, ivar: np.ndarray, level: float = 0.01) -> np.
 
 
 def without_holes(batch: dict) -> np.ndarray:
-    """Fluxes (n, L) of a batch, zero where they are missing."""
+    """Fluxes (n, L) of a batch, with zeros for missing values."""
     return np.where(batch["ivar"] > 0, np.nan_to_num(batch["flux"]), 0)
 
 
@@ -176,7 +230,7 @@ def _usable(batch: dict, z_max: float) -> np.ndarray:
 
 
 def _sample(source, size: int, z_max: float, progress: bool = True):
-    """Up to `size` spectra to fit to: flux, ivar, noise-free flux or None, redshift, grid."""
+    """Up to `size` spectra for the foundation: flux, ivar, noise-free flux or None, redshift, grid."""
     if isinstance(source, Simulation):
         survey = SimulatedSurvey(source.seed, source.grid)
         kept = ("flux", "ivar", "true_flux", "z")
@@ -207,7 +261,7 @@ def _sample(source, size: int, z_max: float, progress: bool = True):
 
 
 def _write(model: FactorisedModel, source, out: Path, progress: bool) -> dict:
-    """Encode every usable pair of the source and write image.npy and columns.npz."""
+    """Encode every usable galaxy of the source, and write image.npy and columns.npz. Return their numbers."""
     n = source.n if isinstance(source, Simulation) else len(source)
     images, columns, written = None, [], 0
     if source.info.image_kind:
@@ -247,7 +301,7 @@ def _parts(model: FactorisedModel, source) -> Iterator[dict]:
         waiting = []
         for start in starts:
             waiting.append(pool.submit(_simulated_part, start))
-            if len(waiting) > 2 * (os.cpu_count() or 1):  # memory stays flat
+            if len(waiting) > 2 * (os.cpu_count() or 1):  # limits the results in memory
                 yield waiting.pop(0).result()
         for future in waiting:
             yield future.result()
@@ -267,14 +321,14 @@ def _simulated_part(start: int) -> dict:
 
 
 def _cutouts(model: FactorisedModel, image: np.ndarray) -> np.ndarray:
-    """Images (n, band, y, x) of the size that the model sees, zero where there are none."""
+    """Cut images (n, band, y, x) to the size of the model's input. Missing images become zero."""
     image = centre(np.nan_to_num(image), model.preset.condition.image_size)
     return image.astype(np.float16)
 
 
 @torch.no_grad()
 def _encode(model: FactorisedModel, batch: dict, grid: SpectralGrid, seed: int) -> dict | None:
-    """Columns of the usable pairs of a batch; None if there are none. `seed` is of posterior draws."""
+    """Columns of the usable galaxies of a batch, or None without such. `seed` is for posterior draws."""
     keep = _usable(batch, model.basis.z_max)
     if not keep.any():
         return None

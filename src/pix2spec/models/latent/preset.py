@@ -10,17 +10,17 @@ __all__ = [
 
 
 class BasisSection(Section):
-    """Redshift and rest-frame coefficients; see `pix2spec.models.latent.basis`."""
+    """The rest-frame basis; see `pix2spec.models.latent.basis`."""
 
-    components: PositiveInt = 11
-    z_max: PositiveFloat = 0.45
-    spectra: PositiveInt = 6144  # that the basis is fitted to
-    iterations: PositiveInt = 12
-    refine: float = Field(3.0, ge=0)  # of a basis that is there already: it weighs like so many spectra
+    components: PositiveInt = 11  # continuum components
+    z_max: PositiveFloat = 0.45  # largest redshift
+    spectra: PositiveInt = 6144  # number of spectra that the basis is fitted to
+    iterations: PositiveInt = 12  # of EM
+    refine: float = Field(3.0, ge=0)  # weight, in spectra, of the basis of an initial model
 
 
 class DropSection(Section):
-    """How often training hides each token, and how often it shows a composite instead of a cutout."""
+    """Probabilities that training drops each token, all tokens, or replaces a cutout by a composite."""
 
     image: float = Field(0.2, ge=0, le=1)
     photometry: float = Field(0.2, ge=0, le=1)
@@ -30,13 +30,13 @@ class DropSection(Section):
 
 
 class ConditionSection(Section):
-    """Image network and tokens; see `pix2spec.models.latent.conditions`."""
+    """The condition network and its tokens; see `pix2spec.models.latent.conditions`."""
 
     image_size: PositiveInt = 64
     channels: tuple[PositiveInt, ...] = (32, 64, 128)
     blocks: PositiveInt = 2
     width: PositiveInt = 256
-    jitter: float = Field(0.0, ge=0)  # relative noise on fluxes in training, heavy-tailed as real errors are
+    jitter: float = Field(0.0, ge=0)  # relative noise on fluxes in training, heavy-tailed like real errors
     drop: DropSection = DropSection()
 
 
@@ -45,7 +45,7 @@ class FlowSection(Section):
 
     width: PositiveInt = 256
     depth: PositiveInt = 6
-    draws: PositiveInt = 4  # noise levels an object and step: the image network runs once for all
+    draws: PositiveInt = 4  # noise levels per galaxy and step; the image network runs once for all of them
 
 
 class RankerSection(Section):
@@ -54,20 +54,20 @@ class RankerSection(Section):
     channels: tuple[PositiveInt, ...] = (16, 32, 64, 96)
     latent: PositiveInt = 64
     temperature: PositiveFloat = 0.1
-    batch: PositiveInt = 128
+    batch: PositiveInt = 128  # number of spectra of a training batch that it compares
 
 
 class FactorisedPreset(TrainedPreset):
-    """Redshift x rest-frame spectrum x noise, given any photometry."""
+    """The default model: redshift, rest-frame spectrum and noise, given any photometry."""
 
-    hold_out_test: bool = True  # false: a final model, which learns from the test split too
+    hold_out_test: bool = True  # false: a final model, which is trained on the test split too
     basis: BasisSection = BasisSection()
     condition: ConditionSection = ConditionSection()
     flow: FlowSection = FlowSection()
     ranker: RankerSection = RankerSection()
 
     def contract(self) -> dict[str, str]:
-        """Any photometry, to physical flux."""
+        """From any photometry to physical flux."""
         return {
             "image": "linear or composite, with ugriz fluxes and a redshift in any combination",
             "spectrum": "physical flux",

@@ -1,4 +1,4 @@
-"""Samplers of a rectified flow: from noise at level sigma = 1 along its velocity to data at sigma = 0."""
+"""Samplers of a rectified flow. They follow its velocity from noise (level sigma = 1) to data (sigma = 0)."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -8,7 +8,7 @@ import torch
 
 __all__ = ["sample_flow"]
 
-LEAST_LEVEL = 1e-3  # the last noise level of Heun's method before zero; DPM-Solver++ starts at one minus this
+LEAST_LEVEL = 1e-3  # last noise level of Heun's method before zero; DPM-Solver++ starts at 1 - LEAST_LEVEL
 
 Velocity = Callable[[torch.Tensor, float], torch.Tensor]
 
@@ -31,12 +31,14 @@ def sample_flow(
     shape : tuple
         (B, D).
     sampler : {"euler", "heun", "dpm++"}
-        Euler's method; Heun's second-order method, which takes two evaluations a step and one for the last;
-        the multistep, second-order DPM-Solver++ of Lu et al. (2022, arXiv:2211.01095).
+        Euler's method; Heun's second-order method, with two evaluations per step and one for the last step;
+        or the multistep, second-order DPM-Solver++ of Lu et al. (2022, arXiv:2211.01095).
     evaluations : int
-        Of `velocity`; for ``"heun"`` an even number is one more than it takes.
+        Maximum number of evaluations of `velocity`. ``"heun"`` makes one less if the number is even.
     generators : sequence of torch.Generator, length B
-        One a sample, on the CPU: sample k depends on generator k alone, whatever the batch.
+        One generator per sample, on the CPU. The noise of sample k comes from generator k alone.
+    device : torch.device or str
+        Device of the samples.
 
     Returns
     -------
@@ -68,7 +70,7 @@ def _dpm_solver(velocity: Velocity, x: torch.Tensor, evaluations: int) -> torch.
     levels = (1 - np.linspace(1, LEAST_LEVEL, evaluations + 1))[::-1].tolist()
     before, step_before = None, 1.0
     for sigma, following in pairwise(levels):
-        # The network sees a multiple of 1/1000, as it did when the released models were tested.
+        # The released models were tested with noise levels rounded down to a multiple of 1/1000.
         x0 = x - sigma * velocity(x, int(1000 * sigma) / 1000)
         target = x0
         if following > 0:

@@ -1,7 +1,7 @@
-"""Training objective and samplers of diffusion over pixels, with the schedulers of diffusers.
+"""Training loss and samplers of diffusion over pixels, with the schedulers of the package diffusers.
 
-A *denoiser* here is any function ``(x_t, t) -> network output``. Neither the loss nor the samplers know
-which network they serve. Importing this module imports diffusers, which takes a second.
+A *denoiser* is any function ``(x_t, t) -> network output``: the loss and the samplers work with any network.
+Importing this module imports diffusers, which takes a second.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,21 +25,28 @@ def make_scheduler(
     prediction: str = "epsilon",
     clip: bool = True,
 ):
-    """A diffusers scheduler; training and every sampler share one and the same noise schedule.
+    """Make a diffusers scheduler. Training and all samplers use the same noise schedule.
 
     Parameters
     ----------
     sampler : {"ddpm", "ddim", "dpm++"}
-        Ancestral sampling of Ho et al. (2020, arXiv:2006.11239), the paper's; deterministic DDIM of Song
-        et al. (2021, arXiv:2010.02502); second-order DPM-Solver++ of Lu et al. (2022, arXiv:2211.01095).
+        Ancestral sampling of Ho et al. (2020, arXiv:2006.11239), which the paper uses; deterministic DDIM of
+        Song et al. (2021, arXiv:2010.02502); or second-order DPM-Solver++ of Lu et al. (2022,
+        arXiv:2211.01095).
     timesteps : int
-        T, the number of noise levels in training.
+        Number T of noise levels in training.
     schedule : str
-        diffusers' name; ``"squaredcos_cap_v2"`` is the cosine schedule of Nichol & Dhariwal (2021).
+        diffusers' name of the schedule; ``"squaredcos_cap_v2"`` is the cosine schedule of Nichol & Dhariwal
+        (2021).
     prediction : {"epsilon", "sample", "v_prediction"}
-        What the network predicts.
+        Quantity that the network predicts.
     clip : bool
-        Whether data lie in [-1, 1], so that the predicted x0 may be clipped to it.
+        Clip the predicted x0 to [-1, 1]. Use it for data in this range.
+
+    Raises
+    ------
+    InputError
+        If the sampler is unknown.
     """
     common = {
         "num_train_timesteps": timesteps,
@@ -50,10 +57,9 @@ def make_scheduler(
     if sampler == "ddpm":
         return DDPMScheduler(**common, clip_sample=clip)
     if sampler in ("ddim", "dpm++"):
-        # First-order DPM-Solver++ is DDIM (Lu et al., section 4); unlike diffusers' DDIMScheduler it takes
-        # any number of steps, also one that does not divide T. The cosine schedule's last levels hold
-        # no signal at all, so lambda is clipped, as diffusers advises.
-        # Thresholding with a maximum of one clips the predicted x0 to [-1, 1].
+        # First-order DPM-Solver++ is DDIM (Lu et al., section 4). Unlike diffusers' DDIMScheduler, it allows
+        # a number of steps that does not divide T. The last levels of the cosine schedule hold no signal:
+        # diffusers recommends to clip lambda. Thresholding with a maximum of one clips x0 to [-1, 1].
         return DPMSolverMultistepScheduler(
             **common,
             solver_order=1 if sampler == "ddim" else 2,
@@ -78,14 +84,20 @@ def training_loss(
     Parameters
     ----------
     denoiser : callable
-        Epsilon-predicting network, already given its condition.
+        Network that predicts the noise epsilon. It already has its condition.
     x0, mask, noise : tensor (B, C, L)
-        Clean data, 1 where a pixel counts, and the standard normal noise to add.
+        Noise-free data, a mask that is 1 for valid pixels, and the standard normal noise to add.
     t : tensor (B,), int64
         Timesteps.
+    scheduler : DDPMScheduler
+        Noise schedule.
     valid : tensor (), optional
-        Number of valid pixels to divide by; those of `mask` when None. With several processes it is the
-        mean over them, so that a pixel counts the same wherever it is.
+        Number of valid pixels to divide by, by default that of `mask`. For several processes, give the mean
+        over processes: all pixels then have the same weight.
+
+    Returns
+    -------
+    tensor ()
     """
     error = denoiser(scheduler.add_noise(x0, noise, t), t) - noise
     valid = mask.sum() if valid is None else valid
@@ -101,26 +113,30 @@ def sample(
     generators: Sequence[torch.Generator],
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
-    """Draw ``shape[0]`` samples from noise, in `steps` steps of the scheduler.
+    """Draw ``shape[0]`` samples from noise in a given number of steps.
 
     Parameters
     ----------
     denoiser : callable
-        ``(x_t, t) -> output``; called with the whole batch.
+        ``(x_t, t) -> output``, for the whole batch.
     shape : tuple
         (B, C, L).
     scheduler
-        From `make_scheduler`.
+        A scheduler of `make_scheduler`.
+    steps : int
+        Number of steps.
     generators : sequence of torch.Generator, length B
-        One a sample, on the CPU: sample k depends on generator k alone, whatever the batch.
+        One generator per sample, on the CPU. The noise of sample k comes from generator k alone.
+    device : torch.device or str
+        Device of the samples.
 
     Returns
     -------
     tensor, float32 of `shape`
     """
     generators = list(generators)
-    noisy = isinstance(scheduler, DDPMScheduler)  # the others draw nothing after the start
-    if noisy:  # named one by one: given a count that does not divide T, diffusers would skip unevenly
+    noisy = isinstance(scheduler, DDPMScheduler)  # the other samplers add no noise after the start
+    if noisy:  # list the timesteps: diffusers spaces them unevenly if `steps` does not divide T
         total = scheduler.config.num_train_timesteps
         spaced = [total - 1 - (k * total) // steps for k in range(steps)]
         scheduler.set_timesteps(timesteps=spaced, device=device)

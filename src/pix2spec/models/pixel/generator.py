@@ -24,25 +24,38 @@ __all__ = [
     "PixelGenerator",
 ]
 
-CPU_ROWS = 13  # candidates a pass: 25 leave the caches and take 1.2 to 1.8 times longer each
+CPU_ROWS = 13  # candidates in a pass on a CPU; 25 exceed its caches and take 1.2 to 1.8 times longer each
 
 
 @dataclass(repr=False)
 class PixelGenerator(Generator):
-    """The paper's conditional diffusion model and, to choose among its candidates, a contrastive network."""
+    """The paper's conditional diffusion model, with an optional contrastive network to rank candidates.
+
+    Parameters
+    ----------
+    selector : ContrastiveModel, optional
+        The contrastive network. The other parameters are those of `Generator`.
+    """
 
     selector: ContrastiveModel | None = None
 
     @classmethod
     def open(cls, folder: Path, model, ids: dict, config: dict, device: str, selector=None):
-        """The generator of the loaded model of a folder, with the contrastive network that ranks candidates.
+        """Make the generator of a loaded model.
 
-        `selector` is its folder; by default the one called ``selector`` in the model's, if there is one.
+        Parameters
+        ----------
+        folder : Path
+            Folder of the model.
+        model, ids, config, device
+            As for the class.
+        selector : path, optional
+            Folder of a contrastive network. The default is the folder ``selector`` in `folder`, if it exists.
 
         Raises
         ------
         InputError
-            If the selector is no contrastive network, or one of another grid or survey.
+            If the selector is not a contrastive network, or has another grid or survey than the model.
         """
         chosen = Path(selector) if selector else folder / "selector"
         if not selector and not chosen.is_dir():
@@ -50,9 +63,9 @@ class PixelGenerator(Generator):
         ranker, _ = load_model(chosen)
         if not isinstance(ranker, ContrastiveModel):
             raise InputError(chosen, "not a contrastive network", "train one with paper-contrastive-small")
-        hint = "train both on one dataset"
+        hint = "train both on the same dataset"
         if ranker.grid != model.grid:
-            raise InputError(chosen, "its grid is not the model's", hint)
+            raise InputError(chosen, "its wavelength grid differs from the model's", hint)
         check_same_survey(chosen, ranker.survey, "the model", model.survey, ("image",), hint)
         return cls(model, ids | {"selector": model_id(chosen)}, config, device, ranker)
 
@@ -63,36 +76,36 @@ class PixelGenerator(Generator):
 
     @property
     def _has_zero_point(self) -> bool:
-        """Whether zero flux means no light on the scale that the model learned on."""
+        """Whether zero on the scale of the training spectra is zero flux."""
         return self.model.preset.data.spectrum != "minmax"
 
     @property
     def default_select(self) -> str:
-        """The paper's choice if there is a contrastive network."""
+        """The paper's rule, ``best``, if there is a contrastive network; else ``all``."""
         return "all" if self.selector is None else "best"
 
     @property
     def default_batch(self) -> int:
-        """One on a CPU, which keeps each result bitwise independent of its neighbours."""
+        """One on a CPU: results are then equal to the bit, whatever the other galaxies are."""
         return 1 if self.device == "cpu" else 16
 
     def inputs(self, settings: Settings) -> set[str]:
-        """The photometry, and the image if the model or its selector looks at it."""
+        """The photometry, and the image if the model or its selector uses it."""
         blind = self.model.columns[0] == "photometry" and self.selector is None
         return {"photometry"} if blind else {"image", "photometry"}
 
     def check_settings(self, settings: Settings) -> None:
-        """Raise `InputError` for noise-free spectra or another family's sampler."""
+        """Raise `InputError` for noise-free spectra, or if the sampler is for factorised models."""
         if settings.noise != "observed":
-            raise InputError("`noise`", "models over pixels know observed spectra only", "leave it out")
+            raise InputError("`noise`", "models over pixels make observed spectra only", "leave it out")
         if settings.sampler not in PIXEL_SAMPLERS:
             known = ", ".join(PIXEL_SAMPLERS)
             raise InputError("`sampler`", f"{settings.sampler!r} is for factorised models", f"one of {known}")
 
     def check(self, galaxy: Galaxy, settings: Settings) -> None:
-        """Raise `InputError` if the image of a pair cannot be used."""
+        """Raise `InputError` if `galaxy` lacks an input that the model or its selector needs."""
         if self.model.columns[0] == "photometry" and not has_photometry(galaxy):
-            raise InputError(galaxy.object_id, "it has no photometry, and this model needs it")
+            raise InputError(galaxy.object_id, "it has no photometry, but this model needs photometry")
         if self.model.columns[0] == "image" or self.selector is not None:
             check_image(galaxy, self.survey.image_bands)
 
@@ -116,7 +129,7 @@ class PixelGenerator(Generator):
         return ensembles
 
     def _candidates(self, galaxies, image_kind, settings) -> np.ndarray:
-        """Scaled candidates (objects, n, L); the condition is encoded once an object."""
+        """Draw scaled candidates (galaxies, n, L). The condition of a galaxy is encoded once."""
         n, object_ids = settings.n, [galaxy.object_id for galaxy in galaxies]
         batch = {name: np.stack([getattr(p, name) for p in galaxies]) for name in self.model.conditions}
         known = self.model.known(batch, image_kind, None)
@@ -142,7 +155,7 @@ class PixelGenerator(Generator):
         return x[:, 0].unflatten(0, (-1, n)).cpu().numpy()
 
     def _scores(self, galaxies, image_kind, x) -> np.ndarray | None:
-        """Cosine similarity (objects, n) of each candidate with its image."""
+        """Cosine similarity (galaxies, n) of each candidate x (galaxies, n, L) with the image."""
         if self.selector is None:
             return None
         data, images = self.selector.preset.data, np.stack([galaxy.image for galaxy in galaxies])

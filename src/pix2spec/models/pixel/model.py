@@ -27,12 +27,15 @@ class PixelDiffusion(Network):
     Parameters
     ----------
     preset : DiffusionPreset
+        Settings.
     grid : SpectralGrid
+        Wavelengths of the spectra.
     survey : Survey
+        Bands of the photometry.
     denoiser : callable
-        Makes the network that predicts the noise, as `UNet1D` does:
-        ``denoiser(size, **settings, context_width=C)``, where the settings are the preset's section
-        ``denoiser``, and C is the width of the condition's tokens.
+        Class or function that makes the network to predict the noise, like `UNet1D`:
+        ``denoiser(size, **settings, context_width=C)``. The settings are the preset's section ``denoiser``,
+        and C is the width of the condition's tokens.
     """
 
     def __init__(
@@ -54,12 +57,12 @@ class PixelDiffusion(Network):
         self.scheduler = self.make_scheduler("ddpm")
 
     def make_scheduler(self, sampler: str):
-        """Noise schedule of the model, for training or for one of the samplers."""
+        """Make the scheduler of a sampler. ``ddpm`` is also the scheduler of training."""
         clip = self.preset.data.spectrum == "minmax"
         return make_scheduler(sampler, **self.preset.diffusion.model_dump(), clip=clip)
 
     def prepare(self, batch: dict, image_kind: str, rng: BatchRng, train: bool) -> dict:
-        """All that `forward` needs of a batch; every random number comes from `rng`."""
+        """Make the inputs of `forward` from a batch. All random numbers come from `rng`."""
         data = self.preset.data
         x0, mask = scale_spectra(batch["flux"], batch["ivar"], data.spectrum)
         t = rng.integers(self.preset.diffusion.timesteps, len(x0))
@@ -68,7 +71,7 @@ class PixelDiffusion(Network):
         return {"known": known, "x0": x0, "mask": mask, "t": t, "noise": noise}
 
     def known(self, batch: dict, image_kind: str, rng: BatchRng | None) -> torch.Tensor:
-        """What the encoder sees of a batch: views of images, augmented with draws, or band fluxes."""
+        """Inputs of the encoder: images, augmented if there is an `rng`, or features of band fluxes."""
         if "photometry" in self.conditions:
             return photometry_token(batch["photometry"], batch["photometry_ivar"])["photometry"]
         return image_views(batch, image_kind, self.preset.data, rng)
@@ -82,12 +85,12 @@ class PixelDiffusion(Network):
         )
 
     def encode(self, known: torch.Tensor) -> torch.Tensor:
-        """The condition of what `known` gives, once for all candidates and steps."""
+        """Encode the inputs `known`. The result serves all candidates and steps of an object."""
         return self.denoiser.condition(self.encoder(known))
 
     @torch.no_grad()
     def parts(self) -> dict:
-        """Condition encoder and denoiser; one candidate and one step of the latter."""
+        """Condition encoder and denoiser (for one candidate and one step)."""
         crop = self.preset.data.crop
         known = torch.zeros(1, len(self.survey.image_bands), crop, crop)
         if "photometry" in self.conditions:

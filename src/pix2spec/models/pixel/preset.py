@@ -13,7 +13,7 @@ __all__ = [
 
 
 class EncoderSection(ImageNetwork):
-    """What a diffusion model is conditioned on: an image, or band fluxes in its place.
+    """The condition encoder of a diffusion model: for an image or, with ``photometry``, for band fluxes.
 
     For ``photometry``, `channels` are the widths of the layers; see `pix2spec.models.shared.encoders`.
     """
@@ -54,7 +54,7 @@ class DiffusionPreset(ImagePreset):
 
 
 class ContrastivePreset(ImagePreset):
-    """A contrastive image-spectrum pair, which ranks candidates."""
+    """A contrastive network of images and spectra, which ranks candidates."""
 
     encoder: ImageNetwork = ImageNetwork(arch="resnet50")
     contrastive: ContrastiveSection = ContrastiveSection()

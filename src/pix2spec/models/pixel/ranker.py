@@ -16,7 +16,7 @@ __all__ = [
 
 
 class ContrastiveModel(Network):
-    """The contrastive pair, trained to recognise which spectrum belongs to which image."""
+    """An image and a spectrum encoder, trained to find the spectrum that belongs to an image."""
 
     columns = ("image", "flux", "ivar")
 
@@ -29,7 +29,7 @@ class ContrastiveModel(Network):
         )
 
     def prepare(self, batch: dict, image_kind: str, rng: BatchRng, train: bool) -> dict:
-        """All that `forward` needs of a batch; every random number comes from `rng`."""
+        """Make the inputs of `forward` from a batch. All random numbers come from `rng`."""
         x, _ = scale_spectra(batch["flux"], batch["ivar"], self.preset.data.spectrum)
         return {"image": image_views(batch, image_kind, self.preset.data, rng if train else None), "x": x}
 

@@ -1,8 +1,8 @@
-"""The paper's denoiser: a 1D U-Net over the pixels of a spectrum, conditioned in one of two ways.
+"""The paper's denoiser: a 1D U-Net over the pixels of a spectrum, with one of two kinds of conditioning.
 
-Doorenbos et al. (2022, arXiv:2211.05556), section 2.1 and Table 1. What the text leaves open (widths,
-blocks, where attention sits) follows the sizes of the authors' networks; `docs/explanation/paper.md`
-lists it.
+Doorenbos et al. (2022, arXiv:2211.05556), section 2.1 and Table 1. The text does not state all widths, blocks
+and places of attention. Here they follow the sizes of the authors' networks; `docs/explanation/paper.md`
+lists these choices.
 """
 
 import math
@@ -22,7 +22,7 @@ def timestep_embedding(t: torch.Tensor, width: int) -> torch.Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with group norm and ReLU; the timestep is added after the first."""
+    """Two convolutions with group norm and ReLU. The timestep is added after the first one."""
 
     def __init__(self, channels_in: int, channels: int, time_width: int):
         super().__init__()
@@ -39,7 +39,7 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention of tokens to themselves, or to a context."""
+    """Multi-head attention of tokens (B, T, C) to themselves or to a context."""
 
     def __init__(self, width: int, context_width: int, head_width: int = 64):
         super().__init__()
@@ -58,10 +58,10 @@ class Attention(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention along the spectrum, cross-attention to the image tokens, gated feed-forward.
+    """Self-attention along the spectrum, cross-attention to the image tokens, gated feed-forward layer.
 
-    Rombach et al. (2022, arXiv:2112.10752), section 3.3. The output starts at zero, so that the block
-    begins as the identity.
+    Rombach et al. (2022, arXiv:2112.10752), section 3.3. The weights of the last layer start at zero, and so
+    the block starts as the identity.
     """
 
     def __init__(self, width: int, context_width: int, expansion: int = 4):
@@ -88,19 +88,19 @@ class TransformerBlock(nn.Module):
 
 
 class UNet1D(nn.Module):
-    """Predicts the noise in a spectrum, epsilon_theta(x_t, t, tau(y)) of the paper's Eq. 2.
+    """Network that predicts the noise in a spectrum: epsilon_theta(x_t, t, tau(y)) of the paper's Eq. 2.
 
     Parameters
     ----------
     size : int
         Pixels of a spectrum.
     conditioning : {"concat", "xattn"}
-        ``concat``: pooled image features become a second channel beside the spectrum. ``xattn``: the
-        image tokens are attended to at the two deepest levels and the bottom.
+        ``concat``: pooled image features are a second channel of the input. ``xattn``: the two deepest levels
+        and the bottom have cross-attention to the image tokens.
     width : int
-        Channels at the top level (a multiple of 8).
+        Channels of the top level (a multiple of 8).
     multipliers : tuple of int
-        Channels of each level in units of `width`; the bottom is as wide as the deepest level.
+        Channels of each level in units of `width`. The bottom has as many channels as the deepest level.
     context_width : int
         Width of the image tokens.
     """
@@ -141,13 +141,13 @@ class UNet1D(nn.Module):
         self.out = nn.Conv1d(previous, 1, 1)
 
     def condition(self, tokens: torch.Tensor) -> torch.Tensor:
-        """What the image tokens (B, T, C) contribute at every step; computed once per object."""
+        """Turn image tokens (B, T, C) into the context of `forward`. It is the same for all steps."""
         if self.conditioning == "concat":
             return self.project(tokens.mean(dim=1))[:, None]
         return tokens
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """Noise in `x` (B, 1, L) at timesteps `t` (B,), given `context` from `condition`."""
+        """Predict the noise in `x` (B, 1, L) at timesteps `t` (B,), given the `context` of `condition`."""
         time = self.time(timestep_embedding(t, self.width))
         if self.conditioning == "concat":
             x = torch.cat([x, context], dim=1)
@@ -162,7 +162,7 @@ class UNet1D(nn.Module):
         for grow, block in zip(self.grow, self.up):
             skip = skips.pop()
             x = grow(x)
-            if lost := skip.shape[-1] - x.shape[-1]:  # odd lengths lose a pixel on the way down
+            if lost := skip.shape[-1] - x.shape[-1]:  # an odd length loses a pixel on the way down
                 x = F.pad(x, (0, lost))
             x = block(torch.cat([x, skip], dim=1), time)
         return self.out(x)

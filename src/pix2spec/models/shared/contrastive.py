@@ -1,4 +1,4 @@
-"""The contrastive pair: one network for images, one for spectra, one latent space (paper, Eq. 3)."""
+"""Contrastive networks: an image and a spectrum encoder that share a latent space (paper, Eq. 3)."""
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +23,7 @@ def nt_xent(a: torch.Tensor, b: torch.Tensor, temperature: float) -> torch.Tenso
     Returns
     -------
     tensor ()
-        Mean of l(i, j) over all 2N positive pairs, both directions.
+        Mean of l(i, j) over all 2N positive pairs, in both directions.
     """
     views = F.normalize(torch.cat([a, b]), dim=-1)
     similarity = views @ views.T / temperature
@@ -37,7 +37,7 @@ class ResidualBlock1D(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, kernel: int, stride: int):
         super().__init__()
-        # An even kernel at "same" length needs one more pixel on one side.
+        # To keep the length, an even kernel needs one more pixel of padding on one side.
         self.pad = ((kernel - 1) // 2, kernel // 2)
         self.conv1 = nn.Conv1d(channels_in, channels, kernel, stride=stride, bias=False)
         self.norm1 = nn.BatchNorm1d(channels)
@@ -55,10 +55,19 @@ class ResidualBlock1D(nn.Module):
 
 
 class SpectrumEncoder(nn.Module):
-    """A one-dimensional ResNet-18: spectra (B, 1, L) to latent codes (B, latent).
+    """A one-dimensional ResNet-18 from spectra (B, 1, L) to latent codes (B, latent).
 
-    Kernels of 16 pixels (1,100 km/s on the default grid) give the 19.7 million parameters of the
+    With kernels of 16 pixels (1,100 km/s on the default grid) it has 19.7 million parameters, like the
     authors' network.
+
+    Parameters
+    ----------
+    channels : tuple of int
+        Channels of each stage of two residual blocks.
+    kernel : int
+        Width of the convolutions in pixels.
+    latent : int
+        Length of the latent code.
     """
 
     def __init__(self, channels: tuple[int, ...] = (64, 128, 256, 512), kernel: int = 16, latent: int = 128):
@@ -85,14 +94,14 @@ class SpectrumEncoder(nn.Module):
 
 
 class ContrastivePair(nn.Module):
-    """Image and spectrum encoders, and the score that ranks candidates.
+    """An image encoder and a spectrum encoder. Their score ranks the candidates of an image.
 
     Parameters
     ----------
     arch, channels, bands, pretrained, revision
-        Image network, see `pix2spec.models.shared.encoders.image_network`.
+        Settings of the image encoder; see `pix2spec.models.shared.encoders.image_network`.
     spectrum_channels, kernel
-        Spectrum network, see `SpectrumEncoder`.
+        Settings of the spectrum encoder; see `SpectrumEncoder`.
     latent : int
         Length of the shared latent code.
     temperature : float
@@ -119,7 +128,7 @@ class ContrastivePair(nn.Module):
     def forward(self, image: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Training loss of a batch: images (B, band, y, x) and scaled spectra (B, 1, L)."""
         a, b = self.image_encoder(image), self.spectrum_encoder(x)
-        if self.training:  # objects of all processes are each other's negatives
+        if self.training:  # the negative pairs include the objects of all processes
             a, b = gather(a), gather(b)
         return nt_xent(a, b, self.temperature)
 

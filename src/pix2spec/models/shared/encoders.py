@@ -1,4 +1,4 @@
-"""Condition encoder tau_theta: image to tokens, a timm ResNet; or band fluxes to one token."""
+"""Condition encoders, tau_theta of the paper: from an image to several tokens, or from band fluxes to one."""
 
 import torch
 from torch import nn
@@ -17,11 +17,27 @@ def image_network(
     revision: str | None = None,
     **kwargs,
 ):
-    """A timm network for images with `bands` channels.
+    """Make a timm network for images.
 
-    `channels` narrows the four stages of a ResNet (the ``-small`` presets); None keeps timm's own.
-    `pretrained` fetches ImageNet weights of the commit `revision` from the hub, which needs a network
-    connection.
+    Parameters
+    ----------
+    arch : str
+        timm's name of the architecture.
+    channels : tuple of int, optional
+        Channels of the four stages of a ResNet, which the ``-small`` presets reduce; by default timm's own.
+    bands : int
+        Bands of the images.
+    pretrained : bool
+        Load ImageNet weights, from the cache or from the Hugging Face hub.
+    revision : str, optional
+        Commit of the pretrained weights on the hub, 40 hex digits.
+    **kwargs
+        Further arguments of `timm.create_model`.
+
+    Raises
+    ------
+    InputError
+        If pretrained weights are wanted without a revision, or cannot be downloaded.
     """
     import timm
 
@@ -36,17 +52,23 @@ def _pretrained_file(arch: str, revision: str | None) -> str:
 
     if revision is None:
         hint = f"set it to a full commit of {timm.get_pretrained_cfg(arch).hf_hub_id} on the hub"
-        raise InputError("encoder.revision", "pretrained weights need one, so that they stay the same", hint)
+        raise InputError("encoder.revision", "pretrained weights need a fixed revision", hint)
     found = fetch_pinned(arch, revision)
     if found is None:
-        raise InputError(arch, f"its weights of revision {revision[:12]} are neither here nor on the hub")
+        what = f"weights of revision {revision[:12]} are not in the cache, and the hub does not provide them"
+        raise InputError(arch, what)
     return str(found[0])
 
 
 class ConditionEncoder(nn.Module):
-    """Image (B, band, y, x) to tokens (B, T, C): the last feature map, one token a position.
+    """From images (B, band, y, x) to tokens (B, T, C), one per position of the network's last feature map.
 
-    A 64 x 64 image through ResNet-18 gives the paper's 2 x 2 x 512 map, hence four tokens.
+    For an image of 64 x 64 pixels, ResNet-18 gives the paper's map of 2 x 2 x 512, and so four tokens.
+
+    Parameters
+    ----------
+    arch, channels, bands, pretrained, revision
+        As for `image_network`.
     """
 
     def __init__(
@@ -69,14 +91,16 @@ class ConditionEncoder(nn.Module):
 
 
 class PhotometryEncoder(nn.Module):
-    """Features (B, C_in) of band fluxes to one token (B, 1, C): does the paper's model need the image?
+    """From features (B, C_in) of band fluxes to one token (B, 1, C).
+
+    A model with this encoder tests whether the paper's model needs the image.
 
     Parameters
     ----------
     features : int
-        Length of `pix2spec.models.shared.inputs.photometry_token`'s columns.
-    channels : tuple of int
-        Widths of the layers; the last is the token's.
+        Number C_in of columns of `pix2spec.models.shared.inputs.photometry_token`.
+    channels : tuple of int, optional
+        Widths of the layers, by default (512, 512). The last one is the width C of the token.
     """
 
     def __init__(self, features: int, channels: tuple[int, ...] | None = None):

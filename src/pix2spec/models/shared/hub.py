@@ -1,7 +1,7 @@
-"""Models on the Hugging Face hub: fetched by name, pinned to a commit, checked; and published there.
+"""Download models from the Hugging Face hub by name, at a fixed commit, and check their hashes.
 
-Only the files of a model folder are fetched (and those of the contrastive network in its ``selector``),
-whatever else lies in the repository. None of them is code, and none is unpickled.
+Only the files of a model folder are downloaded, and those of the contrastive network in its folder
+``selector``. None of them is code, and none is unpickled.
 """
 
 import hashlib
@@ -23,13 +23,13 @@ __all__ = [
 NAME = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?", re.ASCII)
 COMMIT = re.compile("[0-9a-f]{40}")
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-FEATURES = "features.safetensors"  # a pretrained network that the hub or a package does not have
-# The config last: where it is, all is, and has been checked.
+FEATURES = "features.safetensors"  # weights of a pretrained network that came from a file
+# The config comes last: if the cache has it, the cache has all files, and their hashes were checked.
 FILES = [folder + name for folder in ("selector/", "") for name in (WEIGHTS, FEATURES, CARD, CONFIG)]
 
 
 def is_hub_name(model: str | Path) -> bool:
-    """Whether a name reads ``user/model`` or ``user/model@revision``, and is no path into a folder here."""
+    """Whether a name has the form ``user/model`` or ``user/model@revision``, and is no local path."""
     return bool(NAME.fullmatch(str(model))) and not Path(model).parent.is_dir()
 
 
@@ -40,22 +40,22 @@ def fetch_model(name: str, endpoint: str | None = None, cache: str | Path | None
     ----------
     name : str
         ``user/model``, or ``user/model@revision`` with a branch, a tag or a commit. Without a revision, it is
-        the commit that ``main`` is at now. A full commit that was fetched before needs no network.
+        the latest commit of ``main``. A full commit that is in the cache needs no network.
     endpoint : str, optional
-        Of the hub; by default ``HF_ENDPOINT`` or huggingface.co.
+        Address of the hub, by default ``HF_ENDPOINT`` or huggingface.co.
     cache : path, optional
-        By default ``HF_HUB_CACHE`` or that of `huggingface_hub`.
+        Folder of the cache, by default ``HF_HUB_CACHE`` or that of `huggingface_hub`.
 
     Returns
     -------
     Path
-        A model folder, which `source_of` knows to name with its commit.
+        A model folder. `source_of` gives its name and commit.
 
     Raises
     ------
     InputError
-        If there is no such model or revision, it cannot be had, or its content is not what the hub's hashes
-        say.
+        If there is no such model or revision, if the download fails, or if a file does not have the hash that
+        the hub states.
     """
     from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
 
@@ -66,11 +66,11 @@ def fetch_model(name: str, endpoint: str | None = None, cache: str | Path | None
             return Path(config).parent
     try:
         info = HfApi(endpoint=endpoint).model_info(repo, revision=revision, files_metadata=True)
-    except Exception as error:  # which ones, differs between versions of huggingface_hub
+    except Exception as error:  # the types of errors differ between versions of huggingface_hub
         raise _refused(name, error) from error
     published = {file.rfilename: file for file in info.siblings or ()}
     if not {CONFIG, WEIGHTS} <= published.keys():
-        raise InputError(name, f"it has no {CONFIG} and {WEIGHTS}: no model of pix2spec")
+        raise InputError(name, f"not a model of pix2spec: the repository needs {CONFIG} and {WEIGHTS}")
     folder, pinned = Path(), {"revision": info.sha, "endpoint": endpoint, "cache_dir": cache}
     for wanted in (FILES[:-1], FILES[-1:]):
         try:
@@ -85,7 +85,7 @@ def fetch_model(name: str, endpoint: str | None = None, cache: str | Path | None
 
 
 def source_of(folder: str | Path) -> dict[str, str]:
-    """``{"model_source": "user/model@commit"}`` of a folder that `fetch_model` gave, else nothing."""
+    """``{"model_source": "user/model@commit"}`` for a folder of `fetch_model`; an empty dict for others."""
     snapshots, commit = Path(folder).parent, Path(folder).name
     kind, _, repo = snapshots.parent.name.partition("--")
     if snapshots.name != "snapshots" or kind != "models" or not COMMIT.fullmatch(commit):
@@ -96,22 +96,24 @@ def source_of(folder: str | Path) -> dict[str, str]:
 def _split(name: str) -> tuple[str, str | None]:
     match = NAME.fullmatch(name)
     if match is None:
-        raise InputError(name, "not a name on the hub", "it reads user/model or user/model@revision")
+        raise InputError(name, "not a name on the hub", "use user/model or user/model@revision")
     return match[1], match[2]
 
 
 def _refused(name: str, error: Exception) -> InputError:
-    """What the hub, or the way to it, refused, in one sentence."""
+    """The error of a failed request to the hub."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
-        return InputError(name, "access to it must be asked for", "on its page; then `hf auth login`")
+        hint = "request it on the model's page, then log in with `hf auth login`"
+        return InputError(name, "its owners must grant you access", hint)
     if isinstance(error, errors.RepositoryNotFoundError):
-        return InputError(name, "no such model here or on the hub", "if it is private: `hf auth login`")
+        hint = "if it is private, log in with `hf auth login`"
+        return InputError(name, "no such model here or on the hub", hint)
     if isinstance(error, errors.RevisionNotFoundError):
-        return InputError(name, "the hub has no such revision of it")
-    hint = "try again; user/model@COMMIT, once fetched, needs no network"
-    return InputError(name, f"the hub did not give it: {_format_error(error)}", hint)
+        return InputError(name, "the hub has no such revision of the model")
+    hint = "try again; user/model@COMMIT needs no network if it was downloaded before"
+    return InputError(name, f"the download failed: {_format_error(error)}", hint)
 
 
 def _format_error(error: Exception) -> str:
@@ -119,7 +121,22 @@ def _format_error(error: Exception) -> str:
 
 
 def check_hash(path: Path, published: Any, name: str) -> None:
-    """Compare a file with the hash that the hub states: sha256 of large files, git's of small ones."""
+    """Compare a file with the hash that the hub states: SHA-256 for large files, git's hash for small ones.
+
+    Parameters
+    ----------
+    path : Path
+        The file in the cache. A file with a wrong hash is deleted.
+    published : huggingface_hub.hf_api.RepoSibling
+        The hub's metadata of the file.
+    name : str
+        Name of the model, for error messages.
+
+    Raises
+    ------
+    InputError
+        If the hashes differ.
+    """
     if published.lfs is not None:
         stated, digest = published.lfs.sha256, hashlib.sha256()
     else:
@@ -128,17 +145,26 @@ def check_hash(path: Path, published: Any, name: str) -> None:
         while chunk := stream.read(2**20):
             digest.update(chunk)
     if stated and digest.hexdigest() != stated:
-        path.resolve().unlink(missing_ok=True)  # the cache's copy, or the next try would find it again
+        path.resolve().unlink(missing_ok=True)  # delete the cache's copy: the next try must not find it
         path.unlink(missing_ok=True)
         what = f"{published.rfilename} has the hash {digest.hexdigest()[:12]}, not {stated[:12]}"
-        raise InputError(name, what, "it was damaged on the way: try again")
+        raise InputError(name, what, "the download was damaged: try again")
 
 
 def fetch_pinned(arch: str, revision: str | None = None) -> tuple[Path, str] | None:
-    """The weights file of timm's own and its commit, from the cache or, where the hub answers, from there.
+    """Find the weights of a timm network in the cache, or download them from the hub and check their hash.
 
-    What comes from the hub has the hash that the hub states. Without a revision it is the commit that is in
-    the cache, else the newest.
+    Parameters
+    ----------
+    arch : str
+        timm's name of the network.
+    revision : str, optional
+        Commit of the weights. The default is the commit in the cache, or else the newest one.
+
+    Returns
+    -------
+    (Path, str) or None
+        The file and its commit; None if the weights are neither in the cache nor on the hub.
     """
     import timm
     from huggingface_hub import HfApi, constants, hf_hub_download
@@ -149,7 +175,7 @@ def fetch_pinned(arch: str, revision: str | None = None) -> tuple[Path, str] | N
     repo = config.hf_hub_id
     try:
         path = Path(hf_hub_download(repo, WEIGHTS, revision=revision, local_files_only=True))
-    except OSError:  # not there
+    except OSError:  # not in the cache
         if constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT):
             return None
         try:
@@ -163,7 +189,7 @@ def fetch_pinned(arch: str, revision: str | None = None) -> tuple[Path, str] | N
 
 
 def _answers(address: str) -> bool:
-    """Whether a server can be reached at all; the hub's own client tries for a minute."""
+    """Whether a server answers within 5 seconds. The hub's own client would try for a minute."""
     try:
         urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=5).close()
     except OSError:

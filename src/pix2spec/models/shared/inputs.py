@@ -1,4 +1,4 @@
-"""From a batch of pairs to what the networks see: image and spectrum scaling, the paper's augmentation."""
+"""From a batch of galaxies to the inputs of networks: scaling of images and spectra, augmentation."""
 
 import numpy as np
 import torch
@@ -18,43 +18,71 @@ __all__ = [
 
 # ImageNet's channel statistics, which the authors' code applies to its colour composites.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SOFTENING = 0.3  # nanomaggies: near the noise of an aperture sum
+SOFTENING = 0.3  # nanomaggies, of asinh magnitudes: near the noise of an aperture sum
 TOKENS = ("image", "photometry", "redshift")
 
 
 def scale_image(image: np.ndarray, image_kind: str, wanted: str) -> torch.Tensor:
-    """Images (B, band, y, x) as `image_kind` turned into the network's input, float32.
+    """Turn images into the input of a network.
 
-    A network that wants ``"composite"`` also takes linear g, r, i images: they are stretched here as the
-    survey's own pictures are. A composite cannot be turned back into linear fluxes.
+    A network for composites also takes linear g, r, i images: this function stretches them as the survey
+    stretches its own pictures. A composite cannot be turned back into linear fluxes.
+
+    Parameters
+    ----------
+    image : array (B, band, y, x)
+        Nanomaggies per pixel, or composites from 0 to 255.
+    image_kind : {"linear", "composite"}
+        Kind of the images.
+    wanted : {"linear", "composite"}
+        Kind that the network was trained on.
+
+    Returns
+    -------
+    tensor (B, band, y, x), float32
+        asinh-scaled fluxes, or red, green and blue with ImageNet's normalisation.
 
     Raises
     ------
     InputError
-        If the network needs linear fluxes and the images are composites, or composites and there are not
-        three bands.
+        If the network needs linear fluxes and the images are composites, or if it needs composites and the
+        images do not have three bands.
     """
     if wanted == "linear":
         if image_kind != "linear":
             raise InputError(
                 "image",
-                "this model needs linear fluxes in nanomaggies, the input is a colour composite",
+                "this model needs linear fluxes in nanomaggies, but the input is a colour composite",
                 "use FITS cutouts, or a model trained on composites",
             )
         return torch.from_numpy(asinh_image(image).astype(np.float32))
     if image.shape[1] != 3:
-        what = f"a colour composite has three bands, these images have {image.shape[1]}"
+        what = f"a colour composite has three bands, but these images have {image.shape[1]}"
         raise InputError("data.image", what, "set data.image=linear in the preset")
     composite = lupton_rgb(image) if image_kind == "linear" else image
-    # Stored g, r, i; ImageNet's order is red, green, blue, which is i, r, g.
+    # Images are stored as g, r, i. ImageNet's order is red, green, blue, that is i, r, g.
     rgb = torch.from_numpy(np.ascontiguousarray(composite[:, ::-1], dtype=np.float32)) / 255
     return (rgb - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
 
 
 def view(image: torch.Tensor, resize: int, crop: int, rng: BatchRng | None) -> torch.Tensor:
-    """Resize to `resize` pixels and crop `crop` of them (paper, section 3: 71 and 64).
+    """Resize images, crop them, and augment them if there is an `rng` (paper, section 3).
 
-    With draws: a random crop and random flips, each with probability 0.5. Without: the centre.
+    Parameters
+    ----------
+    image : tensor (B, band, y, x)
+        Images.
+    resize : int
+        Size after resizing in pixels, 71 in the paper.
+    crop : int
+        Size after cropping in pixels, 64 in the paper.
+    rng : BatchRng or None
+        Random numbers for a random crop and for two flips with probability 0.5 each. With None, the function
+        crops the centre and does not flip.
+
+    Returns
+    -------
+    tensor (B, band, crop, crop)
     """
     image = F.interpolate(image, size=(resize, resize), mode="bilinear", align_corners=False, antialias=True)
     n, margin = len(image), resize - crop
@@ -69,15 +97,26 @@ def view(image: torch.Tensor, resize: int, crop: int, rng: BatchRng | None) -> t
 
 
 def image_views(batch: dict, image_kind: str, data, rng: BatchRng | None = None) -> torch.Tensor:
-    """Images of a batch as a network with the section `data` sees them; augmented when there is an `rng`."""
+    """Scale and crop the images of a batch as the preset's section `data` says, and augment with an `rng`."""
     return view(scale_image(batch["image"], image_kind, data.image), data.resize, data.crop, rng)
 
 
 def scale_spectra(flux: np.ndarray, ivar: np.ndarray, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Spectra (B, L) as network input (B, 1, L), and the mask (B, 1, L) of the pixels that count.
+    """Scale spectra for a network.
 
-    `kind` is ``"minmax"`` (the paper's) or ``"robust"``. Holes (ivar = 0) are filled for the network's
-    eyes and masked out of the loss.
+    Parameters
+    ----------
+    flux, ivar : array (B, L)
+        Flux and its inverse variance, which is 0 where the flux is missing.
+    kind : {"minmax", "robust"}
+        The scaling; ``"minmax"`` is the paper's.
+
+    Returns
+    -------
+    x : tensor (B, 1, L)
+        Scaled spectra. Missing pixels are filled in.
+    mask : tensor (B, 1, L)
+        1 for valid pixels, 0 for missing ones, which the loss leaves out.
     """
     filled = fill_missing(flux, ivar)
     x = minmax(filled)[0] if kind == "minmax" else robust(filled, ivar)[0]
@@ -86,7 +125,19 @@ def scale_spectra(flux: np.ndarray, ivar: np.ndarray, kind: str) -> tuple[torch.
 
 
 def photometry_token(flux: np.ndarray, ivar: np.ndarray) -> dict[str, torch.Tensor]:
-    """Band fluxes (B, bands) in nanomaggies with their ivar, as asinh magnitudes, errors and presence."""
+    """Turn band fluxes into the input of a network.
+
+    Parameters
+    ----------
+    flux, ivar : array (B, bands)
+        Fluxes in nanomaggies and their inverse variances, which are 0 where the flux is missing.
+
+    Returns
+    -------
+    dict of tensor
+        ``photometry`` (B, 3 * bands): asinh magnitudes (without their factor), logarithms of relative
+        errors, and 1 for each band with a flux. ``has_photometry`` (B,): 1 if any band has a flux.
+    """
     good = (ivar > 0) & np.isfinite(flux)
     sigma = 1 / np.sqrt(np.where(good, ivar, 1))
     brightness = np.arcsinh(np.where(good, flux, 0) / (2 * SOFTENING))

@@ -15,22 +15,22 @@ FLOW_SAMPLERS = ("euler", "heun", "dpm++")  # of `pix2spec.models.latent.sampler
 
 
 class Section(BaseModel):
-    """A part of a preset; unknown keys are errors."""
+    """A part of a preset. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DataSection(Section):
-    """How pairs reach the networks."""
+    """Scaling of images and spectra; see `pix2spec.models.shared.inputs`."""
 
     image: Literal["composite", "linear"] = "composite"
     spectrum: Literal["minmax", "robust"] = "minmax"
-    resize: PositiveInt = 71
-    crop: PositiveInt = 64
+    resize: PositiveInt = 71  # pixels
+    crop: PositiveInt = 64  # pixels
 
 
 class ImageNetwork(Section):
-    """A timm network; `channels` narrows a ResNet's four stages."""
+    """An image network; see `pix2spec.models.shared.encoders.image_network`."""
 
     arch: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
     channels: tuple[PositiveInt, ...] | None = None
@@ -39,15 +39,15 @@ class ImageNetwork(Section):
 
 
 class TrainSection(Section):
-    """The training loop; see `pix2spec.train`."""
+    """Settings of the training loop; see `pix2spec.train`."""
 
     steps: PositiveInt
     batch_size: PositiveInt
     lr: PositiveFloat = 1e-4
-    lr_decay: float = Field(1.0, gt=0, le=1)  # factor an epoch
-    lr_schedule: Literal["epochs", "cosine"] = "epochs"  # cosine: a short warm-up, then down to zero
-    weight_decay: float = Field(0.0, ge=0)  # as Adam's L2 term
-    ema: float = Field(0.99, ge=0, lt=1)
+    lr_decay: float = Field(1.0, gt=0, le=1)  # factor of the learning rate after each epoch
+    lr_schedule: Literal["epochs", "cosine"] = "epochs"  # cosine: a warm-up, then half a cosine down to zero
+    weight_decay: float = Field(0.0, ge=0)  # L2 term of Adam
+    ema: float = Field(0.99, ge=0, lt=1)  # decay of the moving average of the weights, per step
     seed: int = 0
     validate_every: PositiveInt = 1000
     validation_size: PositiveInt = 1024
@@ -57,18 +57,18 @@ class TrainSection(Section):
 
 
 class Preset(Section):
-    """The settings of one model. `task` names its family in `pix2spec.models.registry`."""
+    """Settings of one model. `task` names its family in `pix2spec.models.registry`."""
 
     task: str
     name: str
     about: str
 
     def contract(self) -> dict[str, str]:
-        """What the model takes (``"image"``) and gives (``"spectrum"``), in words, for its card."""
+        """Descriptions of the input (``"image"``) and output (``"spectrum"``), for the model card."""
         return {"image": "as the preset says", "spectrum": "as the preset says"}
 
     def as_stored(self, folder: Path) -> Self:
-        """The settings with which weights are loaded from `folder`: nothing is downloaded.
+        """The settings to load the weights of `folder` with. They download nothing.
 
         Raises
         ------
@@ -98,7 +98,7 @@ class ImagePreset(TrainedPreset):
         return {"image": self.data.image, "spectrum": self.data.spectrum}
 
     def as_stored(self, folder: Path) -> Self:
-        """Without ImageNet's weights, which the trained ones replace."""
+        """The settings without ImageNet weights, because the trained weights replace them."""
         encoder = getattr(self, "encoder", None)
         if not isinstance(encoder, ImageNetwork) or not encoder.pretrained:
             return self

@@ -201,7 +201,7 @@ def test_a_catalogue_of_it_is_evaluated(model, tiny_data, tmp_path):
 
 
 def test_what_it_cannot_do_is_refused(model, run, tiny_selector):
-    with pytest.raises(InputError, match="one spectrum an object"):
+    with pytest.raises(InputError, match="one spectrum per galaxy"):
         pix2spec.load(run, selector=tiny_selector)
     with pytest.raises(InputError, match="observed spectra only"):
         model.generate(tiny_galaxy(0), noise="none")

@@ -9,9 +9,20 @@ __all__ = ["InfoVAE", "infovae_loss", "mmd", "softened_weight"]
 
 
 def softened_weight(ivar: torch.Tensor, softening: float) -> torch.Tensor:
-    """Weight of each pixel: the inverse of its variance plus ``softening**2``; 0 where ivar is 0.
+    """Weight of each pixel: the inverse of (variance + ``softening**2``), and 0 where ivar is 0.
 
-    The softening keeps the brightest spectra from being all that counts.
+    Without the softening, the spectra with the least noise would dominate the loss.
+
+    Parameters
+    ----------
+    ivar : tensor (B, L)
+        Inverse variance of the scaled spectra.
+    softening : float
+        Least error of a pixel, in units of the scaled spectra.
+
+    Returns
+    -------
+    tensor (B, L)
     """
     return ivar / (1 + softening**2 * ivar)
 
@@ -23,12 +34,13 @@ def mmd(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     ----------
     a : tensor (N, D)
     b : tensor (M, D)
-        The kernel is ``exp(-d2)``, where ``d2`` is the squared distance averaged over the D dimensions.
+        Samples. The kernel is ``exp(-d2)``, where ``d2`` is the squared distance averaged over the D
+        dimensions.
 
     Returns
     -------
     tensor ()
-        Zero for the same sample, at most two.
+        Zero for two equal samples, and at most two.
     """
 
     def kernel(x, y):
@@ -58,13 +70,14 @@ def infovae_loss(
     x, weight, reconstruction : tensor (B, L)
         Spectra, weights of their pixels (see `softened_weight`) and decoded spectra.
     mean, log_variance : tensor (B, D)
-        Of the Gaussian posterior of the latent codes.
+        Parameters of the Gaussian posterior of the latent codes.
     code : tensor (N, D)
-        Drawn from it, as `reconstruction` was made from; of this batch, or of those of all processes.
+        Draws from the posterior, whose decoded spectra are `reconstruction`. With several processes, they
+        include the draws of all processes.
     prior : tensor (M, D)
-        Drawn from the standard normal prior.
+        Draws from the standard normal prior.
     alpha, lam : float
-        Of the InfoVAE: ``alpha = 0, lam = 1`` is the ordinary variational autoencoder.
+        Weights of the InfoVAE: ``alpha = 0, lam = 1`` is the ordinary variational autoencoder.
 
     Returns
     -------
@@ -77,7 +90,7 @@ def infovae_loss(
 
 
 class InfoVAE(nn.Module):
-    """Encoder and decoder: two hidden layers each, mirrored, leaky ReLU.
+    """Encoder and decoder with two hidden layers each and leaky ReLU. The decoder mirrors the encoder.
 
     Parameters
     ----------
@@ -104,7 +117,20 @@ class InfoVAE(nn.Module):
         return self.decoder(code)
 
     def forward(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Reconstruction (B, L), mean, log variance and code (B, latent); `noise` is standard normal."""
+        """Encode and decode scaled spectra.
+
+        Parameters
+        ----------
+        x : tensor (B, L)
+            Scaled spectra.
+        noise : tensor (B, latent)
+            Standard normal noise, with which the code is drawn from its posterior.
+
+        Returns
+        -------
+        reconstruction : tensor (B, L)
+        mean, log_variance, code : tensor (B, latent)
+        """
         mean, log_variance = self.encode(x)
         code = mean + (0.5 * log_variance).exp() * noise
         return self.decode(code), mean, log_variance, code

@@ -1,4 +1,4 @@
-"""Network deconvolution: a convolution that sees decorrelated patches (Ye et al. 2020, arXiv:1905.11926)."""
+"""Network deconvolution: a convolution of decorrelated patches (Ye et al. 2020, arXiv:1905.11926)."""
 
 import math
 
@@ -12,20 +12,21 @@ __all__ = ["Deconvolution2d", "inverse_square_root"]
 
 
 def inverse_square_root(matrix: torch.Tensor, iterations: int) -> torch.Tensor:
-    """Coupled Newton-Schulz iteration for the inverse square root.
+    """Inverse square root of a matrix by coupled Newton-Schulz iteration.
 
     Parameters
     ----------
     matrix : tensor (..., n, n)
         Symmetric and positive definite.
     iterations : int
-        Small eigenvalues converge last: five iterations do for those of a few per cent of the norm.
+        Number of iterations. Small eigenvalues converge last: five iterations are enough for eigenvalues of
+        a few per cent of the norm.
 
     Returns
     -------
     tensor (..., n, n)
     """
-    # Divided by its norm, all eigenvalues lie in (0, 1], where the iteration converges.
+    # The iteration converges for eigenvalues in (0, 1], where those of matrix / norm lie.
     norm = torch.linalg.matrix_norm(matrix, keepdim=True)
     identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     y, z = matrix / norm, identity
@@ -36,26 +37,27 @@ def inverse_square_root(matrix: torch.Tensor, iterations: int) -> torch.Tensor:
 
 
 class Deconvolution2d(nn.Conv2d):
-    """A convolution whose input patches are whitened first, in place of batch normalisation.
+    """A convolution that first whitens its input patches. It takes the place of batch normalisation.
 
-    In training, mean and covariance of the patches at hand give the whitening matrix D = Cov^(-1/2),
-    and ``y = W D (patch - mean) + bias`` is computed as one ordinary convolution with the weights W D.
-    In evaluation, running means of D and of the patches' mean take their place.
+    In training, the mean and covariance of the batch's patches give the whitening matrix D = Cov^(-1/2).
+    Then ``y = W D (patch - mean) + bias`` is one ordinary convolution with the weights W D. In evaluation,
+    running means of D and of the patches' mean replace those of the batch.
 
     Parameters
     ----------
     channels_in, channels, kernel, stride
-        Of the convolution; padding keeps the size at stride 1.
+        Sizes of the convolution. Its padding keeps the size of the image at stride 1.
     block : int
-        Channels whitened together, with all pixels of the kernel; made smaller to divide `channels_in`.
+        Number of channels to whiten together, with all pixels of the kernel. If it does not divide
+        `channels_in`, the greatest common divisor of the two replaces it.
     sampling : int
-        In training, statistics come from every so many-th patch along y and x.
+        In training, statistics use every `sampling`-th patch along y and x.
     iterations : int
-        Of `inverse_square_root`.
+        Iterations of `inverse_square_root`.
     eps : float
-        Added to the covariance's diagonal.
+        Number to add to the diagonal of the covariance.
     momentum : float or None
-        Weight of a new batch in the running means; None is a plain mean over batches.
+        Weight of a new batch in the running means. None means a plain mean over batches.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class Deconvolution2d(nn.Conv2d):
         self.register_buffer("num_batches_tracked", torch.tensor(0))
 
     def reset_running_stats(self) -> None:
-        """Forget the running means, as those of batch normalisation are forgotten."""
+        """Reset the running means, like the method of batch normalisation with this name."""
         self.running_mean.zero_()
         self.running_whitening.copy_(torch.eye(self.running_mean.shape[1]).expand_as(self.running_whitening))
         self.num_batches_tracked.zero_()
@@ -101,11 +103,22 @@ class Deconvolution2d(nn.Conv2d):
         return F.conv2d(x, folded.reshape_as(self.weight), bias, self.stride, self.padding)
 
     def statistics(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean (groups, size) and whitening matrix (groups, size, size) of the patches of a batch.
+        """Statistics of the patches of a batch.
 
-        A patch is a block of channels times the pixels of the kernel; zero padding is part of it.
+        A patch has the pixels of the kernel in a block of channels: ``size = block * kernel**2`` numbers.
+        Patches at the edge include zero padding.
+
+        Parameters
+        ----------
+        x : tensor (B, channels_in, y, x)
+            Feature maps.
+
+        Returns
+        -------
+        mean : tensor (groups, size)
+        whitening : tensor (groups, size, size)
         """
-        with torch.autocast(x.device.type, enabled=False):  # half precision would not converge
+        with torch.autocast(x.device.type, enabled=False):  # in half precision, it would not converge
             stride = [s * self.sampling for s in self.stride]
             columns = F.unfold(x.float(), self.kernel_size, padding=self.padding, stride=stride)
             patches = columns.unflatten(1, self.running_mean.shape).permute(1, 2, 0, 3).flatten(2)

@@ -1,4 +1,4 @@
-"""Generation with the method of Wu & Peek: one spectrum an object."""
+"""Generation with the method of Wu & Peek: one spectrum per galaxy."""
 
 import numpy as np
 
@@ -14,18 +14,18 @@ __all__ = [
 
 
 class WuPeekGenerator(PixelGenerator):
-    """The method of Wu & Peek: one spectrum an object, whatever the number of candidates asked for."""
+    """The method of Wu & Peek: one spectrum per galaxy, whatever the number of candidates in the settings."""
 
-    no_selector = "this model makes one spectrum an object, there is nothing to rank"
+    no_selector = "this model makes one spectrum per galaxy, so there is nothing to rank"
 
     @classmethod
     def open(cls, folder, model, ids, config, device, selector=None):
-        """The generator of the loaded model of a folder; it takes no selector."""
+        """Make the generator of a loaded model. It accepts no selector."""
         return super(PixelGenerator, cls).open(folder, model, ids, config, device, selector)
 
     @property
     def default_select(self) -> str:
-        """All rules choose the one spectrum that there is."""
+        """``single``: there is only one spectrum to choose."""
         return "single"
 
     def _ensembles(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> list[Ensemble]:

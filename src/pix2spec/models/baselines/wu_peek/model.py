@@ -1,4 +1,4 @@
-"""The method of Wu & Peek (2020, arXiv:2009.12318): from an image to the latent code of its spectrum."""
+"""The method of Wu & Peek (2020, arXiv:2009.12318): predict the latent code of a spectrum from an image."""
 
 import math
 
@@ -20,11 +20,11 @@ from pix2spec.runtime.random import BatchRng
 
 __all__ = ["HybridNetwork", "WuPeekModel"]
 
-PRIOR_DRAWS = 200  # that the codes of a batch are compared with, as in Portillo et al.
+PRIOR_DRAWS = 200  # draws from the prior, to compare the codes of a batch with (as in Portillo et al.)
 
 
 class SqueezeExcitation(nn.Module):
-    """Weigh channels by what is in all of the image (Hu et al. 2018, arXiv:1709.01507)."""
+    """Weight channels by their means over the image (Hu et al. 2018, arXiv:1709.01507)."""
 
     def __init__(self, channels: int, reduction: int):
         super().__init__()
@@ -38,7 +38,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class SimpleSelfAttention(nn.Module):
-    """Mix channels by their correlation over the image; starts as the identity."""
+    """Mix channels by their correlation over the image. At the start of training, it is the identity."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -52,7 +52,7 @@ class SimpleSelfAttention(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """An xresnet's basic block: grouped first convolution, squeeze and excitation, pooled shortcut."""
+    """The basic block of an xresnet: grouped first convolution, squeeze and excitation, pooled shortcut."""
 
     def __init__(self, channels_in: int, channels: int, stride: int, groups: int, reduction: int):
         super().__init__()
@@ -61,7 +61,7 @@ class ResidualBlock(nn.Module):
         self.norm1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(channels)
-        nn.init.zeros_(self.norm2.weight)  # every block starts as its shortcut (He et al. 2019)
+        nn.init.zeros_(self.norm2.weight)  # at the start, a block is its shortcut (He et al. 2019)
         self.excitation = SqueezeExcitation(channels, reduction)
         self.skip = nn.Sequential()
         if stride != 1:
@@ -76,22 +76,22 @@ class ResidualBlock(nn.Module):
 
 
 class HybridNetwork(nn.Module):
-    """An xresnet18 with network deconvolution in its stem and batch normalisation after.
+    """An xresnet18 with network deconvolution in its stem and batch normalisation in its other layers.
 
     Parameters
     ----------
     bands : int
-        Of the images.
+        Bands of the images.
     outputs : int
-        Numbers to predict of each image.
+        Numbers to predict for each image.
     stem : tuple of int
-        Channels of the deconvolution layers; the first halves the image.
+        Channels of the deconvolution layers. The first layer halves the image.
     channels : tuple of int
-        Of the stages, two residual blocks each; every one but the first halves the image.
+        Channels of the stages, which have two residual blocks each. All stages but the first halve the image.
     groups : int
-        Of the first convolution of a residual block.
+        Groups of the first convolution in a residual block.
     reduction : int
-        Of squeeze and excitation.
+        Reduction of channels in squeeze and excitation.
     """
 
     def __init__(
@@ -124,12 +124,12 @@ class HybridNetwork(nn.Module):
 
 
 class WuPeekModel(Network):
-    """An autoencoder of spectra, and a network that predicts its latent code from the image.
+    """An autoencoder of spectra, and a network that predicts the latent code from the image.
 
-    Wu & Peek train the image network on the codes of a finished autoencoder. Here both learn in one run:
-    the image network follows the codes as they are at each step, and its error sends no gradient to the
-    autoencoder, which therefore learns as it would alone. Codes are standardised for the image network, as
-    theirs are, by means and variances that follow the autoencoder (`standard`).
+    Wu & Peek train the image network on the codes of a trained autoencoder. Here one run trains both. The
+    image network learns the codes of the current step. Its error sends no gradient to the autoencoder, which
+    therefore learns as if it were alone. As in their work, the image network predicts standardised codes;
+    `standard` holds running means and variances of the codes.
     """
 
     columns = ("image", "flux", "ivar")
@@ -143,12 +143,12 @@ class WuPeekModel(Network):
         self.standard = nn.BatchNorm1d(autoencoder.latent, affine=False)
 
     def prepare(self, batch: dict, image_kind: str, rng: BatchRng, train: bool) -> dict:
-        """All that `forward` needs of a batch; every random number comes from `rng`."""
+        """Make the inputs of `forward` from a batch. All random numbers come from `rng`."""
         data, latent = self.preset.data, self.preset.autoencoder.latent
         filled = fill_missing(batch["flux"], batch["ivar"])
         x, _, scale = minmax(filled) if data.spectrum == "minmax" else robust(filled, batch["ivar"])
         good = (batch["ivar"] > 0) & np.isfinite(batch["flux"])
-        ivar = np.where(good, batch["ivar"] * scale**2, 0)  # of x
+        ivar = np.where(good, batch["ivar"] * scale**2, 0)  # inverse variance of x
         image = scale_image(batch["image"], image_kind, data.image)
         return {
             "image": view(image, data.resize, data.crop, rng if train else None),
@@ -161,20 +161,20 @@ class WuPeekModel(Network):
         }
 
     def forward(self, image, x, weight, noise, prior) -> torch.Tensor:
-        """Training loss: the autoencoder's, a pixel, plus the squared error of the image network's code."""
+        """Training loss: the autoencoder's loss per pixel, plus the squared error of the predicted code."""
         settings = self.preset.autoencoder
         reconstruction, mean, log_variance, code = self.autoencoder(x, noise)
-        if self.training:  # the codes of all processes are compared with the prior
+        if self.training:  # the MMD compares the codes of all processes with the prior
             code = gather(code)
         loss = infovae_loss(
             x, weight, reconstruction, mean, log_variance, code, prior, settings.alpha, settings.lam
         )
         wanted = self.standard(mean.detach())
-        # The two share no weights: how the terms are scaled matters to nothing but the printed loss.
+        # The two networks share no weights: the relative scale of the terms affects only the reported loss.
         return loss / x.shape[1] + F.mse_loss(self.network(image), wanted)
 
     def predict(self, image: torch.Tensor) -> torch.Tensor:
-        """Scaled spectra (B, L) of images (B, band, y, x), from evaluation mode."""
+        """Scaled spectra (B, L) of images (B, band, y, x). The model must be in evaluation mode."""
         code = self.network(image)
         norm = self.standard
         return self.autoencoder.decode(norm.running_mean + (norm.running_var + norm.eps).sqrt() * code)

@@ -14,8 +14,8 @@ class AutoencoderSection(Section):
 
     hidden: tuple[PositiveInt, PositiveInt] = (3040, 608)
     latent: PositiveInt = 6
-    alpha: float = 0.0  # of the InfoVAE
-    lam: PositiveFloat = 1.0e4  # likewise: the weight of the MMD term
+    alpha: float = 0.0  # weight of the InfoVAE
+    lam: PositiveFloat = 1.0e4  # weight of the InfoVAE, for the MMD term
     softening: float = Field(0.02, ge=0)  # least error of a pixel, in units of the scaled spectra
 
 
@@ -29,7 +29,7 @@ class HybridSection(Section):
 
 
 class WuPeekPreset(ImagePreset):
-    """The autoencoder of spectra and the image network that predicts its codes (Wu & Peek 2020)."""
+    """An autoencoder of spectra and the image network that predicts its codes (Wu & Peek 2020)."""
 
     autoencoder: AutoencoderSection = AutoencoderSection()
     network: HybridSection = HybridSection()
