@@ -279,7 +279,7 @@ def imported(out, *words):
 def test_composites_of_other_than_three_bands_are_refused():
     from pix2spec.models.shared.inputs import scale_image
 
-    with pytest.raises(InputError, match=r"three bands, these images have 5 \(.*data.image=linear"):
+    with pytest.raises(InputError, match=r"three bands, but these images have 5 \(.*data.image=linear"):
         scale_image(np.ones((1, 5, 8, 8), np.float32), "linear", "composite")
 
 
