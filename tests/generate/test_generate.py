@@ -130,7 +130,7 @@ def test_unusable_images_are_named(model, how, message):
         ({"sampler": "rk4"}, "ddim, ddpm"),
         ({"noise": "some"}, "observed or none"),
         ({"use": ("parallax",)}, "image, photometry, redshift"),
-        ({"select": "mean:30"}, "of 25"),
+        ({"select": "mean:30"}, "there are 25"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):

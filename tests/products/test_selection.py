@@ -28,7 +28,7 @@ def test_scores_are_needed_to_choose():
     assert select("all", 3, None).tolist() == [0, 1, 2]
     with pytest.raises(InputError, match="contrastive network"):
         select("best", 3, None)
-    with pytest.raises(InputError, match="of 4 candidates"):
+    with pytest.raises(InputError, match="there are 4"):
         select("mean:5", 4, SCORES)
 
 
