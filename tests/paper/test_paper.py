@@ -75,7 +75,7 @@ def comparison(survey, tmp_path_factory):
 @pytest.mark.slow
 def test_every_row_is_in_the_table(comparison):
     assert [name for name, _ in comparison.failures] == ["score default-seed0", "score default-seed1"]
-    assert "its grid is not the one" in comparison.failures[0][1]
+    assert "its wavelength grid differs" in comparison.failures[0][1]
     assert list(dict.fromkeys(line.row for line in comparison.lines)) == [
         row for row in ROWS if row not in ("ulisse", "xattn", "contrastive", "default")
     ]
@@ -242,7 +242,7 @@ def test_a_failing_row_is_reported_and_the_rest_completes(survey, tmp_path, monk
 def test_a_run_with_other_settings_is_refused(comparison, survey):
     settings = [*settings_of("concat"), "concat.train.lr=0.5"]
     result = run(survey, comparison.plan.out, "concat", settings=settings)
-    assert "its run has other settings" in result.failures[0][1]
+    assert "the run in this folder has other settings" in result.failures[0][1]
 
 
 def command(survey, out, rows, *words):
@@ -345,7 +345,7 @@ def test_command_line_ends_with_3_when_a_row_fails(survey, tmp_path, monkeypatch
 def test_rows_and_settings_are_checked_before_anything_starts(survey, tmp_path):
     with pytest.raises(InputError, match="'concta' is unknown"):
         parse_rows("concta", "small")
-    with pytest.raises(InputError, match="does not begin with a row"):
+    with pytest.raises(InputError, match="does not begin with a row's name"):
         parse_rows("concat", "small", ["xattn.train.steps=3"])
     with pytest.raises(InputError, match="did you mean 'lr'"):
         parse_rows("concat", "small", ["concat.train.lrr=3"])

@@ -106,7 +106,7 @@ def load_preset(name: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
         raise InputError("`preset`", f"unknown name {str(name)!r}", _nearest(str(name), preset_names()))
     values = parse_yaml(text, name)
     if not isinstance(values, dict):
-        raise InputError(name, "a preset must be a mapping of sections")
+        raise InputError(name, "a preset is a mapping of sections, but this text is not")
     for override in overrides:
         _override(values, override)
     return validate_preset(values, where=name)

@@ -1,8 +1,8 @@
-"""Table 1: train and score every row and seed that is missing, one after the other, and write the table.
+"""Table 1: train and score all rows and seeds that are not done, one after the other, and write the table.
 
-A *job* is one row with one seed; it is done when the file of its scores exists. Jobs do not depend on each
-other (but for the contrastive network of a seed, which all diffusion models of that seed share), so that many
-processes can each do some of them in the same folder; the last one gathers the table.
+A *job* is one row with one seed. It is done when the file of its scores exists. Jobs do not depend on each
+other, except that all diffusion models of a seed share the contrastive network of that seed. Several
+processes can therefore share the jobs in one folder. The last process gathers the table.
 """
 
 import hashlib
@@ -24,20 +24,20 @@ __all__ = ["Comparison", "table1"]
 
 @dataclass
 class Comparison:
-    """What `table1` planned and did."""
+    """Plan and results of `table1`."""
 
     plan: Plan
     objects: int
     jobs: list[Job]
     selectors: dict[int, Job] = field(default_factory=dict)  # contrastive networks by seed
-    missing: list[str] = field(default_factory=list)  # work that was left at the start
+    missing: list[str] = field(default_factory=list)  # work that was not done at the start
     failures: list[tuple[str, str]] = field(default_factory=list)  # work that failed, with the reason
     lines: list[Line] = field(default_factory=list)
     retrieval: list[dict] = field(default_factory=list)
 
     @property
     def training(self) -> list[Job]:
-        """Jobs whose models are needed, each once."""
+        """Jobs whose models the table needs, without repetition."""
         return list({job.name: job for job in [*self.jobs, *self.selectors.values()]}.values())
 
 
@@ -56,7 +56,7 @@ def table1(
 ) -> Comparison:
     """Train and score the rows of the paper's Table 1, and write the table.
 
-    Whatever is finished in `out` is used again: a second call does only what is missing.
+    Finished runs and scores in `out` are used again: a second call does only the missing work.
 
     Parameters
     ----------
@@ -65,19 +65,21 @@ def table1(
     out : path
         Folder for ``table1.md``, ``.tex``, ``.parquet``, the runs and the scores.
     test : path, optional
-        Another dataset to score on, all of it; by default the test split of `data`.
+        Another dataset to score on, with all its splits. The default is the test split of `data`.
     scale : {"small", "paper"}
-        Networks for CPU cores, or the paper's on a GPU.
+        Small networks for CPUs, or the paper's networks for a GPU.
     seeds : int
-        Runs of each row, with the seeds 0, 1, ...; rows that know no chance are run once, with seed 0.
+        Number of runs of each row, with the seeds 0, 1, ... A row without random numbers has one run.
     rows, settings
-        See `pix2spec.paper.rows.parse_rows`.
+        As for `pix2spec.paper.rows.parse_rows`.
     seed : int, optional
-        Do the runs with this seed alone, and write no table: other processes do the other seeds.
+        Do only the runs with this seed and write no table, while other processes do the other seeds.
     dry_run : bool
         Print the plan and stop.
     yes : bool
-        Start the paper's scale without a GPU.
+        Start the paper's scale even without a GPU.
+    progress : bool
+        Print the plan, progress bars and the table.
 
     Returns
     -------
@@ -86,19 +88,19 @@ def table1(
     Raises
     ------
     InputError
-        If the input cannot be used, or `out` holds a comparison on other data.
+        If the input cannot be used, or if `out` holds a comparison on other data.
     """
     if seeds < 1:
-        raise InputError("`seeds`", f"{seeds} runs of each row", "at least one")
+        raise InputError("`seeds`", f"{seeds} runs of each row", "use at least one")
     if seed is not None and not 0 <= seed < seeds:
-        raise InputError("`seed`", f"{seed} is none of the {seeds} seeds", f"0 to {seeds - 1}")
+        raise InputError("`seed`", f"{seed} is none of the {seeds} seeds", f"use 0 to {seeds - 1}")
     chosen = parse_rows(rows, scale, settings)
     split = None if test else "test"
     plan = Plan(Path(data), Path(test or data), split, scale, Path(out))
     dataset, index = plan.test_set()
     info = Dataset(data).info
     if info.grid != dataset.info.grid:
-        raise InputError(test, "its wavelength grid is not that of the training data")
+        raise InputError(test, "its wavelength grid differs from that of the training data")
     _claim(plan, dataset.batch(index, ["object_id"])["object_id"])
 
     wanted = range(seeds) if seed is None else [seed]
@@ -116,7 +118,7 @@ def table1(
             _announce(comparison, seconds)
         if without_gpu and not dry_run:
             what = f"there is no GPU, and it would take {seconds / 86400:.0f} days"
-            raise InputError('`scale="paper"`', what, "`yes=True` starts it")
+            raise InputError('`scale="paper"`', what, "`yes=True` starts it anyway")
     if dry_run:
         return comparison
 
@@ -132,17 +134,17 @@ def table1(
 
 
 def _claim(plan: Plan, ids) -> None:
-    """Scores of one test set must not meet those of another: the folder remembers which it holds."""
+    """Record the test set in the folder. Raise `InputError` if the folder has scores on another one."""
     digest = hashlib.blake2b("\n".join(map(str, ids)).encode(), digest_size=12).hexdigest()
     with one_at_a_time(plan.out):
         plan.resumable(objects=len(ids), object_ids=digest).claim(resume=True)
 
 
 def _work(comparison: Comparison, progress: bool) -> None:
-    """Do every job; a job that fails is noted, and the others go on."""
+    """Do all jobs. Record the failure of a job and continue with the others."""
     from rich.console import Console
 
-    tried: dict[str, str] = {}  # what was done, and why it failed: empty where it did not
+    tried: dict[str, str] = {}  # reason for the failure of each piece of work, "" for success
 
     console = Console(stderr=True, highlight=False)
 
@@ -154,7 +156,7 @@ def _work(comparison: Comparison, progress: bool) -> None:
             console.print(name)
         try:
             function(*arguments, progress)
-        except Exception as error:  # whatever it is, the other rows go on and the summary says it
+        except Exception as error:  # of any kind: continue with other rows, and report it in the summary
             tried[name] = f"{type(error).__name__}: {error}"
 
     for job in comparison.jobs:

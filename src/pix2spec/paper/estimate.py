@@ -1,4 +1,4 @@
-"""Time that a comparison takes, estimated from one training step of each network on this machine."""
+"""Estimate the time of a comparison from one training step of each network on this machine."""
 
 import time
 from typing import Any
@@ -15,22 +15,23 @@ from pix2spec.training.validation import to_device
 
 __all__ = ["BATCH", "example_step", "expected_seconds", "seconds_a_sample"]
 
-BATCH = 4  # objects of the step that is timed
+BATCH = 4  # galaxies in the training step that is timed
 
 
 def expected_seconds(job: Job, info: DatasetInfo, objects: int) -> float:
-    """Seconds of this machine that a job still needs to train its network and to sample its candidates.
+    """Estimate the seconds that a job still needs to train its network and to sample its candidates.
 
-    A pass of a denoiser without gradients is taken as a third of a training step. Methods that are fitted
-    without steps, and the scoring, are not counted: they take minutes.
+    A pass of a denoiser without gradients counts as a third of a training step. The fit of methods without
+    training steps and the scoring do not count, because they take minutes.
 
     Parameters
     ----------
     job : Job
+        The job.
     info : DatasetInfo
-        Of the training data.
+        Metadata of the training data.
     objects : int
-        Test galaxies that it is to generate; 0 for a network that is only needed by others.
+        Number of test galaxies to generate, 0 for a network that only ranks candidates.
     """
     preset: Any = job.row.preset
     if not hasattr(preset, "train") or preset.task == "factorised":
@@ -43,8 +44,8 @@ def expected_seconds(job: Job, info: DatasetInfo, objects: int) -> float:
 
 
 def example_step(preset: Any, info: DatasetInfo, device: str = "cpu") -> tuple[torch.nn.Module, dict]:
-    """Network of a preset with random weights, and its inputs for a training step of `BATCH` objects."""
-    if hasattr(preset, "encoder"):  # weights do not matter here: fetch none
+    """Make a preset's network with random weights, and inputs for a training step of `BATCH` galaxies."""
+    if hasattr(preset, "encoder"):  # avoid the download of pretrained weights
         encoder = preset.encoder.model_copy(update={"pretrained": False})
         preset = preset.model_copy(update={"encoder": encoder})
     size, bands = info.image_size, len(info.survey.photometry_bands)
@@ -62,11 +63,11 @@ def example_step(preset: Any, info: DatasetInfo, device: str = "cpu") -> tuple[t
 
 
 def seconds_a_sample(preset: Any, info: DatasetInfo) -> float:
-    """Seconds that one object of a training step takes on this machine, measured in a batch of `BATCH`."""
+    """Measure the seconds per galaxy of a training step of `BATCH` galaxies on this machine."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, inputs = example_step(preset, info, device)
     seconds = 0.0
-    for _ in range(2):  # the first step is slow: it also starts libraries
+    for _ in range(2):  # time the second step, because the first one also initialises libraries
         start = time.perf_counter()
         with torch.random.fork_rng():
             model(**inputs).backward()

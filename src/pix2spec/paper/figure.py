@@ -1,4 +1,4 @@
-"""The paper's Figure 2: what each method makes of a few galaxies, on the scale of its MSE."""
+"""The paper's Figure 2: spectra that each method generates for a few galaxies, on the scale of its MSE."""
 
 import json
 from pathlib import Path
@@ -28,23 +28,28 @@ OBSERVED = "0.62"
 
 
 def figure2(folder: str | Path, objects: int = 5, row: str | None = None, seed: int = 0) -> list[Path]:
-    """Draw Figure 2 from the runs that `table1` left in `folder`.
+    """Draw Figure 2 from the runs of `table1` in `folder`.
 
     Parameters
     ----------
     folder : path
-        Holds ``run.json`` and ``runs``; the figure goes there too.
+        Folder with ``run.json`` and ``runs``. The figure goes there too.
     objects : int
-        Galaxies, spread over colour and redshift.
+        Number of galaxies, spread over colour and redshift.
     row : {"concat", "xattn"}, optional
-        Diffusion model of columns (c) and (d); by default xattn if its run is finished.
+        Diffusion model of columns (c) and (d). The default is xattn if its run is finished.
     seed : int
-        Which of the runs.
+        Seed of the runs.
 
     Returns
     -------
     list of Path
         ``figure2.png`` and ``figure2.pdf``.
+
+    Raises
+    ------
+    InputError
+        If `folder` holds no comparison, or if a run that the figure needs is not finished.
     """
     folder = Path(folder)
     plan = _plan(folder)
@@ -57,7 +62,7 @@ def figure2(folder: str | Path, objects: int = 5, row: str | None = None, seed: 
     if missing:
         rows = ",".join((row, "contrastive", "wu-peek"))
         raise InputError(
-            folder, f"no finished run of {missing[0]} with seed {seed}", f"run table1 for the rows {rows}"
+            folder, f"no finished run of {missing[0]} with seed {seed}", f"run table1 with the rows {rows}"
         )
     dataset = Dataset(plan["test"], plan["split"])
     galaxies = [dataset[i] for i in choose_galaxies(dataset, objects)]
@@ -80,10 +85,15 @@ def _plan(folder: Path) -> dict:
 
 
 def choose_galaxies(dataset: Dataset, objects: int) -> list[int]:
-    """Positions of galaxies spread over colour and redshift; how well they come out plays no part.
+    """Choose galaxies that are spread over colour and redshift, regardless of the scores of their spectra.
 
-    Their ranks in g - r go up in even steps, and those in redshift scatter evenly (multiples of the
-    golden ratio).
+    Their ranks in g - r increase in even steps. Their ranks in redshift follow multiples of the golden ratio,
+    which scatter evenly.
+
+    Returns
+    -------
+    list of int
+        Positions in `dataset`.
     """
     index = np.intersect1d(has_spectra(dataset), dataset.having("image"))
     batch = dataset.batch(index, ["z", "flux"])
@@ -100,7 +110,7 @@ def choose_galaxies(dataset: Dataset, objects: int) -> list[int]:
 
 
 def _colours(dataset: Dataset, index: np.ndarray) -> np.ndarray:
-    """Colour g - r of the middle of the images, or what comes nearest to it with other bands: (N,)."""
+    """Colour (N,) of the centre of images: first minus second band, g - r for g, r, i images."""
     found = []
     for start in range(0, len(index), 256):
         image = np.nan_to_num(dataset.batch(index[start : start + 256], ["image"])["image"])
@@ -111,7 +121,7 @@ def _colours(dataset: Dataset, index: np.ndarray) -> np.ndarray:
 
 
 def _spectra(runs, row, galaxies, kind, scale, seed) -> list[list[np.ndarray]]:
-    """For each galaxy the spectra of columns (b) to (e), scaled to [-1, 1]."""
+    """For each galaxy, the spectra of columns (b) to (e), scaled to [-1, 1]."""
     from pix2spec.generate.load import load
     from pix2spec.models.generator import Settings
 
@@ -138,7 +148,7 @@ def _spectra(runs, row, galaxies, kind, scale, seed) -> list[list[np.ndarray]]:
 
 
 def _scaled(ensemble: Ensemble, ivar: np.ndarray) -> np.ndarray:
-    """Candidates (n, L) on the scale [-1, 1], as the model made them."""
+    """Candidates (n, L) on the scale [-1, 1]: the model's own scale if it has this scale."""
     if ensemble.minmax is None:
         return metrics.to_minmax(ensemble.candidates, ivar)
     return np.where(ivar > 0, ensemble.minmax, np.nan)
@@ -169,14 +179,14 @@ def _draw(galaxies: list[Galaxy], kind: str, grid, columns: list[list[np.ndarray
 
 
 class Picture:
-    """The part of an `Ensemble` that `pix2spec.products.plot.draw_image` looks at."""
+    """The attributes of an `Ensemble` that `pix2spec.products.plot.draw_image` needs."""
 
     def __init__(self, image: np.ndarray, image_kind: str):
         self.image, self.image_kind = image, image_kind
 
 
 def _draw_panel(axes, wave, observed, generated, z: float) -> None:
-    """One spectrum; a generated one over the observed one, with its MSE."""
+    """Draw the observed spectrum, and over it a generated one with its MSE, if given."""
     axes.plot(wave, observed, color=OBSERVED if generated is not None else "0.2", lw=0.5)
     if generated is not None:
         axes.plot(wave, generated, color=BLUE, lw=0.6)
@@ -201,7 +211,7 @@ def _draw_panel(axes, wave, observed, generated, z: float) -> None:
         x = rest * (1 + z)
         if name in NAMED and wave[0] < x < wave[-1]:
             axes.axvline(x, color="#a8480f", lw=0.5, ls=(0, (1, 2)), zorder=0.5)
-            if generated is None and name != "[O III]":  # it stands beside Hβ
+            if generated is None and name != "[O III]":  # its label would overlap that of Hβ
                 where = axes.get_xaxis_transform()
                 axes.text(
                     x,

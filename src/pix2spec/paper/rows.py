@@ -1,4 +1,4 @@
-"""The rows of Table 1: which preset stands behind each, at which scale, and what the paper printed."""
+"""The rows of Table 1: their presets at both scales, and the paper's numbers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,16 +63,18 @@ ROWS = tuple(name for name, *_ in _METHODS)
 class Row:
     """A method of the table.
 
+    A row without preset and model is the noise-free truth.
+
     Parameters
     ----------
     name, label : str
-        In files, and in the table.
+        Names of the row in files and in the table.
     preset : Preset, optional
-        What is trained, once a seed.
+        Settings of a model to train with each seed.
     model : str, optional
-        A trained model that is scored as it is. Neither preset nor model: the noise-free truth.
+        A trained model to score.
     overrides : tuple of str
-        Of the preset, as in ``train.steps=100``.
+        Changed settings of the preset, as in ``train.steps=100``.
     """
 
     name: str
@@ -83,12 +85,12 @@ class Row:
 
     @property
     def ranked(self) -> bool:
-        """Whether the contrastive network of the same seed ranks its candidates: it sees the image too."""
+        """Whether a contrastive network ranks the candidates. It needs a diffusion model of images."""
         return self.preset is not None and self.preset.task == "diffusion" and not self.sees_fluxes
 
     @property
     def sees_fluxes(self) -> bool:
-        """Whether it is the diffusion model of band fluxes alone."""
+        """Whether the row is the diffusion model of band fluxes alone."""
         return getattr(getattr(self.preset, "encoder", None), "arch", "") == "photometry"
 
     @property
@@ -99,7 +101,7 @@ class Row:
         return hasattr(self.preset, "train") or bool(getattr(self.preset, "hidden", ()))
 
     def seeded(self, seed: int) -> Preset:
-        """Preset of one run: the seed changes its initial weights and the order of training."""
+        """Preset of the run with a seed, which sets the initial weights and the order of training data."""
         preset: Any = self.preset
         if hasattr(preset, "train"):
             train = preset.train.model_copy(update={"seed": seed})
@@ -108,24 +110,24 @@ class Row:
 
 
 def parse_rows(names: str | None, scale: str, settings: list[str] | tuple[str, ...] = ()) -> list[Row]:
-    """Rows by name, in the table's order; ``NAME=PRESET.yaml`` and ``NAME=RUN`` add one's own.
+    """Select rows by name, in the order of the table.
 
     Parameters
     ----------
     names : str, optional
-        Separated by commas; all by default.
+        Names separated by commas, by default all. ``NAME=PRESET.yaml`` and ``NAME=RUN`` add other rows.
     scale : {"paper", "small"}
-        Which presets.
+        Scale of the presets.
     settings : sequence of str
-        ``ROW.section.key=value``, to override the preset of a row.
+        ``ROW.section.key=value``, to change a setting of a row's preset.
 
     Raises
     ------
     InputError
-        For an unknown row, preset or key.
+        If a row, preset or key is unknown.
     """
     if scale not in ("paper", "small"):
-        raise InputError("`scale`", f"{scale!r} is unknown", "paper or small")
+        raise InputError("`scale`", f"{scale!r} is unknown", "use paper or small")
     wanted = [word.strip() for word in names.split(",") if word.strip()] if names else list(ROWS)
     known = {name: (label, paper if scale == "paper" else small) for name, label, paper, small in _METHODS}
     overrides: dict[str, list[str]] = {}
@@ -133,18 +135,18 @@ def parse_rows(names: str | None, scale: str, settings: list[str] | tuple[str, .
         row, dot, override = setting.partition(".")
         if not dot or row not in [word.partition("=")[0] for word in [*wanted, "contrastive"]]:
             raise InputError(
-                "`settings`", f"{setting!r} does not begin with a row", "as in concat.train.steps=99"
+                "`settings`", f"{setting!r} does not begin with a row's name", "as in concat.train.steps=99"
             )
         overrides.setdefault(row, []).append(override)
     own = [word for word in wanted if "=" in word]
     unknown = [word for word in wanted if word not in known and word not in own]
     if unknown:
-        raise InputError("`rows`", f"{unknown[0]!r} is unknown", f"some of {', '.join(ROWS)}")
+        raise InputError("`rows`", f"{unknown[0]!r} is unknown", f"use some of {', '.join(ROWS)}")
     rows = [_row(n, *known[n], overrides.get(n, [])) for n in known if n in wanted]
     for word in own:
         name, _, source = word.partition("=")
         if not name or name in known or not set(name) <= set(_LETTERS):
-            raise InputError("`rows`", f"{name!r} cannot name a row of one's own", "take letters and dashes")
+            raise InputError("`rows`", f"{name!r} cannot name a new row", "use letters, digits and dashes")
         rows.append(_row(name, name, source, overrides.get(name, [])))
     return rows
 
@@ -159,21 +161,22 @@ def _row(name: str, label: str, source: str | None, overrides: list[str]) -> Row
         return Row(name, label)
     if (Path(source) / "config.json").is_file() or (name == "default" and source in shipped_models()):
         if overrides:
-            raise InputError("`settings`", f"row {name} is a trained model", "it cannot be changed")
+            raise InputError("`settings`", f"row {name} is a trained model", "leave out its settings")
         return Row(name, label, model=source)
     return Row(name, label, preset=load_preset(source, overrides), overrides=tuple(overrides))
 
 
 def contrastive(scale: str, settings) -> Row:
-    """The row of the network that ranks candidates."""
+    """The row of the contrastive network, which ranks candidates."""
     mine = [setting for setting in settings if setting.startswith("contrastive.")]
     return parse_rows("contrastive", scale, mine)[0]
 
 
 def sampling(preset: Preset | None, scale: str, seed: int) -> dict:
-    """How candidates are drawn: keywords of `pix2spec.models.generator.Settings`.
+    """How to draw the candidates of a model: keywords of `pix2spec.models.generator.Settings`.
 
-    The paper's 250 ancestral steps, or on the small scale a few of DPM-Solver++, for the sake of time.
+    On the paper's scale, diffusion models take the paper's 250 ancestral steps. On the small scale they take
+    a few steps of DPM-Solver++, to save time.
     """
     settings = {"n": CANDIDATES, "seed": seed, "select": "all"}
     if preset is not None and preset.task == "diffusion":

@@ -1,4 +1,4 @@
-"""Table 1 as Markdown, LaTeX and Parquet: mean and standard deviation over seeds, beside the paper's."""
+"""Table 1 as Markdown, LaTeX and Parquet: mean and standard deviation over seeds, and the paper's numbers."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -27,24 +27,24 @@ ALL_METRICS = (*METRICS, "crps_minmax")
 
 @dataclass
 class Line:
-    """One line of the table: a method and a way of choosing."""
+    """One line of the table: a method, and a selection of its candidates."""
 
     row: str
     label: str
     selection: str
-    choice: str  # the selection for people; empty where there is but one
+    choice: str  # the selection in words; empty if the method has only one
     seeds: int
     objects: int
     values: dict[str, tuple[float, float]] = field(default_factory=dict)  # mean and deviation over seeds
-    object_error: float = np.nan  # standard error of the min-max MSE over objects, of one seed
-    paper: tuple[float, float] | None = None
+    object_error: float = np.nan  # standard error of the min-max MSE over objects, for one seed
+    paper: tuple[float, float] | None = None  # the paper's min-max MSE, mean and deviation
     parameters: int = 0
-    hours: float = np.nan
-    seconds: float = np.nan
+    hours: float = np.nan  # of training
+    seconds: float = np.nan  # per generated galaxy
 
 
 def gather(rows: list[Row], jobs: list[Job], objects: int) -> tuple[list[Line], list[dict]]:
-    """Lines of the table from the scores that are there, and the retrieval of each contrastive network."""
+    """Make the lines of the table and the retrieval of each contrastive network from the existing scores."""
     lines, retrieval = [], []
     for row in rows:
         done = [read_scores(job.scores) for job in jobs if job.row.name == row.name and job.is_done]
@@ -60,7 +60,7 @@ def gather(rows: list[Row], jobs: list[Job], objects: int) -> tuple[list[Line], 
 
 
 def _shown(row: Row, selection: str) -> bool:
-    """Look-alikes come nearest first: choosing among them by likeness is the first one again."""
+    """Whether a selection makes sense. Neighbours are sorted: the best one is the same as the first."""
     if row.preset is not None and row.preset.task == "neighbours":
         return selection in ("single", "mean_all")
     return True
@@ -95,7 +95,15 @@ def _line(row: Row, selection: str, choice: str, done: list[tuple[dict, dict]]) 
 
 
 def retrieval_of(label: str, done: list[tuple[dict, dict]]) -> dict:
-    """Share of images whose own spectrum is the first, or among the first five, of its pool."""
+    """Fraction of images whose spectrum ranks first, or among the first five, in its pool.
+
+    Parameters
+    ----------
+    label : str
+        Name of the network.
+    done : list of (dict, dict)
+        Columns and metadata of the scores of each seed; see `pix2spec.paper.work.read_scores`.
+    """
     result = {"label": label, "seeds": len(done), "parameters": done[0][1].get("parameters")}
     result["hours"] = _mean([about["hours"] for _, about in done if about.get("hours") is not None])
     for which, size in (("pool", done[0][1]["pool"]), ("all", done[0][1]["all"])):
@@ -144,7 +152,7 @@ def write_table(comparison) -> None:
 
 
 def provenance(comparison) -> dict:
-    """What brings the table back."""
+    """Record of all that reproduces the table."""
     plan = comparison.plan
     about = {"scale": plan.scale, "data": str(plan.data), "test": _test_set(comparison)}
     return {**run_provenance(), **about, "failures": len(comparison.failures)}
@@ -190,13 +198,13 @@ def _duration(seconds: float) -> str:
 
 
 def notes(comparison) -> list[str]:
-    """What the numbers mean, for below the table."""
+    """Explanations of the numbers, to print below the table."""
     seeds = max((line.seeds for line in comparison.lines), default=1)
     texts = [
         f"Test set: {_test_set(comparison)}. Mean ± standard deviation over {seeds} seeds; without ±: one "
-        "run, or no chance in it. The paper's column: 5,000 real SDSS galaxies, three runs.",
-        "Min-max MSE is the paper's; models that were trained on that scale are judged on what they say "
-        "there, other spectra are scaled by their own extrema. Affine-matched: after the best offset and "
+        "run, or a method without random numbers. The paper's column: 5,000 real SDSS galaxies, three runs.",
+        "Min-max MSE is the paper's: models that were trained on that scale are scored on it, and "
+        "other spectra are scaled by their own extrema. Affine-matched: after the best offset and "
         "scale, in units of the observed spectrum's [−1, 1]. Median-scaled: weighted by inverse variance, "
         "each spectrum divided by its median. CRPS: of the whole ensemble, median-scaled; of a single "
         "spectrum, its mean absolute error.",
@@ -208,8 +216,8 @@ def notes(comparison) -> list[str]:
             f"The choice of galaxies adds a standard error of {error}, much of it common to all lines."
         )
     if any(line.row == "default" for line in comparison.lines):
-        saw = "saw other data (`pix2spec info default`), and sees the ugriz fluxes too"
-        texts.append(f"pix2spec default: the shipped model, which {saw}; seeds change its candidates alone.")
+        saw = "was trained on other data (`pix2spec info default`), and sees the ugriz fluxes too"
+        texts.append(f"pix2spec default: the shipped model, which {saw}; seeds change only its candidates.")
     for found in comparison.retrieval:
         parts = []
         for which in ("pool", "all"):
@@ -250,14 +258,14 @@ def _tex(text: str) -> str:
 
 
 def print_table(comparison, console=None) -> None:
-    """Print the table, its notes, and where things are."""
+    """Print the table, its notes, and the paths of its files."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     console = console or Console(highlight=False)
     if not console.is_terminal:
-        console.width = max(console.width, 190)  # in a file, nothing needs to wrap
+        console.width = max(console.width, 190)  # do not wrap lines in a file
     table = Table(box=SIMPLE_HEAD)
     for k, name in enumerate(HEAD):
         table.add_column(name, justify="left" if k < 2 else "right")

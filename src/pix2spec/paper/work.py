@@ -1,10 +1,10 @@
-"""One row and one seed of Table 1: train or resume it, score it in pieces, keep what is done.
+"""One row and one seed of Table 1: train or resume its model, and score it in resumable chunks.
 
-DIR/run.json                    on which data, see `pix2spec.runtime.resumable`
-DIR/runs/ROW-seedK/             the run, as `pix2spec train` makes it
-DIR/scores/ROW-seedK/*.parquet  scores of some objects each, while the scoring goes on
-DIR/scores/ROW-seedK.parquet    all of them, one row an object
-DIR/locks/                      empty files by which processes wait for each other
+DIR/run.json                    data of the comparison, see `pix2spec.runtime.resumable`
+DIR/runs/ROW-seedK/             run folder of `pix2spec train`
+DIR/scores/ROW-seedK/*.parquet  scores of a chunk of objects each, during the scoring
+DIR/scores/ROW-seedK.parquet    scores of all objects, one row per object
+DIR/locks/                      empty files with which processes wait for each other
 """
 
 import json
@@ -44,13 +44,13 @@ __all__ = [
     "train_row",
 ]
 
-CHUNK = 128  # objects between two files of scores: what a kill can cost
+CHUNK = 128  # objects in a file of scores; an interrupted run loses at most one chunk
 METADATA = b"pix2spec"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is compared on which data; the same for every job."""
+    """Data, scale and folder of a comparison. All jobs share the plan."""
 
     data: Path
     test: Path
@@ -59,12 +59,12 @@ class Plan:
     out: Path
 
     def test_set(self) -> tuple[Dataset, np.ndarray]:
-        """The test set and the positions of its pairs that have a spectrum."""
+        """The test set, and the positions of its galaxies that have a spectrum."""
         dataset = Dataset(self.test, self.split)
         return dataset, has_spectra(dataset)
 
     def resumable(self, **test_set) -> Resumable:
-        """The folder, which holds the scores on one test set alone."""
+        """The folder as resumable work. It holds scores on one test set only."""
         identity = {"scale": self.scale, "data": self.data.resolve(), "test": self.test.resolve()}
         return Resumable(self.out, identity | {"split": self.split, **test_set}, "a comparison")
 
@@ -79,44 +79,44 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Of its files."""
+        """Name of the job's files."""
         return f"{self.row.name}-seed{self.seed}"
 
     @property
     def run(self) -> Path:
-        """Folder of its trained model."""
+        """Folder of the trained model."""
         return self.plan.out / "runs" / self.name
 
     @property
     def scores(self) -> Path:
-        """File of its scores."""
+        """File of the scores."""
         return self.plan.out / "scores" / f"{self.name}.parquet"
 
     @property
     def is_trained(self) -> bool:
-        """Whether there is a finished model, or none is needed."""
+        """Whether the model is trained, or the row needs no training."""
         return self.row.preset is None or (self.run / "model.safetensors").exists()
 
     @property
     def is_done(self) -> bool:
-        """Whether every object is scored."""
+        """Whether all objects are scored."""
         return self.scores.exists()
 
 
 @contextmanager
 def one_at_a_time(folder: Path, name: str = "table") -> Iterator[None]:
-    """Wait until no other process is in here with this folder and name; the lock goes with the process."""
+    """Run a block in one process at a time, for this folder and name. The lock ends with the process."""
     import fcntl  # not on Windows
 
     (folder / "locks").mkdir(parents=True, exist_ok=True)
     with open(folder / "locks" / name, "w") as lock:
-        with suppress(OSError):  # some network file systems know no locks
+        with suppress(OSError):  # some network file systems do not support locks
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def has_spectra(dataset: Dataset) -> np.ndarray:
-    """Positions of the pairs with a valid pixel; those without can score nothing."""
+    """Positions of the galaxies whose spectrum has a valid pixel. Others cannot be scored."""
     found = []
     index = dataset.having("flux", "ivar")
     for start in range(0, len(index), 1024):
@@ -131,12 +131,12 @@ def has_spectra(dataset: Dataset) -> np.ndarray:
 
 
 def train_row(job: Job, progress: bool = False) -> None:
-    """Train a row, or go on where an earlier try stopped; a finished run is used as it is.
+    """Train the model of a row, or resume an interrupted training. A finished run is not changed.
 
     Raises
     ------
     InputError
-        If the run in the folder was made with another preset.
+        If the run in the folder has another preset.
     """
     from pix2spec.training.loop import train
 
@@ -149,13 +149,15 @@ def train_row(job: Job, progress: bool = False) -> None:
             train(preset, job.plan.data, job.run, resume=resume, progress=progress)
     before = read_config(job.run)["preset"]
     if not _agrees(before, preset.model_dump(mode="json")):
-        raise InputError(job.run, "its run has other settings", "use another `out`, or delete the run")
+        raise InputError(
+            job.run, "the run in this folder has other settings", "use another `out`, or delete the run"
+        )
 
 
 def _agrees(before, wanted) -> bool:
-    """Whether a run has the wanted settings; null leaves a choice to `train`, which notes what it took."""
+    """Whether a run has the wanted settings. A setting that is None agrees with the choice of `train`."""
     if isinstance(before, dict) and isinstance(wanted, dict):
-        if wanted.get("weights", "") is None:  # then the network is a choice too, see `open_network`
+        if wanted.get("weights", "") is None:  # then `open_network` also chooses the network
             wanted = wanted | {"arch": None}
         return all(_agrees(before.get(key), value) for key, value in wanted.items())
     return wanted is None or before == wanted
@@ -165,7 +167,7 @@ def _agrees(before, wanted) -> bool:
 
 
 def score_row(job: Job, selector: Path | None, progress: bool = False) -> None:
-    """Score a row on every test object, CHUNK at a time; a chunk whose file exists is done."""
+    """Score a row on all test objects, in chunks. A chunk whose file exists is done."""
     with one_at_a_time(job.plan.out, f"score-{job.name}"):
         if not job.is_done:
             _score_row(job, selector, progress)
@@ -192,7 +194,7 @@ def _score_row(job: Job, selector: Path | None, progress: bool) -> None:
 
 
 def read_scores(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """Columns of a file of scores, and the metadata of its row."""
+    """Read a file of scores: its columns, and the metadata of the job."""
     table = pq.read_table(path)
     columns = {name: table[name].to_numpy() for name in table.column_names}
     return columns, json.loads(table.schema.metadata[METADATA])
@@ -204,10 +206,11 @@ def _table(rows: list[dict]) -> pa.Table:
 
 
 def _scorer(job: Job, selector: Path | None, dataset: Dataset):
-    """A function from positions of test objects to their rows of scores; and metadata of the method."""
+    """A function from positions of test objects to their rows of scores, and metadata of the method."""
     if job.row.preset is None and job.row.model is None:
         if "true_flux" not in dataset.info.truth:
-            raise InputError(dataset.path, "its noise-free spectra are not known", "leave out row noise-free")
+            hint = "leave out the row noise-free"
+            raise InputError(dataset.path, "the dataset has no noise-free spectra", hint)
         return lambda some: noise_free_rows(dataset, some), {"parameters": 0, "hours": 0.0}
     from pix2spec.generate.load import load
     from pix2spec.models.generator import Settings
@@ -215,7 +218,7 @@ def _scorer(job: Job, selector: Path | None, dataset: Dataset):
     model: Any = job.run if job.row.preset is not None else job.row.model
     generator = load(model, selector)
     if dataset.info.grid != generator.grid:
-        raise InputError(dataset.path, f"its grid is not the one that {job.row.name} was trained on")
+        raise InputError(dataset.path, f"its wavelength grid differs from that of {job.row.name}")
     check_same_survey(dataset.path, dataset.info.survey, job.row.name, generator.survey)
     settings = Settings(**sampling(generator.model.preset, job.plan.scale, job.seed))
     kind = dataset.info.image_kind or "linear"
@@ -226,7 +229,7 @@ def _scorer(job: Job, selector: Path | None, dataset: Dataset):
         **generator.provenance(settings),
     }
 
-    # The mean spectrum has one for each scale; to scale the other by its extrema would be unfair to it.
+    # The mean spectrum has a version for the scale [-1, 1]: rescaling the other version would be unfair.
     mean = generator.model.minmax_spectrum.numpy()[None] if generator.model.preset.task == "mean" else None
 
     def score(some: np.ndarray) -> list[dict]:
@@ -244,9 +247,23 @@ def _parameters(model: torch.nn.Module) -> int:
 
 
 def score_ensembles(results, galaxies, seconds: float, minmax: np.ndarray | None = None) -> list[dict]:
-    """Rows of scores of what `pix2spec.models.generator.Generator.run` gave, as `pix2spec evaluate` has them.
+    """Score generated spectra as `pix2spec evaluate` does.
 
-    `minmax` (1, L) stands for all spectra on the scale [-1, 1], if given.
+    Parameters
+    ----------
+    results : sequence
+        Results of `pix2spec.models.generator.Generator.run`.
+    galaxies : sequence of Galaxy
+        The same galaxies, with their observed spectra.
+    seconds : float
+        Generation time per galaxy, to record.
+    minmax : array (1, L), optional
+        A spectrum on the scale [-1, 1], to score on that scale in place of the candidates.
+
+    Returns
+    -------
+    list of dict
+        One row of scores per galaxy. Its ``failure`` is the reason if the galaxy has no spectrum.
     """
     rows = []
     for result, galaxy in zip(results, galaxies):
@@ -259,7 +276,7 @@ def score_ensembles(results, galaxies, seconds: float, minmax: np.ndarray | None
 
 
 def noise_free_rows(dataset: Dataset, some: np.ndarray) -> list[dict]:
-    """Scores of the spectra without their noise: what nobody can beat who does not know the noise."""
+    """Score the noise-free spectra. They are the limit for any method that does not know the noise."""
     batch = dataset.batch(some, ["object_id", "z", "flux", "ivar", "true_flux"])
     rows = []
     for i in range(len(some)):
@@ -274,7 +291,10 @@ def noise_free_rows(dataset: Dataset, some: np.ndarray) -> list[dict]:
 
 
 def retrieval_table(run: Path, dataset: Dataset, index: np.ndarray) -> tuple[pa.Table, dict]:
-    """How many wrong spectra the contrastive network prefers to the right one, for each test image."""
+    """For each test image, count the spectra that the contrastive network prefers to the right one.
+
+    Returns a table with the counts among all spectra and in a pool, and its metadata.
+    """
     model, config = load_model(run)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     start = time.perf_counter()

@@ -1,1 +1,1 @@
-"""`pix2spec rank`: which objects of a catalogue deserve telescope time."""
+"""Rank the objects of a catalogue for follow-up observations (`pix2spec rank`)."""

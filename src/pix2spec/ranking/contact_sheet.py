@@ -1,4 +1,4 @@
-"""Contact sheets: the first objects of a list with image, candidate spectra and probabilities."""
+"""Contact sheets: image, candidate spectra and probabilities of the first objects of a ranking."""
 
 import io
 from collections.abc import Iterator
@@ -23,7 +23,24 @@ HIDDEN_COLUMNS = ("ra", "dec", "z_lo", "z_hi", "probability_error", "n_candidate
 
 
 def write_sheets(ranking: Ranking, out: str | Path, n: int, progress: bool = True) -> list[Path]:
-    """Write ``contact.html`` and ``contact.pdf`` of the first `n` objects; images come from the dataset."""
+    """Write ``contact.html`` and ``contact.pdf`` with the first `n` objects.
+
+    Parameters
+    ----------
+    ranking : Ranking
+        The ranking. Images come from its dataset, if it has one.
+    out : path
+        Folder of the files, which must exist.
+    n : int
+        Number of objects.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    list of Path
+        The two files.
+    """
     from matplotlib.backends.backend_pdf import PdfPages
 
     out = Path(out)
@@ -47,7 +64,7 @@ def write_sheets(ranking: Ranking, out: str | Path, n: int, progress: bool = Tru
 
 
 def _ensembles(ranking: Ranking, ids: list[str]) -> Iterator[Ensemble]:
-    """Ensembles with their pictures, at the median redshift of their candidates."""
+    """Ensembles with image and photometry of the dataset, at the median redshift of their candidates."""
     position: dict = {}
     data: Any = ranking.data
     if data is not None:
@@ -86,7 +103,7 @@ def _figure(objects: list[tuple]):
 
 
 def _summary(row) -> list[str]:
-    """Lines of text in the corner of an object's picture."""
+    """Lines of text for the corner of an object's figure."""
     text = []
     if "probability" in row.colnames:
         text.append(f"P = {row['probability']:.2f} ± {row['probability_error']:.2f}")
@@ -108,7 +125,7 @@ def _title(ranking: Ranking) -> str:
 
 
 def sheet_rows(rows: list) -> tuple[list[str], list[list]]:
-    """Head and cells of the sheet's table: the list's columns, errors beside their values."""
+    """Header and cells of the sheet's table. The cell of a probability includes its error."""
     names = [name for name in rows[0].colnames if name not in HIDDEN_COLUMNS] if rows else []
     cells = []
     for row in rows:

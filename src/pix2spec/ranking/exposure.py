@@ -1,9 +1,9 @@
-"""Signal to noise of an emission line, and the exposure that it needs: a simple model of fibre spectrographs.
+"""Signal to noise of an emission line, and exposure time: a simple model of fibre spectrographs.
 
-Photons of the line are counted in a matched Gaussian window against those of the galaxy's continuum and of
-the dark sky, and against read noise (Horne 1986, PASP 98:609). Line and continuum are those that the
-catalogue's fibre would see; a narrower fibre sees less of a galaxy. `docs/guides/rank.md` says how far
-to trust it.
+The signal is the photons of the line in a matched Gaussian window. The noise comes from the photons of the
+line, of the galaxy's continuum and of the dark sky, and from read-out (Horne 1986, PASP 98:609). The fluxes
+of line and continuum are those in the catalogue's fibre; a narrower fibre receives less light of a galaxy.
+`docs/guides/rank.md` describes the accuracy of the model.
 """
 
 from dataclasses import dataclass
@@ -26,15 +26,16 @@ __all__ = [
 
 PHOTON = 1.98645e-8  # erg Angstrom: energy of a photon times its wavelength
 FLUX_UNIT = 1e-17  # erg/s/cm2
-GAS_DISPERSION_KM_S = 100.0  # of a galaxy
-GROWTH = 1.2  # light within a diameter grows as its power, from 1.4 to 3 arcsec; see benchmarks/ranking.py
-# Dark sky at Paranal, UBVRI mag/arcsec2 (Patat 2003, A&A 400:1183), airglow lines included, and the flux of
+GAS_DISPERSION_KM_S = 100.0  # velocity dispersion of the gas in a galaxy
+# The light within a diameter d of 1.4 to 3 arcsec grows as d**GROWTH; see benchmarks/ranking.py.
+GROWTH = 1.2
+# Dark sky at Paranal with airglow lines, UBVRI mag/arcsec2 (Patat 2003, A&A 400:1183), and the flux of
 # magnitude zero at the bands' effective wavelengths (Bessell, Castelli & Plez 1998, A&A 333:231).
 SKY_WAVE = np.array([3660.0, 4380.0, 5450.0, 6410.0, 7980.0])  # Angstrom
 SKY_MAG = np.array([22.3, 22.6, 21.6, 20.9, 19.7])
 ZERO_FLUX = np.array([4.175e-9, 6.32e-9, 3.631e-9, 2.177e-9, 1.126e-9])  # erg/s/cm2/Angstrom
 SKY = ZERO_FLUX * 10 ** (-0.4 * SKY_MAG) / FLUX_UNIT
-# Rest-frame vacuum wavelength of each line of the quantities, in Angstrom.
+# Rest-frame vacuum wavelengths in Angstrom of the lines of `pix2spec.measure.quantities`.
 REST = {
     "oii": mean_wavelength("[O_II] 3725", "[O_II] 3727"),
     "hbeta": LINES["H_beta"],
@@ -52,26 +53,28 @@ class Instrument:
     Parameters
     ----------
     name : str
+        Name of the instrument.
     area : float
-        Unobscured, m2.
+        Unobscured area of the telescope in m2.
     throughput : float
-        Detected electrons for a photon above the atmosphere that falls on the fibre; one number.
+        Detected electrons per photon that would enter the fibre without an atmosphere. It is the same at all
+        wavelengths.
     fibre : float
-        Diameter in arcsec.
+        Diameter of a fibre in arcsec.
     resolution : float
         Wavelength / FWHM.
     pixel : float
-        Angstrom.
+        Size of a pixel in Angstrom.
     rows : float
-        Pixels across a spectrum that its extraction sums.
+        Number of pixels across a spectrum that the extraction adds up.
     read_noise : float
-        Electrons a pixel and exposure.
+        Electrons per pixel and exposure.
     exposure, overhead : float
-        Seconds of one exposure, and of what follows each.
+        Seconds of one exposure, and of the overhead after it.
     wave : (float, float)
-        Angstrom.
+        Range of wavelengths in Angstrom.
     source : str
-        Where the numbers are from.
+        Source of the numbers.
     """
 
     name: str
@@ -112,7 +115,13 @@ INSTRUMENTS = {instrument.name: instrument for instrument in _ALL}
 
 
 def instrument_of(name: str) -> Instrument:
-    """The instrument called `name`; `InputError` with the nearest name where there is none."""
+    """Find an instrument by its name, in any case.
+
+    Raises
+    ------
+    InputError
+        If there is no such instrument. The hint suggests the nearest name.
+    """
     key = name.strip().casefold()
     if key in INSTRUMENTS:
         return INSTRUMENTS[key]
@@ -122,7 +131,10 @@ def instrument_of(name: str) -> Instrument:
 
 
 def _rates(instrument: Instrument, flux, continuum, wave, fibre: float):
-    """Electrons a second of the line, and of all else in its window; NaN outside the instrument's range."""
+    """Electrons per second of the line, and variance per second in its window.
+
+    Both are NaN outside the instrument's range.
+    """
     flux, continuum, wave = (np.asarray(a, float) for a in (flux, continuum, wave))
     inside = (wave >= instrument.wave[0]) & (wave <= instrument.wave[1])
     wave = np.where(inside, wave, np.nan)
@@ -130,7 +142,7 @@ def _rates(instrument: Instrument, flux, continuum, wave, fibre: float):
     share = min(instrument.fibre / fibre, 1.0) ** GROWTH
     spread = 1 / instrument.resolution / np.sqrt(8 * np.log(2))
     sigma = wave * np.hypot(spread, GAS_DISPERSION_KM_S / LIGHT_SPEED_KM_S)
-    window = 2 * np.sqrt(np.pi) * sigma  # noise in it enters the flux of a line fitted with its profile
+    window = 2 * np.sqrt(np.pi) * sigma  # width whose noise affects the flux of a fitted Gaussian profile
     sky = np.interp(wave, SKY_WAVE, SKY) * np.pi / 4 * instrument.fibre**2
     light = np.maximum(continuum, 0) * share + sky
     reads = window / instrument.pixel * instrument.rows * instrument.read_noise**2 / instrument.exposure
@@ -144,30 +156,36 @@ def line_sn(instrument: Instrument, flux, continuum, wave, hours: float, fibre: 
     Parameters
     ----------
     instrument : Instrument
+        The spectrograph.
     flux : array
-        Line fluxes in the catalogue's fibre, 1e-17 erg/s/cm2; 0 is taken for negative ones.
+        Line fluxes in the catalogue's fibre, in 1e-17 erg/s/cm2. Negative fluxes count as 0.
     continuum : array
-        Under the line, in the same fibre, 1e-17 erg/s/cm2/Angstrom.
+        Continuum at the lines, in the same fibre, in 1e-17 erg/s/cm2/Angstrom.
     wave : array
-        Observed wavelengths of the lines, Angstrom.
+        Observed wavelengths of the lines in Angstrom.
     hours : float
-        Exposure, without overheads.
+        Exposure time, without overheads.
     fibre : float
-        Diameter of the catalogue's fibre, arcsec.
+        Diameter of the catalogue's fibre in arcsec.
 
     Returns
     -------
     array
-        NaN where the line is outside the instrument's range, or not known.
+        NaN if the line is outside the instrument's range, or if its flux is NaN.
     """
     line, noise = _rates(instrument, flux, continuum, wave, fibre)
     return line * np.sqrt(3600 * hours / noise)
 
 
 def exposure_hours(instrument: Instrument, flux, continuum, wave, sn: float, fibre: float) -> np.ndarray:
-    """Exposure in hours that brings a line to a signal to noise, the inverse of `line_sn`.
+    """Exposure time in hours for a signal to noise of `sn`, the inverse of `line_sn`.
 
-    Infinite where there is no line, NaN where it is outside the instrument's range or not known.
+    The other parameters are those of `line_sn`.
+
+    Returns
+    -------
+    array
+        Infinite if there is no line; NaN if it is outside the instrument's range, or if its flux is NaN.
     """
     line, noise = _rates(instrument, flux, continuum, wave, fibre)
     with np.errstate(divide="ignore"):
@@ -175,6 +193,6 @@ def exposure_hours(instrument: Instrument, flux, continuum, wave, sn: float, fib
 
 
 def telescope_hours(instrument: Instrument, hours) -> np.ndarray:
-    """Hours that an exposure of `hours` takes, with the overhead of each of its exposures."""
+    """Telescope time in hours for a total exposure time of `hours`, with the overhead of each exposure."""
     hours = np.asarray(hours, float)
     return hours + np.ceil(hours * 3600 / instrument.exposure - 1e-9) * instrument.overhead / 3600

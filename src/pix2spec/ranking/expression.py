@@ -1,12 +1,13 @@
 """A small language for statements about spectra, such as ``ew(Halpha) > 50 and z < 0.1``.
 
-Python's parser (`ast`) finds which operator binds first, and a whitelist says which of its nodes have a
-meaning here. It is given the operators and brackets of the text alone, with a placeholder for each name,
-number and class; nothing is run as Python code. An expression is evaluated on numpy arrays, all candidates at
-once.
+This module splits the text into tokens. Python's parser (`ast`) then finds the structure of the expression,
+and a whitelist says which of its nodes are allowed. The parser receives only the operators and brackets of
+the text, with a placeholder for each name, number and class: no text runs as Python code. An expression is
+evaluated on numpy arrays, for all candidates at once.
 
-A quantity that was not measured is NaN and makes a comparison unknown. Unknown parts follow Kleene's logic:
-``unknown and false`` is false, ``unknown or true`` is true, all else that contains an unknown is unknown.
+A quantity that was not measured is NaN, and a comparison with it is unknown. Statements follow Kleene's
+logic: ``unknown and false`` is false, ``unknown or true`` is true, and any other combination with an unknown
+part is unknown.
 """
 
 import ast
@@ -26,14 +27,11 @@ from pix2spec.measure.quantities import BPT_CLASSES
 
 __all__ = ["FUNCTIONS", "LINE_NAMES", "NUMBER", "TRUTH", "Node", "columns_of", "evaluate", "parse"]
 
-MAX_LENGTH, MAX_NODES, MAX_DEPTH = (
-    1000,
-    200,
-    30,
-)  # characters, parts and brackets: no text exhausts the parser
+# Limits in characters, parts and nested brackets, which keep the parser from using up memory or stack.
+MAX_LENGTH, MAX_NODES, MAX_DEPTH = 1000, 200, 30
 NUMBER, TRUTH, CLASS = "a number", "a statement", "a class"
 
-# Lines as people write them, and the quantities' names for them.
+# Names of lines in the language, and their names in `pix2spec.measure.quantities`.
 LINE_NAMES = {
     **{"Halpha": "halpha", "Ha": "halpha", "Hbeta": "hbeta", "Hb": "hbeta"},
     **{name: "oii" for name in ("OII", "OII3727")},
@@ -43,8 +41,9 @@ LINE_NAMES = {
 }
 LINES = {name.casefold(): line for name, line in LINE_NAMES.items()}
 CLASSES = {name.casefold(): index for index, name in enumerate(BPT_CLASSES)}
-BANDS = ["g", "r", "i"]  # that the spectra cover; neighbours have a colour among the quantities
-# Functions of names. The columns of each call: ``sn`` is the ratio of its two, a colour the sum of its steps.
+BANDS = ["g", "r", "i"]  # bands that the spectra cover; the quantities have the colours g - r and r - i
+# Functions of names, and the columns that each call reads. ``sn`` is the ratio of its two columns, and a
+# colour is the sum of its columns.
 OF_LINES = {"ew": ["ew_{}"], "flux": ["flux_{}"], "sn": ["flux_{}", "flux_{}_error"]}
 CALLS: dict[tuple[str, ...], list[str]] = {
     (name, key): [form.format(line) for form in forms]
@@ -61,9 +60,10 @@ TOKEN = re.compile(
     re.ASCII | re.DOTALL,
 )
 OPERANDS = ("number", "name", "text")
+# Words that are not names of columns: what they are, and how to write them.
 _NO_NAMES = (("line", LINES, "flux({})"), ("class", CLASSES, '"{}"'), ("function", FUNCTIONS, "{}(...)"))
 INSTEAD = {"=": "to compare, write ==", "&": "write and", "|": "write or", "!": "write not"}
-WIDTH = 4  # characters of each token in the text for Python, whose columns then count tokens
+WIDTH = 4  # characters per token in the text for `ast`; the columns in its tree give the tokens' numbers
 
 
 def _all(*parts):
@@ -90,7 +90,7 @@ def _finite(function: Callable, value):
     return np.where(np.isfinite(result := function(value)), result, np.nan)
 
 
-# The nodes that an expression may have, besides names and calls: sign, what they take and give, function.
+# The allowed nodes besides names, calls and comparisons: sign, type of operands and result, function.
 OPERATIONS: dict[type, tuple[str, str, Callable]] = {
     ast.And: ("and", TRUTH, _all),
     ast.Or: ("or", TRUTH, _any),
@@ -114,12 +114,12 @@ COMPARISONS: dict[type, tuple[str, Callable]] = {
 
 @dataclass(frozen=True)
 class Node:
-    """A part of a parsed expression: what it gives, where it starts, which columns it reads, its function."""
+    """A part of a parsed expression."""
 
-    gives: str
-    place: int
-    columns: frozenset[str]
-    value: Callable[[Mapping[str, Any]], Any]
+    gives: str  # type of the result: NUMBER, TRUTH or CLASS
+    place: int  # position in the text, from 0
+    columns: frozenset[str]  # columns that it reads
+    value: Callable[[Mapping[str, Any]], Any]  # function from columns to the result
 
 
 def parse(text: str, names: Iterable[str], wanted: str = TRUTH, where: str = "expression") -> Node:
@@ -128,36 +128,46 @@ def parse(text: str, names: Iterable[str], wanted: str = TRUTH, where: str = "ex
     Parameters
     ----------
     text : str
+        The expression.
     names : iterable of str
-        Columns that it may use, as they will be spelt in `evaluate`; case does not matter. ``bpt`` is the
-        class, all others are numbers.
+        Columns that the expression may use, with their spelling in `evaluate`. The text may use other case.
+        ``bpt`` is a class; all other columns are numbers.
     wanted : {TRUTH, NUMBER}
+        Type of the result.
     where : str
-        How errors call the text.
+        Name of the text in error messages.
 
     Raises
     ------
     InputError
-        With the column of the text, and the nearest name where one is unknown.
+        If the text is not a valid expression. The error gives the column of the fault, and suggests the
+        nearest name for an unknown one.
     """
     if len(text) > MAX_LENGTH:
-        raise InputError(where, f"it has {len(text)} characters", f"{MAX_LENGTH} at most")
+        raise InputError(where, f"the text has {len(text)} characters", f"use {MAX_LENGTH} at most")
     return _Parser(text, names, where).parse(wanted)
 
 
 def columns_of(tree: Node) -> set[str]:
-    """Names of the columns that an expression looks at."""
+    """Names of the columns that an expression reads."""
     return set(tree.columns)
 
 
 def evaluate(tree: Node, columns: Mapping[str, Any]) -> np.ndarray:
-    """Values of an expression on arrays that broadcast against each other.
+    """Evaluate an expression.
+
+    Parameters
+    ----------
+    tree : Node
+        The parsed expression.
+    columns : mapping of str to array
+        Values of its columns, whose shapes broadcast against each other.
 
     Returns
     -------
     float array
-        Of a statement 1 for true, 0 for false, NaN for unknown. A ratio whose denominator is measured and
-        not positive (a flux lost in noise) is NaN: it would have the wrong sign, or none.
+        Numbers, or for a statement 1 for true, 0 for false and NaN for unknown. A ratio is NaN if its
+        denominator is a measured quantity that is not positive, such as a flux lost in noise.
 
     Examples
     --------
@@ -171,7 +181,7 @@ def evaluate(tree: Node, columns: Mapping[str, Any]) -> np.ndarray:
 
 
 class _Parser:
-    """From text to tokens, from tokens to Python's syntax tree, from there to a `Node`."""
+    """Parser from text to tokens, from tokens to Python's syntax tree, and from the tree to a `Node`."""
 
     def __init__(self, text: str, names: Iterable[str], where: str):
         self.text, self.where, self.nodes = text, where, 0
@@ -181,16 +191,16 @@ class _Parser:
     def parse(self, wanted: str) -> Node:
         example = "for example ew(Halpha) > 50" if wanted == TRUTH else ""
         if len(self.tokens) == 1:
-            raise self._error("there is nothing", 0, example)
+            raise self._error("there is nothing to parse", 0, example)
         self._check_order()
         words = [token[0] if token.lastgroup in ("sign", "word") else "_" for token in self.tokens[:-1]]
         try:
             tree = ast.parse("".join(word.ljust(WIDTH) for word in words), mode="eval")
         except SyntaxError:
-            raise self._error("the order of its words has no meaning", self.tokens[0]) from None
+            raise self._error("the order of the words has no meaning", self.tokens[0]) from None
         node = self._node(tree.body)
         if node.gives != wanted:
-            raise self._error(f"{wanted} is needed, this is {node.gives}", node.place, example)
+            raise self._error(f"{wanted} is needed, but this is {node.gives}", node.place, example)
         return node
 
     def _error(self, what: str, at: int | re.Match, hint: str = "") -> InputError:
@@ -205,8 +215,11 @@ class _Parser:
         return self._error(f"{what} {token[0]} is unknown", token, hint)
 
     def _check_order(self) -> None:
-        """Say in the words of this language what Python would not understand; refuse deep nesting."""
-        opened: list[bool] = []  # for each open bracket, whether it is that of a function
+        """Find syntax errors before Python's parser does, to describe them in terms of this language.
+
+        Raise `InputError` also for brackets that are nested too deep.
+        """
+        opened: list[bool] = []  # for each open bracket, whether it follows a function's name
         after_operand, after_name, before = False, False, "("
         for token in self.tokens:
             word, operand = token[0], token.lastgroup in OPERANDS
@@ -223,7 +236,7 @@ class _Parser:
             elif word == ")":
                 opened.pop()
             if len(opened) > MAX_DEPTH:
-                raise self._error(f"it is nested more than {MAX_DEPTH} deep", token)
+                raise self._error(f"brackets are nested more than {MAX_DEPTH} deep", token)
             after_operand, after_name, before = operand or word == ")", token.lastgroup == "name", word
         if opened:
             raise self._error("')' is missing before the end", self.tokens[-1])
@@ -257,15 +270,15 @@ class _Parser:
         return self._apply(sign, function, kind, kind, nodes, token)
 
     def _apply(self, sign, function: Callable, needs: str, gives: str, nodes, token: re.Match) -> Node:
-        """A function of nodes, each of which has to give what the function needs."""
+        """Apply a function to nodes. Raise `InputError` if one of them has the wrong type."""
         for node in nodes:
             if node.gives != needs:
-                raise self._error(f"{sign} needs {needs}, this is {node.gives}", node.place)
+                raise self._error(f"{sign} needs {needs}, but this is {node.gives}", node.place)
         columns = frozenset().union(*(node.columns for node in nodes))
         return Node(gives, token.start(), columns, lambda c: function(*[node.value(c) for node in nodes]))
 
     def _comparison(self, tree: ast.Compare) -> Node:
-        """One comparison, or a chain as in ``0.1 < z < 0.2``."""
+        """Parse a comparison, or a chain as in ``0.1 < z < 0.2``."""
         nodes, found = [self._node(side) for side in (tree.left, *tree.comparators)], []
         for op, right, pair in zip(tree.ops, tree.comparators, pairwise(nodes)):
             sign, function = COMPARISONS[type(op)]
@@ -273,7 +286,7 @@ class _Parser:
             if needs == CLASS and sign not in ("==", "!="):
                 before = reversed(self.tokens[: right.col_offset // WIDTH])
                 at = next(token for token in before if token[0] == sign)
-                raise self._error("classes are compared by == and != alone", at)
+                raise self._error("compare classes with == and != only", at)
             token = self._token(tree)
             found.append(self._apply(sign, partial(_compare, function), needs, TRUTH, pair, token))
         return self._apply("and", _all, TRUTH, TRUTH, found, self._token(tree))
@@ -306,7 +319,7 @@ class _Parser:
             raise self._unknown("function", token, FUNCTIONS)
         if name in OF_NUMBERS:
             if len(arguments) > 1:
-                raise self._error(f"{name} is of one number", self._token(arguments[1]))
+                raise self._error(f"{name} takes only one number", self._token(arguments[1]))
             nodes = [self._node(arguments[0])]
             return self._apply(name, partial(_finite, OF_NUMBERS[name]), NUMBER, NUMBER, nodes, token)
         what, known = ("band", BANDS) if name == "colour" else ("line", list(LINE_NAMES))

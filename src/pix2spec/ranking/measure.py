@@ -1,4 +1,4 @@
-"""Quantities of every candidate of a catalogue, measured once and kept beside it."""
+"""Quantities of all candidates of a catalogue, measured once and stored beside the catalogue."""
 
 import hashlib
 import json
@@ -27,11 +27,11 @@ from pix2spec.runtime.workers import worker_pool
 
 __all__ = ["COLUMNS", "Quantities", "estimated_ivar", "measure_catalogue", "names_of", "nominal_ivar"]
 
-VERSION = 1  # of what is measured, and how: another one has everything measured again
+VERSION = 1  # of the measurements: after a change of the version, everything is measured again
 FILE_NAME = "quantities.parquet"
-SPECTRA = 512  # a batch
-NOMINAL = 100.0  # signal to noise of a pixel that noise-free spectra are measured at
-SMOOTH = 75  # pixels over which noise is taken as constant
+SPECTRA = 512  # spectra in a batch
+NOMINAL = 100.0  # signal to noise per pixel to assume for noise-free spectra
+SMOOTH = 75  # pixels over which the noise is assumed to be constant
 ERRORS = tuple(f"flux_{line}_error" for line in LINES)
 COLUMNS = (*QUANTITIES, *ERRORS, "bpt")
 SCHEMA = pa.schema(
@@ -41,11 +41,21 @@ SCHEMA = pa.schema(
 
 
 def estimated_ivar(candidates: np.ndarray) -> np.ndarray:
-    """Inverse variance (L,) of the noise that candidates (n, L) of one object carry.
+    """Estimate the inverse variance of the noise in the candidates of one object.
 
-    From second differences of pixels two apart, which resampling leaves uncorrelated and a smooth
-    spectrum does not enter (DER_SNR, Stoehr et al. 2008, ASPC 394:505): the median over candidates, and
-    over neighbours, so that lines do not count as noise.
+    The estimate uses second differences of pixels that are two apart (DER_SNR, Stoehr et al. 2008, ASPC
+    394:505): resampling leaves such pixels uncorrelated, and a smooth spectrum has no second differences.
+    Medians over candidates and over neighbouring pixels keep lines from counting as noise.
+
+    Parameters
+    ----------
+    candidates : array (n, L)
+        Candidates of one object.
+
+    Returns
+    -------
+    array (L,)
+        The inverse variance of each candidate.
     """
     from scipy.ndimage import median_filter
 
@@ -56,16 +66,21 @@ def estimated_ivar(candidates: np.ndarray) -> np.ndarray:
 
 
 def nominal_ivar(candidates: np.ndarray) -> np.ndarray:
-    """Inverse variance (n, L) of noise-free candidates: a signal to noise of `NOMINAL` everywhere."""
+    """Inverse variance (n, L) to assume for noise-free candidates (n, L): their median over `NOMINAL`."""
     level = np.abs(np.median(candidates, 1, keepdims=True))
     ivar = (NOMINAL / np.maximum(level, 1e-6)) ** 2
     return np.broadcast_to(ivar, np.shape(candidates)).astype(np.float32)
 
 
 def names_of(catalogue: Catalogue) -> tuple[list[str], list[str]]:
-    """Names that an expression may use: of what is measured on candidates, and of the catalogue's numbers.
+    """Names that an expression may use.
 
-    Noise-free spectra have no signal to noise.
+    Returns
+    -------
+    measured : list of str
+        Quantities measured on candidates. Noise-free spectra have no errors of fluxes.
+    numbers : list of str
+        Other columns of numbers in the catalogue.
     """
     noise_free = catalogue.provenance.get("noise") == "none"
     measured = [name for name in COLUMNS if not (noise_free and name in ERRORS)]
@@ -74,18 +89,25 @@ def names_of(catalogue: Catalogue) -> tuple[list[str], list[str]]:
 
 
 class Quantities:
-    """The measured quantities of a catalogue: one row a candidate, those of an object together.
+    """The measured quantities of a catalogue. Each candidate has a row, and rows of an object are adjacent.
+
+    Parameters
+    ----------
+    path : Path
+        The file of quantities.
+    catalogue : Catalogue
+        The catalogue.
 
     Attributes
     ----------
     rows : int array (rows,)
         Position in the catalogue of each candidate's object.
     position : int array (objects,)
-        Rows of the objects in the catalogue.
+        Position in the catalogue of each object.
     starts, counts : int arrays (objects,)
-        First row and number of candidates of each object here.
+        First row and number of candidates of each object in the file.
     failures : list of (str, str)
-        Objects that could not be measured, and why.
+        Objects that could not be measured, and the reasons.
     """
 
     def __init__(self, path: Path, catalogue: Catalogue):
@@ -102,12 +124,12 @@ class Quantities:
 
     @cached_property
     def ids(self) -> list[str]:
-        """Object ids."""
+        """Ids of the objects."""
         known = self.catalogue.ids
         return [known[i] for i in self.position]
 
     def columns(self, names: Iterable[str]) -> dict[str, np.ndarray]:
-        """Values by name, one for each candidate (rows,)."""
+        """Values by name, (rows,) each. A number of the catalogue is repeated for all candidates."""
         names = list(names)
         own = [name for name in names if name in COLUMNS]
         table = pq.read_table(self.path, columns=own)
@@ -116,34 +138,43 @@ class Quantities:
         return values
 
     def of_objects(self, name: str) -> np.ndarray:
-        """A number that the catalogue has for each object (objects,)."""
+        """A column (objects,) of numbers in the catalogue."""
         return self.catalogue.read([name])[name].to_numpy()[self.position]
 
     def total(self, values: np.ndarray) -> np.ndarray:
-        """Sum over the candidates (rows,) of each object (objects,)."""
+        """Sums (objects,) of values (rows,) over the candidates of each object."""
         return np.add.reduceat(np.asarray(values, float), self.starts)
 
     def split(self, values: np.ndarray) -> list[np.ndarray]:
-        """Values of all candidates (rows,), object by object."""
+        """Split values (rows,) by object."""
         return np.split(values, self.starts[1:])
 
 
 def measure_catalogue(catalogue: Catalogue, workers: int | None = None, progress: bool = True) -> Quantities:
-    """Measure all candidates of a catalogue, or open what was measured before.
+    """Measure all candidates of a catalogue, or open earlier measurements.
 
-    Candidates of models that know their redshift are measured at it; others at a fitted one, and where
-    the fit is not clear (ZWARNING) nothing is known of them. Line fluxes are NaN where the catalogue's are
-    relative. The result is ``quantities.parquet`` beside the catalogue; it holds for this content of the
-    catalogue alone, and another one is measured anew.
+    If the catalogue has redshifts of its candidates, these are used. Otherwise redshifts are fitted, and the
+    quantities of candidates with an uncertain fit (ZWARNING) are NaN. Line fluxes are NaN if the fluxes of
+    the catalogue are relative. The measurements are in ``quantities.parquet`` beside the catalogue. If the
+    content of the catalogue changes, it is measured again.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+        A catalogue with candidates.
+    workers : int, optional
+        Number of processes, by default one per core.
+    progress : bool
+        Show a progress bar.
 
     Raises
     ------
     InputError
-        If the catalogue has no candidates, or none can be measured.
+        If the catalogue has no candidates, or if none can be measured.
     """
     if not catalogue.has_candidates:
-        hint = "generate it again, and keep the candidates"
-        raise InputError(catalogue.path, "it has no candidates, only the chosen spectra", hint)
+        hint = "generate the catalogue again, and keep the candidates"
+        raise InputError(catalogue.path, "the catalogue has no candidates, only chosen spectra", hint)
     path = catalogue.path.with_name(FILE_NAME)
     metadata = {"quantities_version": VERSION, "catalogue": _identity(catalogue)}
     metadata["noise_free"] = catalogue.provenance.get("noise") == "none"
@@ -151,13 +182,13 @@ def measure_catalogue(catalogue: Catalogue, workers: int | None = None, progress
         write_atomically(path, lambda temporary: _write(temporary, catalogue, metadata, workers, progress))
     found = Quantities(path, catalogue)
     if not len(found):
-        reason = found.failures[0][1] if found.failures else "none was generated"
+        reason = found.failures[0][1] if found.failures else "the catalogue has no generated object"
         raise InputError(catalogue.path, f"no object can be measured: {reason}")
     return found
 
 
 def _identity(catalogue: Catalogue) -> str:
-    """Hash of the files' sizes and ends, which hold sizes and extremes of all their columns."""
+    """Hash of the sizes and ends of the files. The end of a file holds sizes and extremes of its columns."""
     digest = hashlib.blake2b(digest_size=16)
     path = catalogue.path
     for file in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
@@ -169,15 +200,15 @@ def _identity(catalogue: Catalogue) -> str:
 
 
 def _metadata(path: Path) -> dict:
-    """What a file of quantities says of itself, written after its rows."""
+    """Metadata of a file of quantities, written after its rows."""
     return json.loads((pq.read_metadata(path).metadata or {}).get(b"pix2spec", b"{}"))
 
 
 def _holds(path: Path, metadata: dict) -> bool:
-    """Whether a file of quantities is there that was measured on this very catalogue."""
+    """Whether the file of quantities exists and was measured on this content of the catalogue."""
     try:
         found = _metadata(path)
-    except (OSError, ValueError):  # none, or damaged: Arrow's errors are ValueErrors
+    except (OSError, ValueError):  # no file, or a damaged one: Arrow's errors are ValueErrors
         return False
     return all(found.get(name) == value for name, value in metadata.items())
 
@@ -201,7 +232,10 @@ def _write(path: Path, catalogue: Catalogue, metadata: dict, workers: int | None
 
 
 def _usable(catalogue: Catalogue, positions: np.ndarray, failures: list) -> Iterator[tuple]:
-    """Position, id, candidates, redshifts of objects; those that cannot be measured go to `failures`."""
+    """Yield position, id, candidates and redshifts of objects, and whether their fluxes are physical.
+
+    Objects that cannot be measured are added to `failures`.
+    """
     no_fit = reason_unmeasurable(catalogue.grid)
     for position, ensemble in zip(positions, catalogue):
         if reason := _reason_unmeasurable(ensemble, no_fit):
@@ -213,14 +247,14 @@ def _usable(catalogue: Catalogue, positions: np.ndarray, failures: list) -> Iter
 
 def _reason_unmeasurable(ensemble: Ensemble, no_fit: str) -> str:
     if not ensemble.has_zero_point:
-        return "its candidates have no zero of flux: widths of lines and colours mean nothing"
+        return "its candidates have no zero point of flux, which equivalent widths and colours need"
     if not np.isfinite(ensemble.candidates).all():
         return "its candidates are not all finite"
     return no_fit if ensemble.redshifts is None else ""
 
 
 def _in_order(function: Callable, jobs: Iterable[tuple], workers: int) -> Iterator:
-    """Results of ``function(*job)`` in the order of the jobs; few of them are held at once."""
+    """Yield results of ``function(*job)`` in the order of the jobs, with only a few in memory."""
     if workers < 2:
         yield from (function(*job) for job in jobs)
         return
@@ -248,7 +282,7 @@ def _measure(batch: tuple, grid: SpectralGrid, survey: Survey, noise_free: bool)
     if unknown.any():
         fit = _fitter(grid).fit(flux[unknown], ivar[unknown])
         z[unknown] = np.where(fit.zwarning == 0, fit.z, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):  # spectra without light: NaN
+    with np.errstate(divide="ignore", invalid="ignore"):  # spectra without flux give NaN
         found = measure_at(flux, ivar, z, grid, survey)
     columns = dict(found.values) | {f"{name}_error": value for name, value in found.errors.items()}
     for name in columns:

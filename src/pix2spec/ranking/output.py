@@ -1,4 +1,4 @@
-"""A list on disk: Parquet, CSV, FITS and VOTable, each with what it is and where it comes from."""
+"""Write a ranking as Parquet, CSV, FITS and VOTable, each with the ranking's metadata."""
 
 import json
 from functools import partial
@@ -14,10 +14,23 @@ __all__ = ["write_tables"]
 
 
 def write_tables(ranking: Ranking, out: str | Path) -> list[Path]:
-    """Write ``ranking.parquet``, ``.csv``, ``.fits`` and ``.vot`` in the folder `out`, made if need be.
+    """Write ``ranking.parquet``, ``.csv``, ``.fits`` and ``.vot`` into a folder.
 
-    Facts of the ranking are in the Parquet metadata and in the FITS header as ``pix2spec``, in the VOTable as
-    an INFO of that name, and in the comment lines above the CSV's rows, which is an ECSV file.
+    Each file holds the ranking's metadata as JSON: under ``pix2spec`` in the metadata of the Parquet file and
+    in the FITS header, as the INFO ``pix2spec`` in the VOTable, and in the comment lines of the CSV file,
+    whose format is ECSV.
+
+    Parameters
+    ----------
+    ranking : Ranking
+        The ranking.
+    out : path
+        The folder. The function creates it if it does not exist.
+
+    Returns
+    -------
+    list of Path
+        The files.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -44,7 +57,7 @@ def _write_csv(ranking: Ranking, path: Path) -> None:
 def _write_fits(ranking: Ranking, path: Path) -> None:
     from astropy.io import fits
 
-    # A FITS table has ASCII text alone.
+    # Strings in a FITS table must be ASCII.
     table = ranking.table.copy()
     table["object_id"] = [name.encode("ascii", "backslashreplace").decode() for name in table["object_id"]]
     table["object_id"].description = ranking.table["object_id"].description
@@ -61,6 +74,6 @@ def _write_votable(ranking: Ranking, path: Path) -> None:
 
     votable = from_table(ranking.table)
     votable.infos.append(Info(name="pix2spec", value=ranking.table.meta["pix2spec"]))
-    # As text, astropy's writer in C puts a byte behind its buffer where a row just fills it (seen in
-    # 8.0.2), which ends the process sooner or later.
+    # Write binary data: for text, astropy's writer in C writes a byte beyond its buffer if a row exactly
+    # fills the buffer (seen in 8.0.2). This corrupts memory and may crash the process.
     votable.to_xml(str(path), tabledata_format="binary2")

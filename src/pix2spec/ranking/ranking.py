@@ -1,4 +1,4 @@
-"""`pix2spec rank`: a catalogue of candidate spectra to a list of objects, the most deserving first."""
+"""Rank the objects of a catalogue of candidate spectra: the core of `pix2spec rank`."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -27,43 +27,44 @@ from pix2spec.runtime.provenance import run_provenance
 
 __all__ = ["DESCRIPTIONS", "Observing", "Ranking", "rank"]
 
-# Columns of the list: what they are, and their unit.
+# Columns of a ranking: description and unit.
 DESCRIPTIONS = {
     "rank": ("1 is the first", None),
     "object_id": ("object of the catalogue", None),
     "ra": ("right ascension, ICRS", "deg"),
     "dec": ("declination, ICRS", "deg"),
-    "score": ("what the list is sorted by", None),
-    "probability": ("share of candidates for which the statement is true", None),
+    "score": ("value that the ranking is sorted by, highest first", None),
+    "probability": ("fraction of candidates for which the statement is true", None),
     "probability_error": ("Monte-Carlo error of probability, from the number of candidates", None),
-    "unknown": ("share of candidates for which the statement is unknown", None),
+    "unknown": ("fraction of candidates for which the statement is unknown", None),
     "n_candidates": ("number of candidates", None),
     "z": ("median redshift of the candidates", None),
     "z_lo": ("16 percent quantile of the candidates' redshifts", None),
     "z_hi": ("84 percent quantile of the candidates' redshifts", None),
     "bpt": ("most frequent BPT class of the candidates", None),
-    "information_statement": ("bits that the answer to the statement has", "bit"),
-    "information_z": ("bits that a spectrum would tell of the redshift", "bit"),
-    "information_class": ("bits that a spectrum would tell of the BPT class", "bit"),
+    "information_statement": ("entropy of the answer to the statement", "bit"),
+    "information_z": ("information on the redshift that a spectrum would add", "bit"),
+    "information_class": ("information on the BPT class that a spectrum would add", "bit"),
     "information": ("information_z + information_class", "bit"),
-    "novelty": ("distance from the training set; 1 is an ordinary training object", None),
-    "sn": ("expected signal to noise of the line in the exposure asked for", None),
-    "hours": ("telescope time that the line needs, overheads included", "h"),
-    "hours_total": ("telescope time of the list down to here", "h"),
+    "novelty": ("distance from the training set; 1 for a typical training object", None),
+    "sn": ("expected signal to noise of the line in the given exposure", None),
+    "hours": ("telescope time for the line, overheads included", "h"),
+    "hours_total": ("telescope time of this object and all objects before it", "h"),
 }
 
-# What `by` may name besides the catalogue's numbers, and what some of it needs.
+# Columns that `by` may use only with a statement or another argument.
 NEEDS = {
     "a statement": ("probability", "probability_error", "unknown", "information_statement"),
     "`train`": ("novelty",),
     "`instrument`": ("sn", "hours"),
 }
+# Columns that `by` may use besides the catalogue's numbers.
 SCORES = ("information", "information_z", "information_class", "z", *sum(NEEDS.values(), ()))
 
 
 @dataclass(frozen=True)
 class Observing:
-    """The spectrograph, the line that it is to see, and the time there is.
+    """A planned observation: the spectrograph, the line to detect, and the available time.
 
     Parameters
     ----------
@@ -72,11 +73,16 @@ class Observing:
     line : str
         One of `pix2spec.ranking.expression.LINE_NAMES`.
     sn : float
-        Signal to noise that the line needs.
+        Signal to noise to reach in the line, for the column ``hours``.
     exposure : float
-        Hours for which the expected signal to noise is given.
+        Exposure time in hours, for the column ``sn``.
     hours : float, optional
-        Telescope time at which the list ends.
+        Total telescope time. The ranking ends when it is used up.
+
+    Raises
+    ------
+    InputError
+        If `sn`, `exposure` or `hours` is not positive.
     """
 
     instrument: str
@@ -91,7 +97,7 @@ class Observing:
                 raise InputError(name, f"{value} is not positive")
 
     def model(self) -> tuple[Instrument, str]:
-        """The instrument, and the quantities' name of the line."""
+        """The instrument, and the name of the line in `pix2spec.measure.quantities`."""
         spelt = {name.casefold(): line for name, line in LINE_NAMES.items()}
         if self.line.casefold() not in spelt:
             raise InputError("`line`", f"{self.line!r} is unknown", f"known are {', '.join(LINE_NAMES)}")
@@ -100,16 +106,16 @@ class Observing:
 
 @dataclass
 class Ranking:
-    """The list, and what is to be said of it."""
+    """Result of `rank`."""
 
-    table: Table  # columns of `DESCRIPTIONS`, best first; its meta holds the metadata as JSON
+    table: Table  # columns of `DESCRIPTIONS`, best object first; its meta holds the metadata as JSON
     catalogue: Catalogue
-    data: Dataset | None = None
+    data: Dataset | None = None  # the dataset that the catalogue was generated from
     metadata: dict = field(default_factory=dict)  # statement, score, versions, provenance
-    failures: list[tuple[str, str]] = field(default_factory=list)
-    n_objects: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)  # objects that failed, and the reasons
+    n_objects: int = 0  # objects that were measured
     n_unranked: int = 0  # objects whose score is unknown
-    n_unreachable: int = 0  # objects passed over: their line needs endless time
+    n_unreachable: int = 0  # objects left out, because their line cannot be detected in a finite time
 
 
 def rank(
@@ -128,28 +134,35 @@ def rank(
     Parameters
     ----------
     catalogue : path
-        Folder that `pix2spec generate` wrote, with candidates.
+        Folder of `pix2spec generate`, with candidates.
     statement : str, optional
-        For example ``ew(Halpha) > 50``; see `pix2spec.ranking.expression`. It is about spectra as the
-        catalogue has them: as the survey would observe them, or noise-free.
+        A statement such as ``ew(Halpha) > 50``; see `pix2spec.ranking.expression`. It refers to the spectra
+        of the catalogue, which are either noisy like the survey's spectra or noise-free.
     by : str, optional
-        Arithmetic over the columns of the list, as in ``probability * information``; highest first.
-        Default: ``probability`` with a statement.
+        An arithmetic expression of columns, as in ``probability * information``. The ranking is sorted by its
+        value, highest first. The default is ``probability``, which needs a statement.
     top : int, optional
-        Length of the list; all objects when None.
+        Maximum number of objects in the ranking. None means all.
     data : path, optional
-        The dataset that the catalogue was made from, for novelty and for pictures; where cutouts were given
-        to `generate`, it is found beside the catalogue.
+        The dataset that the catalogue was generated from, for novelty and for images. If `generate` read
+        cutouts, the dataset is beside the catalogue, and this is the default.
     train : path, optional
         Training dataset, for ``novelty``.
     observing : Observing, optional
+        A planned observation, for ``sn`` and ``hours``.
     workers : int, optional
-        Processes that measure; one a core.
+        Number of processes for the measurements, by default one per core.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Ranking
 
     Raises
     ------
     InputError
-        If an expression, a path or a name is at fault.
+        If an expression, a path or a name cannot be used.
     """
     if statement is None and by is None:
         raise InputError("`statement`", "nothing to rank by", 'give one, or `by="information"`')
@@ -159,7 +172,7 @@ def rank(
     objects = _targets(opened, data)
     if train is not None and objects is None:
         raise InputError("`train`", "novelty needs the objects' photometry", "give their dataset as `data`")
-    # Whatever was typed is read before the long work.
+    # Check all texts before the measurements, which take long.
     model: Any = observing.model() if observing else None
     measured, numbers = names_of(opened)
     tree = parse(statement, [*measured, *numbers], TRUTH, "`statement`") if statement else None
@@ -196,7 +209,7 @@ def rank(
 
 
 def _targets(catalogue: Catalogue, data: str | Path | None) -> Dataset | None:
-    """The dataset that a catalogue was made from: the one given, or the one beside it."""
+    """The dataset that a catalogue was generated from: `data`, or the dataset beside the catalogue."""
     beside = catalogue.path.parent / "input"
     if data is None and not any(beside.glob("*.parquet")):
         return None
@@ -211,7 +224,7 @@ def _check_needs(used: set[str], statement: bool, train: bool, observing: bool) 
 
 
 def _summary(quantities: Quantities) -> dict[str, np.ndarray]:
-    """What is known of each object whatever the statement: (objects,) columns."""
+    """Columns (objects,) that do not depend on the statement."""
     values = quantities.columns(["z", "bpt"])
     z, classes = quantities.split(values["z"].astype(float)), quantities.split(values["bpt"])
     spread = np.array([_quantiles(rng, (0.16, 0.5, 0.84)) for rng in z])
@@ -232,7 +245,7 @@ def _quantiles(rng: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
 
 
 def _probability(quantities: Quantities, tree: Node) -> dict[str, np.ndarray]:
-    """Columns (objects,) of a statement, and ``true`` (rows,): for which candidates it is."""
+    """Columns (objects,) of a statement, and ``true`` (rows,): whether it is true for each candidate."""
     used = columns_of(tree)
     values = quantities.columns(used)
     truth = np.broadcast_to(evaluate(tree, values), quantities.rows.shape)
@@ -240,7 +253,7 @@ def _probability(quantities: Quantities, tree: Node) -> dict[str, np.ndarray]:
     columns = {"true": truth == 1, "probability": share, "probability_error": error}
     columns["unknown"] = quantities.total(np.isnan(truth)) / quantities.counts
     columns["information_statement"] = scores.binary_entropy(share)
-    for name in sorted(used - {"z", "bpt"}):  # so that the list shows what it speaks of
+    for name in sorted(used - {"z", "bpt"}):  # show the quantities of the statement
         rng = quantities.split(values[name].astype(float))
         columns[name] = np.array([_quantiles(own, (0.5,))[0] for own in rng])
     return columns
@@ -249,9 +262,9 @@ def _probability(quantities: Quantities, tree: Node) -> dict[str, np.ndarray]:
 def _observed(
     quantities: Quantities, true: np.ndarray, observing: Observing, instrument: Instrument, line: str
 ) -> dict[str, np.ndarray]:
-    """Expected S/N and telescope time (objects,): medians over the candidates that the statement is true for.
+    """Expected S/N and telescope time (objects,), as medians over the candidates with a true statement.
 
-    Over all candidates where it is true for none.
+    If the statement is true for no candidate of an object, the medians are over all of its candidates.
     """
     flux_name, ew_name = f"flux_{line}", f"ew_{line}"
     values = quantities.columns(["z", flux_name, ew_name])
@@ -272,9 +285,9 @@ def _observed(
 
 
 def _order(columns: dict, top: int | None, observing: Observing | None, found: Ranking) -> np.ndarray:
-    """Positions of the objects of the list, best first; adds ``hours_total`` to `columns`.
+    """Positions of the ranked objects, best first. Add ``hours_total`` to `columns`.
 
-    Among equals, those come first that need less time, then those that the catalogue has first.
+    Objects of equal score are sorted by the time that they need, and then by their position in the catalogue.
     """
     score = columns["score"]
     hours = columns.get("hours", np.zeros(len(score)))
@@ -295,7 +308,7 @@ def _order(columns: dict, top: int | None, observing: Observing | None, found: R
 
 
 def _table(columns: dict[str, np.ndarray]) -> Table:
-    """The list, its columns in the order of `DESCRIPTIONS`, the others behind them."""
+    """Make the table, with the columns of `DESCRIPTIONS` in their order and other columns after them."""
     columns["rank"] = np.arange(1, len(columns["score"]) + 1)
     table = Table()
     for name in [*(n for n in DESCRIPTIONS if n in columns), *(n for n in columns if n not in DESCRIPTIONS)]:

@@ -1,4 +1,4 @@
-"""What makes an object worth a spectrum: what it may show, what it would tell, and how odd the object is."""
+"""Scores of objects: probability of a statement, information that a spectrum would add, and novelty."""
 
 import numpy as np
 import torch
@@ -12,20 +12,27 @@ from pix2spec.models.baselines.search import nearest
 
 __all__ = ["binary_entropy", "class_information", "novelty", "probability", "redshift_information"]
 
-PRECISION = 1e-4  # of a spectroscopic redshift: information counts from there
-NEIGHBOUR = 3  # of the entropy of redshifts
-NEIGHBOURS, BATCH, MAX_TRAINING_OBJECTS = (
-    10,
-    1024,
-    100_000,
-)  # of novelty; objects read at once, and training objects
+PRECISION = 1e-4  # error of a spectroscopic redshift, which limits the information of a spectrum
+NEIGHBOUR = 3  # the neighbour whose distance gives the entropy of redshifts
+NEIGHBOURS = 10  # nearest training objects, for novelty
+BATCH = 1024  # objects to read at a time
+MAX_TRAINING_OBJECTS = 100_000  # for novelty
 
 
 def probability(true: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Share of candidates for which a statement is true, and its Monte-Carlo error.
+    """Fraction of candidates for which a statement is true, and its Monte-Carlo error.
 
-    The error is the standard deviation of the probability that `true` of `n` leave, given Jeffreys's prior
-    Beta(1/2, 1/2): 25 of 25 are 1 +- 0.026, not 1 +- 0 (Brown, Cai & DasGupta 2001, Stat. Sci. 16:101).
+    The error is the standard deviation of the posterior of the probability with Jeffreys's prior
+    Beta(1/2, 1/2): 25 of 25 give 1 +- 0.026, not 1 +- 0 (Brown, Cai & DasGupta 2001, Stat. Sci. 16:101).
+
+    Parameters
+    ----------
+    true, n : array
+        Number of candidates for which the statement is true, and number of candidates.
+
+    Returns
+    -------
+    fraction, error : array
 
     Examples
     --------
@@ -40,7 +47,7 @@ def probability(true: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def binary_entropy(p: np.ndarray) -> np.ndarray:
-    """Bits that the answer to a statement of probability `p` has."""
+    """Entropy in bits of the answer to a statement with probability `p` (array). NaN stays NaN."""
     p = np.asarray(p, float)
     inside = (p > 0) & (p < 1)
     q = np.where(inside, p, 0.5)
@@ -48,10 +55,20 @@ def binary_entropy(p: np.ndarray) -> np.ndarray:
 
 
 def redshift_information(z: np.ndarray) -> float:
-    """Bits that a spectrum would tell of a redshift with draws `z` (n,).
+    """Information in bits that a spectrum would add on a redshift.
 
-    The differential entropy of the draws (Kozachenko & Leonenko 1987, with the third neighbour) less that of
-    a Gaussian error of `PRECISION`. Never negative; NaN of fewer than five draws.
+    It is the differential entropy of the redshift (Kozachenko & Leonenko 1987, with the third neighbour)
+    minus that of a Gaussian error of `PRECISION`.
+
+    Parameters
+    ----------
+    z : array (n,)
+        Redshifts of the candidates of an object.
+
+    Returns
+    -------
+    float
+        Zero or positive; NaN if fewer than five redshifts are known.
     """
     z = np.asarray(z, float)
     z = z[np.isfinite(z)]
@@ -64,9 +81,15 @@ def redshift_information(z: np.ndarray) -> float:
 
 
 def class_information(classes: np.ndarray) -> float:
-    """Bits that a spectrum would tell of the BPT class: entropy of draws `classes` (n,).
+    """Information in bits that a spectrum would add on the BPT class: the entropy of the class.
 
-    With Miller and Madow's correction for few draws, and no more than equally likely classes have.
+    The entropy has Miller and Madow's correction for few candidates. It is limited to the entropy of equally
+    likely classes.
+
+    Parameters
+    ----------
+    classes : array of int (n,)
+        Classes of the candidates of an object.
     """
     counts = np.bincount(np.asarray(classes, int), minlength=len(BPT_CLASSES))
     share = counts[counts > 0] / counts.sum()
@@ -75,18 +98,34 @@ def class_information(classes: np.ndarray) -> float:
 
 
 def novelty(objects: Dataset, train: Dataset) -> dict[str, float]:
-    """Distance of objects from a training set in what their photometry looks like, by object id.
+    """Distance of objects from the objects of a training set.
 
-    Colours and a magnitude (or aperture colours and sizes of the cutouts, where a set has no photometry) in
-    units of their scatter over the training set; the mean distance to the ten nearest training objects,
-    divided by the median of the same for training objects. So 1 is an ordinary object. NaN where an object
-    lacks a band. Of larger training sets, 100,000 objects are looked at.
+    The features of an object are colours and a magnitude, in units of their scatter over the training set. If
+    one of the datasets has no photometry, they are aperture colours and sizes of the cutouts. Novelty is the
+    mean distance to the ten nearest training objects, divided by the median of the same distance for training
+    objects: a typical training object has the novelty 1. A training set of more than 100,000 objects is
+    thinned to this number.
+
+    Parameters
+    ----------
+    objects, train : Dataset
+        The objects, and the training set.
+
+    Returns
+    -------
+    dict of str to float
+        Novelty by object id; NaN for an object that lacks a band.
+
+    Raises
+    ------
+    InputError
+        If the surveys differ, or if the training set has fewer than two objects with complete photometry.
     """
     from pix2spec.evaluation.baselines import feature_source
 
     kinds = {info.survey.name for info in (objects.info, train.info)}
     if len(kinds) > 1:
-        raise InputError(train.path, f"it is of another survey than {objects.path}: {', '.join(kinds)}")
+        raise InputError(train.path, f"another survey than that of {objects.path}: {', '.join(kinds)}")
     features = ApertureFeatures((feature_source(train, objects),), train.info.image_kind, train.info.survey)
     known = _features(
         features, train, np.linspace(0, len(train) - 1, min(len(train), MAX_TRAINING_OBJECTS)).astype(int)
@@ -94,7 +133,7 @@ def novelty(objects: Dataset, train: Dataset) -> dict[str, float]:
     known = known[np.isfinite(known).all(1)]
     k = min(NEIGHBOURS, len(known) - 1)
     if k < 1:
-        raise InputError(train.path, "it has fewer than two objects with complete photometry")
+        raise InputError(train.path, "the dataset has fewer than two objects with complete photometry")
     features.fit(known)
     index = features(known)
     own = nearest(index, index[:: -(-len(index) // BATCH)], k + 1)[1][:, 1:].mean(1).median()

@@ -137,7 +137,7 @@ def test_every_format_gives_the_same_ensembles(tmp_path, name):
 
 def test_scattered_rows_are_gathered_in_little_memory(tmp_path, monkeypatch):
     path = write_scattered_rows(tmp_path / "s.parquet")
-    monkeypatch.setattr(module, "HELD_BYTES", 4 * 8 * GRID.size)  # one object
+    monkeypatch.setattr(module, "MAX_HELD_BYTES", 4 * 8 * GRID.size)  # one object
     predictions = open_predictions(path, GRID)
     passes = list(module._passes(predictions.ids * 4, dict.fromkeys("abc", 4), predictions._source.row_bytes))
     assert passes == [{"a"}, {"b"}, {"c"}]
@@ -385,7 +385,7 @@ def test_bad_rows_fail_alone(tmp_path):
         "row 5": "no object_id",
         "off": "from 10000 to 20000 Angstrom",
         "back": "do not increase",
-        "infinite": "not numbers",
+        "infinite": "not finite",
         "pair": "0 % of the grid",
         "some scores": "only some",
         "units": "differ in unit",
@@ -485,7 +485,7 @@ def test_pickles_and_lies_in_npz_are_refused(tmp_path):
     [
         ({"object_id": None}, "no object_id.*predictions and truth"),
         ({"object_id": None, "objid": ["a", "b", "c"]}, "is 'objid' meant"),
-        ({"object_id": [1.0, 2.0, 3.0]}, "not one text an object"),
+        ({"object_id": [1.0, 2.0, 3.0]}, "not one text per object"),
         ({"object_id": ["a", "b"]}, "for 2 objects"),
         ({"flux": None}, "no array 'flux'"),
         ({"flux": np.ones(3)}, "shape"),

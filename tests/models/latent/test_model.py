@@ -519,5 +519,5 @@ def test_fine_tuning_starts_from_a_model_and_needs_no_truth(tiny_factorised_run,
 def test_models_over_pixels_do_not_learn_from_simulations(tmp_path):
     from support.tiny import tiny_preset
 
-    with pytest.raises(InputError, match="dataset on disk"):
+    with pytest.raises(InputError, match="a dataset on disk"):
         train(tiny_preset(), Simulation(100, seed=0), tmp_path / "run")

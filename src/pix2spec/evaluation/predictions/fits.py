@@ -1,4 +1,4 @@
-"""Folders of FITS spectra, one object a file: `pix2spec`'s own, tables, and images with a wavelength axis."""
+"""Read folders of FITS spectra with one file per object: tables, images, and files of `pix2spec`."""
 
 import json
 import re
@@ -19,17 +19,36 @@ WAVELENGTHS = ("loglam", "wavelength", "wave", "lambda", "lam")
 
 
 def fits_files(folder: Path) -> list[Path]:
-    """FITS files of a folder, by name."""
+    """FITS files of a folder, sorted by name."""
     return sorted(p for p in folder.iterdir() if FITS_NAME.search(p.name) and not p.name.startswith("."))
 
 
 class FitsFolder:
     """Files of a folder, each with the candidates of one object.
 
-    Objects are named as `pix2spec` named them in its own files, else by the file: ``ID.fits``.
+    The header of a file of `pix2spec` holds the object id. For other files, the id is the name of the file
+    without its suffix, or for SDSS's names, ``plate-mjd-fiber``.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    files : list of Path
+        Its FITS files.
+
+    Attributes
+    ----------
+    row_ids : list of str
+        Object ids.
+    refused : dict of str to str
+        Reason by id of the objects that cannot be used.
+    provenance : dict
+        Provenance of the files.
+    has_candidates : bool
+        Whether the files hold candidates, or only chosen spectra.
     """
 
-    row_bytes = 0  # one file is one object: nothing waits for its other parts
+    row_bytes = 0  # a file holds all candidates of its object: no part waits in memory for others
 
     def __init__(self, path: Path, files: list[Path]):
         self.path, self.refused = path, {}
@@ -40,7 +59,7 @@ class FitsFolder:
             object_id, own = _identity(file)
             if object_id in self._files:
                 both = f"{self._files[object_id].name} and {file.name}"
-                self.refused[object_id] = f"{object_id}: two files are of this object, {both}"
+                self.refused[object_id] = f"{object_id}: two files hold this object, {both}"
                 continue
             self._files[object_id] = file
             first = first or (file if own else None)
@@ -49,7 +68,7 @@ class FitsFolder:
             self.provenance, self.has_candidates = _read_provenance(first)
 
     def parts(self, wanted: set[str]) -> Iterator[tuple[str, Part | InputError]]:
-        """Parts of the objects `wanted`, in the order of their files."""
+        """Yield ids and parts of the objects `wanted`, in the order of their files."""
         for object_id, file in self._files.items():
             if object_id in wanted:
                 try:
@@ -63,25 +82,25 @@ def _is_own(header) -> bool:
 
 
 def _identity(path: Path) -> tuple[str, bool]:
-    """Object id, and whether the file is `pix2spec`'s own; a damaged file is named by its name."""
+    """Object id, and whether `pix2spec` wrote the file. The id of a damaged file comes from its name."""
     from astropy.io import fits
 
     name = FITS_NAME.sub("", path.name)
     sdss = SDSS_NAME.match(name)
     name = spec_id(*sdss.groups()) if sdss else name
     try:
-        # opened here, because astropy leaves a damaged file open
+        # Open the file here, because astropy does not close a damaged file.
         with reading(path, "FITS"), open(path, "rb") as stream:
             header = fits.getheader(stream, 0)
             if _is_own(header):
                 return str(header["OBJECT"]), True
     except InputError:
-        pass  # reported when the file is read
+        pass  # `parts` reports the error
     return name, False
 
 
 def _read_provenance(path: Path) -> tuple[dict, bool]:
-    """Provenance of one of `pix2spec`'s own files, and whether it kept its candidates."""
+    """Provenance in a file of `pix2spec`, and whether the file holds its candidates."""
     try:
         with fits_hdus(path) as hdus:
             return _provenance(hdus[0].header), "CANDIDATES" in hdus or hdus[0].header.get("NCAND") == 1
@@ -110,13 +129,13 @@ def _read(path: Path, has_candidates: bool) -> Part:
 
 
 def _numbers(path: Path, hdu, name: str) -> np.ndarray:
-    """A column (M,), or (n, M) if its cells are vectors, in native byte order."""
+    """Read a column of numbers: (M,), or (n, M) if its cells are vectors, in native byte order."""
     column = hdu.columns[column_names(hdu)[name]]
     if column.format.lstrip("0123456789")[:1] not in {*"BIJKED"}:
         raise InputError(path, f"its column {name!r} does not hold numbers (format {column.format})")
     values = hdu.data[column.name]
     if values.ndim > 2:
-        raise InputError(path, f"its column {name!r} has {values.ndim - 1} axes in a cell")
+        raise InputError(path, f"cells of its column {name!r} have {values.ndim - 1} axes")
     return values.astype(values.dtype.newbyteorder("="))
 
 
@@ -130,7 +149,9 @@ def _from_table(path: Path, hdu, header) -> Part:
         wave = _numbers(path, hdu, name).astype(float)
         if wave.ndim == 2:
             if (wave != wave[:1]).any():
-                raise InputError(path, "its rows differ in wavelength", "write one file a set of wavelengths")
+                raise InputError(
+                    path, "its rows differ in wavelength", "write one set of wavelengths per file"
+                )
             wave = wave[0]
         wave = _angstrom(
             path, wave, None if name == "loglam" else hdu.columns[names[name]].unit, name == "loglam"
@@ -141,10 +162,10 @@ def _from_table(path: Path, hdu, header) -> Part:
 def _from_image(path: Path, hdus) -> Part:
     hdu = next((h for h in hdus if h.is_image and h.shape), None)
     if hdu is None:
-        raise InputError(path, "it has neither a table with a column flux nor an image")
+        raise InputError(path, "the file has neither a table with a column flux nor an image")
     if len(hdu.shape) > 2:
         raise InputError(
-            path, f"its image has {len(hdu.shape)} axes", "write (pixels) or (candidates, pixels)"
+            path, f"its image has {len(hdu.shape)} axes", "write the axes (pixels) or (candidates, pixels)"
         )
     if 8 * int(np.prod(hdu.shape, dtype=object)) > MAX_BYTES:  # a compressed image may claim any size
         raise InputError(path, f"its image of {hdu.shape} pixels is too large for spectra")
@@ -158,9 +179,10 @@ def _from_image(path: Path, hdus) -> Part:
 
 
 def _axis(path: Path, header, size: int) -> np.ndarray:
-    """Wavelengths in Angstrom of an image's first FITS axis; IRAF's DC-FLAG = 1 means log10.
+    """Wavelengths (size,) in Angstrom of an image's first FITS axis; IRAF's DC-FLAG = 1 means log10.
 
-    Without CRPIX1, CRVAL1 is of the first pixel, as everybody means it (FITS's default is the one before).
+    Without CRPIX1, CRVAL1 is taken for the first pixel. This is how programs use it, although the FITS
+    default is the pixel before.
     """
     from astropy.wcs import WCS
 
@@ -168,7 +190,7 @@ def _axis(path: Path, header, size: int) -> np.ndarray:
     header.setdefault("CRPIX1", 1)
     axis = WCS(header).sub([1])
     values = axis.all_pix2world(np.arange(size), 0)[0]
-    unit = axis.wcs.cunit[0] if "CUNIT1" in header else None  # wcslib may change it to SI
+    unit = axis.wcs.cunit[0] if "CUNIT1" in header else None  # wcslib may convert units to SI
     return _angstrom(path, values, unit, header.get("DC-FLAG", 0) == 1)
 
 
@@ -183,11 +205,11 @@ def _angstrom(path: Path, values: np.ndarray, unit, is_log: bool) -> np.ndarray:
     try:
         return (values * u.Unit(str(unit))).to_value(u.AA, u.spectral())
     except (ValueError, u.UnitConversionError) as error:
-        raise InputError(path, f"its wavelengths are in {unit}", "give Angstrom") from error
+        raise InputError(path, f"its wavelengths are in {unit}", "write them in Angstrom") from error
 
 
 def _in_air(path: Path, *headers) -> bool:
-    """Whether a header says that wavelengths are in air, in any of the usual ways."""
+    """Whether wavelengths are in air, according to the usual keywords of any of the headers."""
     for header in headers:
         words = " ".join(str(header.get(key, "")) for key in ("AIRORVAC", "WAVESYS")).lower()
         if header.get("VACUUM", True) is not True or "air" in words:
@@ -198,7 +220,7 @@ def _in_air(path: Path, *headers) -> bool:
 
 
 def _add_own(path: Path, hdus, part: Part, has_candidates: bool) -> None:
-    """Candidates, scores and fields that `Ensemble.write_fits` wrote."""
+    """Add the candidates, scores and fields of a file of `Ensemble.write_fits` to a part."""
     header = hdus[0].header
     part.fields = {name: float(header.get(name.upper(), np.nan)) for name in ("z", "ra", "dec")}
     part.fields |= {"flags": [f for f in str(header.get("FLAGS", "")).split(",") if f]}
@@ -208,7 +230,7 @@ def _add_own(path: Path, hdus, part: Part, has_candidates: bool) -> None:
     if "CANDIDATES" in hdus:
         part.flux = hdus["CANDIDATES"].data.astype(np.float32)
     elif header.get("NCAND") != 1:
-        raise InputError(path, "it is without its candidates; other files of the folder have them")
+        raise InputError(path, "the file lacks candidates, but other files of the folder have them")
     if "SCORES" in hdus:
         part.scores = np.asarray(hdus["SCORES"].data["score"], np.float32)
         part.fields["selected"] = np.flatnonzero(hdus["SCORES"].data["selected"])

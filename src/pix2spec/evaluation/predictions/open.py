@@ -1,4 +1,4 @@
-"""Spectra that any generator wrote, read as the ensembles that an evaluation needs."""
+"""Open predictions of any generator as ensembles, to evaluate them."""
 
 import re
 import warnings
@@ -23,32 +23,32 @@ from pix2spec.products.units import PHYSICAL, RELATIVE
 __all__ = ["Predictions", "open_predictions"]
 
 ACCEPTED = (
-    "accepted are a folder of `pix2spec generate`, a folder of FITS spectra (one object a file), "
+    "accepted are a folder of `pix2spec generate`, a folder of FITS spectra (one file per object), "
     "a Parquet file and an .npz file"
 )
-MIN_COVERAGE = 0.5
-HELD_BYTES = 2**28  # rows of unfinished objects that are in memory at a time
+MIN_COVERAGE = 0.5  # fraction of the grid's pixels that need a finite value
+MAX_HELD_BYTES = 2**28  # maximum memory for rows of objects whose other rows are not yet read
 MINMAX = "minmax"
 
 
 def open_predictions(
     path: str | Path, grid: SpectralGrid, unit: str | None = None
 ) -> "Catalogue | Predictions":
-    """Open spectra that are to be evaluated, whoever made them.
+    """Open predicted spectra of pix2spec or of another program, to evaluate them.
 
     ``docs/reference/evaluate-formats.md`` has examples.
 
     Parameters
     ----------
     path : str or Path
-        A generated catalogue (folder or file), a folder of FITS spectra, a Parquet or an npz file; files
-        are recognised by their content.
+        A generated catalogue (folder or file), a folder of FITS spectra, a Parquet file or an npz file. The
+        content of a file determines its format.
     grid : SpectralGrid
-        Wavelengths of the truth. Spectra with other wavelengths are brought to it, flux conserved; a
-        catalogue keeps its own.
+        Wavelengths of the truth. Spectra with other wavelengths are resampled to it with conservation of
+        flux. A catalogue keeps its own grid.
     unit : str, optional
-        Unit of spectra that state none: one that astropy converts to erg/s/cm2/Angstrom (or per Hz),
-        ``"relative"`` (the default: amplitudes mean nothing) or ``"minmax"`` (the scale [-1, 1]).
+        Unit of spectra that state none: a unit that astropy can convert to erg/s/cm2/Angstrom, or
+        ``"relative"`` (the default: amplitudes have no meaning), or ``"minmax"`` (the scale [-1, 1]).
 
     Returns
     -------
@@ -57,7 +57,7 @@ def open_predictions(
     Raises
     ------
     InputError
-        If there is nothing to read at `path`, or it is of another kind, or names no objects.
+        If `path` does not exist, has another format, or does not name its objects.
     """
     path = Path(path)
     if not path.exists():
@@ -80,18 +80,25 @@ def open_predictions(
         return Predictions(NpzRows(path), grid, unit)
     if path.suffix == ".npy":
         hint = "save np.savez(file, object_id=ids, flux=flux) instead"
-        raise InputError(path, "an .npy file does not say which objects its spectra are of", hint)
+        raise InputError(path, "an .npy file does not name the objects of its spectra", hint)
     if kind == "fits" or FITS_NAME.search(path.name):
-        raise InputError(path, "it is one FITS file", "give the folder: one object a file")
-    raise InputError(path, f"a file {path.suffix or 'of this kind'} is not known here", ACCEPTED)
+        raise InputError(path, "this is a single FITS file", "give the folder, with one file per object")
+    raise InputError(path, f"the file type {path.suffix or 'of this file'} is not known here", ACCEPTED)
 
 
 class Predictions:
-    """Ensembles from files that `pix2spec` did not need to write; see `open_predictions`.
+    """Ensembles from files of any program; see `open_predictions`.
 
-    Iterating gives the ensembles of the objects that can be used. In memory are the spectra of a few
-    objects, or 256 MiB where the rows of one object are scattered over the file (which is then read
-    more than once).
+    Iteration yields the ensembles of the objects that can be used. It holds the spectra of a few objects in
+    memory. If the rows of an object are scattered over the file, it holds up to 256 MiB of rows, and reads a
+    larger file more than once.
+
+    Parameters
+    ----------
+    source : ParquetRows, NpzRows or FitsFolder
+        Reader of the files.
+    grid, unit
+        As for `open_predictions`.
 
     Attributes
     ----------
@@ -100,13 +107,13 @@ class Predictions:
     grid : SpectralGrid
         Wavelengths of all ensembles.
     ids : list of str
-        All object ids, each once, those that cannot be used included.
+        All object ids without repetition, including those of objects that cannot be used.
     has_candidates : bool
-        Whether ensembles hold candidates, or chosen spectra whose candidates were not kept.
+        Whether the ensembles hold candidates. If not, they hold only chosen spectra.
     failures : dict of str to str
-        Reason by id of the objects that cannot be used: complete after an iteration.
+        Reason by id of the objects that cannot be used. It is complete after an iteration.
     provenance : dict
-        What the files say of their making, and their kind.
+        Provenance in the files, or their format.
     """
 
     def __init__(self, source, grid: SpectralGrid, unit: str | None = None):
@@ -127,7 +134,7 @@ class Predictions:
                 self.failures[object_id] = str(error)
 
     def _gathered(self) -> Iterator[tuple[str, list]]:
-        """Each object with all of its parts, as soon as the last one is read."""
+        """Yield each object with all of its parts as soon as the last part is read."""
         left = Counter(i for i in self._source.row_ids if i not in self._source.refused)
         for wanted in _passes(self._source.row_ids, left, self._source.row_bytes):
             held: dict = {}
@@ -142,7 +149,8 @@ class Predictions:
             raise bad
         scales = [_scale_of(object_id, part.unit or self._unit or RELATIVE) for part in parts]
         if len(set(scales)) > 1:
-            raise InputError(object_id, f"its candidates differ in unit: {', '.join(sorted(set(scales)))}")
+            what = f"its candidates differ in unit: {', '.join(sorted(set(scales)))}"
+            raise InputError(object_id, what)
         candidates = np.concatenate([self._on_grid(object_id, *x) for x in zip(parts, scales)])
         fields: dict = {"selected": np.arange(len(candidates))}
         fields |= {"select": "all" if len(candidates) > 1 else "single"}
@@ -153,7 +161,7 @@ class Predictions:
         return Ensemble(object_id, self.grid, candidates, **fields)
 
     def _on_grid(self, object_id: str, part: Part, scale: str) -> np.ndarray:
-        """Candidates (n, L), float32: NaN where the part has no value."""
+        """Resample the candidates of a part to the grid: (n, L), float32, NaN without a value."""
         flux, wave = np.atleast_2d(part.flux), _wavelengths(object_id, part, self.grid)
         flux = flux if flux.dtype.kind == "f" else flux.astype(float)
         if wave[0] > wave[-1]:
@@ -168,15 +176,20 @@ class Predictions:
         if covered < MIN_COVERAGE:
             raise InputError(
                 object_id,
-                f"{100 * covered:.0f} % of the grid's pixels have a finite value, {100 * MIN_COVERAGE:.0f} % "
-                f"are needed; it reaches from {wave[0]:.6g} to {wave[-1]:.6g} Angstrom",
-                "wavelengths are observed-frame, in Angstrom",
+                f"{100 * covered:.0f} % of the grid's pixels have a finite value, but "
+                f"{100 * MIN_COVERAGE:.0f} % are needed; the spectrum reaches from {wave[0]:.6g} to "
+                f"{wave[-1]:.6g} Angstrom",
+                "wavelengths must be observed-frame, in Angstrom",
             )
         return candidates
 
 
 def _passes(row_ids: list[str], left: Counter, row_bytes: int) -> Iterator[set[str]]:
-    """Objects to gather in one reading of the file: all, or as many as fit in memory if scattered."""
+    """Yield the objects to gather in each pass over the file.
+
+    One pass gathers all objects if the rows of each object are adjacent. Otherwise a pass gathers as many
+    objects as fit in `MAX_HELD_BYTES`.
+    """
     runs = sum(a != b for a, b in pairwise(row_ids)) + 1
     if runs == len(set(row_ids)):
         yield set(left)
@@ -184,7 +197,7 @@ def _passes(row_ids: list[str], left: Counter, row_bytes: int) -> Iterator[set[s
     wanted: set[str] = set()
     held = 0
     for object_id, count in left.items():
-        if wanted and held + count * row_bytes > HELD_BYTES:
+        if wanted and held + count * row_bytes > MAX_HELD_BYTES:
             yield wanted
             wanted, held = set(), 0
         wanted.add(object_id)
@@ -193,7 +206,7 @@ def _passes(row_ids: list[str], left: Counter, row_bytes: int) -> Iterator[set[s
 
 
 def _wavelengths(object_id: str, part: Part, grid: SpectralGrid) -> np.ndarray:
-    """Vacuum wavelengths in Angstrom of a part's pixels."""
+    """Vacuum wavelengths (M,) in Angstrom of a part's pixels."""
     size = np.shape(part.flux)[-1]
     if part.wave is None:
         if size != grid.size:
@@ -205,15 +218,15 @@ def _wavelengths(object_id: str, part: Part, grid: SpectralGrid) -> np.ndarray:
         return grid.wave
     wave = np.asarray(part.wave, float)
     if wave.shape != (size,) or size < 2:
-        raise InputError(object_id, f"{wave.size} wavelengths for {size} values of flux")
+        raise InputError(object_id, f"{wave.size} wavelengths do not match {size} values of flux")
     step = np.diff(wave) if np.isfinite(wave).all() and (wave > 0).all() else np.zeros(1)
     if not ((step > 0).all() or (step < 0).all()):
-        raise InputError(object_id, "its wavelengths do not increase from pixel to pixel, or are not numbers")
+        raise InputError(object_id, "its wavelengths do not increase from pixel to pixel, or are not finite")
     return _air_to_vacuum(object_id, wave) if part.air else wave
 
 
 def _air_to_vacuum(object_id: str, wave: np.ndarray) -> np.ndarray:
-    """Convert as SDSS does: Ciddor (1996)."""
+    """Convert air wavelengths in Angstrom to vacuum with the formula that SDSS uses: Ciddor (1996)."""
     from astropy import units as u
     from specutils.utils.wcs_utils import air_to_vac
 
@@ -224,7 +237,7 @@ def _air_to_vacuum(object_id: str, wave: np.ndarray) -> np.ndarray:
 
 
 def _scores(object_id: str, scores: list) -> np.ndarray | None:
-    """Scores of all candidates; None where none has one."""
+    """Scores (n,) of all candidates of an object, or None if no candidate has a score."""
     known = [s is not None and np.isfinite(s).any() for s in scores]
     if not any(known):
         return None
@@ -233,12 +246,12 @@ def _scores(object_id: str, scores: list) -> np.ndarray | None:
             [np.atleast_1d(np.nan if s is None else s).astype(np.float32) for s in scores]
         )
     if not np.isfinite(values).all():
-        raise InputError(object_id, "only some of its candidates have a score that is a number")
+        raise InputError(object_id, "only some of its candidates have a finite score")
     return values
 
 
 def _scale_of(object_id: str, unit: str) -> str:
-    """What `unit` says: a unit that converts to `PHYSICAL`, ``"minmax"`` or ``"relative"``."""
+    """Scale of a spectrum: `unit` if it converts to `PHYSICAL`, else ``"minmax"`` or ``"relative"``."""
     if unit.strip().lower() == MINMAX:
         return MINMAX
     if _is_logarithmic(unit):
@@ -264,7 +277,7 @@ def _is_physical(unit: str) -> bool:
 
 
 def _to_physical(unit: str, wave: np.ndarray) -> np.ndarray:
-    """Factor of each pixel from `unit` to 1e-17 erg/s/cm2/Angstrom."""
+    """Factors (M,) of the pixels at `wave` (M,) in Angstrom from `unit` to 1e-17 erg/s/cm2/Angstrom."""
     from astropy import units as u
 
     one, target = np.ones(len(wave)) * _parsed(unit), u.Unit("1e-17 erg / (s cm2 Angstrom)")
@@ -273,7 +286,7 @@ def _to_physical(unit: str, wave: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _parsed(text: str):
-    """Parse a unit as people write it: ``A``, ``Ang`` and ``ergs`` mean the obvious. None: no unit."""
+    """Parse a unit, with common spellings such as ``A``, ``Ang`` and ``ergs``. None if it is not a unit."""
     from astropy import units as u
 
     for spelling in (text, text.lower()):

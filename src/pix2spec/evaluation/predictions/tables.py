@@ -1,4 +1,4 @@
-"""Parquet and npz files of spectra, row by row: what they say, not yet on any grid."""
+"""Read Parquet and npz files of spectra row by row, with their own wavelengths and units."""
 
 import json
 import math
@@ -20,8 +20,8 @@ from pix2spec.errors import InputError
 
 __all__ = ["NpzRows", "ParquetRows", "Part", "is_air", "is_catalogue"]
 
-MAX_BYTES = 2**30  # of one spectrum or one small array; more is not a spectrum
-BATCH_VALUES = 2**22
+MAX_BYTES = 2**30  # maximum size of a row of spectra, or of a small array
+BATCH_VALUES = 2**22  # values in a batch of rows
 SPECTRA = ("candidates", "flux")
 WAVELENGTHS = ("wavelength", "loglam")
 VECTORS = (*SPECTRA, *WAVELENGTHS, "scores")
@@ -30,20 +30,20 @@ PER_ROW = ("score", "z", "ra", "dec", "unit")
 
 @dataclass
 class Part:
-    """What one row or file says of an object: some or all of its candidates.
+    """Some or all candidates of an object, from one row or file.
 
     Parameters
     ----------
     flux : array (M,) or (n, M)
         Spectra in `unit`.
     wave : array (M,), optional
-        Wavelengths in Angstrom; None: those of the truth.
+        Wavelengths in Angstrom. None stands for the wavelengths of the truth.
     air : bool
-        Whether they are in air.
+        Whether the wavelengths are in air.
     unit : str, optional
-        As written in the file.
+        Unit of the flux, with the file's spelling.
     scores : array (n,), optional
-        One number a candidate.
+        One score per candidate.
     fields : dict
         Further fields of the Ensemble.
     """
@@ -57,14 +57,14 @@ class Part:
 
 
 def is_air(where, medium: str | None) -> bool:
-    """Whether `medium` says that wavelengths are in air; vacuum where it is None."""
+    """Whether wavelengths are in air, according to the text `medium`; None and ``""`` mean vacuum."""
     if medium not in (None, "", "air", "vacuum"):
-        raise InputError(where, f"its medium is {medium!r}", "it is 'air' or 'vacuum'")
+        raise InputError(where, f"its medium is {medium!r}", "use 'air' or 'vacuum'")
     return medium == "air"
 
 
 def is_catalogue(path: Path) -> bool:
-    """Whether a Parquet file is one of `pix2spec generate`."""
+    """Whether a Parquet file is a catalogue of `pix2spec generate`."""
     with reading(path, "Parquet"):
         metadata = pq.read_schema(path).metadata or {}
         return b"catalogue_version" in metadata.get(b"pix2spec", b"")
@@ -73,14 +73,14 @@ def is_catalogue(path: Path) -> bool:
 def _missing_id(path, names: list[str]) -> InputError:
     near = next((n for n in names if n.lower() in OBJECT_IDS), None)
     near = near or next(iter(get_close_matches("object_id", names, 1, 0.5)), None)
-    hint = f"is {near!r} meant? rename it" if near else "add one: predictions and truth are matched by it"
-    return InputError(path, f"it has no object_id; it has {', '.join(names) or 'nothing'}", hint)
+    hint = f"is {near!r} meant? rename it" if near else "add it: it links predictions and truth"
+    return InputError(path, f"there is no object_id; it has {', '.join(names) or 'nothing'}", hint)
 
 
 def _named(values: list) -> tuple[list[str], dict[str, str]]:
-    """Ids as text, and why the rows without one, here called ``row K``, are refused."""
+    """Ids as text, and reasons for the rows without an id, which get the id ``row K``."""
     names = ["" if value is None else str(value).strip() for value in values]
-    refused = {f"row {k}": f"row {k}: it has no object_id" for k, name in enumerate(names) if not name}
+    refused = {f"row {k}": f"row {k}: this row has no object_id" for k, name in enumerate(names) if not name}
     return [name or f"row {k}" for k, name in enumerate(names)], refused
 
 
@@ -107,7 +107,24 @@ def _is_vector(kind: pa.DataType) -> bool:
 
 
 class ParquetRows:
-    """Rows of a Parquet file with the columns ``object_id`` and ``flux`` or ``candidates``."""
+    """Rows of a Parquet file with the columns ``object_id``, and ``flux`` or ``candidates``.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    pixels : int
+        Number of pixels of a spectrum in rows without wavelengths.
+
+    Attributes
+    ----------
+    row_ids : list of str
+        Object id of each row.
+    refused : dict of str to str
+        Reason by id of the rows that cannot be used.
+    row_bytes : int
+        Largest size of a row in memory.
+    """
 
     has_candidates = True
 
@@ -128,13 +145,13 @@ class ParquetRows:
         values = max(self._values_per_row(group) for group in range(self._file.num_row_groups))
         self.row_bytes = 8 * math.ceil(values)
         if self.row_bytes > MAX_BYTES:
-            raise InputError(path, f"its rows have {values:.0f} values each: too many for spectra")
+            raise InputError(path, f"rows of {values:.0f} values are too large for spectra")
 
     def _check(self, schema: pa.Schema) -> None:
         if "object_id" not in schema.names:
             raise _missing_id(self.path, schema.names)
         if not {*SPECTRA} & {*schema.names}:
-            raise InputError(self.path, f"it has no column flux; it has {', '.join(schema.names)}")
+            raise InputError(self.path, f"there is no column flux; it has {', '.join(schema.names)}")
         kind = schema.field("object_id").type
         if not (_is_text(kind) or pa.types.is_integer(kind)):
             raise InputError(self.path, f"its object_id is of type {kind}", "write it as text")
@@ -165,7 +182,7 @@ class ParquetRows:
         return max(c.num_values for c in columns) / max(metadata.num_rows, 1)
 
     def parts(self, wanted: set[str]) -> Iterator[tuple[str, Part | InputError]]:
-        """Parts of the objects `wanted`, in the order of the file."""
+        """Yield ids and parts of the objects `wanted`, in the order of the file; errors replace bad parts."""
         start = 0
         for group in range(self._file.num_row_groups):
             stop = start + self._file.metadata.row_group(group).num_rows
@@ -184,13 +201,13 @@ class ParquetRows:
                     if self.row_ids[row] in wanted:
                         yield self.row_ids[row], self._part(batch, i, row)
                     row += 1
-        except InputError as error:  # damaged: the rest of this row group cannot be read
+        except InputError as error:  # the rest of a damaged row group cannot be read
             yield from ((i, error) for i in self.row_ids[row:stop] if i in wanted)
 
     def _part(self, batch: pa.RecordBatch, i: int, row: int) -> Part | InputError:
         cells = {name: batch.column(name)[i] for name in batch.schema.names}
         cells = {name: cell for name, cell in cells.items() if cell.is_valid}
-        # copied: a view of one row would keep its whole batch in memory
+        # Copy values, because a view of one row would keep the whole batch in memory.
         vectors = {n: cells[n].values.to_numpy(zero_copy_only=False).copy() for n in VECTORS if n in cells}
         values = {name: cells[name].as_py() for name in PER_ROW if name in cells}
         wave = _angstrom({n: vectors[n] for n in WAVELENGTHS if n in vectors} or self._shared)
@@ -198,10 +215,11 @@ class ParquetRows:
         if len(vectors.get("candidates", ())):
             flux, pixels = vectors["candidates"], self._pixels if wave is None else len(wave)
             if not pixels or len(flux) % pixels:
-                return InputError(f"row {row}", f"{len(flux)} values of candidates are not n times {pixels}")
+                what = f"{len(flux)} values of candidates are not a multiple of {pixels} pixels"
+                return InputError(f"row {row}", what)
             flux = flux.reshape(-1, pixels)
         if not flux.size:
-            return InputError(f"row {row}", "it has no flux")
+            return InputError(f"row {row}", "this row has no flux")
         scores = vectors.get("scores", np.array([values["score"]]) if "score" in values else None)
         fields = {name: float(values[name]) for name in ("z", "ra", "dec") if name in values}
         return Part(flux, wave, self._air, values.get("unit") or self._unit, scores, fields)
@@ -210,8 +228,18 @@ class ParquetRows:
 class NpzRows:
     """Arrays ``object_id`` (N,) and ``flux`` (N, M) or (N, n, M) of an npz file.
 
-    The spectra pass through memory one object at a time; the other arrays, at most 1 GiB each, are
-    read at once. Nothing is allocated that the file does not hold.
+    Spectra are read one object at a time. The other arrays, of at most 1 GiB each, are read at once. Sizes
+    are checked against the file before memory is allocated.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Attributes
+    ----------
+    row_ids, refused, row_bytes
+        As for `ParquetRows`.
     """
 
     has_candidates = True
@@ -229,7 +257,7 @@ class NpzRows:
                     if math.prod(shape) * dtype.itemsize > MAX_BYTES:
                         raise InputError(path, f"its array {name!r} is larger than 1 GiB")
             if "flux" not in names:
-                raise InputError(path, f"it has no array 'flux'; it has {', '.join(names)}")
+                raise InputError(path, f"there is no array 'flux'; it has {', '.join(names)}")
             with self._member(archive, "flux") as (_, shape, dtype):
                 self._shape, self._dtype = shape, dtype
         arrays = load_arrays(path, tuple(small))
@@ -245,16 +273,17 @@ class NpzRows:
 
     def _check(self, ids: np.ndarray, arrays: dict) -> None:
         if ids.ndim != 1 or ids.dtype.kind not in "USiu" or not len(ids):
-            raise InputError(self.path, f"its object_id is {ids.dtype} {ids.shape}, not one text an object")
+            what = f"its object_id is {ids.dtype} {ids.shape}, not one text per object"
+            raise InputError(self.path, what)
         shape = self._shape
         if len(shape) not in (2, 3) or shape[0] != len(ids) or self._dtype.kind not in "iuf":
             raise InputError(
                 self.path,
                 f"its flux is {self._dtype} {shape} for {len(ids)} objects",
-                "it is numbers of the shape (objects, pixels) or (objects, candidates, pixels)",
+                "write numbers of the shape (objects, pixels) or (objects, candidates, pixels)",
             )
         if not 0 < self.row_bytes <= MAX_BYTES:
-            raise InputError(self.path, f"its flux has {self.row_bytes} bytes an object: no spectra")
+            raise InputError(self.path, f"{self.row_bytes} bytes of flux per object: these are no spectra")
         for name, array in arrays.items():
             kinds = "US" if name in ("unit", "medium") else "iuf"
             expected = {"unit": 0, "medium": 0, "wavelength": 1, "loglam": 1}.get(name)
@@ -273,7 +302,7 @@ class NpzRows:
 
     @contextmanager
     def _member(self, archive: zipfile.ZipFile, name: str) -> Iterator[tuple]:
-        """Stream of an array's values, its shape and dtype; its size in the file is verified."""
+        """Open an array: stream of its values, shape and dtype. Its size in the file is verified."""
         with reading(self.path, "an npz file"):
             member = archive.getinfo(f"{name}.npy")
             stream = archive.open(member)
@@ -287,14 +316,14 @@ class NpzRows:
                 )
             if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != there:
                 raise InputError(
-                    self.path, f"its array {name!r} {shape} is not the {there} bytes in the file"
+                    self.path, f"the size of its array {name!r} {shape} is not the {there} bytes in the file"
                 )
             if fortran and name == "flux" and len(shape) > 1:
                 raise InputError(self.path, "its flux is in Fortran order", "save np.ascontiguousarray(flux)")
             yield stream, shape, dtype
 
     def parts(self, wanted: set[str]) -> Iterator[tuple[str, Part | InputError]]:
-        """Parts of the objects `wanted`, in the order of the file."""
+        """Yield ids and parts of the objects `wanted`, in the order of the file; errors replace bad parts."""
         row = 0
         try:
             with self._archive() as archive, self._member(archive, "flux") as (stream, _, _):
@@ -304,7 +333,7 @@ class NpzRows:
                         flux = values.reshape(self._shape[1:])
                     if object_id in wanted:
                         yield object_id, self._part(flux, row)
-        except InputError as error:  # damaged: the rest cannot be read
+        except InputError as error:  # the rest of a damaged file cannot be read
             yield from ((i, error) for i in self.row_ids[row:] if i in wanted)
 
     def _part(self, flux: np.ndarray, row: int) -> Part:

@@ -103,7 +103,7 @@ def _kind_flags(galaxy: Galaxy) -> tuple[str, ...]:
 
 
 def check_image(galaxy: Galaxy, bands: tuple[str, ...]) -> None:
-    """Raise `InputError` if the image of a pair cannot be used."""
+    """Raise `InputError` if the image of a galaxy cannot be used."""
     if galaxy.image is None or not np.isfinite(galaxy.image).any():
         raise InputError(galaxy.object_id, "it has no image, and this model needs one")
     if galaxy.image.ndim != 3 or len(galaxy.image) != len(bands):
@@ -118,7 +118,7 @@ def check_image(galaxy: Galaxy, bands: tuple[str, ...]) -> None:
 
 
 def mask_invalid_fluxes(galaxy: Galaxy) -> Galaxy:
-    """The pair, in whose photometry what is no flux of a galaxy, or has no error, is missing."""
+    """The galaxy, without the fluxes that are no fluxes of a galaxy or have no error."""
     if galaxy.photometry is None or galaxy.photometry_ivar is None:
         return (
             replace(galaxy, photometry=None, photometry_ivar=None)
@@ -133,7 +133,7 @@ def mask_invalid_fluxes(galaxy: Galaxy) -> Galaxy:
 
 
 def has_photometry(galaxy: Galaxy) -> bool:
-    """Whether a pair has a band flux with an error."""
+    """Whether a galaxy has a flux with an error."""
     if galaxy.photometry is None or galaxy.photometry_ivar is None:
         return False
     return bool((np.isfinite(galaxy.photometry) & (np.nan_to_num(galaxy.photometry_ivar) > 0)).any())
