@@ -1,1 +1,1 @@
-"""Pairs of photometry and spectrum: schema, storage, simulated survey, readers of real files."""
+"""Datasets of galaxies: their schema and storage, a simulated survey, and readers of real files."""

@@ -112,7 +112,7 @@ def test_empty_images(tmp_path):
     fits.PrimaryHDU(image, wcs_header()).writeto(tmp_path / "a.fits")
     with pytest.raises(InputError, match="r image is zero everywhere"):
         read_cutout(tmp_path / "a.fits")
-    with pytest.raises(InputError, match="pixels are alike"):
+    with pytest.raises(InputError, match="pixels have the same value"):
         read_cutout(write_picture(tmp_path / "b.png", colour=(0, 0, 0)))
     fits.PrimaryHDU().writeto(tmp_path / "c.fits")
     with pytest.raises(InputError, match="holds no image"):
@@ -177,7 +177,7 @@ def test_truncated_picture(tmp_path):
 
 def test_two_pictures_of_one_galaxy_and_none(tmp_path):
     path = write_picture(tmp_path / "a.png")
-    with pytest.raises(InputError, match="one picture a galaxy"):
+    with pytest.raises(InputError, match="one picture per galaxy"):
         read_cutout([path, path])
     with pytest.raises(InputError, match="no file"):
         read_cutout([])
@@ -284,7 +284,7 @@ def test_asinh_scaled_stacks_are_made_linear(tmp_path):
 def test_pixels_of_unknown_zero_point_are_refused(tmp_path):
     header = wcs_header(scale=0.25, BANDS="grizy")
     fits.PrimaryHDU(calibrated(PS1, 1), header).writeto(tmp_path / "a.fits")
-    with pytest.raises(InputError, match=r"EXPTIME is None \(its zero point needs a positive one"):
+    with pytest.raises(InputError, match=r"EXPTIME is None \(the calibration needs a positive EXPTIME"):
         read_cutout(tmp_path / "a.fits", PS1)
     with pytest.raises(InputError, match="BUNIT is 'nJy', not nanomaggy"):
         read_cutout(write_cube(tmp_path / "b.fits", BUNIT="nJy"))

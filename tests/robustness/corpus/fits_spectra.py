@@ -47,7 +47,7 @@ def wavelengths_in_angstrom(folder):
     return spec(folder, columns={"loglam": np.linspace(3800, 9200, 3850).astype(np.float32)})
 
 
-@bad("FITS", "spectrum", "does not hold one number a pixel")
+@bad("FITS", "spectrum", "does not hold one number per pixel")
 def flux_of_texts(folder):
     return spec(folder, columns={"flux": np.array(["high"] * 3850)})
 
@@ -85,7 +85,7 @@ def coadd_without_targets(folder):
     return put(folder, "coadd-1.fits", fits.HDUList([fits.PrimaryHDU(), hdu]))
 
 
-@bad("FITS", "coadd", "column COADD_FIBERSTATUS of FIBERMAP does not hold one number a row")
+@bad("FITS", "coadd", "column COADD_FIBERSTATUS of FIBERMAP does not hold one number per row")
 def coadd_whose_flags_are_words(folder):
     return write_coadd(folder, n=1, redrock=False, COADD_FIBERSTATUS=np.array(["good"]))
 

@@ -38,7 +38,7 @@ def hdf5_of_unequal_columns(folder):
     return hdf5(folder, change)
 
 
-@bad("HDF5", "universe", "is no array")
+@bad("HDF5", "universe", "is not an array")
 def hdf5_whose_flux_is_a_group(folder):
     def change(file):
         del file["spectrum_flux"]

@@ -163,7 +163,7 @@ def predictions_whose_footer_is_read_in_two_ways(folder):
     return path
 
 
-@bad("Parquet", "predictions", "a row group has 46013544063 rows of 1 values")
+@bad("Parquet", "predictions", "a row group declares 46013544063 rows, but 1 values")
 def predictions_of_many_rows_that_are_not_there(folder):
     path = rows(folder, {"object_id": ["a"], "flux": [[1.0] * GRID.size]})
     raw = path.read_bytes()

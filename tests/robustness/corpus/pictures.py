@@ -29,7 +29,7 @@ def jpeg_for_print(folder):
     return write_picture(folder / "galaxy.jpg", mode="CMYK")
 
 
-@bad("JPEG", "cutout", "all its pixels are alike")
+@bad("JPEG", "cutout", "all its pixels have the same value")
 def black_jpeg(folder):
     Image.new("RGB", (64, 64)).save(folder / "galaxy.jpg")
     return folder / "galaxy.jpg"

@@ -40,7 +40,7 @@ def csv_of_random_bytes(folder):
     return put(folder, "targets.csv", np.random.default_rng(0).bytes(3000))
 
 
-@bad("CSV", "table", "not text of one byte a letter")
+@bad("CSV", "table", "its encoding is neither UTF-8 nor Latin-1")
 def csv_in_utf16(folder):
     return put(folder, "targets.csv", (MAGNITUDES + "a,1,2,20,19,18,17,16\n").encode("utf-16"))
 

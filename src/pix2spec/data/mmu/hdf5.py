@@ -1,4 +1,4 @@
-"""Rows of the Multimodal Universe's HDF5, read in place."""
+"""Read rows of the Multimodal Universe's HDF5 files."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -11,11 +11,11 @@ from pix2spec.errors import InputError
 __all__ = ["hdf5_rows"]
 
 NAMES = {("image", "flux"): "image_array"}
-BLOCK = 1024  # rows of scalars in memory at once
+BLOCK = 1024  # rows whose scalars are in memory at the same time
 
 
 def hdf5_rows(path: Path, what: str, columns, arrays: bool, only: set[int] | None) -> Iterator[Row]:
-    """See `pix2spec.data.mmu.read.read_rows`."""
+    """Yield rows as `pix2spec.data.mmu.read.read_rows` does."""
     import h5py
 
     with h5py.File(path, "r") as file:
@@ -46,20 +46,26 @@ def _hdf5_field(data: dict, i: int) -> Callable:
 
 
 def _dataset(path: Path, file, name: str):
-    """An array that lies in the file itself, of numbers or texts of fixed length, in parts of modest size."""
+    """The array `name` of a file.
+
+    Raises `InputError` if the array is missing, is stored in another file, holds neither numbers nor texts of
+    fixed length, or has rows or chunks of more than `MAX_FREE_BYTES`.
+    """
     import h5py
 
     if name not in file and file.get(name, getlink=True) is None:
         raise InputError(path, f"it has no array {name!r}", "give files of the Multimodal Universe")
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-        raise InputError(path, f"its array {name!r} is a link to elsewhere", "copy the data into the file")
+        hint = "copy the data into the file"
+        raise InputError(path, f"its array {name!r} is a link to other data", hint)
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.ndim == 0:
-        raise InputError(path, f"its {name!r} is no array")
+        raise InputError(path, f"its {name!r} is not an array")
     if dataset.is_virtual or dataset.external:
-        raise InputError(path, f"its array {name!r} lies in other files", "copy the data into the file")
+        raise InputError(path, f"its array {name!r} is stored in other files", "copy the data into the file")
     if dataset.dtype.kind not in "biufSU":
-        raise InputError(path, f"its array {name!r} holds {dataset.dtype}, not numbers or fixed texts")
+        what = f"its array {name!r} holds {dataset.dtype}, not numbers or texts of fixed length"
+        raise InputError(path, what)
     row = math.prod(dataset.shape[1:]) * dataset.dtype.itemsize
     part = math.prod(dataset.chunks or (1,)) * dataset.dtype.itemsize
     if max(row, part) > MAX_FREE_BYTES:

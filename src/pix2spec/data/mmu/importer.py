@@ -1,4 +1,4 @@
-"""The Multimodal Universe's spectra and images to a dataset, crossmatched by id and position."""
+"""Import spectra and images of the Multimodal Universe. Ids or positions match the images to spectra."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,9 +26,10 @@ from pix2spec.runtime.provenance import run_provenance
 __all__ = ["import_universe"]
 
 KEYS = ("object_id", "ra", "dec", "BESTOBJID")
-SDSS_FACTS = ("Z_ERR", "ZWARNING", "CLASS")
-DESI_FACTS = ("ZERR", "ZWARN", "SPECTYPE", "PHOTSYS")
-SCALE_TOLERANCE = 0.02
+SDSS_COLUMNS = ("Z_ERR", "ZWARNING", "CLASS")
+DESI_COLUMNS = ("ZERR", "ZWARN", "SPECTYPE", "PHOTSYS")
+SCALE_TOLERANCE = 0.02  # relative
+SURVEY_HINT = "give the survey of the images as `survey`"
 
 
 def import_universe(
@@ -44,41 +45,40 @@ def import_universe(
 ) -> ImportReport:
     """Make a dataset of the Multimodal Universe's Parquet, HDF5 or HATS files.
 
-    Positions and ids of all objects are read first, then the images that belong to a spectrum, once and
-    in the order of their files, into a scratch file in `out`, then the spectra. What stays in memory is some
-    hundred bytes an object.
+    The positions and ids of all objects are read first. Then the images that belong to a spectrum are copied
+    to a temporary file in `out`, and last the spectra are read. A few hundred bytes per object stay in
+    memory. A row that cannot be used is left out and reported; the others are imported.
 
     Parameters
     ----------
     out : path
-        Folder of the new dataset; ``import-report.csv`` in it lists every row that was not used.
+        Folder of the new dataset. The file ``import-report.csv`` in it lists the rows that were not used.
     spectra, images : list of path
         Files, or folders that are searched for them.
     match : float
-        Arcsec within which an image belongs to a spectrum, where they share no object id.
+        Largest distance in arcsec between an image and its spectrum, if they do not have the same object id.
     limit : int, optional
-        Read no more than so many spectra.
+        Largest number of spectra to read.
     survey : Survey, optional
-        Bands and pixel scale of the images and bands of the photometry. By default the Legacy Surveys'
-        southern part with images or DESI spectra, SDSS for SDSS spectra alone.
+        Bands and pixel scale of the images, and bands of the photometry. The default is the southern part of
+        the Legacy Surveys if there are images or DESI spectra, and SDSS otherwise.
     image_size : int
-        Pixels a side that are kept of the images, about their centre.
+        Pixels per side of the dataset's images. Larger images are cropped about their centre.
     grid : SpectralGrid, optional
-        The default is the paper's. Spectra of other wavelengths are resampled to it
-        (`pix2spec.core.resample`).
+        The wavelength grid of the dataset. Spectra on other pixels are resampled (`pix2spec.core.resample`).
+        The default is ``SpectralGrid()``.
     progress : bool
-        Show progress on a terminal.
+        Show progress bars on a terminal.
 
     Returns
     -------
     ImportReport
-        One bad row costs no other.
 
     Raises
     ------
     InputError
-        If `out` already holds a dataset, a path does not exist, or images and spectra share neither ids nor
-        positions.
+        If `out` already holds a dataset, a path does not exist, or images and spectra cannot be matched
+        because they have neither common ids nor positions.
     """
     out, grid = Path(out), grid or SpectralGrid()
     if any(out.glob("*.parquet")):
@@ -113,7 +113,7 @@ def import_universe(
 
 
 class _Keys:
-    """Ids and positions of all rows of some files; `rows` counts those of each file that were seen."""
+    """Ids and positions of all rows of some files. `rows` is the number of rows that each file gave."""
 
     def __init__(self):
         self.ids, self.groups, self.rows = [], [], []
@@ -127,7 +127,7 @@ class _Keys:
 
 def _read_keys(files, what: str, report: ImportReport, progress: bool, limit: int | None = None) -> _Keys:
     keys = _Keys()
-    columns = (*KEYS, *SDSS_FACTS, *DESI_FACTS) if what == "spectrum" else KEYS
+    columns = (*KEYS, *SDSS_COLUMNS, *DESI_COLUMNS) if what == "spectrum" else KEYS
     for path in progress_bar(files, f"reading positions ({what})", progress):
         before, left = len(keys), None if limit is None else limit - len(keys)
         try:
@@ -147,7 +147,7 @@ def _read_keys(files, what: str, report: ImportReport, progress: bool, limit: in
 
 
 def _object_id(row: Row) -> str:
-    """Plate-mjd-fiber of SDSS's SPECOBJID, else the id as it is, else the row's name.
+    """Object id of a row: plate-mjd-fiber for SDSS's SPECOBJID, else the file's id, else the row's label.
 
     SPECOBJID has the plate in bits 50 to 63, the fibre in 38 to 49, the MJD less 50000 in 24 to 37
     (https://www.sdss4.org/dr17/help/glossary/#specobj).
@@ -160,25 +160,25 @@ def _object_id(row: Row) -> str:
 
 
 class _Cutouts:
-    """Images that belong to a spectrum, cut and kept in a scratch file."""
+    """Images that belong to a spectrum. They are cropped and stored in a temporary file."""
 
     def __init__(self, path: Path, survey: Survey, size: int, report: ImportReport):
         self.path, self.survey, self.size, self.report = path, survey, size, report
-        self.slots: dict[int, int] = {}  # row of the images to place in the scratch file
-        self.of_spectrum: dict[int, int] = {}  # row of the spectra to row of the images
-        self.counts: list = []
-        self.images: Any = None
+        self.slots: dict[int, int] = {}  # number of an image to its index in the temporary file
+        self.of_spectrum: dict[int, int] = {}  # number of a spectrum to the number of its image
+        self.counts: list = []  # rows of each image file
+        self.images: Any = None  # array (slot, band, y, x)
 
     def match(self, spectra: _Keys, images: _Keys, radius: float) -> None:
-        """Find the image of each spectrum: of the same id, else the nearest within `radius` arcsec."""
+        """Find the image of each spectrum: the one with its id, else the nearest within `radius` arcsec."""
         by_id = {name: i for i, name in reversed(list(enumerate(images.ids)))}
         shared = {i: by_id[name] for i, name in enumerate(spectra.ids) if name in by_id}
         near = _nearest(spectra, images, radius)
         if len(spectra) and len(images) and near is None and not shared:
             raise InputError(
                 "`images`",
-                "spectra and images share no object id, and not both have positions (ra, dec)",
-                "use the HATS or HDF5 files, which have them",
+                "images and spectra have no object id in common, and one of them has no positions (ra, dec)",
+                "use the HATS or HDF5 files, which have positions",
             )
         self.of_spectrum = (near or {}) | shared
         self.slots = {image: k for k, image in enumerate(sorted(set(self.of_spectrum.values())))}
@@ -188,7 +188,7 @@ class _Cutouts:
             self.report.notes.append(("images", f"{unused} of {len(images)} belong to no spectrum"))
 
     def read(self, files, progress: bool) -> None:
-        """Fill the scratch file; images that cannot be used are reported."""
+        """Fill the temporary file. Images that cannot be used are reported."""
         if not self.slots:
             return
         shape = (len(self.slots), len(self.survey.image_bands), self.size, self.size)
@@ -217,18 +217,18 @@ class _Cutouts:
     def _image(self, row: Row) -> np.ndarray:
         flux, band, scale = (row.field(name) for name in ("flux", "band", "scale"))
         if flux is None or band is None or scale is None or flux.ndim != 3 or len(band) != len(flux):
-            raise InputError(row.label, "its image is missing or not one plane a band")
+            raise InputError(row.label, "its image is missing or does not have one plane per band")
         if flux.dtype.kind not in "iuf":
             raise InputError(row.label, f"its image holds {flux.dtype}, not numbers")
         if np.abs(np.asarray(scale, float) / self.survey.pixel_scale - 1).max() > SCALE_TOLERANCE:
             what = f"its pixel scale is {np.max(scale):.4g} arcsec, {self.survey.pixel_scale:.4g} is expected"
-            raise InputError(row.label, what, "name the images' survey with `survey`")
+            raise InputError(row.label, what, SURVEY_HINT)
         names = [(b.decode("utf-8", "replace") if isinstance(b, bytes) else str(b)).strip() for b in band]
         planes = dict(zip((name.rpartition("-")[2].lower() for name in names), flux))
         absent = [b for b in self.survey.image_bands if b not in planes]
         if absent:
             what = f"wrong band count: {', '.join(absent)} missing, only {', '.join(names)} found"
-            raise InputError(row.label, what, "name the images' survey with `survey`")
+            raise InputError(row.label, what, SURVEY_HINT)
         return np.stack(
             [
                 prepare_plane(planes[b], row.label, b, self.size, {"notes": []})
@@ -237,18 +237,21 @@ class _Cutouts:
         )
 
     def of(self, i: int) -> np.ndarray | None:
-        """Image (band, y, x) of spectrum number `i`."""
+        """Image (band, y, x) of spectrum number `i`, or None."""
         slot = self.slots.get(self.of_spectrum.get(i, -1))
         return None if slot is None or self.images is None else np.array(self.images[slot])
 
     def close(self) -> None:
-        """Delete the scratch file."""
+        """Delete the temporary file."""
         self.images = None
         self.path.unlink(missing_ok=True)
 
 
 def _nearest(spectra: _Keys, images: _Keys, radius: float) -> dict[int, int] | None:
-    """Row of the nearest image within `radius` arcsec of each spectrum; None if one side has no positions."""
+    """Number of each spectrum to that of its nearest image within `radius` arcsec.
+
+    None if the spectra or the images have no positions.
+    """
     import astropy.units as u
     from astropy.coordinates import SkyCoord
 
@@ -266,10 +269,10 @@ def _nearest(spectra: _Keys, images: _Keys, radius: float) -> dict[int, int] | N
 def _galaxies(
     files, sky: _Keys, cutouts: _Cutouts, grid: SpectralGrid, report: ImportReport
 ) -> Iterator[Galaxy]:
-    """Read, join and yield the pairs one by one."""
+    """Read the spectra one by one, add their images, and yield the galaxies."""
     groups = link_groups(sky.groups, sky.ra, sky.dec)
     written: dict = {}
-    columns = (*KEYS, "Z", *SDSS_FACTS, *DESI_FACTS, *flux_columns(cutouts.survey))
+    columns = (*KEYS, "Z", *SDSS_COLUMNS, *DESI_COLUMNS, *flux_columns(cutouts.survey))
     start = 0
     for path, count in zip(files, sky.rows):
         rows = islice(read_rows(path, "spectrum", columns), count) if count else ()
@@ -312,11 +315,11 @@ def _galaxy(row: Row, sky: _Keys, i: int, grid: SpectralGrid, survey: Survey) ->
     if wave is None or flux is None or ivar is None:
         raise InputError(row.label, "its flux, ivar or lambda is missing")
     if any(a.dtype.kind not in "biuf" or a.ndim != 1 for a in (wave, flux, ivar)):
-        raise InputError(row.label, "its flux, ivar or lambda is not one number a pixel")
+        raise InputError(row.label, "its flux, ivar or lambda is not one number per pixel")
     mask = np.zeros(len(flux), np.int32) if mask is None else mask
     if not len(wave) == len(flux) == len(ivar) == len(mask):
         raise InputError(row.label, "its flux, ivar, lambda and mask differ in length")
-    real = ~(wave <= 0)  # the shorter of several spectra are padded with -1
+    real = ~(wave <= 0)  # Files pad shorter spectra with -1.
     set_spectrum(galaxy, row.label, grid, [(wave[real].astype(float), flux[real], ivar[real], mask[real])])
     return galaxy
 
@@ -324,9 +327,9 @@ def _galaxy(row: Row, sky: _Keys, i: int, grid: SpectralGrid, survey: Survey) ->
 def _doubtful(row: Row) -> bool:
     """Whether the redshift's warning flag is set.
 
-    HDF5 has SDSS's ZWARNING and DESI's ZWARN as they are; Parquet has whether they are set, except that
-    the `datasets` form of DESI, which has no positions, has whether ZWARN is *not* set (desi.py: "if flag is
-    0, then no problem").
+    HDF5 files hold SDSS's ZWARNING and DESI's ZWARN as integers. Parquet files hold booleans that say whether
+    the flag is set. DESI's files of the `datasets` form, which have no positions, hold the opposite: whether
+    ZWARN is *not* set (desi.py: "if flag is 0, then no problem").
     """
     name = "ZWARNING" if "ZWARNING" in row.scalars else "ZWARN"
     flag = row.scalars.get(name, 0)

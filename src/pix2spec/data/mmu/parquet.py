@@ -1,4 +1,4 @@
-"""Rows of the Multimodal Universe's Parquet, a few in memory at a time."""
+"""Read rows of the Multimodal Universe's Parquet files, a few at a time."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -14,16 +14,16 @@ from pix2spec.errors import InputError
 __all__ = ["parquet_rows"]
 
 OLD_NAMES = {("image", "array"): "flux"}
-BATCH = 16  # rows with arrays in memory at once
-BLOCK = 1024  # rows of scalars
-MAX_ROW = 16_000_000  # values of one object
-MAX_TEXT = 256
+BATCH = 16  # rows whose arrays are in memory at the same time
+BLOCK = 1024  # the same if only scalars are read
+MAX_ROW_VALUES = 16_000_000  # of one object
+MAX_TEXT = 256  # characters
 NUMBERS = ("FLOAT", "DOUBLE", "BOOLEAN", "INT32", "INT64")
 KINDS = ("numbers", "text")
 
 
 def parquet_rows(path: Path, what: str, columns, arrays: bool, only: set[int] | None) -> Iterator[Row]:
-    """See `pix2spec.data.mmu.read.read_rows`."""
+    """Yield rows as `pix2spec.data.mmu.read.read_rows` does."""
     import pyarrow.parquet as pq
 
     check_parquet(path)
@@ -33,7 +33,7 @@ def parquet_rows(path: Path, what: str, columns, arrays: bool, only: set[int] | 
         _check_declared(path, file, leaves["flux"], {*leaves.values(), *names.values()})
         texts = [leaf.path for leaf in map(file.schema.column, range(len(file.schema)))
                  if leaf.physical_type == "BYTE_ARRAY"]  # fmt: skip
-    # Texts stay in a dictionary: one long text could stand for every row. Row groups are read piece by piece.
+    # In a dictionary, a long text that every row repeats is stored once. Row groups are read piece by piece.
     with pq.ParquetFile(path, read_dictionary=texts, pre_buffer=False, buffer_size=2**20) as file:
         wanted = [*names.values(), *(leaves.values() if arrays else ())]
         first = 0
@@ -57,7 +57,7 @@ def _group_rows(path, file, group: int, first: int, what: str, names, wanted, ar
 
 
 def _scalar_columns(schema, columns: tuple[str, ...]) -> dict[str, str]:
-    """Wanted columns of one number or text a row."""
+    """Names in the file of the wanted columns that hold one number or text per row."""
     import pyarrow.types as t
 
     single = (t.is_integer, t.is_floating, t.is_boolean, t.is_string, t.is_large_string)
@@ -66,7 +66,7 @@ def _scalar_columns(schema, columns: tuple[str, ...]) -> dict[str, str]:
 
 
 def _leaves(path: Path, file, what: str) -> dict[str, str]:
-    """Field to its path in the file: of a struct of lists, or of a list of structs."""
+    """Name of each field to its path in the file. Fields are in a struct of lists or a list of structs."""
     found = {}
     for leaf in map(file.schema.column, range(len(file.schema))):
         top, *rest = leaf.path.split(".")
@@ -86,10 +86,11 @@ def _leaves(path: Path, file, what: str) -> dict[str, str]:
 
 
 def _check_declared(path: Path, file, flux_path: str, leaves: set[str]) -> None:
-    """Refuse row groups that declare more than noise can be compressed to.
+    """Refuse row groups whose declared sizes are too large for their compressed sizes.
 
-    Nulls and empty lists count as values. Other columns than the fluxes compress without limit, and may
-    not have more values than these, but for some nulls.
+    Fluxes are noise, which hardly compresses, so that their compressed size limits their number. Other
+    columns may compress without limit. They must not have many more values than the fluxes; nulls and empty
+    lists count as values.
     """
     for g in range(file.metadata.num_row_groups):
         group = file.metadata.row_group(g)
@@ -107,19 +108,20 @@ def _check_declared(path: Path, file, flux_path: str, leaves: set[str]) -> None:
 
 
 def _short(where, array):
-    """Texts out of their dictionary, which must be short; other arrays as they are."""
+    """Texts without their dictionary, which are checked to be short. Other arrays are returned unchanged."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if not pa.types.is_dictionary(array.type):
         return array
     if (pc.max(pc.binary_length(array.dictionary)).as_py() or 0) > MAX_TEXT:
-        raise InputError(where, f"it has texts of more than {MAX_TEXT} characters as ids or bands", HINT)
+        what = f"it has ids or names of bands with more than {MAX_TEXT} characters"
+        raise InputError(where, what, HINT)
     return array.dictionary_decode()
 
 
 def _nested(label: str, column, i: int, name: str) -> np.ndarray | None:
-    """A field of row `i` as an array; None where it is null or absent."""
+    """A field of row `i` as an array; None if it is null or missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -143,10 +145,9 @@ def _nested(label: str, column, i: int, name: str) -> np.ndarray | None:
             raise InputError(label, f"the rows of its {name} differ in length")
         shape.append(sizes[0])
         array = array.flatten()
-    if len(array) > MAX_ROW:
+    if len(array) > MAX_ROW_VALUES:
         raise InputError(label, f"its {name} has {len(array)} values", HINT)
     array = _short(label, array)
     if array.null_count and pa.types.is_boolean(array.type):
-        array = array.fill_null(True)  # masked
-    # a struct of lists has the one list of this row outermost
+        array = array.fill_null(True)  # True means masked.
     return array.to_numpy(zero_copy_only=False).reshape(shape)

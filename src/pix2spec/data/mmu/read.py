@@ -1,16 +1,19 @@
-"""Rows of the Multimodal Universe's files: its HDF5, its Parquet, and HATS catalogues of it.
+"""Read rows of the Multimodal Universe's files: HDF5, Parquet, and HATS catalogues.
 
 Layouts, from https://github.com/MultimodalUniverse/MultimodalUniverse (scripts/sdss, desi, legacysurvey):
 
-- HDF5, ``SURVEY/healpix=N/001-of-001.hdf5``: one array a quantity, one row an object. ``object_id``, ``ra``,
-  ``dec``, every column of the survey's catalogue, and ``spectrum_flux``, ``spectrum_ivar``,
-  ``spectrum_lambda`` (padded with -1), ``spectrum_mask``, ``spectrum_lsf_sigma`` [N, M], or ``image_array``,
-  ``image_ivar`` [N, band, y, x], ``image_band``, ``image_scale``, ``image_psf_fwhm`` [N, band].
-- Parquet of Hugging Face `datasets`: ``spectrum``, a struct of lists flux, ivar, lsf_sigma, lambda, mask; or
-  ``image``, a struct of lists (or a list of structs) band, flux, mask, ivar, psf_fwhm, scale. A text written
-  as Python writes bytes (``b'0421p022-7410'``) is the object id. These files have no positions.
+- HDF5, ``SURVEY/healpix=N/001-of-001.hdf5``: one array per quantity, with one row per object. The arrays are
+  ``object_id``, ``ra``, ``dec``, the columns of the survey's catalogue, and ``spectrum_flux``,
+  ``spectrum_ivar``, ``spectrum_lambda`` (padded with -1), ``spectrum_mask``, ``spectrum_lsf_sigma`` (N, M),
+  or ``image_array``, ``image_ivar`` (N, band, y, x), ``image_band``, ``image_scale``, ``image_psf_fwhm`` (N,
+  band).
+- Parquet of Hugging Face `datasets`: a column ``spectrum``, a struct of lists flux, ivar, lsf_sigma, lambda,
+  mask; or a column ``image``, a struct of lists (or a list of structs) band, flux, mask, ivar, psf_fwhm,
+  scale. The object id is a text in Python's notation for bytes (``b'0421p022-7410'``). These files have no
+  positions.
 - HATS, ``dataset/Norder=K/Dir=D/Npix=N.parquet`` beside ``hats.properties``
-  (https://hats.readthedocs.io, "HATS Directory Scheme"): the same, and ``ra``, ``dec``, ``_healpix_29``.
+  (https://hats.readthedocs.io, "HATS Directory Scheme"): the same columns as in the Parquet files, and
+  ``ra``, ``dec``, ``_healpix_29``.
 """
 
 import re
@@ -29,10 +32,10 @@ ENDINGS = (".parquet", ".hdf5", ".h5")
 
 
 def universe_files(paths) -> list[Path]:
-    """Parquet and HDF5 files of files and folders, each once, in a stable order.
+    """List the Parquet and HDF5 files of `paths` (files and folders), each once and in a stable order.
 
-    In a HATS collection only the primary catalogue is read, and neither margins nor indices, whose rows
-    would come twice.
+    In a HATS collection, only the files of the primary catalogue are listed. Its margins and indices repeat
+    rows of this catalogue.
 
     Raises
     ------
@@ -68,25 +71,29 @@ def _is_extra(properties: Path) -> bool:
 def read_rows(
     path: Path, what: str, columns: tuple[str, ...], arrays: bool = True, only: set[int] | None = None
 ) -> Iterator[Row]:
-    """Rows of one file, in order, a few of them in memory at a time.
+    """Read the rows of one file in order. A few of them are in memory at a time.
 
     Parameters
     ----------
     path : Path
-        Parquet or HDF5.
+        A Parquet or HDF5 file.
     what : str
-        ``"spectrum"`` or ``"image"``.
+        ``"spectrum"`` or ``"image"``: the arrays that the rows have.
     columns : tuple of str
-        Facts to read, as far as the file has them, whatever the case of their names.
+        Names (in any case) of the scalar columns to read. Columns that the file lacks are left out.
     arrays : bool
-        Without them, `Row.field` must not be called.
+        Whether `Row.field` is needed.
     only : set of int, optional
-        Rows to read; all by default.
+        Numbers of the rows to read, from 0. The default is all rows.
+
+    Yields
+    ------
+    Row
 
     Raises
     ------
     InputError
-        If the file as a whole cannot be read.
+        If the file cannot be read.
     """
     kind = sniff(path)
     reader = {"parquet": parquet_rows, "hdf5": hdf5_rows}.get(kind)

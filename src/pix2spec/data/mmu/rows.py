@@ -1,4 +1,4 @@
-"""A row of the Multimodal Universe's files, whatever their format."""
+"""One row of a file of the Multimodal Universe, in the same form for all file formats."""
 
 import math
 import re
@@ -24,11 +24,11 @@ class Row:
     label : str
         File and row, for messages.
     index : int
-        The row.
-    scalars : dict
-        Wanted columns of one value a row that the file has: numbers and str.
+        Number of the row, from 0.
+    scalars : dict of str to number or str
+        Values of the requested scalar columns that the file has.
     read : callable or None
-        See `field`; None where no arrays were asked for.
+        Function behind `field`; None if arrays are not read.
     """
 
     label: str
@@ -37,37 +37,40 @@ class Row:
     read: Any
 
     def number(self, name: str) -> float:
-        """A scalar as a float; NaN where it is missing or no number."""
+        """A scalar as a float; NaN if it is missing or not a number."""
         value = self.scalars.get(name)
         return float(value) if isinstance(value, int | float) else math.nan
 
     def text(self, name: str) -> str:
-        """A scalar as text; empty where it is missing."""
+        """A scalar as text; empty if it is missing."""
         value = self.scalars.get(name)
         return str(value) if isinstance(value, int | str) else ""
 
     def field(self, name: str) -> np.ndarray | None:
-        """Array of one of `FIELDS`, while the row is the latest of `read_rows`; None where it is missing."""
+        """Array of one of `FIELDS`, or None if it is missing.
+
+        Valid until `read_rows` yields the next row.
+        """
         with reading(self.label, "a row"):
             return self.read(name)
 
 
 def matching(names, columns: tuple[str, ...]) -> dict[str, str]:
-    """Wanted name to the file's: the very name if there is one, else in another case."""
+    """Each wanted column that the file has, to its name in the file. Equal case is preferred."""
     others = {name.lower(): name for name in reversed(list(names))}
     exact = {name: name for name in columns if name in names}
     return {c: others[c.lower()] for c in columns if c.lower() in others} | exact
 
 
 def _text(value) -> str:
-    """Text of a string, of bytes, or of bytes as Python prints them."""
+    """Text of a str, of bytes, or of a str in Python's notation for bytes."""
     value = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     printed = re.fullmatch(r"b(['\"])(.*)\1", value.strip())
     return (printed.group(2) if printed else value).strip()
 
 
 def to_python(value):
-    """A value as int, float, bool or str; None becomes NaN."""
+    """Convert a value to int, float, bool or str. None becomes NaN."""
     if isinstance(value, bytes | str):
         return _text(value)
     value = value.item() if isinstance(value, np.generic) else value

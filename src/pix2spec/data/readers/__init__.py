@@ -1,4 +1,4 @@
-"""Readers of other people's files: spectra, cutouts and catalogues.
+"""Readers of spectra, image cutouts and catalogues from other sources.
 
-Whatever is wrong with a file, a reader raises `pix2spec.errors.InputError` and nothing else.
+Every fault of a file raises `pix2spec.errors.InputError` and no other exception.
 """

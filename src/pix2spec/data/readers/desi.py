@@ -1,4 +1,4 @@
-"""DESI coadds: ``coadd-*.fits`` with the ``redrock-*.fits`` beside them."""
+"""Read DESI coadds: ``coadd-*.fits`` files and the ``redrock-*.fits`` files beside them."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.resample import resample_mask, resample_with_ivar
 from pix2spec.core.survey import SDSS, Survey
-from pix2spec.data.readers.guards import column_names, fits_hdus, reading
+from pix2spec.data.readers.guards import GET_COMPLETE_FILE, column_names, fits_hdus, reading
 from pix2spec.data.readers.tables import assumed_ivar
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
@@ -21,48 +21,49 @@ __all__ = [
     "set_spectrum",
 ]
 
-PHOTSYS = {"legacy": "S", "legacy-north": "N"}  # DESI's name of the imaging survey
+PHOTSYS = {"legacy": "S", "legacy-north": "N"}  # survey name to DESI's letter for it
 ARMS = ("B", "R", "Z")
 TEXTS = ("OBJTYPE", "PHOTSYS", "SPECTYPE")
 INTEGERS = ("TARGETID", "COADD_FIBERSTATUS", "ZWARN")
 
 
 def is_coadd(path: str | Path) -> bool:
-    """Whether a FITS file is a DESI coadd, by its name or its first extension; never raises."""
+    """Whether a FITS file is a DESI coadd, judged by its name or its first extension. Never raises."""
     from astropy.io import fits
 
     name = Path(path).name
     if name.startswith(("coadd-", "spec-")):
         return name.startswith("coadd-")
     try:
-        # opened here, because astropy leaves a damaged file open
+        # astropy would not close a damaged file.
         with reading(path, "FITS"), open(path, "rb") as stream:
             return fits.getval(stream, "EXTNAME", 1) == "FIBERMAP"
-    except InputError:  # whatever is wrong with the file, its reader says it better
+    except InputError:  # The reader of the file will describe the fault.
         return False
 
 
 def flux_columns(survey: Survey) -> list[str]:
-    """Columns of DESI catalogues that `set_photometry` uses; none for surveys other than the Legacy ones."""
+    """Names of the DESI columns that `set_photometry` uses; none if `survey` is not a Legacy Survey."""
     bands = survey.photometry_bands if survey.name in PHOTSYS else ()
     return [f"{name}_{band.upper()}" for name in ("FIBERFLUX", "FLUX", "FLUX_IVAR") for band in bands]
 
 
 def set_photometry(galaxy: Galaxy, values: dict, survey: Survey) -> None:
-    """Give `galaxy` the fluxes in a DESI fibre (1.5 arcsec) that are predicted from Legacy Surveys images.
+    """Set the photometry of `galaxy` to its fluxes in a DESI fibre (diameter 1.5 arcsec).
 
-    They are not corrected for Galactic extinction. The relative error is that of the total flux, with the
-    5 % and 0.05 nanomaggies of `assumed_ivar` in quadrature. North of declination +32.375 degrees (PHOTSYS
-    N) the filters are others than in the south: what belongs to the other survey is left out.
+    DESI predicts these fluxes from Legacy Surveys images. They are not corrected for Galactic extinction. The
+    relative error of the total flux, and the 5 % and 0.05 nanomaggies of `assumed_ivar`, are added in
+    quadrature. The Legacy Surveys use other filters north of declination +32.375 degrees (PHOTSYS N): the
+    galaxy keeps its photometry if it lies in the other part than `survey`.
 
     Parameters
     ----------
     galaxy : Galaxy
-        Changed in place; its position is used.
+        Changed in place. Its declination is used where PHOTSYS is unknown.
     values : dict
-        ``FIBERFLUX_G``, ``FLUX_G``, ``FLUX_IVAR_G`` ... in nanomaggies, and PHOTSYS, as far as known.
+        ``FIBERFLUX_G``, ``FLUX_G``, ``FLUX_IVAR_G`` ... in nanomaggies, and PHOTSYS. All may be missing.
     survey : Survey
-        Whose bands are wanted.
+        The survey whose bands are needed.
     """
     photsys = str(values.get("PHOTSYS", "")).strip() or ("N" if galaxy.dec > 32.375 else "S")
     if PHOTSYS.get(survey.name) != photsys:
@@ -77,19 +78,25 @@ def set_photometry(galaxy: Galaxy, values: dict, survey: Survey) -> None:
 
 
 class DesiCoadd:
-    """Targets of one ``coadd-*.fits`` file; sky fibres are not counted.
+    """Targets of one ``coadd-*.fits`` file, without the sky fibres.
 
-    Redshifts come from the ``redrock-*.fits`` file of the same name beside it; without it they are NaN.
-    Facts are kept, spectra are read when they are asked for (those of the latest file stay in memory).
+    Redshifts come from the ``redrock-*.fits`` file of the same name in the same folder. They are NaN if that
+    file does not exist. The metadata stay in memory; `galaxy` reads the spectra, and those of the file that
+    was read last stay in memory too.
 
     Parameters
     ----------
     path : str or Path
-        The coadd.
+        The coadd file.
     grid : SpectralGrid, optional
-        The default is the paper's.
+        The wavelength grid of the galaxies. The default is ``SpectralGrid()``.
     survey : Survey
-        One of the Legacy Surveys, if their fibre fluxes are wanted; other surveys' bands are not there.
+        The survey whose fibre fluxes are needed. The file has those of the Legacy Surveys only.
+
+    Raises
+    ------
+    InputError
+        If the file lacks an extension or a column.
     """
 
     def __init__(self, path: str | Path, grid: SpectralGrid | None = None, survey: Survey = SDSS):
@@ -107,7 +114,13 @@ class DesiCoadd:
         return f"{self.path}[TARGETID {self.table['TARGETID'][self.rows[i]]}]"
 
     def header(self, i: int) -> Galaxy:
-        """Facts of spectrum `i`, without flux."""
+        """Galaxy `i` without flux, ivar and mask.
+
+        Raises
+        ------
+        InputError
+            If its fibre is flagged as bad or its position is not on the sky.
+        """
         row, label = self.rows[i], self.label(i)
         values = {name: column[row] for name, column in self.table.items()}
         status = int(values["COADD_FIBERSTATUS"])
@@ -115,7 +128,7 @@ class DesiCoadd:
             raise InputError(label, f"its fibre is flagged as bad (COADD_FIBERSTATUS {status})")
         ra, dec = float(values["TARGET_RA"]), float(values["TARGET_DEC"])
         if not (0 <= ra <= 360 and -90 <= dec <= 90):
-            raise InputError(label, f"its TARGET_RA, TARGET_DEC = {ra}, {dec} are not a position")
+            raise InputError(label, f"its TARGET_RA, TARGET_DEC = {ra}, {dec} are not a position on the sky")
         target = str(values["TARGETID"])
         z, z_err, spec_class = self.redshifts.get(target, (np.nan, np.nan, ""))
         galaxy = Galaxy(object_id=target, ra=ra, dec=dec, z=z, z_err=z_err, spec_class=spec_class)
@@ -123,7 +136,7 @@ class DesiCoadd:
         return galaxy
 
     def galaxy(self, i: int) -> Galaxy:
-        """Spectrum `i`: its arms averaged by ivar on the grid, in 1e-17 erg/s/cm2/Angstrom."""
+        """Galaxy `i` with its spectrum: the ivar-weighted mean of the arms, in 1e-17 erg/s/cm2/Angstrom."""
         galaxy, row = self.header(i), self.rows[i]
         arms = _arms(self.path)
         if any(len(flux) <= row for _, flux, *_ in arms):
@@ -135,7 +148,7 @@ class DesiCoadd:
 
 
 def _redshifts(path: Path) -> dict[str, tuple[float, float, str]]:
-    """TARGETID to z, its error (NaN where ZWARN is set) and class, from the file beside the coadd."""
+    """TARGETID to (z, its error, class) from the redrock file. The error is NaN where ZWARN is set."""
     redrock = path.with_name(path.name.replace("coadd-", "redrock-", 1))
     if redrock == path or not redrock.exists():
         return {}
@@ -152,22 +165,22 @@ def _redshifts(path: Path) -> dict[str, tuple[float, float, str]]:
 
 
 def _columns(path: Path, extension: str, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict:
-    """Columns of a table extension, each one value a row."""
+    """Columns of a table extension by name, each with one value per row."""
     with fits_hdus(path) as hdus:
         if extension not in hdus:
-            raise InputError(path, f"it has no extension {extension}: not a DESI file", "get the whole file")
+            raise InputError(path, f"it has no extension {extension}: not a DESI file", GET_COMPLETE_FILE)
         hdu, columns = hdus[extension], {}
         names = column_names(hdu)
         for name in (*required, *optional):
             if name.lower() in names:
                 columns[name] = np.array(hdu.data[names[name.lower()]])
             elif name in required:
-                raise InputError(path, f"{extension} has no column {name}", "get the whole file")
+                raise InputError(path, f"{extension} has no column {name}", GET_COMPLETE_FILE)
         for name, column in columns.items():
             kinds = "US" if name in TEXTS else "iu" if name in INTEGERS else "iuf"
             if column.ndim != 1 or column.dtype.kind not in kinds:
                 what = "text" if name in TEXTS else "number"
-                raise InputError(path, f"column {name} of {extension} does not hold one {what} a row")
+                raise InputError(path, f"column {name} of {extension} does not hold one {what} per row")
             if column.dtype.kind == "S":
                 columns[name] = np.char.decode(column, "ascii", "replace")
     return columns
@@ -175,7 +188,7 @@ def _columns(path: Path, extension: str, required: tuple[str, ...], optional: tu
 
 @lru_cache(maxsize=1)
 def _arms(path: Path) -> list[tuple]:
-    """(wave [M], flux [n, M], ivar, mask) of each arm of the instrument; masked pixels get ivar 0."""
+    """(wave (M,), flux (n, M), ivar (n, M), mask (n, M)) of each arm. Masked pixels get ivar 0."""
     arms = []
     with fits_hdus(path) as hdus:
         for arm in ARMS:
@@ -188,26 +201,26 @@ def _arms(path: Path) -> list[tuple]:
             if flux.ndim != 2 or not (
                 flux.shape == ivar.shape == mask.shape and flux.shape[1:] == wave.shape
             ):
-                raise InputError(path, f"the arrays of arm {arm} differ in shape", "get the whole file")
+                raise InputError(path, f"the arrays of arm {arm} differ in shape", GET_COMPLETE_FILE)
             bits = mask.astype(np.int32)
             arms.append((wave.astype(float), flux.astype(float), np.where(bits == 0, ivar, 0.0), bits))
     if not arms:
-        raise InputError(path, "it has no B_FLUX, R_FLUX or Z_FLUX: not a DESI coadd", "get the whole file")
+        raise InputError(path, "it has no B_FLUX, R_FLUX or Z_FLUX: not a DESI coadd", GET_COMPLETE_FILE)
     return arms
 
 
 def _image(path: Path, hdus, name: str) -> np.ndarray:
     if name not in hdus or not getattr(hdus[name], "is_image", False) or hdus[name].data is None:
-        raise InputError(path, f"it has no array {name}", "get the whole file")
+        raise InputError(path, f"it has no array {name}", GET_COMPLETE_FILE)
     return np.asarray(hdus[name].data)
 
 
 def set_spectrum(galaxy: Galaxy, where, grid: SpectralGrid, arms: list[tuple]) -> None:
-    """Give `galaxy` its flux, ivar and mask on `grid`.
+    """Set the flux, ivar and mask of `galaxy` on `grid` from the arms of a spectrum.
 
-    Pixels that coincide with the grid's are cut out to the bit; others are resampled, flux conserved (see
-    `pix2spec.core.resample`). Where arms overlap, their ivar-weighted mean is taken and their masks are
-    united.
+    Pixels that coincide with those of the grid are copied without change. Others are resampled so that flux
+    is conserved (see `pix2spec.core.resample`). Where arms overlap, the flux is their ivar-weighted mean and
+    the mask has the bits of all.
 
     Parameters
     ----------
@@ -218,14 +231,14 @@ def set_spectrum(galaxy: Galaxy, where, grid: SpectralGrid, arms: list[tuple]) -
     grid : SpectralGrid
         The L pixels to fill.
     arms : list of (wave, flux, ivar, mask)
-        Arrays (M,): vacuum wavelengths in Angstrom, 1e-17 erg/s/cm2/Angstrom, its inverse variance (0
-        means missing) and the survey's bits.
+        Arrays (M,): vacuum wavelengths in Angstrom, flux in 1e-17 erg/s/cm2/Angstrom, its inverse variance
+        (0 where missing), and the bits of the survey's mask.
 
     Raises
     ------
     InputError
-        If the wavelengths are unusable or do not cover the grid (the paper's section 2 leaves out spectra
-        that do not), or no pixel is valid.
+        If the wavelengths are not finite and increasing, do not cover the grid, or no pixel is valid.
+        Section 2 of the paper also leaves out spectra that do not cover the grid.
     """
     for wave, *columns in arms:
         if len(wave) < 2 or not np.isfinite(wave).all() or wave[0] <= 0 or not (np.diff(wave) > 0).all():

@@ -1,8 +1,7 @@
-"""Opening files that may be damaged, truncated, hostile or not what their name says.
+"""Open files that may be damaged, truncated, hostile or of another format than their name says.
 
-What a file unfolds to (a gzip stream, a compressed image, an array of an npz bundle) may take
-`MAX_FREE_BYTES`, and beyond that at most `EXPANSION` times the file's size: more is refused before memory is
-given to it.
+Unpacked data (of a gzip stream, a compressed image or an npz bundle) may take `MAX_FREE_BYTES` plus
+`EXPANSION` times the size of the file. Larger data are refused before memory is allocated for them.
 """
 
 import bz2
@@ -34,21 +33,37 @@ __all__ = [
 ]
 
 DOWNLOAD_AGAIN = "download it again"
+GET_COMPLETE_FILE = "download the complete file"
 MAX_FREE_BYTES = 64 * 2**20
 EXPANSION = 100  # real tables and images shrink by 1.5 to 20
 UNPACKERS: dict = {"gzip": gzip.open, "bz2": bz2.open}
 
 
 def spec_id(plate, mjd, fiber) -> str:
-    """Object id of an SDSS spectrum, in the form of SDSS's file names: ``"0266-51602-0013"``."""
+    """Object id of an SDSS spectrum, as SDSS's file names write it: ``"0266-51602-0013"``."""
     return f"{int(plate):04d}-{int(mjd):05d}-{int(fiber):04d}"
 
 
 @contextmanager
 def reading(path: str | Path, kind: str) -> Iterator[list]:
-    """Turn whatever a parser raises on damaged bytes into an `InputError` that names the file.
+    """Turn every exception of a parser into an `InputError` that names the file.
 
-    Yields the list of warnings met so far; none of them reaches the user by itself.
+    Parameters
+    ----------
+    path : str or Path
+        The file that the block reads.
+    kind : str
+        Format for the message, with its article: ``"an npz bundle"``.
+
+    Yields
+    ------
+    list
+        The warnings that the block has raised so far. They are not shown to the user.
+
+    Raises
+    ------
+    InputError
+        If the file does not exist, may not be read, or the parser fails.
     """
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -60,23 +75,24 @@ def reading(path: str | Path, kind: str) -> Iterator[list]:
         raise InputError(path, "no such file") from error
     except PermissionError as error:
         raise InputError(path, "it may not be read: permission denied") from error
-    except Exception as error:  # parsers of foreign bytes fail in every way there is
+    except Exception as error:  # Parsers of damaged bytes raise exceptions of any type.
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(path, f"it cannot be read as {kind}: {reason}", DOWNLOAD_AGAIN) from error
 
 
 def sniff(path: str | Path) -> str:
-    """Kind of file by its first bytes.
+    """Recognise the format of a file by its first bytes.
 
     Returns
     -------
     str
-        fits, parquet, hdf5, npz, jpeg, png, votable, html, gzip, bz2 or text.
+        ``"fits"``, ``"parquet"``, ``"hdf5"``, ``"npz"``, ``"jpeg"``, ``"png"``, ``"votable"``, ``"html"``,
+        ``"gzip"``, ``"bz2"``, or ``"text"`` for everything else.
 
     Raises
     ------
     InputError
-        If the file is missing, empty, or a folder.
+        If the file does not exist, is empty, or is a folder.
     """
     if Path(path).is_dir():
         raise InputError(path, "it is a folder, not a file")
@@ -106,12 +122,23 @@ def sniff(path: str | Path) -> str:
 
 
 def check_expansion(path: str | Path, n_bytes: int, what: str, packed: int | None = None) -> None:
-    """Refuse a file, or a part of `packed` bytes of one, that would unfold to far more than its size.
+    """Refuse data that would take far more memory unpacked than packed.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file that holds the data.
+    n_bytes : int
+        Size of the unpacked data.
+    what : str
+        Name of the data for the message.
+    packed : int, optional
+        Size of the packed data in bytes. The default is the size of the file.
 
     Raises
     ------
     InputError
-        Saying that `what` would take `n_bytes` of memory.
+        If `n_bytes` is above ``MAX_FREE_BYTES + EXPANSION * packed``.
     """
     packed = os.path.getsize(path) if packed is None else packed
     if n_bytes > MAX_FREE_BYTES + EXPANSION * packed:
@@ -124,7 +151,7 @@ def check_expansion(path: str | Path, n_bytes: int, what: str, packed: int | Non
 
 @contextmanager
 def opened(path: str | Path, kind: str) -> Iterator:
-    """The bytes of a file, gzip and bz2 unpacked."""
+    """Open a file for reading bytes. Files of the `kind` gzip or bz2 are unpacked first."""
     if kind not in UNPACKERS:
         with open(path, "rb") as stream:
             yield stream
@@ -132,18 +159,25 @@ def opened(path: str | Path, kind: str) -> Iterator:
     with UNPACKERS[kind](path, "rb") as packed, tempfile.SpooledTemporaryFile(MAX_FREE_BYTES) as stream:
         while block := packed.read(2**20):
             stream.write(block)
-            check_expansion(path, stream.tell(), "what is packed in it")
+            check_expansion(path, stream.tell(), "its unpacked content")
         stream.seek(0)
         yield stream
 
 
 @contextmanager
 def fits_hdus(path: str | Path) -> Iterator:
-    """Open a FITS file (gzip, bz2 or plain) with every HDU's header read and its length verified.
+    """Open a FITS file (plain, gzip or bz2), read the headers of all HDUs and verify its length.
 
-    Yields an `astropy.io.fits.HDUList`. Anything that goes wrong inside the block on account of the
-    file's contents becomes an `InputError`. Files that hide more than they show are refused: see the
-    module, and tables with columns of variable length, whose cells could be of any size.
+    Yields
+    ------
+    astropy.io.fits.HDUList
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, expands too far (see `check_expansion`), or has table columns of variable
+        length, whose cells could have any size. Exceptions inside the ``with`` block become `InputError`
+        too.
     """
     from astropy.io import fits
 
@@ -154,7 +188,7 @@ def fits_hdus(path: str | Path) -> Iterator:
         raise InputError(path, "it is not a FITS file (it does not begin with SIMPLE)")
     with (
         reading(path, "FITS") as caught,
-        opened(path, kind) as stream,  # opened here, because astropy leaves a damaged file open
+        opened(path, kind) as stream,  # astropy would not close a damaged file
         fits.open(stream, memmap=False, lazy_load_hdus=False) as hdus,
     ):
         if any("truncated" in str(warning.message) for warning in caught):
@@ -180,7 +214,10 @@ def _check_hdu(path, hdu) -> None:
 
 
 def _check_tiles(path, stream) -> None:
-    """Refuse gzip tiles of compressed images that hold more than a tile: astropy would unfold them whole."""
+    """Refuse gzip tiles of compressed images that unpack to more than one tile.
+
+    astropy would unpack such a tile completely, whatever its size.
+    """
     from astropy.io import fits
 
     hdus = fits.open(stream, memmap=False, disable_image_compression=True)
@@ -204,16 +241,17 @@ def _check_tiles(path, stream) -> None:
                             path, "a tile of its compressed image lies outside the file", DOWNLOAD_AGAIN
                         )
                     stream.seek(heap + offset)
-                    if _unfolds_beyond(stream.read(count), tile):
+                    if _unpacks_to_more(stream.read(count), tile):
                         raise InputError(
                             path, "a tile of its compressed image holds more than a tile", DOWNLOAD_AGAIN
                         )
     finally:
-        hdus.close(closed=False)  # the stream goes on being read
+        hdus.close(closed=False)  # The caller still reads the stream.
 
 
-def _unfolds_beyond(packed: bytes, size: int) -> bool:
-    if not packed.startswith(b"\x1f\x8b"):  # Rice and other codes know the size of their tile
+def _unpacks_to_more(packed: bytes, size: int) -> bool:
+    """Whether gzip bytes unpack to more than `size` bytes."""
+    if not packed.startswith(b"\x1f\x8b"):  # Decoders of Rice and other codes stop at the end of the tile.
         return False
     unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
     unpacker.decompress(packed, size + 1)
@@ -221,18 +259,26 @@ def _unfolds_beyond(packed: bytes, size: int) -> bool:
 
 
 def load_arrays(path: str | Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict:
-    """Named arrays of an npz bundle; pickled objects are refused.
+    """Read named arrays from an npz bundle. Pickled objects are refused.
 
     Parameters
     ----------
     path : str or Path
         The bundle.
-    required, optional : tuple of str
-        Arrays to read; a missing required one is an error, a missing optional one is left out.
+    required : tuple of str
+        Names of the arrays that must be there.
+    optional : tuple of str
+        Names of the arrays that are read if they are there.
 
     Returns
     -------
     dict of str to array
+        The arrays that were found, by name.
+
+    Raises
+    ------
+    InputError
+        If the bundle is damaged, lacks a required array, or an array holds neither numbers nor texts.
     """
     from difflib import get_close_matches
 
@@ -240,7 +286,7 @@ def load_arrays(path: str | Path, required: tuple[str, ...], optional: tuple[str
         raise InputError(path, "it is not an npz bundle")
     with reading(path, "an npz bundle"):
         try:
-            # opened here, because np.load leaves a damaged file open
+            # np.load would not close a damaged file.
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as bundle:
                 _check_npz(path, bundle)
                 for name in required:
@@ -258,7 +304,7 @@ def load_arrays(path: str | Path, required: tuple[str, ...], optional: tuple[str
 
 
 def _check_npz(path, bundle) -> None:
-    """Refuse arrays that take more memory than the bundle shows, or more than their own header says."""
+    """Refuse arrays that unpack to far more than the bundle's size, or are shorter than their headers say."""
     total = 0
     for member in bundle.zip.infolist():
         total += member.file_size
@@ -275,13 +321,16 @@ def _check_npz(path, bundle) -> None:
 
 
 def npy_header(stream) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether in Fortran order, and dtype of an .npy file; its values come next in the stream."""
+    """Read the header of an .npy file: shape, whether the order is Fortran's, and dtype.
+
+    The stream is left at the first value.
+    """
     formats = np.lib.format
     reader = {(1, 0): formats.read_array_header_1_0, (2, 0): formats.read_array_header_2_0}
     return reader[formats.read_magic(stream)](stream)
 
 
 def column_names(hdu) -> dict[str, str]:
-    """Columns of a table HDU: lower-case name to the name in the file."""
+    """Column names of a table HDU: lower-case name to the name in the file. Empty for other HDUs."""
     columns = getattr(hdu, "columns", None)
     return {name.lower(): name for name in columns.names} if columns is not None else {}

@@ -1,4 +1,8 @@
-"""Image cutouts: linear FITS, converted to nanomaggies, and SkyServer's colour composites (JPEG, PNG)."""
+"""Read image cutouts: FITS files, converted to nanomaggies, and colour composites (JPEG, PNG).
+
+A *plane* is the image of one band. A *composite* is a colour picture such as SkyServer's: its red, green and
+blue channels show three bands on a non-linear scale.
+"""
 
 import re
 from collections.abc import Iterator
@@ -12,21 +16,22 @@ from pix2spec.errors import InputError
 
 __all__ = ["BAND_LETTERS", "ImageBundle", "image_kind", "prepare_plane", "read_cutout", "read_image_bundle"]
 
-MAX_PIXELS = 16_000_000  # a plane: more is no cutout, and may be a decompression bomb
-MAX_BAD = 0.05  # fraction of non-finite pixels that is filled in
-SCALE_TOLERANCE = 0.02
+MAX_PIXELS = 16_000_000  # of a plane; a larger one is no cutout, and may be a decompression bomb
+MAX_BAD_FRACTION = 0.05  # of non-finite pixels that are filled in
+SCALE_TOLERANCE = 0.02  # relative
 NANOMAGGY = ("nanomagg", "nmgy", "nanomgy")
 UNITS = {"nanomaggy": (), "nJy": ("njy", "nanojansky"), "count": ("count", "adu", "dn", "ct")}
 BAND_LETTERS = "ugrizy"
-NUMBERS = dict.fromkeys(("plate", "mjd", "fiber"), "iu") | dict.fromkeys(("ra", "dec"), "iuf")  # of bundles
-# "frame-g-001234.fits", "0266-51602-0013-g.fits", "galaxy_g.fits.gz"
+# Kinds of dtype that the arrays of a bundle may have.
+NUMBERS = dict.fromkeys(("plate", "mjd", "fiber"), "iu") | dict.fromkeys(("ra", "dec"), "iuf")
+# Matches "frame-g-001234.fits", "0266-51602-0013-g.fits", "galaxy_g.fits.gz".
 BAND_IN_NAME = re.compile(
     rf"(?:^frame-|.*[-_.])([{BAND_LETTERS}])(?=\.fits?$|\.fits?\.\w+$|-\d)", re.IGNORECASE
 )
 
 
 def image_kind(path: str | Path) -> str:
-    """``"composite"`` for a picture (JPEG, PNG), ``"linear"`` for anything else, by the first bytes."""
+    """``"composite"`` for JPEG and PNG files, ``"linear"`` for others; the first bytes decide."""
     return "composite" if sniff(path) in ("jpeg", "png") else "linear"
 
 
@@ -42,31 +47,35 @@ def read_cutout(
     Parameters
     ----------
     paths : path or sequence of paths
-        One FITS file with a 3-D array or an HDU a band; or one FITS file a band (band from the header's
-        FILTER or the name: ``...-g.fits``); or one JPEG or PNG composite (red = i, green = r, blue = g).
+        One of these:
+
+        - a FITS file with one HDU per band, or with an array (band, y, x);
+        - one FITS file per band. The header's FILTER or the file name (``...-g.fits``) names the band;
+        - a JPEG or PNG composite, whose red, green and blue are the survey's bands in reverse order (for
+          SDSS: i, r, g).
     survey : Survey
-        Bands, pixel scale and unit of the pixel values that are expected.
+        The expected bands, pixel scale and unit of the pixel values.
     size : int
-        Pixels a side; larger cutouts are cropped about their centre.
+        Pixels per side of the result. Larger cutouts are cropped about their centre.
     pixel_scale : float, optional
-        Arcsec per pixel to expect instead of the survey's.
+        The expected pixel scale in arcsec, instead of the survey's.
     any_pixel_scale : bool
-        Accept whatever pixel scale.
+        Accept any pixel scale.
 
     Returns
     -------
     image : array (band, size, size), float32
-        Bands in the survey's order; nanomaggies, or 0 to 255 for a composite.
+        Bands in the survey's order. The unit is nanomaggies; a composite has values from 0 to 255.
     kind : str
         ``"linear"`` or ``"composite"``.
     info : dict
-        ``notes`` (list of str), ``pixel_scale`` (arcsec or None), ``ra`` and ``dec`` of the centre
-        (degrees, or NaN without a WCS).
+        ``notes``: list of str, repairs and doubts. ``pixel_scale``: arcsec, or None if unknown. ``ra`` and
+        ``dec``: position of the centre in degrees, NaN without a WCS.
 
     Raises
     ------
     InputError
-        Naming the file, what is wrong and what to do.
+        If a file is damaged, or its bands, size, unit or pixel scale are not the expected ones.
     """
     paths = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
     if not paths:
@@ -74,7 +83,8 @@ def read_cutout(
     info: dict = {"notes": [], "pixel_scale": None, "ra": np.nan, "dec": np.nan}
     if image_kind(paths[0]) == "composite":
         if len(paths) > 1:
-            raise InputError(paths[1], f"it competes with {paths[0].name}", "give one picture a galaxy")
+            what = f"{paths[0].name} is already the picture of this galaxy"
+            raise InputError(paths[1], what, "give one picture per galaxy")
         return _read_composite(paths[0], survey, size, info), "composite", info
     expected = None if any_pixel_scale else pixel_scale or survey.pixel_scale
     planes = [plane for path in paths for plane in _read_planes(path, survey, expected, info)]
@@ -98,11 +108,11 @@ def _read_composite(path: Path, survey: Survey, size: int, info: dict) -> np.nda
                 f"{', '.join(survey.image_bands)} are expected as blue, green, red",
             )
         rgb = np.asarray(picture.convert("RGB"), np.float32)
-    image = _crop(np.moveaxis(rgb, -1, 0)[::-1], size)  # red, green, blue to g, r, i
+    image = _crop(np.moveaxis(rgb, -1, 0)[::-1], size)  # red, green, blue are i, r, g
     if image.max() == image.min():
-        raise InputError(path, "the picture is empty: all its pixels are alike")
+        raise InputError(path, "the picture is empty: all its pixels have the same value")
     if (image[0] == image[1]).all() and (image[1] == image[2]).all():
-        info["notes"].append("its three channels are the same: a greyscale picture saved as colour?")
+        info["notes"].append("its three channels are the same: it may be a greyscale picture saved as colour")
     return np.ascontiguousarray(image)
 
 
@@ -112,12 +122,14 @@ def _opened_picture(path: Path):
     try:
         return Image.open(path, formats=("JPEG", "PNG"))
     except Image.DecompressionBombError as error:
-        raise InputError(path, f"too large for a cutout: {error}", "cut it out first") from error
+        what = f"the picture is too large for a cutout: {error}"
+        raise InputError(path, what, "cut the galaxy out first") from error
 
 
 def _check_size(path, height: int, width: int, size: int) -> None:
     if height * width > MAX_PIXELS:
-        raise InputError(path, f"it is {width} x {height} pixels: too large for a cutout", "cut it out first")
+        what = f"it is {width} x {height} pixels: too large for a cutout"
+        raise InputError(path, what, "cut the galaxy out first")
     if min(height, width) < size:
         raise InputError(
             path, f"it is {width} x {height} pixels, {size} x {size} are needed", "make a larger cutout"
@@ -130,7 +142,7 @@ def _crop(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def _read_planes(path: Path, survey: Survey, expected_scale: float | None, info: dict) -> list:
-    """(band or None, plane [y, x]) of every image in a FITS file, uncropped."""
+    """List of (band or None, plane (y, x)) of all images in a FITS file. Planes are not cropped."""
     planes: list = []
     with fits_hdus(path) as hdus:
         for hdu in hdus:
@@ -156,13 +168,14 @@ def _expected(survey: Survey) -> str:
 
 
 def _nanomaggies(path, header, primary, survey: Survey) -> float:
-    """Nanomaggies of one unit of the pixel values, from BUNIT, the header's zero point or the survey's."""
+    """Nanomaggies per unit of the pixel values, from BUNIT and the zero point of the header or survey."""
     unit = str(header.get("BUNIT", "")).strip()
     if any(name in unit.lower() for name in NANOMAGGY):
         return 1.0
     if unit and _singular(unit) not in UNITS[survey.pixel_unit]:
         wanted = " or ".join(dict.fromkeys([survey.pixel_unit, "nanomaggy"]))
-        raise InputError(path, f"BUNIT is {header['BUNIT']!r}, not {wanted}", "calibrate it to nanomaggies")
+        what = f"BUNIT is {header['BUNIT']!r}, not {wanted}"
+        raise InputError(path, what, "calibrate the image to nanomaggies")
     zero_point = survey.zero_point
     if survey.pixel_unit == "count":
         at_zero = header.get("FLUXMAG0", primary.get("FLUXMAG0"))  # counts of magnitude 0
@@ -175,20 +188,22 @@ def _nanomaggies(path, header, primary, survey: Survey) -> float:
 
 
 def _singular(unit: str) -> str:
-    """The name of a unit in lower case, "counts" as "count"."""
+    """The name of a unit in lower case and in the singular: "Counts" becomes "count"."""
     return unit.lower().removesuffix("s")
 
 
 def _positive(path, key: str, value) -> float:
     if not isinstance(value, int | float) or not 0 < value < np.inf:
-        raise InputError(path, f"{key} is {value!r}", "its zero point needs a positive one in the header")
+        hint = f"the calibration needs a positive {key} in the header"
+        raise InputError(path, f"{key} is {value!r}", hint)
     return float(value)
 
 
 def _linear(data: np.ndarray, header) -> np.ndarray:
-    """Undo the asinh scaling of Pan-STARRS1's full stack images, which BSOFTEN and BOFFSET announce.
+    """Undo the asinh scaling of Pan-STARRS1's full stack images.
 
-    Cutouts of that archive are linear already (outerspace.stsci.edu, "PS1 Image Cutout Service").
+    Headers with BSOFTEN and BOFFSET announce this scaling. Pan-STARRS1's cutouts are linear already
+    (outerspace.stsci.edu, "PS1 Image Cutout Service").
     """
     if "BSOFTEN" not in header or "BOFFSET" not in header:
         return data
@@ -213,12 +228,12 @@ def _check_scale(path, hdu, primary, expected: float | None, info: dict) -> None
         raise InputError(
             path,
             f"its pixel scale is {scales.mean():.4g} arcsec, {expected:.4g} is expected",
-            "resample it, or accept it with `any_pixel_scale=True`",
+            "resample the image, or accept it with `any_pixel_scale=True`",
         )
 
 
 def _bands(hdu, path: Path, count: int, survey: Survey, primary) -> list[str | None]:
-    """Band of each plane, from the header, the extension's name or the file's; None where unknown."""
+    """Band of each plane, from the header, the extension's name or the file name; None if unknown."""
     header = hdu.header
     if count > 1:
         listed = str(header.get("BANDS", primary.get("BANDS", ""))).replace(",", "").replace(" ", "")
@@ -234,7 +249,7 @@ def _bands(hdu, path: Path, count: int, survey: Survey, primary) -> list[str | N
 
 
 def _sort(planes: list, path: Path, survey: Survey) -> list:
-    """(band, plane) in the survey's order; more bands than needed are fine when they are named."""
+    """List of (band, plane) in the survey's order. Named bands that are not needed are dropped."""
     bands = survey.image_bands
     names = [band for band, _ in planes]
     if None in names:
@@ -243,7 +258,8 @@ def _sort(planes: list, path: Path, survey: Survey) -> list:
                 path, f"wrong band count: {len(planes)} planes of unnamed bands", _expected(survey)
             )
         if any(names):
-            raise InputError(path, "some of its planes name their band and some do not", "set FILTER")
+            hint = "set FILTER in the header of each plane"
+            raise InputError(path, "some of its planes name their band and some do not", hint)
         named = dict(zip(bands, (plane for _, plane in planes)))
     else:
         named = dict(planes)
@@ -255,18 +271,42 @@ def _sort(planes: list, path: Path, survey: Survey) -> list:
             raise InputError(path, f"a band comes twice: {', '.join(names)}")
     shapes = {named[band].shape for band in bands}
     if len(shapes) > 1:
-        raise InputError(path, f"its bands differ in size: {sorted(shapes)}")
+        raise InputError(path, f"its bands differ in size: {sorted(shapes)} pixels")
     return [(band, named[band]) for band in bands]
 
 
 def prepare_plane(plane: np.ndarray, path: str | Path, band: str, size: int, info: dict) -> np.ndarray:
-    """Crop a plane and fill its few bad pixels with the median of their neighbours."""
+    """Crop a plane and replace its bad pixels by the median of the good ones within 2 pixels.
+
+    Parameters
+    ----------
+    plane : array (y, x)
+        Image of one band. NaN and infinite pixels are bad.
+    path : str or Path
+        Name of the file for messages.
+    band : str
+        Name of the band for messages.
+    size : int
+        Pixels per side of the result.
+    info : dict
+        Receives a line in its list ``notes`` if pixels were replaced.
+
+    Returns
+    -------
+    array (size, size), float32
+
+    Raises
+    ------
+    InputError
+        If the plane is too small, has more than 5 % of bad pixels, or is zero everywhere.
+    """
     height, width = plane.shape
     _check_size(path, height, width, size)
     plane = _crop(plane, size).astype(np.float32)
     bad = ~np.isfinite(plane)
-    if bad.mean() > MAX_BAD:
-        raise InputError(path, f"{bad.mean():.0%} of the {band} pixels are NaN or infinite", "leave it out")
+    if bad.mean() > MAX_BAD_FRACTION:
+        what = f"{bad.mean():.0%} of the {band} pixels are NaN or infinite"
+        raise InputError(path, what, "leave this image out")
     for y, x in np.argwhere(bad):
         around = plane[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3]
         around = around[np.isfinite(around)]
@@ -274,16 +314,33 @@ def prepare_plane(plane: np.ndarray, path: str | Path, band: str, size: int, inf
     if bad.any():
         info["notes"].append(f"{bad.sum()} bad pixels of band {band} were filled from their neighbours")
     if not plane.any():
-        raise InputError(path, f"the {band} image is zero everywhere", "leave it out")
+        raise InputError(path, f"the {band} image is zero everywhere", "leave this image out")
     return plane
 
 
 class ImageBundle:
-    """Colour pictures of one npz file: ``image64`` uint8 [N, 3, y, x] in the order red, green, blue.
+    """Colour pictures in one npz file.
 
-    Identified by ``plate``, ``mjd``, ``fiber``, or by ``object_id`` or ``dr7objid``; ``ra``, ``dec`` and
-    ``kind`` are optional. Pictures whose `kind` says that red, green, blue are not the survey's bands
-    (``legacy_grz``) are refused one by one, unless `any_bands`.
+    The array ``image64`` (N, 3, y, x), uint8, holds the pictures with channels red, green, blue. The arrays
+    ``plate``, ``mjd`` and ``fiber``, or ``object_id``, or ``dr7objid``, identify them. The arrays ``ra``,
+    ``dec`` (degrees), ``kind`` and ``scale_is_exact`` are optional. `kind` names the channels' bands at its
+    end, for example ``legacy_grz``.
+
+    Parameters
+    ----------
+    path : str or Path
+        The npz file.
+    survey : Survey
+        The expected bands.
+    size : int
+        Pixels per side of the images. Larger pictures are cropped about their centre.
+    any_bands : bool
+        Accept pictures of other bands than the survey's. Otherwise `image` refuses them one by one.
+
+    Raises
+    ------
+    InputError
+        If the file lacks an array, or an array has the wrong shape or type.
     """
 
     OPTIONAL = ("plate", "mjd", "fiber", "object_id", "dr7objid", "ra", "dec", "kind", "scale_is_exact")
@@ -311,7 +368,7 @@ class ImageBundle:
         return f"{self.path}[{i}]"
 
     def keys(self, i: int) -> dict:
-        """``object_id``, ``photo_id``, ``ra``, ``dec`` of picture `i`."""
+        """Dictionary with ``object_id``, ``photo_id``, ``ra`` and ``dec`` (degrees or NaN) of picture `i`."""
         a = self.arrays
         photo = next((str(a[name][i]) for name in ("object_id", "dr7objid") if name in a), "")
         spectrum = "plate" in a and "mjd" in a and "fiber" in a
@@ -323,12 +380,18 @@ class ImageBundle:
         }
 
     def notes(self, i: int) -> list[str]:
-        """What the bundle itself says against picture `i`."""
+        """Doubts about picture `i` that the bundle itself records."""
         exact = self.arrays.get("scale_is_exact")
         return [] if exact is None or exact[i] else ["its pixel scale is known only roughly"]
 
     def image(self, i: int) -> tuple[np.ndarray, str]:
-        """Picture `i` as float32 (band, y, x) in the survey's order, and its kind."""
+        """Picture `i` as an array (band, y, x), float32, with bands in the survey's order; and its kind.
+
+        Raises
+        ------
+        InputError
+            If the picture shows other bands, is too small, or is empty.
+        """
         label, a = self.label(i), self.arrays
         bands = str(a["kind"][i]).rpartition("_")[2] if "kind" in a else ""
         if bands and set(bands) != set(self.survey.image_bands) and not self.any_bands:
@@ -341,16 +404,29 @@ class ImageBundle:
         _check_size(label, picture.shape[-2], picture.shape[-1], self.size)
         image = _crop(picture[::-1], self.size).astype(np.float32)
         if image.max() == image.min():
-            raise InputError(label, "the picture is empty: all its pixels are alike")
+            raise InputError(label, "the picture is empty: all its pixels have the same value")
         return image, "composite"
 
 
 def read_image_bundle(
     path: str | Path, survey: Survey = SDSS, any_bands: bool = False, failures: list | None = None
 ) -> Iterator[tuple[dict, np.ndarray, str]]:
-    """(keys, image, kind) of each picture of an npz bundle (see `ImageBundle`).
+    """Read all pictures of an npz bundle.
 
-    Pictures that cannot be used are skipped, and ``(source, reason)`` is appended to `failures`.
+    Parameters
+    ----------
+    path, survey, any_bands
+        As in `ImageBundle`.
+    failures : list, optional
+        Receives ``(source, reason)`` of each picture that cannot be used.
+
+    Yields
+    ------
+    keys : dict
+        As `ImageBundle.keys` gives it.
+    image : array (band, y, x), float32
+    kind : str
+        Always ``"composite"``.
     """
     bundle = ImageBundle(path, survey, any_bands=any_bands)
     for i in range(len(bundle)):

@@ -1,8 +1,8 @@
-"""A check of Parquet files of unknown origin, in another process.
+"""Check Parquet files of unknown origin in a separate process.
 
-A damaged footer can end the process that reads it: `RowGroupMetaData.column` of pyarrow throws in C++, where
-nothing catches it. Files are therefore opened by a worker process first. It starts with the first file,
-serves all later ones, and is replaced when a file ends it.
+A damaged footer can end the process that reads it: pyarrow's `RowGroupMetaData.column` throws a C++ exception
+that Python cannot catch. A worker process therefore opens each file first. The worker starts with the first
+file and checks all later ones. A new worker replaces it when a file ends it.
 """
 
 import atexit
@@ -18,21 +18,21 @@ from pix2spec.errors import InputError
 __all__ = ["check_parquet"]
 
 _lock = threading.Lock()
-_workers: dict[int, subprocess.Popen] = {}  # by process: a fork must not share its parent's
+_workers: dict[int, subprocess.Popen] = {}  # process id to its worker; a fork must not use its parent's
 
 
 def check_parquet(path: Path) -> None:
-    """Refuse a Parquet file whose footer ends the process or declares rows that it does not hold.
+    """Refuse a Parquet file with a damaged footer, or with more declared rows than values.
 
     Raises
     ------
     InputError
-        Naming the file.
+        If the file cannot be read as Parquet, or declares more rows than it has values.
     """
     with _lock:
         try:
             answer = _ask(path)
-        except BaseException:  # an answer that nobody read would be taken for the next file's
+        except BaseException:  # The next call would take an unread answer for its own.
             _stop()
             raise
     if answer:
@@ -40,7 +40,7 @@ def check_parquet(path: Path) -> None:
 
 
 def _ask(path: Path) -> str:
-    """The worker's answer: what is wrong with a file, or nothing."""
+    """Let the worker check a file. Returns the fault that it found, or an empty text."""
     worker = _workers.get(os.getpid()) or _start()
     assert worker.stdin is not None and worker.stdout is not None
     try:
@@ -69,26 +69,27 @@ def _stop() -> None:
 
 
 def _serve() -> None:
-    """Answer for each path of the standard input until it ends."""
+    """Check the path on each line of standard input and print its fault as JSON, until the input ends."""
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the parent process
     for line in sys.stdin:
         print(json.dumps(_fault_of(json.loads(line))), flush=True)
 
 
 def _fault_of(path: str) -> str:
+    """The fault of a file, or an empty text."""
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
             for group in map(file.metadata.row_group, range(file.num_row_groups)):
-                # nulls and empty lists are values too
+                # Nulls and empty lists count as values.
                 values = min((group.column(j).num_values for j in range(group.num_columns)), default=0)
                 if not 0 <= group.num_rows <= values:
-                    what = f"a row group has {group.num_rows} rows of {values} values"
+                    what = f"a row group declares {group.num_rows} rows, but {values} values"
                     return f"its footer is damaged: {what}"
-    except Exception as error:  # parsers of foreign bytes fail in every way there is
+    except Exception as error:  # Parsers of damaged bytes raise exceptions of any type.
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         return f"it cannot be read as Parquet: {reason}"
     return ""

@@ -1,4 +1,4 @@
-"""Spectra: ``spec-PLATE-MJD-FIBER.fits`` of every SDSS pipeline, npz bundles, DESI coadds of one target."""
+"""Read spectra: SDSS's ``spec-PLATE-MJD-FIBER.fits`` files, npz bundles, and DESI coadds of one target."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import numpy as np
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.readers.desi import DesiCoadd, is_coadd
-from pix2spec.data.readers.guards import column_names, fits_hdus, load_arrays, spec_id
+from pix2spec.data.readers.guards import GET_COMPLETE_FILE, column_names, fits_hdus, load_arrays, spec_id
 from pix2spec.data.readers.tables import assumed_ivar
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
@@ -22,46 +22,49 @@ __all__ = [
     "read_spectrum_header",
 ]
 
-# FULLREJECT, NOSKY and NODATA of SDSS's SPPIXMASK: defined as "no information here". The pipelines give
-# such pixels ivar = 0 themselves; this makes sure of it. Pixels that are only suspect (BRIGHTSKY,
-# NEARBADPIXEL ...) keep their ivar, as the SDSS recommends, and their bits stay in the pair's mask.
+# FULLREJECT, NOSKY and NODATA of SDSS's SPPIXMASK mark pixels without information. The pipelines give these
+# pixels ivar = 0, and the reader makes sure of it. Pixels that are only suspect (BRIGHTSKY, NEARBADPIXEL ...)
+# keep their ivar, as SDSS recommends, and their bits stay in the galaxy's mask.
 NO_DATA_BITS = (1 << 18) | (1 << 22) | (1 << 24)
-# ZWARNING's MANY_OUTLIERS: set for good, bright spectra too, and says nothing against the redshift.
+# ZWARNING's MANY_OUTLIERS is also set for good, bright spectra whose redshift is right.
 HARMLESS_ZWARNING = 1 << 4
-TEXTS = ("spec_class", "bestobjid", "object_group")  # of bundles, or numbers
+TEXTS = ("spec_class", "bestobjid", "object_group")  # arrays of a bundle that may hold texts
 DESI_HDUS = {"FIBERMAP", "EXP_FIBERMAP", "REDSHIFTS", "B_FLUX", "B_WAVELENGTH"}
 
 
 def read_spectrum(path: str | Path, grid: SpectralGrid | None = None) -> Galaxy:
-    """Read one spectrum; SDSS's native pixels are cut to `grid`, never resampled.
+    """Read one spectrum. SDSS spectra are cut to `grid` without resampling.
 
     Parameters
     ----------
     path : str or Path
         A ``spec-PLATE-MJD-FIBER.fits`` file (SDSS-I/II, SEGUE, BOSS or eBOSS; full or lite), or a DESI
-        ``coadd-*.fits`` of a single target (`pix2spec.data.readers.desi.DesiCoadd` reads larger ones), whose
-        arms are resampled and averaged.
+        ``coadd-*.fits`` file of one target. The arms of a DESI spectrum are resampled and averaged.
+        `pix2spec.data.readers.desi.DesiCoadd` reads coadds of several targets.
     grid : SpectralGrid, optional
-        The default is the paper's.
+        The wavelength grid of the result, with L pixels. The default is ``SpectralGrid()``.
 
     Returns
     -------
     Galaxy
-        flux [L] in 1e-17 erg/s/cm2/Angstrom, ivar [L] (0 where the pipeline or NaN says so), and_mask [L]
-        as `mask`; z and class of the pipeline; the object's (not the telescope's) ra, dec in degrees;
-        CALIBFLUX as photometry in nanomaggies. `z_err` is NaN where ZWARNING flags the redshift as
-        doubtful. `group_id` is the photometric object's id, or the object id where the file has none.
+        - `flux` (L,) in 1e-17 erg/s/cm2/Angstrom and its inverse variance `ivar` (L,), 0 where a pixel is
+          missing or not finite;
+        - `mask` (L,), the file's and_mask;
+        - `z` and `spec_class` of the pipeline; `z_err`, NaN where ZWARNING flags the redshift as doubtful;
+        - `ra` and `dec` of the object in degrees;
+        - CALIBFLUX as `photometry` (5,) in nanomaggies;
+        - `group_id`, the id of the photometric object, or the object id if the file has none.
 
     Raises
     ------
     InputError
-        Naming the file, the field and what to do.
+        If the file is damaged, lacks a field, or does not cover the grid.
     """
     return _read(path, grid or SpectralGrid())
 
 
 def read_spectrum_header(path: str | Path) -> Galaxy:
-    """Read what `read_spectrum` reads, except flux, ivar and mask."""
+    """Read a galaxy as `read_spectrum` does, but without flux, ivar and mask."""
     return _read(path, None)
 
 
@@ -70,7 +73,7 @@ def _read(path: str | Path, grid: SpectralGrid | None) -> Galaxy:
         coadd = DesiCoadd(path, grid)
         if len(coadd) != 1:
             raise InputError(
-                path, f"this DESI coadd holds {len(coadd)} targets, not one", "import it instead"
+                path, f"this DESI coadd holds {len(coadd)} targets, not one", "import it as a dataset instead"
             )
         return coadd.header(0) if grid is None else coadd.galaxy(0)
     with fits_hdus(path) as hdus:
@@ -86,7 +89,7 @@ def _refuse_foreign(path, hdus) -> None:
     if DESI_HDUS & {hdu.name for hdu in hdus}:
         raise InputError(
             path,
-            "a DESI file other than a coadd",
+            "it is a DESI file other than a coadd",
             "give coadd-*.fits, or spec-PLATE-MJD-FIBER.fits of the SDSS",
         )
     columns = column_names(hdus[1]) if len(hdus) > 1 else {}
@@ -106,7 +109,7 @@ def _refuse_foreign(path, hdus) -> None:
 
 
 def _column(path, hdu, name: str) -> np.ndarray:
-    """One numeric column of the spectrum's table: array (M,) in native byte order."""
+    """One numeric column (M,) of the spectrum's table, in native byte order."""
     names = column_names(hdu)
     if name not in names:
         if name == "and_mask":
@@ -114,31 +117,31 @@ def _column(path, hdu, name: str) -> np.ndarray:
         raise InputError(path, f"its column {name!r} is missing", f"the table has {', '.join(names)}")
     values = hdu.data[names[name]]
     if values.dtype.kind not in "iuf" or values.ndim != 1:
-        raise InputError(path, f"its column {name!r} does not hold one number a pixel")
+        raise InputError(path, f"its column {name!r} does not hold one number per pixel")
     return values.astype(np.int32 if name == "and_mask" else np.float64)
 
 
 def _read_header(path, hdus) -> Galaxy:
-    """Everything but the spectrum, from the SPECOBJ (SDSS) or SPALL (BOSS) row."""
+    """The galaxy without its spectrum, from the SPECOBJ (SDSS) or SPALL (BOSS) row."""
     table = next((hdu for hdu in hdus[2:] if {"z", "class"} <= set(column_names(hdu))), None)
     if table is None or len(table.data) == 0:
         raise InputError(
-            path, "it has no SPECOBJ or SPALL row (redshift, class, position)", "get the whole file"
+            path, "it has no SPECOBJ or SPALL row (redshift, class, position)", GET_COMPLETE_FILE
         )
     names, row, header = column_names(table), table.data[0], hdus[0].header
 
     def value(*keys):
-        """First of `keys` that the row or the primary header has."""
+        """The value of the first of `keys` that the row or the primary header has."""
         for key in keys:
             if key.lower() in names:
                 return row[names[key.lower()]]
             if key in header:
                 return header[key]
-        raise InputError(path, f"its field {' or '.join(keys)} is missing", "get the whole file")
+        raise InputError(path, f"its field {' or '.join(keys)} is missing", GET_COMPLETE_FILE)
 
     ra, dec = float(value("PLUG_RA")), float(value("PLUG_DEC"))
     if not (0 <= ra <= 360 and -90 <= dec <= 90):
-        raise InputError(path, f"its PLUG_RA, PLUG_DEC = {ra}, {dec} are not a position")
+        raise InputError(path, f"its PLUG_RA, PLUG_DEC = {ra}, {dec} are not a position on the sky")
     z, z_err = float(value("Z")), float(value("Z_ERR"))
     doubtful = int(value("ZWARNING")) & ~HARMLESS_ZWARNING
     galaxy = Galaxy(
@@ -158,14 +161,38 @@ def _read_header(path, hdus) -> Galaxy:
 
 
 def _object_id(row, names: dict, key: str) -> str:
-    """Photometric id: a string or one integer (SPECOBJ's OBJID, five integers, is something else)."""
+    """Id of the photometric object, a text or an integer; "" for SPECOBJ's OBJID, which is five integers."""
     if key not in names or np.ndim(row[names[key]]) != 0:
         return ""
     return str(row[names[key]]).strip().lstrip("0")
 
 
 def place_spectrum(galaxy: Galaxy, where, grid: SpectralGrid, loglam, flux, ivar, mask) -> None:
-    """Give `galaxy` the pixels of a spectrum that fall on `grid`; what must not be used gets ivar 0."""
+    """Set the flux, ivar and mask of `galaxy` from the pixels of a spectrum that fall on `grid`.
+
+    Pixels that must not be used get ivar 0: those flagged as without data, and those with a flux or ivar that
+    is not finite.
+
+    Parameters
+    ----------
+    galaxy : Galaxy
+        Changed in place.
+    where : str or Path
+        Name of the spectrum for error messages.
+    grid : SpectralGrid
+        The L pixels to fill.
+    loglam : array (M,)
+        log10 of the vacuum wavelengths in Angstrom.
+    flux, ivar : array (M,)
+        Flux in 1e-17 erg/s/cm2/Angstrom, and its inverse variance.
+    mask : array (M,), int
+        Bits of SDSS's SPPIXMASK.
+
+    Raises
+    ------
+    InputError
+        If the pixels do not fall on the grid or do not cover it, or none of them is valid.
+    """
     flux, ivar, mask = grid.place(loglam, flux, ivar, mask, where=where)
     with np.errstate(over="ignore", invalid="ignore"):
         flux, ivar = flux.astype(np.float32), ivar.astype(np.float32)
@@ -178,12 +205,26 @@ def place_spectrum(galaxy: Galaxy, where, grid: SpectralGrid, loglam, flux, ivar
 
 
 class SpectraBundle:
-    """Spectra of one npz file: `loglam` [L], `flux` and `ivar` [N, L], and one value an object.
+    """Spectra in one npz file.
 
-    Names: ``plate``, ``mjd``, ``fiber``, ``ra``, ``dec``, ``z`` (required); ``zerr``, ``zwarning``,
-    ``spec_class``, ``and_mask``, ``bestobjid``, ``object_group``, ``calibflux_ugriz``.
+    Required arrays: ``loglam`` (M,), ``flux`` and ``ivar`` (N, M), and ``plate``, ``mjd``, ``fiber``, ``ra``,
+    ``dec``, ``z`` (N,). Optional arrays: ``and_mask`` (N, M), ``calibflux_ugriz`` (N, 5), and ``zerr``,
+    ``zwarning``, ``spec_class``, ``bestobjid``, ``object_group`` (N,). Units are those of `read_spectrum`.
 
-    `galaxy` reads one; so that one bad spectrum costs no other, each raises its own `InputError`.
+    `galaxy` reads one spectrum. A bad spectrum raises an `InputError` there, and the others can still be
+    read.
+
+    Parameters
+    ----------
+    path : str or Path
+        The npz file.
+    grid : SpectralGrid, optional
+        The wavelength grid of the galaxies. The default is ``SpectralGrid()``.
+
+    Raises
+    ------
+    InputError
+        If the file lacks an array, or an array has the wrong shape or type.
     """
 
     REQUIRED = ("loglam", "flux", "ivar", "plate", "mjd", "fiber", "ra", "dec", "z")
@@ -214,7 +255,7 @@ class SpectraBundle:
         return f"{self.path}[{i}]"
 
     def _group_ids(self) -> list[str]:
-        """One id an object group: the photometric id of any of its repeats, else its first object id."""
+        """Group id of each spectrum: a photometric id of its object group, else an object id of the group."""
         best = [str(b).strip().lstrip("0") for b in self.arrays.get("bestobjid", [""] * len(self))]
         if "object_group" not in self.arrays:
             return best
@@ -227,7 +268,7 @@ class SpectraBundle:
         return spec_id(*(self.arrays[name][i] for name in ("plate", "mjd", "fiber")))
 
     def header(self, i: int) -> Galaxy:
-        """Everything of spectrum `i`, without flux."""
+        """Galaxy `i` without flux, ivar and mask."""
         a = self.arrays
         try:
             doubtful = int(a["zwarning"][i]) & ~HARMLESS_ZWARNING if "zwarning" in a else 0
@@ -242,14 +283,15 @@ class SpectraBundle:
                 spec_class=str(a["spec_class"][i]) if "spec_class" in a else "",
             )
         except (TypeError, ValueError) as error:
-            raise InputError(self.label(i), f"plate, mjd, fiber, position or redshift: {error}") from error
+            what = f"its plate, mjd, fiber, position or redshift is not a number: {error}"
+            raise InputError(self.label(i), what) from error
         if "calibflux_ugriz" in a:
             galaxy.photometry = a["calibflux_ugriz"][i].astype(np.float32)
             galaxy.photometry_ivar = assumed_ivar(galaxy.photometry)
         return galaxy
 
     def galaxy(self, i: int) -> Galaxy:
-        """Spectrum `i`."""
+        """Galaxy `i` with its spectrum."""
         galaxy, a = self.header(i), self.arrays
         mask = a["and_mask"][i] if "and_mask" in a else np.zeros(len(a["loglam"]), np.int32)
         place_spectrum(galaxy, self.label(i), self.grid, a["loglam"], a["flux"][i], a["ivar"][i], mask)
@@ -257,6 +299,6 @@ class SpectraBundle:
 
 
 def read_spectra_bundle(path: str | Path, grid: SpectralGrid | None = None) -> Iterator[Galaxy]:
-    """Read every spectrum of an npz bundle; the first bad one raises (see `SpectraBundle`)."""
+    """Read all spectra of an npz bundle (see `SpectraBundle`). The first bad one raises `InputError`."""
     bundle = SpectraBundle(path, grid)
     return (bundle.galaxy(i) for i in range(len(bundle)))

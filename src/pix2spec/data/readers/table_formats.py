@@ -1,4 +1,4 @@
-"""Tables as they lie on disk (CSV, FITS, VOTable, Parquet), whatever they hold."""
+"""Read tables in CSV, FITS, VOTable or Parquet, with any columns."""
 
 import codecs
 import math
@@ -14,29 +14,36 @@ from pix2spec.errors import InputError
 
 __all__ = ["read_table"]
 
-LONGEST_TEXT = 1000  # bytes: longer texts are comments
-LONGEST_CELL = 10_000  # values
+MAX_TEXT_BYTES = 1000  # a column with longer texts holds comments, and is left out
+MAX_CELL_VALUES = 10_000
 
 
 def read_table(path: str | Path):
-    """Read a catalogue; the kind of file is recognised by its content.
+    """Read a catalogue. The content of the file decides its format, not its name.
 
     Parameters
     ----------
     path : str or Path
-        CSV (with a line of column names; lines that begin with # before it are skipped), FITS, VOTable
-        or Parquet.
+        A CSV, FITS, VOTable or Parquet file. A CSV file begins with a line of column names. Comment lines
+        that begin with # may stand before that line.
 
     Returns
     -------
     astropy.table.Table
-        In CSV, a cell that is not a number where numbers are expected is missing; rows with too many or
-        too few cells are left out and counted in ``table.meta["bad_rows"]``; their numbers, from 1, are in
-        ``table.meta["bad_row_numbers"]``.
+        ``table.meta["path"]`` is `path`. CSV rows with too many or too few cells are left out:
+        ``table.meta["bad_rows"]`` is their number, and ``table.meta["bad_row_numbers"]`` lists their
+        positions in the file, which start at 1.
+
+    Raises
+    ------
+    InputError
+        If the file is not a table, is damaged, or has no rows.
     """
     kind = sniff(path)
     if kind == "html":
-        raise InputError(path, "it is a web page (HTML), not a table: the download failed", "get it again")
+        raise InputError(
+            path, "it is a web page (HTML), not a table: the download failed", "download it again"
+        )
     if kind in ("jpeg", "png", "npz"):
         raise InputError(path, f"it is a {kind} file, not a table", "give CSV, FITS, VOTable or Parquet")
     if kind == "fits" or (kind == "gzip" and ".fit" in Path(path).name.lower()):
@@ -71,23 +78,23 @@ def _read_votable(path):
 
 
 def _check_votable(path) -> None:
-    """Refuse what would make astropy fetch other files, or give memory to cells that are not there."""
+    """Refuse links to other files, and declared sizes for which the file is too short."""
     from xml.parsers import expat
 
     def start(element: str, attributes: dict) -> None:
         if element.rpartition(":")[2] == "STREAM" and "href" in attributes:
-            what = f"its data lie elsewhere, in {attributes['href'][:100]}"
+            what = f"its data are in another file, {attributes['href'][:100]}"
             raise InputError(path, what, "save the table with its data, as CSV for example")
         sizes = [int(n) for n in re.findall(r"\d+", attributes.get("arraysize", ""))]
-        if math.prod(sizes) > LONGEST_CELL:
+        if math.prod(sizes) > MAX_CELL_VALUES:
             raise InputError(
-                path, f"a column has cells of {attributes['arraysize'][:40]} values", "leave it out"
+                path, f"a column has cells of {attributes['arraysize'][:40]} values", "delete this column"
             )
         if int(attributes.get("nrows", 0)) > os.path.getsize(path):
-            raise InputError(path, "it has more rows than bytes", "get it again")
+            raise InputError(path, "it declares more rows than it has bytes", "download it again")
 
     def entity(*_) -> None:
-        raise InputError(path, "it defines entities of its own", "save the table as CSV")
+        raise InputError(path, "it defines XML entities", "save the table as CSV")
 
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.EntityDeclHandler = start, entity
@@ -101,11 +108,12 @@ def _read_parquet(path):
     with pq.ParquetFile(path) as file:
         metadata = file.metadata
         groups = (metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-        # a constant column, or one of nulls, takes no place in the file
+        # A constant column, or a column of nulls, takes almost no space in the file.
         check_expansion(path, max(sum(groups), 8 * metadata.num_rows * metadata.num_columns), "the table")
         leaves = map(file.schema.column, range(len(file.schema)))
         texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
-    with pq.ParquetFile(path, read_dictionary=texts) as file:  # one text could stand for every row
+    # In a dictionary, a long text that every row repeats is stored once.
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
         return _from_arrow(file.read())
 
 
@@ -121,19 +129,20 @@ def _read_csv(path):
         skip = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith(b"#")), 0)
         header = lines[skip]
         if b"\0" in header:
-            raise InputError(path, "it is not text of one byte a letter", "save it as CSV in UTF-8")
+            raise InputError(path, "its encoding is neither UTF-8 nor Latin-1", "save it as CSV in UTF-8")
         delimiter = max(",\t;|", key=lambda d: header.count(d.encode()))
 
-        def leave_out(row) -> str:
+        def skip_bad_row(row) -> str:
             bad.append(row.number - skip - 1)
             return "skip"
 
         table = pc.read_csv(
             stream,
-            pc.ReadOptions(skip_rows=skip, encoding=encoding, use_threads=False),  # threads lose row numbers
+            # With several threads, row.number is unknown.
+            pc.ReadOptions(skip_rows=skip, encoding=encoding, use_threads=False),
             pc.ParseOptions(
                 delimiter=delimiter,
-                invalid_row_handler=leave_out,
+                invalid_row_handler=skip_bad_row,
             ),
             pc.ConvertOptions(
                 null_values=["", "null", "NULL", "nan", "NaN", "N/A", "--"], strings_can_be_null=True
@@ -161,10 +170,10 @@ def _from_arrow(arrow):
 
     columns = {}
     for name, column in zip(arrow.column_names, arrow.columns):
-        if pa.types.is_nested(column.type) or _longest(column) > LONGEST_TEXT:
-            continue  # neither a number nor a name
+        if pa.types.is_nested(column.type) or _longest_text(column) > MAX_TEXT_BYTES:
+            continue  # The column holds neither numbers nor names.
         if pa.types.is_integer(column.type) and column.null_count:
-            # not floats: they would round 19-digit object ids
+            # Texts, because floats would round object ids of 19 digits.
             columns[name.strip()] = np.array(["" if v is None else str(v) for v in column.to_pylist()])
         elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
             columns[name.strip()] = column.to_numpy()
@@ -174,8 +183,8 @@ def _from_arrow(arrow):
     return Table(columns, meta={"twice": [name for name, count in names.items() if count > 1]})
 
 
-def _longest(column) -> int:
-    """Bytes of the longest text of a column."""
+def _longest_text(column) -> int:
+    """Length in bytes of the longest text in a column."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

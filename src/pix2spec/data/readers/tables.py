@@ -1,4 +1,4 @@
-"""Catalogues (CSV, FITS, VOTable, Parquet) to band fluxes in nanomaggies."""
+"""Find band fluxes, positions, ids and redshifts in the columns of a catalogue."""
 
 from difflib import get_close_matches
 
@@ -20,13 +20,13 @@ __all__ = [
     "redshift",
 ]
 
-ERROR_FRACTION = 0.05
+ERROR_FRACTION = 0.05  # of the flux
 ERROR_FLOOR = 0.05  # nanomaggies
-NANOJANSKY = 3631.0  # in a nanomaggy
-FILLERS = (-999.0, -9999.0)
+NANOJANSKY_PER_NANOMAGGY = 3631.0
+FILLERS = (-999.0, -9999.0)  # values that mark a missing flux
 
-# (column pattern, patterns of its error, unit); the first whose every band is there is used. Fibre
-# quantities come first, because they refer to the aperture of the spectrum.
+# (pattern of the flux columns, patterns of the error columns, unit). The first pattern that has a column for
+# every band is used. Fibre fluxes come first, because they refer to the aperture of the spectrum.
 PATTERNS = [
     ("fiberflux_{}", ("fiberflux_ivar_{}",), "ivar"),
     ("calibflux_{}", ("calibflux_ivar_{}",), "ivar"),
@@ -48,21 +48,22 @@ REDSHIFTS = ("redshift", "z_spec", "zspec", "specz", "z_sdss", "zsp")
 
 
 def assumed_ivar(flux: np.ndarray, measured_ivar: np.ndarray | None = None) -> np.ndarray:
-    """Inverse variance of fluxes whose catalogue gives no error, or only a photon-noise one.
+    """Inverse variance of fluxes for which the catalogue gives no error, or only the photon noise.
 
-    The error is 5 % of the flux (what SDSS imaging and spectra agree to) and 0.05 nanomaggies in
-    quadrature, and the measured error if there is one. Bands whose flux is not positive and finite get 0.
+    The assumed error is 5 % of the flux, 0.05 nanomaggies and the measured error (if there is one), added in
+    quadrature. SDSS imaging and spectra agree to about 5 %.
 
     Parameters
     ----------
-    flux : array
-        Nanomaggies.
-    measured_ivar : array, optional
-        Same shape, 1/nanomaggies^2; 0 where unknown.
+    flux : array (...)
+        Fluxes in nanomaggies.
+    measured_ivar : array (...), optional
+        Measured inverse variances in 1/nanomaggies^2; 0 where unknown.
 
     Returns
     -------
-    array, float32
+    array (...), float32
+        Inverse variances in 1/nanomaggies^2; 0 where a flux is not positive and finite.
     """
     flux = np.asarray(flux, float)
     good = np.isfinite(flux) & (flux > 0) & (flux < 1e9)
@@ -74,7 +75,7 @@ def assumed_ivar(flux: np.ndarray, measured_ivar: np.ndarray | None = None) -> n
 
 
 def _floats(column) -> np.ndarray:
-    """Column as float64; whatever is masked or no number becomes NaN."""
+    """A column as float64. Masked values, and texts that are not numbers, become NaN."""
     values = np.ma.asarray(column)
     try:
         return np.ma.filled(values.astype(float), np.nan)
@@ -83,13 +84,13 @@ def _floats(column) -> np.ndarray:
 
 
 def _in_nanomaggies(column) -> np.ndarray:
-    """Column as float64; fluxes whose unit is nJy, uJy ... and their inverse variances in nanomaggies."""
+    """A column as float64. Fluxes in units of Jy, and their inverse variances, become nanomaggies."""
     import astropy.units as u
 
     values = _floats(column)
     unit = u.Unit(str(getattr(column, "unit", None) or ""), parse_strict="silent")
     for power in (1, -2):
-        target = (NANOJANSKY * u.nJy) ** power
+        target = (NANOJANSKY_PER_NANOMAGGY * u.nJy) ** power
         if unit.is_equivalent(target):
             return np.where(np.isin(values, FILLERS), np.nan, values) * unit.to(target)
     return values
@@ -103,7 +104,7 @@ def _number(text) -> float:
 
 
 class _Columns:
-    """Columns of a table, whatever the case of their names."""
+    """Columns of a table by their lower-case names."""
 
     def __init__(self, table):
         self.table = table
@@ -116,7 +117,7 @@ class _Columns:
         if self.names[name] in self.table.meta.get("twice", ()):
             where = self.table.meta.get("path", "table")
             raise InputError(
-                where, f"its column {self.names[name]!r} comes more than once", "rename the others"
+                where, f"its column {self.names[name]!r} comes more than once", "rename the other columns"
             )
         return self.table[self.names[name]]
 
@@ -140,30 +141,35 @@ class _Columns:
 
 
 def photometry_from_table(table, survey: Survey = SDSS):
-    """Ids, positions and band fluxes of a catalogue's rows.
+    """Ids, positions and band fluxes of the rows of a catalogue.
 
-    Column names may be in any case. Fluxes (``fiberflux_g``, ``calibflux_g``, ``flux_g``, or one vector
-    column) are nanomaggies, unless the column's unit says otherwise (nJy, uJy). Magnitudes
-    (``fiberMag_g``, ``modelMag_g``, ``g`` ...) are taken as AB Pogson magnitudes: SDSS's asinh magnitudes
-    differ from them by less than 1 % brighter than magnitude 21 (u, z: 20). SDSS's u zero point is left
-    as it is.
+    Upper and lower case of column names are the same. Fluxes (``fiberflux_g``, ``calibflux_g``, ``flux_g``,
+    or one column of vectors) are in nanomaggies, unless the unit of the column is nJy, uJy or similar.
+    Magnitudes (``fiberMag_g``, ``modelMag_g``, ``g`` ...) are taken as AB magnitudes on Pogson's scale.
+    SDSS's asinh magnitudes differ from these by less than 1 % for magnitudes below 21 (u and z: 20). The zero
+    point of SDSS's u band is not corrected.
 
     Parameters
     ----------
     table : astropy.table.Table
-        See `read_table`.
+        As `read_table` gives it.
     survey : Survey
-        Its `photometry_bands` are looked for.
+        The survey whose `photometry_bands` are needed.
 
     Returns
     -------
     ids : list of str
-        ``PLATE-MJD-FIBER`` where the table has these, else its id column, else "".
+        ``PLATE-MJD-FIBER`` if the table has these columns, otherwise its id column. Unknown ids are "".
     ra, dec : array (N,)
-        Degrees; NaN where unknown.
+        Position in degrees; NaN where unknown or not on the sky.
     photometry, ivar : array (N, band), float32
-        Nanomaggies and their inverse variance. A missing band (NaN, -9999 ...) has ivar 0 and flux NaN.
-        Where the catalogue has no errors, `assumed_ivar` gives them.
+        Fluxes in nanomaggies and their inverse variances in 1/nanomaggies^2. A missing band (NaN, -9999 ...)
+        has flux NaN and ivar 0. `assumed_ivar` gives the errors if the catalogue has none.
+
+    Raises
+    ------
+    InputError
+        If the table has no complete set of flux or magnitude columns.
     """
     flux, ivar = _fluxes(_Columns(table), survey.photometry_bands)
     ids, ra, dec = positions_from_table(table)
@@ -174,7 +180,15 @@ def photometry_from_table(table, survey: Survey = SDSS):
 
 
 def positions_from_table(table) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Ids of a catalogue's rows, "" if unknown, and ra and dec as they are there, NaN if no numbers."""
+    """Ids and positions of the rows of a catalogue.
+
+    Returns
+    -------
+    ids : list of str
+        As in `photometry_from_table`.
+    ra, dec : array (N,)
+        The numbers in the table's columns, even if they are not on the sky; NaN where there are none.
+    """
     columns = _Columns(table)
     east, north = columns.first(RA), columns.first(DEC)
     nowhere = np.full(len(table), np.nan)
@@ -183,9 +197,9 @@ def positions_from_table(table) -> tuple[list[str], np.ndarray, np.ndarray]:
 
 
 def redshift(table) -> np.ndarray:
-    """Redshifts of a catalogue's rows, array (N,); NaN where there is none.
+    """Redshifts of the rows of a catalogue: array (N,), NaN where unknown.
 
-    A column ``z`` beside ``g`` and ``r`` is a magnitude, not a redshift.
+    A column ``z`` is a magnitude, not a redshift, if the table also has a column ``r``.
     """
     columns = _Columns(table)
     name = columns.first(REDSHIFTS) or ("z" if "z" in columns and "r" not in columns else None)
@@ -203,7 +217,7 @@ def _ids(columns: _Columns) -> list[str]:
     if name is None:
         return [""] * len(columns.table)
     values = np.ma.asarray(columns.column(name))
-    if values.dtype.kind == "f":  # rounded ids, such as 3.72E+18, identify nothing
+    if values.dtype.kind == "f":  # Rounded ids such as 3.72E+18 do not identify an object.
         return [""] * len(values)
     texts = [v.decode() if isinstance(v, bytes) else str(v) for v in np.ma.filled(values).tolist()]
     masked = np.ma.getmaskarray(values)
@@ -236,15 +250,15 @@ def _fluxes(columns: _Columns, bands: tuple[str, ...]) -> tuple[np.ndarray, np.n
 
 
 def _nearest_pattern(columns: _Columns, bands) -> list[str]:
-    """The missing columns of the set of names of which the table has most."""
+    """The missing columns of the pattern of which the fewest are missing."""
     missing = [[p.format(b) for b in bands if p.format(b) not in columns] for p, _, _ in PATTERNS]
-    return min(reversed(missing), key=len)  # of equals, the shortest names
+    return min(reversed(missing), key=len)  # Of equal patterns, the last one has the shortest names.
 
 
 def _with_errors(flux: np.ndarray, ivar: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     if ivar is None:
         return flux, assumed_ivar(flux)
-    sane = np.isfinite(flux) & (np.abs(flux) < 1e9) & (flux > -999)  # -999, -9999: fillers
+    sane = np.isfinite(flux) & (np.abs(flux) < 1e9) & (flux > -999)  # -999 and -9999 are fillers
     return flux, np.where(sane & np.isfinite(ivar) & (ivar > 0), ivar, 0)
 
 
