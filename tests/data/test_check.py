@@ -121,7 +121,7 @@ def test_nothing_but_nulls_prints(tmp_path):
 def test_composites_stay_within_8_bits(tmp_path):
     info = DatasetInfo(grid=INFO.grid, image_size=8, image_kind="composite")
     report = check(tmp_path, [galaxy(0, image=np.linspace(0, 256, 192).reshape(3, 8, 8))], info)
-    assert "leaves 0 to 255" in report.problems[0]
+    assert "values outside 0 to 255" in report.problems[0]
 
 
 def test_an_object_in_two_splits(tmp_path):
@@ -140,7 +140,7 @@ def test_damaged_shards_and_leftovers_are_named(tmp_path):
     names = "\n".join(report.problems)
     assert "pairs-00000.parquet: the shard is truncated" in names
     assert "pairs-00001.parquet: it is damaged" in names
-    assert "pairs-00003.parquet.partial: left by a writer" in names
+    assert "pairs-00003.parquet.partial: an interrupted run left this file" in names
     assert report.summary["pairs"] >= 20 and report.n_problems == 3
 
 

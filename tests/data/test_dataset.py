@@ -159,7 +159,7 @@ def test_data_are_never_overwritten(tmp_path):
 
 
 def test_wrong_lengths_name_the_object(tmp_path):
-    with pytest.raises(InputError, match=r"object-1: its flux has 19 values, the dataset's have 20"):
+    with pytest.raises(InputError, match=r"object-1: its flux has 19 values, the dataset needs 20"):
         write_dataset(tmp_path / "d", [galaxy(0), galaxy(1, flux=np.zeros(19))], INFO)
     assert not list((tmp_path / "d").glob("*"))
 

@@ -168,7 +168,7 @@ def test_two_kinds_of_image_do_not_mix(tmp_path, spec):
     write_cube(images / "0266-51602-0003.fits")
     report = import_data(tmp_path / "out", [spec], images)
     assert report.n_images == 2 and Dataset(tmp_path / "out").info.image_kind == "composite"
-    assert "0003.fits: a linear image in a dataset of composite ones" in reasons(report)
+    assert "0003.fits: it is a linear image, but most images are composite" in reasons(report)
 
 
 def image_bundle(path, fibers, **arrays):

@@ -1,4 +1,4 @@
-"""Verify a dataset on disk and summarise what is in it."""
+"""Verify a dataset on disk and summarise its contents."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -15,23 +15,27 @@ from pix2spec.errors import InputError
 
 __all__ = ["CheckReport", "check_dataset"]
 
-ROWS_AT_ONCE = 128
+BATCH_ROWS = 128
 BARS = " ▁▂▃▄▅▆▇█"
 HISTOGRAM_BINS = 28
 
 
 @dataclass
 class CheckReport:
-    """What `check_dataset` found.
+    """Result of `check_dataset`.
 
     Attributes
     ----------
+    path : Path
+        The dataset.
     problems : list of str
-        One line each, with the object id or the shard's name; the first `max_problems` of them.
+        The first `max_problems` problems. Each line begins with the object id or the name of the shard.
+    n_problems : int
+        Number of all problems.
     summary : dict
-        Counts by split and class, sizes, medians.
+        Number of galaxies by split, class and content; grid and survey.
     values : dict of str to array
-        z, r magnitude and S/N a pixel of every pair that has them, for the histograms.
+        ``"redshift"``, ``"r magnitude"`` and ``"S/N per pixel"`` of the galaxies that have them.
     """
 
     path: Path
@@ -42,11 +46,11 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return self.n_problems == 0
 
     def print(self, console=None) -> None:
-        """Show the summary, histograms and problems on the terminal."""
+        """Print the summary, histograms of `values`, and the problems."""
         from rich.console import Console
         from rich.table import Table
 
@@ -69,7 +73,7 @@ class CheckReport:
 
 
 def _histogram(name: str, values: np.ndarray) -> str:
-    """One line: name, smallest (1 %), unicode bars, largest (99 %)."""
+    """Histogram in one line: name, 1st percentile, bars, 99th percentile, median."""
     low, high = np.percentile(values, [1, 99])
     high = high if high > low else low + 1
     counts, _ = np.histogram(np.clip(values, low, high), HISTOGRAM_BINS, (low, high))
@@ -78,14 +82,16 @@ def _histogram(name: str, values: np.ndarray) -> str:
 
 
 def check_dataset(path: str | Path, max_problems: int = 100) -> CheckReport:
-    """Verify schema, grid and every value of a dataset, in chunks; memory stays flat but for its ids.
+    """Verify the schema, the grid and every value of a dataset.
+
+    The dataset is read in small batches. Only the ids and the values for the histograms stay in memory.
 
     Parameters
     ----------
     path : str or Path
-        Folder of shards, or one shard.
+        A folder of shards, or one shard.
     max_problems : int
-        How many problems are kept as text; all are counted.
+        Number of problems to keep as text. All of them are counted.
 
     Returns
     -------
@@ -94,20 +100,23 @@ def check_dataset(path: str | Path, max_problems: int = 100) -> CheckReport:
     Raises
     ------
     InputError
-        If there is no shard at `path`.
+        If `path` does not exist or holds no shard.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(path, "no such file or folder")
     checker = _Checker(CheckReport(path), max_problems)
     for leftover in sorted(path.glob("*.partial")) if path.is_dir() else []:
-        checker.problem(leftover.name, "left by a writer that was killed; it was not read", "delete it")
+        what = "an interrupted run left this file; it was not read"
+        checker.problem(leftover.name, what, "delete it")
     for shard in shard_paths(path):
         checker.shard(shard)
     return checker.finish()
 
 
 class _Checker:
+    """Checks shards one after another and collects the counts of the report."""
+
     def __init__(self, report: CheckReport, max_problems: int):
         self.report, self.max_problems = report, max_problems
         self.info: DatasetInfo | None = None
@@ -126,7 +135,7 @@ class _Checker:
             self.report.problems.append(f"{where}: {what}" + (f" ({hint})" if hint else ""))
 
     def shard(self, shard: Path) -> None:
-        """Check one shard; whatever makes it unreadable is a problem of its own."""
+        """Check one shard. A shard that cannot be read is one problem."""
         try:
             schema = read_schema(shard)
             info = DatasetInfo.from_schema(schema, where=shard)
@@ -144,10 +153,10 @@ class _Checker:
         self.shards += 1
         try:
             with pq.ParquetFile(shard) as file:
-                for batch in file.iter_batches(ROWS_AT_ONCE):
+                for batch in file.iter_batches(BATCH_ROWS):
                     self._rows(pa.Table.from_batches([batch]), info)
         except (pa.ArrowException, OSError, ValueError) as error:
-            self.problem(shard.name, f"it is damaged: {str(error).splitlines()[0]}", "make it again")
+            self.problem(shard.name, f"it is damaged: {str(error).splitlines()[0]}", "make the dataset again")
 
     def _rows(self, table: pa.Table, info: DatasetInfo) -> None:
         rows = {name: to_numpy(name, table[name], info) for name in table.column_names}
@@ -171,10 +180,10 @@ class _Checker:
                 continue
             if self.seen[name] == 2:
                 self.problem(name, "its object_id comes more than once")
-            # The split follows the group by construction; an object in two groups may still be in two splits.
+            # A group is always in one split, but an object with two group ids may be in two splits.
             split = split_of(group)
             if self.members.setdefault(name, split) != split:
-                self.problem(name, "it is in two splits, for it has two group ids")
+                self.problem(name, "it has two group ids and is therefore in two splits")
             self.splits[split] += 1
 
     def _collect(self, rows: dict, present: dict, info: DatasetInfo) -> None:
@@ -209,16 +218,16 @@ class _Checker:
                 "survey": f"{self.info.survey.name}, {self.info.survey.pixel_scale} arcsec per pixel",
             }
         if not self.seen and report.ok:
-            self.problem(report.path, "it holds no pairs")
+            self.problem(report.path, "it holds no galaxies")
         return report
 
 
 def _row_checks(rows: dict, present: dict, info: DatasetInfo) -> list[tuple[str, np.ndarray]]:
-    """(problem, flag for each row) of one chunk."""
+    """List of (problem, bad (n,), bool) for the n rows of one batch."""
     flux, ivar, image = rows["flux"], rows["ivar"], rows["image"]
     band_flux, band_ivar = rows["photometry"], rows["photometry_ivar"]
     spectrum, photometry, picture = present["flux"], present["photometry"], present["image"]
-    # NaN comparisons are False, so that each condition below says what is good and is then negated.
+    # Comparisons with NaN are False. A negated condition that describes good values therefore finds NaN.
     pixels = picture[:, None] & np.isfinite(image.reshape(len(image), -1))
     composite = info.image_kind == "composite"
     ra, dec = rows["ra"], rows["dec"]
@@ -231,7 +240,7 @@ def _row_checks(rows: dict, present: dict, info: DatasetInfo) -> list[tuple[str,
         ("image has NaN or infinite pixels", picture & ~pixels.all(1)),
         ("image is constant: empty", picture & (np.ptp(image.reshape(len(image), -1), axis=1) == 0)),
         (
-            "composite image leaves 0 to 255",
+            "composite image has values outside 0 to 255",
             picture & composite & ((image < 0) | (image > 255)).any((1, 2, 3)),
         ),
         ("image in a dataset without images", picture & (info.image_kind is None)),
@@ -244,8 +253,14 @@ def _row_checks(rows: dict, present: dict, info: DatasetInfo) -> list[tuple[str,
             photometry & ~(np.isfinite(band_ivar) & (band_ivar >= 0)).all(1),
         ),
         ("photometry has no usable band", photometry & ~(band_ivar > 0).any(1)),
-        ("photometry is brighter than magnitude 0: not nanomaggies?", photometry & (band_flux > 1e9).any(1)),
+        (
+            "photometry is brighter than magnitude 0 (check that its unit is nanomaggies)",
+            photometry & (band_flux > 1e9).any(1),
+        ),
         ("neither image, photometry nor spectrum", ~(spectrum | photometry | picture)),
-        ("ra, dec are not a position", ~(nowhere | ((ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90)))),
+        (
+            "ra, dec are not a position on the sky",
+            ~(nowhere | ((ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90))),
+        ),
         ("z is below -0.1 or above 20", ~(np.isnan(rows["z"]) | ((rows["z"] > -0.1) & (rows["z"] < 20)))),
     ]

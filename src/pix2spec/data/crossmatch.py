@@ -1,4 +1,4 @@
-"""What goes with what: repeats of one object, its catalogue row, its cutout."""
+"""Match the parts of one object: its repeat spectra, its catalogue row and its image."""
 
 import csv
 from collections import Counter, defaultdict
@@ -18,18 +18,28 @@ from pix2spec.errors import InputError
 
 __all__ = ["Cutouts", "ImportReport", "PhotometryTables", "Source", "group_ids", "link_groups"]
 
-SAME_OBJECT = 2.0  # arcsec: spectra closer than this are repeats of one object
-SAME_ROW = 1.0  # arcsec: a catalogue row or a picture this close belongs to the object
+MAX_REPEAT_ARCSEC = 2.0  # spectra closer than this are repeats of one object
+MAX_MATCH_ARCSEC = 1.0  # a catalogue row or an image closer than this belongs to the object
 PICTURES = (".jpg", ".jpeg", ".png")
 IMAGE_ENDINGS = (*PICTURES, ".fits", ".fit", ".fits.gz", ".fits.fz")
 
 
 @dataclass
 class ImportReport:
-    """What became of each source.
+    """Result of an import.
 
-    `failures` holds (source, reason): a spectrum that was left out, or a picture or catalogue row that
-    was not used. `notes` lists repairs and doubts. `path` is the CSV file with the failures.
+    Attributes
+    ----------
+    path : Path
+        The CSV file with the failures.
+    n_written : int
+        Number of galaxies in the dataset.
+    n_spectra, n_images, n_photometry : int
+        Number of galaxies with a spectrum, an image, photometry.
+    failures : list of (source, reason)
+        Spectra that were left out, and images and catalogue rows that were not used.
+    notes : list of (source, note)
+        Repairs and doubts.
     """
 
     path: Path
@@ -42,7 +52,7 @@ class ImportReport:
 
     @property
     def summary(self) -> str:
-        """One line of counts."""
+        """The counts in one line."""
         return (
             f"{self.n_written} pairs written ({self.n_spectra} with a spectrum, "
             f"{self.n_images} with an image, {self.n_photometry} with photometry), "
@@ -54,7 +64,7 @@ class ImportReport:
         self.failures.append((error.where, f"{error.what} ({error.hint})" if error.hint else error.what))
 
     def save(self) -> None:
-        """Write the CSV file: one line a failure, the counts last."""
+        """Write the CSV file: one line per failure, and the counts in the last line."""
         with open(self.path, "w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
             writer.writerow(("source", "reason"))
@@ -64,15 +74,15 @@ class ImportReport:
 
 @dataclass
 class Source:
-    """One object to be imported: its header, and how to read its spectrum."""
+    """One object to be imported."""
 
-    label: str
+    label: str  # name for messages
     header: Galaxy  # the galaxy without flux and image
-    load: Callable[[], Galaxy] | None = None
+    load: Callable[[], Galaxy] | None = None  # reads the galaxy with its spectrum, if there is one
 
 
 def _sky(galaxies: list[Galaxy]):
-    """Coordinates of the pairs that have a position, and their indices."""
+    """Coordinates of the galaxies that have a position, and their indices."""
     import astropy.units as u
     from astropy.coordinates import SkyCoord
 
@@ -82,16 +92,28 @@ def _sky(galaxies: list[Galaxy]):
 
 
 def group_ids(galaxies: list[Galaxy]) -> list[str]:
-    """Group id of each pair: pairs of one photometric id, or within 2 arcsec, share it."""
+    """Group id of each galaxy. Galaxies with the same photometric id, or within 2 arcsec, share it."""
     positions = np.array([(p.ra, p.dec) for p in galaxies], float).reshape(-1, 2)
     return link_groups([galaxy.group_id for galaxy in galaxies], *positions.T)
 
 
 def link_groups(names: list[str], ra: np.ndarray, dec: np.ndarray) -> list[str]:
-    """Group id of each object, from its own id (photometric if known) and its position in degrees, or NaN.
+    """Group id of each object. Objects with the same name, or within 2 arcsec, share it.
 
-    Links are followed all the way (a repeat of a repeat is a repeat), whatever gave them: photometric ids
-    change between data releases, so that either link alone would let repeats fall apart.
+    A repeat of a repeat belongs to the same group. Both kinds of links are needed, because the photometric id
+    of an object changes between data releases.
+
+    Parameters
+    ----------
+    names : list of str
+        Photometric id of each of the N objects, or its object id if that is unknown.
+    ra, dec : array (N,)
+        Positions in degrees; NaN where unknown.
+
+    Returns
+    -------
+    list of str
+        The lowest photometric id of each object's group, or the lowest name if the group has none.
     """
     import astropy.units as u
     from astropy.coordinates import SkyCoord, search_around_sky
@@ -105,11 +127,11 @@ def link_groups(names: list[str], ra: np.ndarray, dec: np.ndarray) -> list[str]:
     known = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
     if len(known) > 1:
         sky = SkyCoord(ra[known], dec[known], unit=u.deg)
-        i, j, *_ = search_around_sky(sky, sky, SAME_OBJECT * u.arcsec)
+        i, j, *_ = search_around_sky(sky, sky, MAX_REPEAT_ARCSEC * u.arcsec)
         links = np.concatenate([links, np.stack([known[i], known[j]], axis=1)])
     graph = coo_matrix((np.ones(len(links)), links.T), shape=(len(names), len(names)))
     _, labels = connected_components(graph, directed=False)
-    # The group's name is a photometric id if one is known: it stays the same whatever else is imported.
+    # Photometric ids come first, because other imports that have one of these objects know them too.
     members = defaultdict(list)
     for label, name in zip(labels, names):
         members[label].append((not name.isdigit(), name))
@@ -117,7 +139,7 @@ def link_groups(names: list[str], ra: np.ndarray, dec: np.ndarray) -> list[str]:
 
 
 class PhotometryTables:
-    """Photometry of catalogue rows, joined to pairs by object id, photometric id or position."""
+    """Photometry of catalogue rows. Object ids, photometric ids or positions match rows to galaxies."""
 
     def __init__(self, paths, survey: Survey, report: ImportReport):
         self.report = report
@@ -148,11 +170,11 @@ class PhotometryTables:
             )
 
     def sources(self) -> Iterator[Source]:
-        """Every row as an object of its own."""
+        """Each row as a separate object."""
         return (Source(f"{row.object_id} (catalogue)", row) for row in self.rows)
 
     def match(self, galaxies: list[Galaxy]) -> None:
-        """Find the row of each pair."""
+        """Find the row of each galaxy."""
         if not self.rows or not galaxies:
             return
         by_id = {row.object_id: row for row in reversed(self.rows)}
@@ -165,7 +187,7 @@ class PhotometryTables:
                 self.found[i] = row
 
     def add(self, i: int, galaxy: Galaxy) -> None:
-        """Give pair number `i` its photometry, and what else it lacks."""
+        """Set the photometry of galaxy number `i`, and its redshift and position if they are unknown."""
         row = self.found.get(i)
         if row is None:
             return
@@ -176,7 +198,7 @@ class PhotometryTables:
 
 
 def _nearest(galaxies: list[Galaxy], others: list[Galaxy]) -> dict[int, int]:
-    """Index into `others` of the nearest one within 1 arcsec of each pair."""
+    """Index of each galaxy to the index of its nearest neighbour in `others` within 1 arcsec."""
     import astropy.units as u
 
     sky, known = _sky(galaxies)
@@ -184,7 +206,7 @@ def _nearest(galaxies: list[Galaxy], others: list[Galaxy]) -> dict[int, int]:
     if not len(known) or not len(other_known):
         return {}
     index, distance, _ = sky.match_to_catalog_sky(other_sky)
-    near = distance < SAME_ROW * u.arcsec
+    near = distance < MAX_MATCH_ARCSEC * u.arcsec
     return dict(zip(known[near].tolist(), other_known[index[near]].tolist()))
 
 
@@ -193,11 +215,11 @@ class _Picture:
     label: str
     kind: str
     header: Galaxy
-    load: Callable[[], tuple[np.ndarray, dict]]  # image, what its reader says of it
+    load: Callable[[], tuple[np.ndarray, dict]]  # image, and the `info` of `read_cutout`
 
 
 class Cutouts:
-    """Pictures of a folder or bundle, all of one kind, joined to pairs by name or position."""
+    """Images of a folder or bundle, all of one kind. Their names or positions match them to galaxies."""
 
     def __init__(self, path, survey: Survey, size: int, any_scale: bool, any_bands: bool, report):
         self.survey, self.size, self.any_scale, self.report = survey, size, any_scale, report
@@ -225,7 +247,7 @@ class Cutouts:
             stem, kind = path.name[: -len(ending)], "composite" if ending in PICTURES else "linear"
             base, _, band = stem.replace("_", "-").rpartition("-")
             if kind == "linear" and base and len(band) == 1 and band.lower() in BAND_LETTERS:
-                stem = stem[:-2]  # one file a band
+                stem = stem[:-2]  # one file per band
             files[stem, kind].append(path)
         if not files:
             raise InputError(source, "the folder holds no images (FITS, JPEG, PNG)")
@@ -233,7 +255,8 @@ class Cutouts:
             try:
                 kind, content = image_kind(paths[0]), sniff(paths[0])
                 if content not in ("fits", "gzip", "jpeg", "png"):
-                    raise InputError(paths[0], f"it holds {content}, not an image", "download it again")
+                    what = f"its content is {content}, not an image"
+                    raise InputError(paths[0], what, "download it again")
             except InputError as error:
                 self.report.fail(error)
                 continue
@@ -251,20 +274,20 @@ class Cutouts:
         )
 
     def _one_kind(self) -> str | None:
-        """The kind that most pictures have; the others are refused, for one dataset holds one kind."""
+        """The kind of most images. Images of the other kind are refused: a dataset holds one kind."""
         counts = Counter(picture.kind for picture in self.pictures).most_common()
         if not counts:
             return None
         kind = counts[0][0]
         for picture in self.pictures:
             if picture.kind != kind:
-                what = f"a {picture.kind} image in a dataset of {kind} ones"
-                self.report.fail(InputError(picture.label, what, "import it into a dataset of its own"))
+                what = f"it is a {picture.kind} image, but most images are {kind}"
+                self.report.fail(InputError(picture.label, what, "import it into a separate dataset"))
         self.pictures = [picture for picture in self.pictures if picture.kind == kind]
         return kind
 
     def sources(self) -> Iterator[Source]:
-        """Every picture as an object of its own, without a spectrum; its position is its centre's."""
+        """Each image as a separate object without a spectrum. FITS images give their own position."""
         for picture in self.pictures:
             if picture.kind == "linear":
                 try:
@@ -276,7 +299,7 @@ class Cutouts:
             yield Source(picture.label, replace(picture.header))
 
     def match(self, galaxies: list[Galaxy]) -> None:
-        """Find the picture of each pair: by object id, by photometric id, else by position."""
+        """Find the image of each galaxy by object id, by photometric id, or else by position."""
         by_object = {p.header.object_id: k for k, p in enumerate(self.pictures)}
         by_photo = {p.header.group_id: k for k, p in enumerate(self.pictures)}
         near = _nearest(galaxies, [p.header for p in self.pictures]) if self.pictures and galaxies else {}
@@ -287,7 +310,7 @@ class Cutouts:
                 self.found[i] = k
 
     def read(self, i: int) -> np.ndarray | None:
-        """Image of pair number `i`; one that cannot be used is reported and costs the pair nothing else."""
+        """Image of galaxy number `i`; None if there is none, or if it cannot be used, which is reported."""
         if i not in self.found:
             return None
         picture = self.pictures[self.found[i]]
@@ -300,9 +323,9 @@ class Cutouts:
         return image
 
     def report_unused(self) -> None:
-        """Report the pictures that belong to no spectrum."""
+        """Report the images that belong to no spectrum."""
         used = set(self.found.values())
         for k, picture in enumerate(self.pictures):
             if k not in used:
                 what = f"no spectrum has the object id {picture.header.object_id!r}"
-                self.report.fail(InputError(picture.label, what, "name images by object id"))
+                self.report.fail(InputError(picture.label, what, "use object ids as the names of images"))

@@ -1,4 +1,4 @@
-"""Datasets on disk: Parquet shards written atomically, read memory-mapped."""
+"""Datasets on disk. They are written as Parquet shards, and read through memory-mapped copies."""
 
 import errno
 import hashlib
@@ -23,9 +23,10 @@ VECTORS = ("image", "photometry", "photometry_ivar", "flux", "ivar", "mask")
 
 
 def split_of(group_id: str) -> str:
-    """``"train"`` (90 %), ``"val"`` (5 %) or ``"test"`` (5 %): a pure function of the object's id.
+    """The split of a group of repeat spectra: ``"train"`` (90 %), ``"val"`` (5 %) or ``"test"`` (5 %).
 
-    Repeat spectra of one object share a group id, so that they never fall on two sides.
+    The split depends on the group id alone. Repeat spectra of one object share a group id, and therefore are
+    in the same split.
 
     Examples
     --------
@@ -39,22 +40,22 @@ def split_of(group_id: str) -> str:
 
 
 def write_table_atomically(table: pa.Table, path: Path) -> None:
-    """Write Parquet under a temporary name and rename it: a reader never meets half a file.
+    """Write a table as Parquet under a temporary name, and rename the file once it is complete.
 
     Raises
     ------
     OSError
-        For example when the disk is full; it names `path`, and nothing is left behind.
+        If the file cannot be written, for example because the disk is full. The temporary file is deleted.
     """
     try:
         write_atomically(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
-    except OSError as error:  # Arrow's own does not say which file
+    except OSError as error:  # Arrow's errors do not name the file.
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise OSError(error.errno or errno.EIO, f"cannot write a shard: {reason}", str(path)) from error
 
 
 def write_shard(path: Path, galaxies: list[Galaxy], info: DatasetInfo) -> None:
-    """Write `galaxies` as one shard of a dataset; it appears under its name when it is complete."""
+    """Write `galaxies` as one shard of a dataset. The file `path` appears once it is complete."""
     write_table_atomically(_to_table(galaxies, info), path)
 
 
@@ -71,18 +72,18 @@ def _to_table(galaxies: list[Galaxy], info: DatasetInfo) -> pa.Table:
         try:
             arrays.append(pa.array(values, column.type))
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            where = f"pairs {galaxies[0].object_id} to {galaxies[-1].object_id}"
+            where = f"galaxies {galaxies[0].object_id} to {galaxies[-1].object_id}"
             raise InputError(where, f"column {column.name!r}: {error}") from error
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _flat(galaxy: Galaxy, value, column: pa.Field):
-    """One value of a vector column as a flat array of the column's type, its length verified."""
+    """Flatten one value of a vector column, verify its length and convert it to the column's type."""
     if value is None:
         return None
     flat = np.asarray(value).ravel()
     if len(flat) != column.type.list_size:
-        what = f"its {column.name} has {len(flat)} values, the dataset's have {column.type.list_size}"
+        what = f"its {column.name} has {len(flat)} values, the dataset needs {column.type.list_size}"
         raise InputError(galaxy.object_id, what)
     return flat.astype(column.type.value_type.to_pandas_dtype(), copy=False)
 
@@ -90,12 +91,30 @@ def _flat(galaxy: Galaxy, value, column: pa.Field):
 def write_dataset(
     out: str | Path, galaxies: Iterable[Galaxy], info: DatasetInfo, shard_size: int = 1024
 ) -> list[Path]:
-    """Write `galaxies` as Parquet shards of `shard_size` rows in the folder `out`; memory stays flat.
+    """Write galaxies as Parquet shards. At most one shard of galaxies is in memory at a time.
+
+    Parameters
+    ----------
+    out : str or Path
+        Folder of the new dataset.
+    galaxies : iterable of Galaxy
+        Galaxies with the shapes and units that `info` describes.
+    info : DatasetInfo
+        Metadata of the dataset.
+    shard_size : int
+        Galaxies per shard.
+
+    Returns
+    -------
+    list of Path
+        The shards, in order.
 
     Raises
     ------
     InputError
-        If `out` already holds a dataset: data are never overwritten or mixed.
+        If `out` already holds a dataset, or a galaxy does not fit `info`.
+    OSError
+        If a shard cannot be written.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -119,19 +138,27 @@ def write_dataset(
 
 
 class Dataset:
-    """Pairs of a folder of shards, in any order and in little memory (see `pix2spec.data.row_cache`).
+    """Galaxies of a dataset on disk, with random access.
+
+    Rows are read through memory-mapped copies of the shards, so a large dataset needs little memory (see
+    `pix2spec.data.row_cache`). ``dataset[i]`` is a `Galaxy`.
 
     Parameters
     ----------
     path : str or Path
-        Folder that `write_dataset` made, or one shard.
+        A folder that `write_dataset` made, or one shard.
     split : str, optional
-        ``"train"``, ``"val"`` or ``"test"``; all pairs when None.
+        ``"train"``, ``"val"`` or ``"test"``. The default is all galaxies.
 
     Attributes
     ----------
     info : DatasetInfo
-        Grid, survey, kind of image, provenance.
+        Grid, survey, kind of image and provenance.
+
+    Raises
+    ------
+    InputError
+        If there is no dataset at `path`, or a shard is damaged or differs from the others.
 
     Examples
     --------
@@ -163,16 +190,26 @@ class Dataset:
         return len(self.indices)
 
     def batch(self, index, columns: Iterable[str] | None = None) -> dict:
-        """Columns of the pairs at positions `index`, as arrays with a leading axis.
+        """Read columns of some galaxies.
 
-        Missing optional values are NaN (ivar: 0). `columns` restricts what is read.
+        Parameters
+        ----------
+        index : int, slice or array (n,) of int
+            Positions of the galaxies in the dataset.
+        columns : iterable of str, optional
+            Names of the columns to read. The default is all columns.
+
+        Returns
+        -------
+        dict of str to array (n, ...)
+            Missing values are NaN, or 0 for inverse variances and masks.
         """
         names = self.columns if columns is None else list(columns)
         table = self.rows.take(np.atleast_1d(self.indices[index]), names)
         return {name: to_numpy(name, table[name], self.info) for name in table.column_names}
 
     def having(self, *columns: str) -> np.ndarray:
-        """Positions of the pairs in which none of `columns` is missing; no values are read."""
+        """Positions of the galaxies in which none of `columns` is missing. No values are read."""
         present = np.ones(len(self), bool)
         for name in columns:
             valid = self.rows.column(name).is_valid()
@@ -195,22 +232,22 @@ class Dataset:
 
 
 def shard_paths(path: str | Path) -> list[Path]:
-    """Shards of a dataset, in order; what a killed writer left (``*.partial``) is never among them.
+    """Shards of a dataset, in order. Incomplete files (``*.partial``) are ignored.
 
     Raises
     ------
     InputError
-        If there are none.
+        If there are no shards.
     """
     path = Path(path)
     shards = [path] if path.is_file() else sorted(path.glob("*.parquet"))
     if not shards:
-        raise InputError(path, "no Parquet shards there", "make a dataset with `pix2spec data simulate`")
+        raise InputError(path, "it holds no Parquet shards", "make a dataset with `pix2spec data simulate`")
     return shards
 
 
 def read_schema(shard: Path) -> pa.Schema:
-    """Schema of one shard; a truncated or foreign file is an `InputError` that names it."""
+    """Schema of one shard. Raises `InputError` if the file is truncated, damaged or not Parquet."""
     try:
         return pq.read_schema(shard)
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -219,14 +256,14 @@ def read_schema(shard: Path) -> pa.Schema:
 
 
 def read_info(shards: list[Path]) -> DatasetInfo:
-    """Metadata of a dataset, the same in every shard."""
+    """Metadata of a dataset. Raises `InputError` if they are not the same in all shards."""
     schemas = [read_schema(shard) for shard in shards]
     info = DatasetInfo.from_schema(schemas[0], where=shards[0])
     for wanted in info.arrow_schema():
         found = schemas[0].field(wanted.name).type if wanted.name in schemas[0].names else "missing"
         if found != wanted.type:
             what = f"its columns are not those of its schema version: {wanted.name} is {found}"
-            raise InputError(shards[0], f"{what}, not {wanted.type}", "make it again")
+            raise InputError(shards[0], f"{what}, not {wanted.type}", "make the dataset again")
     for shard, schema in zip(shards, schemas):
         if not schema.equals(schemas[0]):
             raise InputError(shard, f"its columns differ from those of {shards[0].name}")
@@ -237,7 +274,7 @@ def read_info(shards: list[Path]) -> DatasetInfo:
 
 
 def to_numpy(name: str, column: pa.ChunkedArray, info: DatasetInfo) -> np.ndarray:
-    """Column of a dataset as an array with a leading axis; nulls become NaN (ivar, mask: 0)."""
+    """Column of a dataset as an array (n, ...). Nulls become NaN, or 0 in inverse variances and masks."""
     column = column.combine_chunks()
     if isinstance(column, pa.ChunkedArray):  # older pyarrow
         column = pa.concat_arrays(column.chunks)

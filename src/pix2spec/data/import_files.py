@@ -1,4 +1,4 @@
-"""Other people's files to a dataset: spectra, cutouts and catalogues, joined object by object."""
+"""Import files of spectra, cutouts and catalogues into a dataset."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -36,41 +36,43 @@ def import_data(
 ) -> ImportReport:
     """Make a dataset of spectra, cutouts and catalogue photometry.
 
+    A source that cannot be used is left out and reported; the others are imported.
+
     Parameters
     ----------
     out : path
-        Folder of the new dataset; ``import-report.csv`` in it lists every source that was not used.
+        Folder of the new dataset. The file ``import-report.csv`` in it lists the sources that were not used.
     spectra : list of path
-        SDSS spec files, DESI coadds, folders that are searched for ``*.fits`` and ``*.fits.gz``, npz
-        bundles. When empty, the objects are those of `images`, or without these the rows of `tables`.
+        SDSS spec files, DESI coadds, npz bundles, and folders, which are searched for ``*.fits`` and
+        ``*.fits.gz``. If the list is empty, the objects are the images, or without `images` the rows of
+        `tables`.
     images : path, optional
-        Folder of cutouts named by object id (``0266-51602-0013.jpg``, ``0266-51602-0013-g.fits`` ...), or
-        an npz bundle of pictures.
+        A folder of cutouts whose file names are object ids (``0266-51602-0013.jpg``,
+        ``0266-51602-0013-g.fits`` ...), or an npz bundle of pictures.
     tables : list of path, optional
-        Catalogues with photometry, joined by object id, else by position (1 arcsec). Their photometry
-        takes precedence over that of the spectrum's file.
+        Catalogues with photometry. Their rows are matched by object id, or else by position (1 arcsec). Their
+        photometry replaces that of the spectrum's file.
     survey : Survey
-        Bands and pixel scale that the images must have, bands of the photometry, and the unit of the
-        images' pixels, which are converted to nanomaggies.
+        The bands, pixel scale and pixel unit of the images, and the bands of the photometry. Images are
+        converted to nanomaggies.
     progress : bool
-        Show progress on a terminal.
+        Show a progress bar on a terminal.
     any_pixel_scale, any_bands : bool
         Accept images of another pixel scale, or pictures of other bands.
     image_size : int
-        Pixels a side of the dataset's images.
+        Pixels per side of the dataset's images.
     grid : SpectralGrid, optional
-        The default is the paper's.
+        The wavelength grid of the dataset. The default is ``SpectralGrid()``.
 
     Returns
     -------
     ImportReport
-        One bad file costs no other.
 
     Raises
     ------
     InputError
-        If `out` already holds a dataset, a path does not exist, or `images` or one of `tables` is unusable
-        as a whole: nothing is written then.
+        If `out` already holds a dataset, a path does not exist, or `images` or one of `tables` is not
+        readable. Nothing is written in these cases.
     """
     out, grid = Path(out), grid or SpectralGrid()
     if not spectra and images is None and not tables:
@@ -84,7 +86,7 @@ def import_data(
     cutouts = Cutouts(images, survey, image_size, any_pixel_scale, any_bands, report)
     catalogue = PhotometryTables(tables or [], survey, report)
     out.mkdir(parents=True, exist_ok=True)
-    # The first pass reads headers only: what repeats what must be known before the first row is written.
+    # The first pass reads headers only: the groups of repeats must be known before the first row is written.
     if spectra:
         headers = _spectrum_headers(spectra, grid, survey, report)
     else:
@@ -145,13 +147,13 @@ def _bundle_headers(bundle: SpectraBundle | DesiCoadd, report: ImportReport) -> 
 
 
 def _expand(paths, report: ImportReport) -> Iterator[Path]:
-    """Files of files and folders, each once, in a stable order."""
+    """The files themselves and the FITS files in the folders: each once, in a stable order."""
     seen = set()
     for path in map(Path, paths):
         found = [path]
         if path.is_dir():
             names = (p for p in path.rglob("*") if p.name.lower().endswith((".fits", ".fit", ".fits.gz")))
-            # redrock files are read with the coadds that they belong to
+            # The reader of a coadd reads its redrock file.
             found = sorted(p for p in names if not p.name.startswith("redrock-"))
             if not found:
                 report.fail(InputError(path, "the folder holds no FITS files"))
@@ -164,7 +166,7 @@ def _expand(paths, report: ImportReport) -> Iterator[Path]:
 def _galaxies(
     sources, cutouts: "Cutouts", catalogue: "PhotometryTables", report: ImportReport
 ) -> Iterator[Galaxy]:
-    """Read, join and yield the pairs one by one."""
+    """Read the galaxies one by one, add their photometry and images, and yield them."""
     written: dict = {}
     catalogue.match([source.header for source in sources])
     cutouts.match([source.header for source in sources])
@@ -172,9 +174,8 @@ def _galaxies(
         try:
             first = written.get(source.header.object_id)
             if first is not None:
-                raise InputError(
-                    source.label, f"duplicate of object id {source.header.object_id}", f"{first} was kept"
-                )
+                what = f"duplicate of object id {source.header.object_id}"
+                raise InputError(source.label, what, f"{first} was kept")
             galaxy = source.load() if source.load else replace(source.header)
         except InputError as error:
             report.fail(error)
@@ -183,7 +184,7 @@ def _galaxies(
         catalogue.add(i, galaxy)
         galaxy.image = cutouts.read(i)
         if galaxy.flux is None and galaxy.image is None and galaxy.photometry is None:
-            continue  # its picture was refused, which is reported
+            continue  # The image, its only content, was refused and reported.
         written[galaxy.object_id] = source.label
         report.n_written += 1
         report.n_spectra += galaxy.flux is not None

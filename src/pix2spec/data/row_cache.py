@@ -1,8 +1,8 @@
 """Random access to the rows of Parquet shards, through memory-mapped copies in the user's cache.
 
-Parquet is compressed in blocks of many rows, so one row of it costs a whole block. Each shard is therefore
-written once as an uncompressed Arrow file. The operating system loads the parts that are used and drops them
-again, so memory stays flat however large the dataset is.
+Parquet is compressed in blocks of many rows: to read one row takes as long as to read its block. Each shard
+is therefore copied once to an uncompressed Arrow file. The operating system loads the parts that are used and
+drops them again, so that a large dataset needs little memory.
 """
 
 import errno
@@ -19,13 +19,13 @@ from pix2spec.runtime.atomic import write_atomically
 
 __all__ = ["MappedRows", "cache_folder", "map_shards"]
 
-FORMAT = "1"  # a new number makes new copies
+FORMAT = "1"  # part of the copies' names: after a change, new copies are made
 ROWS_PER_BATCH = 1024
-FOOTER_BYTES = 65536  # the footer holds sizes and extremes of columns, so it tells contents apart
+FOOTER_BYTES = 65536  # The footer holds sizes and extremes of columns, so that it identifies the contents.
 
 
 def cache_folder() -> Path:
-    """Folder of the copies: ``$PIX2SPEC_CACHE``, else ``pix2spec`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    """The cache folder: ``$PIX2SPEC_CACHE``, else ``pix2spec`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     own = os.environ.get("PIX2SPEC_CACHE")
     if own:
         return Path(own)
@@ -33,21 +33,21 @@ def cache_folder() -> Path:
 
 
 def map_shards(shards: list[Path], schema: pa.Schema) -> "MappedRows":
-    """Rows of `shards`, each with the columns of `schema`; a shard without a copy is copied first.
+    """Open the rows of `shards` with the columns of `schema`. Shards without a copy are copied first.
 
     Raises
     ------
     InputError
-        Naming the shard that is damaged.
+        If a shard is damaged.
     OSError
-        If the cache cannot be written; it names the copy.
+        If a copy cannot be written.
     """
     schema = schema.remove_metadata()
     return MappedRows([_copy_of(shard, schema) for shard in shards], schema)
 
 
 class MappedRows:
-    """Rows of memory-mapped Arrow files. In another process the files are opened again, not copied."""
+    """Rows of memory-mapped Arrow files. A pickled object opens the files again in the other process."""
 
     def __init__(self, files: list[Path], schema: pa.Schema):
         self.files, self.schema = files, schema
@@ -61,11 +61,11 @@ class MappedRows:
         return MappedRows, (self.files, self.schema)
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """One column of all rows; its values are not read."""
+        """One column of all rows. Its values are read from disk only when they are used."""
         return pa.chunked_array([b.column(name) for b in self.batches], self.schema.field(name).type)
 
     def take(self, index: np.ndarray, columns: list[str]) -> pa.Table:
-        """Rows at the positions `index`, in that order; neighbours in a row are taken as one slice."""
+        """Rows at the positions `index` (n,), in that order. Consecutive rows are taken as one slice."""
         place = np.searchsorted(self.ends, index, side="right")
         batches = {k: self.batches[k].select(columns) for k in np.unique(place)}
         begins = np.flatnonzero((np.diff(index, prepend=-2) != 1) | (np.diff(place, prepend=-1) != 0))
@@ -77,7 +77,7 @@ class MappedRows:
 
 
 def _open_batches(file: Path) -> list[pa.RecordBatch]:
-    """Batches of one file; they keep it mapped after it is closed."""
+    """Batches of one file. They keep the file mapped after it is closed."""
     try:
         with pa.memory_map(str(file)) as mapped:
             reader = pa.ipc.open_file(mapped)
@@ -87,7 +87,7 @@ def _open_batches(file: Path) -> list[pa.RecordBatch]:
 
 
 def _copy_of(shard: Path, schema: pa.Schema) -> Path:
-    """Path of the shard's copy. Of several processes one writes it and the others wait."""
+    """Path of the shard's copy. If it does not exist, one process writes it and the others wait."""
     copy = cache_folder() / "rows" / f"{_fingerprint(shard)}.arrow"
     if not copy.exists():
         from filelock import FileLock
@@ -97,9 +97,9 @@ def _copy_of(shard: Path, schema: pa.Schema) -> Path:
             with FileLock(copy.with_suffix(".lock")):
                 if not copy.exists():
                     write_atomically(copy, lambda path: _convert(shard, schema, path))
-        except OSError as error:  # Arrow's own does not say which file
+        except OSError as error:  # Arrow's errors do not name the file.
             reason = os.strerror(error.errno) if error.errno else str(error)
-            what = f"cannot write to the cache ($PIX2SPEC_CACHE names another folder): {reason}"
+            what = f"cannot write to the cache (set $PIX2SPEC_CACHE to another folder): {reason}"
             raise OSError(error.errno or errno.EIO, what, str(copy)) from error
     return copy
 
@@ -111,7 +111,7 @@ def _convert(shard: Path, schema: pa.Schema, path: Path) -> None:
 
 
 def _checked_batches(shard: Path, schema: pa.Schema):
-    """Batches of a shard whose values are what their types promise, UTF-8 included."""
+    """Batches of a shard, after a check that all values are valid for their types (such as UTF-8 texts)."""
     try:
         with pq.ParquetFile(shard) as file:
             for batch in file.iter_batches(ROWS_PER_BATCH, columns=schema.names):
@@ -120,7 +120,7 @@ def _checked_batches(shard: Path, schema: pa.Schema):
                 yield batch
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(
-            shard, f"the shard is damaged: {str(error).splitlines()[0]}", "make it again"
+            shard, f"the shard is damaged: {str(error).splitlines()[0]}", "make the dataset again"
         ) from error
 
 

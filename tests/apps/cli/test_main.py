@@ -160,7 +160,7 @@ def test_cutouts_as_a_file_and_as_a_folder(cli, tmp_path):
     Image.fromarray(lupton_rgb(image)[::-1].transpose(1, 2, 0).astype(np.uint8)).save(folder / "a.png")
     (folder / "b.jpg").write_text("<html>404</html>")
     code, out, err = cli("generate", folder, "--out", tmp_path / "many", "-n", 2, "--steps", 2)
-    assert code == 3 and "1 ensembles" in out and "b.jpg: it holds html, not an image" in err
+    assert code == 3 and "1 ensembles" in out and "b.jpg: its content is html, not an image" in err
     assert sorted(open_catalogue(tmp_path / "many").ids) == sorted(["a", str(folder / "b.jpg")])
     fits.writeto(tmp_path / "two.fits", image[:2])
     code, out, err = cli("generate", tmp_path / "two.fits", "--out", tmp_path / "two")
