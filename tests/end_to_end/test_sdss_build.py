@@ -237,7 +237,9 @@ def test_other_options_are_refused(tmp_path, server):
 def test_folders_of_other_versions_are_refused(tmp_path, server):
     (tmp_path / "older").mkdir()
     (tmp_path / "older" / "manifest.sqlite").touch()
-    with pytest.raises(InputError, match=r"begun by an older version.*begin anew in another folder"):
+    with pytest.raises(
+        InputError, match=r"an older version of pix2spec began.*start again in another folder"
+    ):
         build(tmp_path / "older", server)
     build(tmp_path / "out", server)
     record = tmp_path / "out" / "run.json"
@@ -446,7 +448,7 @@ def test_spectrum_of_another_object(tmp_path, server):
     ("options", "says"),
     [
         ({"release": "dr7"}, "dr7"),
-        ({"bands": "ugriz"}, "cutout service has the SDSS in g, r, i alone"),
+        ({"bands": "ugriz"}, "cutout service has SDSS only in the bands g, r, i"),
         ({"bands": "gg", "images": "frames"}, "not a choice"),
         ({"images": "jpeg", "bands": "gr"}, "colour pictures"),
         ({"images": "png"}, "not one of"),
@@ -462,7 +464,7 @@ def test_contradicting_options(options, says):
 
 
 def test_empty_selection_binds_nobody(tmp_path, server):
-    with pytest.raises(InputError, match="no object is left by the cut"):
+    with pytest.raises(InputError, match="no object passes the cut"):
         build(tmp_path / "out", server, order=Order(where="s.z > 99"))
     assert build(tmp_path / "out", server).n_written == OBJECTS
 

@@ -129,7 +129,10 @@ def test_bad_rows_are_named_by_number_and_cost_no_other(server, galaxies, tmp_pa
     assert set(reasons) == {"far", "t-3", "empty", "good", "NGC 9999", "t-7"}
     assert reasons["far"].startswith("row 2: ra 400, dec 10 is not on the sky")
     assert reasons["t-3"] == "row 3: it has too many or too few cells"
-    assert reasons["empty"].startswith("row 4: no cutout: ") and "outside sdss?" in reasons["empty"]
+    assert (
+        reasons["empty"].startswith("row 4: no cutout: ")
+        and "(check that the position lies inside sdss)" in reasons["empty"]
+    )
     assert reasons["good"] == "row 5: it repeats the id of row 1"
     assert reasons["NGC 9999"].startswith("row 6: no object is known as 'NGC 9999'")
     assert reasons["t-7"] == "row 7: it has neither a position in degrees nor a name"
@@ -197,7 +200,7 @@ def test_legacy_cutouts_have_their_own_bands_and_pixels(server, galaxies, tmp_pa
     info = found.dataset.info
     assert info.survey == LEGACY and info.image_shape == (3, 64, 64) and found.n_photometry == 0
     assert server.count("layer=ls-dr10-south&size=64&pixscale=0.262&bands=grz")
-    with pytest.raises(InputError, match="cutouts of hsc are not fetched"):
+    with pytest.raises(InputError, match="cutouts of hsc cannot be fetched"):
         fetched(server, tmp_path, path, HSC)
 
 

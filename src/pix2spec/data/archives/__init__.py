@@ -1,1 +1,1 @@
-"""Real surveys: where their files are, how they are fetched, and what a dataset is made of."""
+"""Download data of real surveys and make datasets of them."""

@@ -1,4 +1,4 @@
-"""What servers answer, read strictly: lengths, refusals, redirects, and first bytes."""
+"""Strict interpretation of HTTP responses: lengths, error statuses, redirects and first bytes."""
 
 import email.utils
 import re
@@ -8,11 +8,23 @@ from urllib.parse import urlsplit
 __all__ = ["Failed", "full_length", "refusal", "same_service", "version_tag", "wrong_kind"]
 
 FIRST_BYTES = {"fits": b"SIMPLE  =", "bz2": b"BZh", "gzip": b"\x1f\x8b", "jpeg": b"\xff\xd8\xff"}
-LONGEST_WAIT = 120.0  # seconds: a server that asks for more gets another try in a later run
+MAX_WAIT_SECONDS = 120.0  # If a server asks for a longer wait, the file is left for a later run.
 
 
 class Failed(Exception):
-    """An attempt that failed: `retry` now, leave it for this run, or give it up for good."""
+    """A failed attempt to fetch a file.
+
+    Parameters
+    ----------
+    what : str
+        The reason.
+    retry : bool
+        Whether this run may try again.
+    permanent : bool
+        Whether later runs cannot succeed either, for example because the file does not exist.
+    after : float
+        Seconds to wait before the next attempt.
+    """
 
     def __init__(self, what: str, retry=True, permanent=False, after=0.0):
         super().__init__(what)
@@ -20,7 +32,7 @@ class Failed(Exception):
 
 
 def wrong_kind(kind: str, head: bytes) -> str:
-    """What the first bytes of a body are instead of `kind`, or an empty text."""
+    """Describe first bytes that are not those of a file of `kind`; an empty text if they are."""
     html = head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<head", b"<?xml"))
     if kind == "html":
         good = html
@@ -34,7 +46,10 @@ def wrong_kind(kind: str, head: bytes) -> str:
 
 
 def full_length(response, have: int) -> int | None:
-    """Bytes of the whole file, if the headers tell; for a part, only if it starts at byte `have`."""
+    """Size of the complete file in bytes, according to the headers of a response.
+
+    None if the headers do not say it, or if the response is a part that does not start at byte `have`.
+    """
     if response.status_code == 206:
         told = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
         return int(told[2]) if told and int(told[1]) == have else None
@@ -43,15 +58,15 @@ def full_length(response, have: int) -> int | None:
 
 
 def version_tag(response) -> str:
-    """What identifies this version of a file in If-Range, or an empty text."""
+    """The tag that identifies this version of a file in an If-Range header, or an empty text."""
     tag = response.headers.get("ETag", "")
-    if not tag or tag.startswith("W/"):  # a weak ETag does not promise the same bytes (RFC 9110, 13.1.5)
+    if not tag or tag.startswith("W/"):  # A weak ETag does not promise the same bytes (RFC 9110, 13.1.5).
         tag = response.headers.get("Last-Modified", "")
     return tag if tag.isascii() and tag.isprintable() else ""
 
 
 def refusal(response) -> Failed:
-    """The error that a status stands for. Only 404 and 410 say that the file does not exist."""
+    """The `Failed` for an error status. Only 404 and 410 mean that the file does not exist."""
     status = response.status_code
     told = f"the server answered {status} {response.reason_phrase}".strip()
     if status in (404, 410):
@@ -59,13 +74,13 @@ def refusal(response) -> Failed:
     if status not in (408, 425, 429) and status < 500:
         return Failed(told, retry=False)
     after = retry_after(response.headers.get("Retry-After", ""))
-    if after > LONGEST_WAIT:
-        return Failed(f"{told}, for {after:.0f} s", retry=False)
+    if after > MAX_WAIT_SECONDS:
+        return Failed(f"{told} and asks to wait {after:.0f} s", retry=False)
     return Failed(told, after=after)
 
 
 def retry_after(told: str) -> float:
-    """Seconds of a Retry-After header, which holds a number or a date; 0 if it holds neither."""
+    """Seconds to wait according to a Retry-After header (a number or a date); 0 if it is neither."""
     if re.fullmatch(r"\d{1,9}", told.strip()):
         return float(told)
     try:
@@ -75,7 +90,7 @@ def retry_after(told: str) -> float:
 
 
 def same_service(first: str, second: str) -> bool:
-    """Whether a redirect stays with the service: same scheme or its secure form, same domain."""
+    """Whether a redirect stays within a domain and does not change the scheme, except to https."""
     try:
         one, two = urlsplit(first), urlsplit(second)
         ports = two.port in (None, one.port)

@@ -1,4 +1,4 @@
-"""Published checksums: found through the listings of the archive's folders."""
+"""Find the checksums that an archive publishes, through the listings of its folders."""
 
 import re
 from collections.abc import Iterable
@@ -11,16 +11,21 @@ __all__ = ["read_sha1sums", "sha1sum_files", "with_checksums"]
 
 LINK = re.compile(r"""href=["']?(?:\./)?([A-Za-z0-9][A-Za-z0-9._+-]{0,100}\.sha1sum)["'\s>]""", re.ASCII)
 LINE = re.compile(r"\\?([0-9a-fA-F]{40}) [ *](?:.*/)?([^/\n]+)")
-MOST_BYTES = 50_000_000
+MAX_TEXT_LENGTH = 50_000_000  # characters of a listing or checksum file that are read
 
 
 def with_checksums(
     downloader: Downloader, services: Services, release: str, remotes: Iterable[Remote]
 ) -> list[Remote]:
-    """`remotes` with the checksum that the archive publishes; unchanged where it publishes none.
+    """Add the checksums that the archive publishes to `remotes`.
 
-    One listing a folder is fetched, and the ``.sha1sum`` file that it names; both stay in the downloader's
-    folder, where the next call finds them. What cannot be fetched counts as not published.
+    For each folder, its listing and the ``.sha1sum`` file named there are fetched. Both stay in the
+    downloader's folder, so that later calls find them. A file that cannot be fetched counts as not published.
+
+    Returns
+    -------
+    list of Remote
+        In the order of `remotes`; without a published checksum, a remote is unchanged.
     """
     remotes = list(remotes)
     listing_of = [checksums(services, release, remote) for remote in remotes]
@@ -43,18 +48,18 @@ def with_checksums(
 
 
 def sha1sum_files(listing: Remote, text: str) -> list[Remote]:
-    """The ``.sha1sum`` files that a folder's listing links to; only plain names, in the folder itself."""
+    """The ``.sha1sum`` files that a folder's listing links to. Links to other folders are ignored."""
     folder = listing.name.rsplit("/", 1)[0]
     names = sorted(set(LINK.findall(text)))
     return [Remote(listing.url + name, f"{folder}/{name}", "text", approx_bytes=100_000) for name in names]
 
 
 def read_sha1sums(text: str) -> dict[str, str]:
-    """File name, without folders, to checksum: lines as the program sha1sum writes them."""
+    """File name (without folders) to checksum, from the output format of the program sha1sum."""
     found = (LINE.fullmatch(line) for line in text.splitlines())
     return {line[2]: line[1].lower() for line in found if line}
 
 
 def _text(path) -> str:
     with open(path, encoding="utf-8", errors="replace") as stream:
-        return stream.read(MOST_BYTES)
+        return stream.read(MAX_TEXT_LENGTH)

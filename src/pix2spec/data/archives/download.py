@@ -1,4 +1,4 @@
-"""Files fetched from servers politely: limited, retried, resumed, checked, and named only when complete."""
+"""Download files: with a rate limit, retries, resumption, and checks of the content."""
 
 import functools
 import hashlib
@@ -18,15 +18,28 @@ from pix2spec.errors import InputError
 
 __all__ = ["Downloader", "Fetched"]
 
-SLOWEST = 1024  # bytes a second, below which a body is given up
-REDIRECTS = 5
-TURNS = 1009  # one thread a file: files with the same name, and few others, take turns
-PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,120}", re.ASCII)
+MIN_BYTES_PER_SECOND = 1024  # Slower transfers are stopped.
+MAX_REDIRECTS = 5
+N_LOCKS = 1009  # File names share these locks by their hashes: two threads never write one file.
+NAME_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,120}", re.ASCII)
 
 
 @dataclass
 class Fetched:
-    """What became of one :class:`Remote`: `path` where it is, or `error` and whether that is `permanent`."""
+    """Result of fetching one :class:`Remote`.
+
+    Attributes
+    ----------
+    remote : Remote
+    path : Path or None
+        The file, if it was fetched.
+    error : str
+        The reason, if it was not.
+    permanent : bool
+        Whether later attempts cannot succeed either.
+    n_bytes, n_requests : int
+        Received bytes and sent requests.
+    """
 
     remote: Remote
     path: Path | None = None
@@ -37,31 +50,37 @@ class Fetched:
 
 
 class _Stopped(Exception):
-    """The caller has left."""
+    """The caller has left the loop over `Downloader.fetch`."""
 
 
 class Downloader:
-    """Threads over one HTTP client; files land under `folder`.
+    """Downloads files into a folder with several threads and one HTTP client.
 
-    A file present under its name is complete and is not fetched again. The body of one under way lies at
-    ``name.partial`` with what identifies its version (ETag or Last-Modified) at ``name.version``; a later
-    attempt, or a later run, continues there.
+    A file that exists under its name is complete and is not fetched again. The received part of an incomplete
+    file is stored as ``name.partial``, and the tag of its version (ETag or Last-Modified) as
+    ``name.version``. A later attempt, or a later run, continues from there.
 
     Parameters
     ----------
     folder : path
+        Folder for the files.
     workers : int
-        Connections at a time.
+        Largest number of connections at a time.
     rate : float
-        Requests a second, over all threads.
+        Largest number of requests per second, over all threads.
     attempts : int
-        How often a file is tried in one call.
+        Largest number of attempts per file in one call.
     timeout : float
-        Seconds without an answer or a byte before an attempt is given up.
+        Seconds without a response or a byte after which an attempt fails.
     max_bytes : int
         Larger files are refused.
     backoff : float
-        Seconds: the n-th wait between attempts is random up to ``backoff * 2**n``, 30 at most.
+        Seconds. The n-th wait between attempts is random, up to ``backoff * 2**n`` and 30 s.
+
+    Raises
+    ------
+    InputError
+        If `workers`, `rate`, `attempts` or `timeout` is not above zero.
     """
 
     def __init__(
@@ -85,12 +104,12 @@ class Downloader:
         self.folder, self.workers, self.attempts = Path(folder), workers, attempts
         self.timeout, self.max_bytes, self.backoff = timeout, max_bytes, backoff
         self._rate = _Rate(rate)
-        self._turns = [threading.Lock() for _ in range(TURNS)]
+        self._locks = [threading.Lock() for _ in range(N_LOCKS)]
         self._client = httpx.Client(
             verify=_certificates(),
-            timeout=httpx.Timeout(timeout, pool=None),  # a thread may wait for its turn
+            timeout=httpx.Timeout(timeout, pool=None),  # Threads may wait for a connection.
             limits=httpx.Limits(max_connections=workers),
-            # identity: the length that is promised is that of the body, and nothing unpacks on arrival
+            # With "identity", Content-Length is the length of the file, and httpx unpacks nothing.
             headers={"User-Agent": f"pix2spec/{pix2spec.__version__}", "Accept-Encoding": "identity"},
         )
 
@@ -105,14 +124,15 @@ class Downloader:
         self._client.close()
 
     def fetch(self, remotes: Iterable[Remote]) -> Iterator[Fetched]:
-        """Fetch `remotes`, which is read only a few items ahead, and yield each as it is finished.
+        """Fetch files and yield each result as soon as it is there.
 
-        Leaving the loop (break, an error, Ctrl-C) stops the transfers; what has arrived stays and is resumed.
+        Only a few items of `remotes` are read ahead. Leaving the loop (break, an error, Ctrl-C) stops the
+        transfers. Received parts stay on disk, and a later call continues from there.
 
         Raises
         ------
         OSError
-            If the disk refuses; whatever goes wrong with one file is told in its :class:`Fetched`.
+            If a file cannot be written. Other faults of one file are in its :class:`Fetched`.
         """
         todo: queue.SimpleQueue = queue.SimpleQueue()
         done: queue.SimpleQueue = queue.SimpleQueue()
@@ -129,7 +149,7 @@ class Downloader:
                 if not waiting:
                     return
                 try:
-                    result = done.get(timeout=1)  # a signal just before it would go unseen until it ends
+                    result = done.get(timeout=1)  # A signal just before `get` is handled when `get` ends.
                 except queue.Empty:
                     continue
                 waiting -= 1
@@ -145,7 +165,7 @@ class Downloader:
                 thread.join(max(0.0, until - time.monotonic()))
 
     def _start(self, *queues) -> threading.Thread:
-        # a daemon: one that hangs on a silent server does not hold up the end of the program
+        # A daemon thread that waits for a silent server does not delay the end of the program.
         thread = threading.Thread(target=self._work, args=queues, daemon=True)
         thread.start()
         return thread
@@ -176,7 +196,7 @@ class Downloader:
             sleep=tenacity.sleep_using_event(stop),
             reraise=True,
         )
-        with self._turns[hash(remote.name) % len(self._turns)]:  # the second to ask finds the file
+        with self._locks[hash(remote.name) % len(self._locks)]:  # A second thread then finds the file.
             try:
                 if not target.is_file():
                     retrying(self._attempt, result, target, stop)
@@ -203,45 +223,46 @@ class Downloader:
             finally:
                 response.close()
         except httpx.TimeoutException as error:
-            raise Failed(f"no answer within {self.timeout:g} s") from error
+            raise Failed(f"the server did not answer within {self.timeout:g} s") from error
         except httpx.HTTPError as error:
-            raise Failed(f"connection failed: {error or type(error).__name__}") from error
+            raise Failed(f"the connection failed: {error or type(error).__name__}") from error
         self._check(result.remote, partial, version, total)
         os.replace(partial, target)
         version.unlink(missing_ok=True)
 
     def _open(self, result: Fetched, headers: dict, stop: threading.Event):
-        """The response to a request, after redirects; whatever is not a body to read is an error."""
+        """Send a request, follow redirects, and return the response. Other statuses raise `Failed`."""
         import httpx
 
         url = result.remote.url
-        for _ in range(REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             self._rate.take(stop)
             result.n_requests += 1
             try:
                 request = self._client.build_request("GET", url, headers=headers)
             except (httpx.InvalidURL, ValueError, TypeError) as error:
-                raise Failed(f"not an address: {error}", permanent=True) from error
+                raise Failed(f"it is not a valid address: {error}", permanent=True) from error
             response = self._client.send(request, stream=True, follow_redirects=False)
             if response.status_code in (200, 206):
                 return response
             response.close()
-            if response.status_code == 416:  # nothing after what we have: start again
+            if response.status_code == 416:  # The file ends before the requested range: start again.
                 headers.clear()
                 continue
             if not response.has_redirect_location:
                 raise refusal(response)
             url = urljoin(url, response.headers["Location"])
             if not same_service(result.remote.url, url):
-                raise Failed(f"redirected to another service ({urlsplit(url).netloc[:100]})", retry=False)
-        raise Failed(f"more than {REDIRECTS} redirects", retry=False)
+                where = urlsplit(url).netloc[:100]
+                raise Failed(f"the server redirected to another service ({where})", retry=False)
+        raise Failed(f"more than {MAX_REDIRECTS} redirects", retry=False)
 
     def _begin(self, response, have: int, partial: Path, version: Path) -> int | None:
-        """Prepare `partial` for the body that follows and return its full length in bytes, if told."""
+        """Prepare `partial` for the body of `response`. Returns the file's full length in bytes, if known."""
         total = full_length(response, have)
         if total is not None and total > self.max_bytes:
-            raise Failed(f"has {total} bytes, more than the {self.max_bytes} allowed", permanent=True)
-        if response.status_code == 200:  # from the start: the file has changed, or the server does not resume
+            raise Failed(f"it has {total} bytes, more than the {self.max_bytes} allowed", permanent=True)
+        if response.status_code == 200:  # The body is complete: the file has changed, or cannot be resumed.
             partial.write_bytes(b"")
             version.write_text(version_tag(response), "ascii")
         elif total is None:
@@ -260,20 +281,21 @@ class Downloader:
                 result.n_bytes += len(chunk)
                 if stream.tell() > self.max_bytes:
                     stream.truncate(0)
-                    raise Failed(f"sends more than the {self.max_bytes} bytes allowed", permanent=True)
-                if time.monotonic() - began > self.timeout + here / SLOWEST:
-                    raise Failed(f"slower than {SLOWEST} bytes a second")
+                    what = f"the server sends more than the {self.max_bytes} bytes allowed"
+                    raise Failed(what, permanent=True)
+                if time.monotonic() - began > self.timeout + here / MIN_BYTES_PER_SECOND:
+                    raise Failed(f"the transfer is slower than {MIN_BYTES_PER_SECOND} bytes per second")
             stream.flush()
             os.fsync(stream.fileno())
 
     def _check(self, remote: Remote, partial: Path, version: Path, total: int | None) -> None:
-        """Length, kind and checksum; a body of the wrong kind or content is not resumed."""
+        """Check length, kind and checksum. A file of the wrong kind or content is deleted."""
         size = partial.stat().st_size
         if total is not None and size < total:
-            raise Failed(f"truncated: {size} of {total} bytes")
+            raise Failed(f"it is truncated: {size} of {total} bytes")
         wrong = ""
         if total is not None and size > total:
-            wrong = f"{size} bytes where {total} were promised"
+            wrong = f"it has {size} bytes, but the server announced {total}"
         else:
             with open(partial, "rb") as stream:
                 wrong = wrong_kind(remote.kind, stream.read(512))
@@ -288,27 +310,33 @@ class Downloader:
 
 
 def target_under(folder: Path, name: str) -> Path:
-    """The path of a name under `folder`, which is made; nothing in a name, and no link, leads out of it."""
+    """The path of file `name` under `folder`. Its parent folder is made.
+
+    Raises
+    ------
+    InputError
+        If the name has unusual characters, or the name or a link leads out of `folder`.
+    """
     parts = name.split("/")
-    if not all(PART.fullmatch(part) for part in parts) or name.endswith((".partial", ".version")):
-        raise InputError(name, "is not a file name to be used here")
+    if not all(NAME_PART.fullmatch(part) for part in parts) or name.endswith((".partial", ".version")):
+        raise InputError(name, "it is not an allowed file name")
     target = folder.joinpath(*parts)
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.parent.resolve().is_relative_to(folder.resolve()):
-        raise InputError(name, "leads out of the folder through a link")
+        raise InputError(name, "it leads out of the folder through a link")
     return target
 
 
 @functools.cache
 def _certificates():
-    """Reading the authorities takes half a second; one reading serves all."""
+    """The certificate authorities. Reading them takes half a second, so they are read once."""
     import httpx
 
     return httpx.create_ssl_context()
 
 
 class _Rate:
-    """A token bucket that holds a second's worth of requests."""
+    """Rate limit as a token bucket, which holds the requests of one second."""
 
     def __init__(self, rate: float):
         self._step, self._lock = 1 / rate, threading.Lock()
@@ -316,6 +344,7 @@ class _Rate:
         self._next = time.monotonic()
 
     def take(self, stop: threading.Event) -> None:
+        """Wait until the next request is allowed."""
         with self._lock:
             now = time.monotonic()
             self._next = max(self._next, now - self._burst)

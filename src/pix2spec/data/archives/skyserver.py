@@ -1,4 +1,4 @@
-"""SQL queries to SkyServer, through astroquery: spaced, retried, and answered in checked columns."""
+"""SQL queries to SkyServer through astroquery, with a rate limit, retries and checks of the columns."""
 
 import json
 import random
@@ -14,39 +14,42 @@ __all__ = ["query", "safe_where"]
 # "Currently, you are allowed to submit 60 queries per minute [...] SQL Search: 600 s, 500,000 rows"
 # (skyserver.sdss3.org/dr8/en/help/docs/limits.asp)
 SPACING = 1.0  # seconds between queries
-SLOWEST = 600.0  # seconds
+TIMEOUT = 600.0  # seconds
 ATTEMPTS = 6
 BACKOFF = 1.0  # seconds: the n-th wait is random up to BACKOFF * 2**n
-LONGEST_WAIT = 60.0
+MAX_WAIT_SECONDS = 60.0  # that a server may ask for
 
-_lock = threading.Lock()  # astroquery keeps the address in a setting of the whole process
-_last = 0.0
+_lock = threading.Lock()  # because astroquery keeps the address in a global setting
+_last = 0.0  # time of the last query
 
 
 def query(
-    services: Services, release: str, sql: str, columns: dict[str, str], timeout: float = SLOWEST
+    services: Services, release: str, sql: str, columns: dict[str, str], timeout: float = TIMEOUT
 ) -> dict:
-    """Columns of a query's answer.
+    """Send a query and return the columns of its answer.
 
     Parameters
     ----------
     services : Services
+        Addresses.
     release : str
+        Data release, for example ``"dr17"``.
     sql : str
-    columns : dict
-        Name in the answer, whatever its case, to ``"int64"``, ``"uint64"``, ``"float64"`` or ``"str"``.
+        The query.
+    columns : dict of str to str
+        Name of each column (in any case) to its type: ``"int64"``, ``"uint64"``, ``"float64"`` or ``"str"``.
     timeout : float
         Seconds for the server to answer.
 
     Returns
     -------
-    dict of str to array
-        One array a column, in the order asked for; numbers that the server leaves out are NaN, or 0 if whole.
+    dict of str to array (n,)
+        The columns in the order of `columns`. Missing values are NaN, 0 for integers, or "".
 
     Raises
     ------
     InputError
-        If the server refuses the query, or cannot be reached, or answers something else.
+        If the server refuses the query, cannot be reached, or its answer is not such a table.
     """
     import requests
 
@@ -55,11 +58,12 @@ def query(
         try:
             response = _ask(services, release, sql, timeout)
         except requests.RequestException as error:
-            reason, after = f"no answer: {type(error).__name__}", 0.0
+            reason, after = f"no answer from the server: {type(error).__name__}", 0.0
         else:
             text = response.text
             if message := _complaint(text, response.status_code):
-                raise InputError(where, f"the query was refused: {message}", "check `where`, if you gave one")
+                what = f"the query was refused: {message}"
+                raise InputError(where, what, "check `where`, if you gave one")
             try:
                 if response.status_code != 200:
                     raise ValueError(f"status {response.status_code} {response.reason}")
@@ -67,7 +71,7 @@ def query(
             except ValueError as error:
                 reason, after = str(error), retry_after(response.headers.get("Retry-After", ""))
         if attempt < ATTEMPTS - 1:
-            time.sleep(min(after, LONGEST_WAIT) + random.uniform(0, BACKOFF * 2**attempt))
+            time.sleep(min(after, MAX_WAIT_SECONDS) + random.uniform(0, BACKOFF * 2**attempt))
     raise InputError(where, f"{reason} ({ATTEMPTS} attempts)", "try again later")
 
 
@@ -83,7 +87,7 @@ def _ask(services: Services, release: str, sql: str, timeout: float):
 
 
 def _complaint(text: str, status: int) -> str:
-    """What SkyServer has against a query; busy servers (5xx) and rate limits (429) do not count."""
+    """SkyServer's error message about the query. Empty for busy servers (5xx) and rate limits (429)."""
     if "error_message" not in text or status == 429 or status >= 500:
         return ""
     try:
@@ -94,7 +98,7 @@ def _complaint(text: str, status: int) -> str:
 
 
 def _columns(text: str, columns: dict[str, str]) -> dict:
-    """Parse "#Table1", a line of names, and rows; `ValueError` if anything is not as asked for."""
+    """Parse "#Table1", a line of names, and rows. Raises `ValueError` if a column is missing or wrong."""
     import pyarrow as pa
     import pyarrow.csv as pc
 
@@ -106,7 +110,7 @@ def _columns(text: str, columns: dict[str, str]) -> dict:
         raise ValueError(f"the answer lacks the column {missing[0]}")
     kinds = {"str": pa.string(), "int64": pa.int64(), "uint64": pa.uint64(), "float64": pa.float64()}
     types = {name.lower(): kinds[kind] for name, kind in columns.items()}
-    found = pc.read_csv(  # its errors are ValueErrors
+    found = pc.read_csv(  # raises ValueError
         pa.BufferReader(table.encode()),
         read_options=pc.ReadOptions(column_names=names, skip_rows=1, use_threads=False),
         convert_options=pc.ConvertOptions(column_types=types, include_columns=list(types)),
@@ -116,13 +120,14 @@ def _columns(text: str, columns: dict[str, str]) -> dict:
 
 
 def safe_where(where: str) -> str:
-    """A user's condition in parentheses, or an `InputError` if it could be more than a condition."""
+    """A user's SQL condition in parentheses. Raises `InputError` if it is more than a condition."""
     outside = "".join(where.split("'")[::2])
     depths = [outside[: i + 1].count("(") - outside[: i + 1].count(")") for i in range(len(outside))]
     if any(mark in where for mark in (";", "--", "/*", "*/", "\0")):
-        raise InputError("`where`", "comments and several statements are not allowed", "give one condition")
+        what = "comments and several statements are not allowed"
+        raise InputError("`where`", what, "give one condition")
     if where.count("'") % 2 or min(depths, default=0) < 0 or (depths and depths[-1]):
         raise InputError("`where`", "a parenthesis or quote has no partner")
     if not where.strip() or len(where) > 1000:
-        raise InputError("`where`", "is empty or longer than 1000 characters")
+        raise InputError("`where`", "the condition is empty or longer than 1000 characters")
     return f"({' '.join(where.split())})"

@@ -1,4 +1,4 @@
-"""From positions or names to a dataset: cutouts and fibre photometry, fetched once and kept in a cache."""
+"""Make a dataset for positions or names: fetch cutouts and fibre photometry, and keep them in a cache."""
 
 import hashlib
 import json
@@ -26,28 +26,34 @@ from pix2spec.runtime.provenance import run_provenance
 
 __all__ = ["LAYERS", "Fetch", "TargetSet", "fetch_targets", "is_position_table"]
 
-# Layers of the Legacy Surveys viewer: north of declination 32.375 degrees, in the northern galactic cap, the
-# Legacy Surveys are of other telescopes (www.legacysurvey.org/dr9/description).
+# Survey to its layer of the Legacy Surveys viewer. Other telescopes observed the Legacy Surveys north of
+# declination 32.375 degrees in the northern galactic cap (www.legacysurvey.org/dr9/description).
 LAYERS = {"sdss": "sdss", "legacy": "ls-dr10-south", "legacy-north": "ls-dr9-north"}
-SIZE = 64  # pixels a side
-WITHIN = 3.0  # arcsec: the catalogue's object is the one that was meant
-GIVE_UP = 3  # unanswered questions in a row, after which a server is left alone
-NAMES = ("name", "object", "target", "object_name", "object_id")
+SIZE = 64  # pixels per side
+MATCH_RADIUS = 3.0  # arcsec between a target and its object in the catalogue
+MAX_UNANSWERED = 3  # After so many unanswered questions in a row, a server is not asked again.
+NAMES = ("name", "object", "target", "object_name", "object_id")  # columns that hold names
 
 
 @dataclass
 class Fetch:
-    """Where targets are fetched from.
+    """Sources of the data of targets.
 
     Parameters
     ----------
     services : pix2spec.data.archives.urls.Services
+        Addresses.
     cache : path
-        Folder that keeps what was fetched.
+        Folder that keeps downloaded files and answers.
     release : str
-        Of SDSS, for its photometry.
+        SDSS data release of the photometry.
     sesame : str, optional
-        Address of the name resolver instead of CDS's.
+        Address of the name resolver. The default is CDS's.
+
+    Raises
+    ------
+    InputError
+        If the release is unknown.
     """
 
     services: Any
@@ -61,10 +67,17 @@ class Fetch:
 
 @dataclass
 class TargetSet:
-    """What became of a table of targets.
+    """Result of `fetch_targets`.
 
-    `failures` holds (object id, reason) of the rows that could not be used; `extinction` what SDSS says of it
-    by object id, in magnitudes of the photometric bands; `n_photometry` objects have photometry.
+    Attributes
+    ----------
+    dataset : Dataset
+    failures : list of (object id, reason)
+        Rows of the table that could not be used.
+    extinction : dict of str to array (band,)
+        Object id to SDSS's value of its Galactic extinction in the photometric bands, in magnitudes.
+    n_photometry : int
+        Number of objects with photometry.
     """
 
     dataset: Dataset
@@ -75,9 +88,9 @@ class TargetSet:
 
 @dataclass
 class _Target:
-    row: int
+    row: int  # number in the file, from 1
     galaxy: Galaxy  # without image
-    name: str  # to be resolved where there is no position
+    name: str  # gives the position if the table has none
 
 
 def is_position_table(path: str | Path) -> bool:
@@ -98,38 +111,47 @@ def is_position_table(path: str | Path) -> bool:
 def fetch_targets(
     path: str | Path, survey: Survey, out: Path, fetch: Fetch, grid: SpectralGrid, progress: bool = True
 ) -> TargetSet:
-    """Make a dataset of the targets in a table; one bad row costs no other.
+    """Make a dataset of the targets in a table.
+
+    A row that cannot be used is left out and reported; the others are used.
 
     Parameters
     ----------
     path : path
-        A table with ``ra`` and ``dec`` in degrees, or names that Sesame knows; with ids, band fluxes and
-        redshifts, if it has them, as in `pix2spec.data.readers.tables`.
+        A table with ``ra`` and ``dec`` in degrees, or with names that Sesame knows. It may also have ids,
+        band fluxes and redshifts, as in `pix2spec.data.readers.tables`.
     survey : Survey
-        One of `LAYERS`.
+        A survey with a layer in `LAYERS`.
     out : path
-        Folder of the dataset; one that an earlier run left there is replaced.
+        Folder of the dataset. The dataset of an earlier run in it is replaced.
     fetch : Fetch
+        Sources of the data.
     grid : SpectralGrid
-        Of the spectra that will be generated.
+        Wavelength grid of the spectra that will be generated.
+    progress : bool
+        Show progress bars on a terminal.
+
+    Returns
+    -------
+    TargetSet
 
     Raises
     ------
     InputError
-        If the table or the survey cannot be used, or no row could.
+        If the table or the survey cannot be used, or none of the rows.
     """
     if survey.name not in LAYERS:
-        hint = f"choose from {', '.join(LAYERS)}, or generate from cutouts of your own"
-        raise InputError("`survey`", f"cutouts of {survey.name} are not fetched", hint)
+        hint = f"choose from {', '.join(LAYERS)}, or generate from your own cutouts"
+        raise InputError("`survey`", f"cutouts of {survey.name} cannot be fetched", hint)
     failures: list[tuple[str, str]] = []
-    targets = list(_placed(_read(path, survey, failures), fetch, failures, progress))
+    targets = list(_with_positions(_read(path, survey, failures), fetch, failures, progress))
     extinction: dict[str, np.ndarray] = {}
     if survey.name == "sdss":
         targets = list(_with_photometry(targets, fetch, extinction, failures, progress))
         n_photometry = sum(target.galaxy.photometry is not None for target in targets)
     else:
         n_photometry = 0
-    for shard in out.glob("pairs-*.parquet"):  # of an earlier run, which ended before the catalogue
+    for shard in out.glob("pairs-*.parquet"):  # An earlier run left them that ended before the catalogue.
         shard.unlink()
     provenance = run_provenance() | {"targets": str(path), "cutouts": LAYERS[survey.name]}
     provenance |= {"photometry": f"SDSS {fetch.release}, fibre fluxes"} if n_photometry else {}
@@ -142,27 +164,27 @@ def fetch_targets(
 
 
 def _ask(fetch: Fetch, question: str, answer=None):
-    """The answer to a small question: from its file in the cache, else what `answer()` gives, which is kept.
+    """The answer to a question: from the cache, or else the result of `answer()`, which is then cached.
 
-    Raises `_Unanswered` if it is not in the cache and there is no `answer`.
+    Raises `_Unanswered` if the cache does not have it and `answer` is None.
     """
     name = hashlib.blake2b(question.encode(errors="replace"), digest_size=16).hexdigest()
     path = fetch.cache / "answers" / f"{name}.json"
-    with suppress(OSError, ValueError, TypeError, KeyError):  # not there, or damaged: asked again
+    with suppress(OSError, ValueError, TypeError, KeyError):  # A missing or damaged file is asked for again.
         return json.loads(path.read_bytes())["answer"]
     if answer is None:
-        raise _Unanswered("it did not answer before, and was not asked again")
+        raise _Unanswered("the server did not answer before, and was not asked again")
     kept = {"question": question, "answer": answer()}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda temporary: temporary.write_text(json.dumps(kept)))
     return kept["answer"]
 
 
-# ------------------------------------------------------------------------------ rows to positions
+# ------------------------------------------------------------------------------ positions of the rows
 
 
 def _read(path, survey: Survey, failures) -> Iterator[_Target]:
-    """The rows of a table, numbered from 1, whether they have a position or not."""
+    """The rows of a table, with or without a position."""
     table = read_table(path)
     left_out = table.meta.get("bad_row_numbers", ())
     for row in left_out:
@@ -191,22 +213,22 @@ def _read(path, survey: Survey, failures) -> Iterator[_Target]:
 
 
 def _numbers(n: int, left_out) -> list[int]:
-    """Numbers in the file of the `n` rows of a table."""
+    """Positions in the file (from 1) of the `n` rows of a table, without those in `left_out`."""
     skipped = set(left_out)
     return [row for row in range(1, n + len(skipped) + 1) if row not in skipped]
 
 
 def _own_photometry(table, survey: Survey):
-    """Fluxes and inverse variances that the table itself has, or None."""
+    """Fluxes and inverse variances (N, band) of the table, or (None, None) if it has none."""
     try:
         *_, flux, ivar = photometry_from_table(table, survey)
-    except InputError:  # no set of columns with the survey's bands
+    except InputError:  # The table has no set of columns with the survey's bands.
         return None, None
     return flux, ivar
 
 
-def _placed(targets, fetch: Fetch, failures, progress: bool) -> Iterator[_Target]:
-    """Targets with a position on the sky."""
+def _with_positions(targets, fetch: Fetch, failures, progress: bool) -> Iterator[_Target]:
+    """Find the positions of targets. Those without a position on the sky are left out and reported."""
     unanswered = 0
     for target in progress_bar(targets, "finding positions", progress):
         galaxy = target.galaxy
@@ -222,7 +244,7 @@ def _placed(targets, fetch: Fetch, failures, progress: bool) -> Iterator[_Target
             failures.append((galaxy.object_id, f"{where}: it has neither a position in degrees nor a name"))
             continue
         try:
-            if unanswered >= GIVE_UP:
+            if unanswered >= MAX_UNANSWERED:
                 raise _Unanswered("the name resolver did not answer before, and was not asked again")
             galaxy.ra, galaxy.dec = _ask(
                 fetch, f"name {target.name}", partial(_resolve, target.name, fetch.sesame)
@@ -238,7 +260,7 @@ def _placed(targets, fetch: Fetch, failures, progress: bool) -> Iterator[_Target
 
 
 class _Unanswered(Exception):
-    """A server that is not there, which says nothing about the row."""
+    """A server did not answer. The row may be right."""
 
 
 def _resolve(name: str, address: str | None) -> list[float]:
@@ -251,23 +273,24 @@ def _resolve(name: str, address: str | None) -> list[float]:
             sky = SkyCoord.from_name(name)
     except name_resolve.NameResolveError as error:
         if str(error).startswith("Unable to find coordinates"):
-            raise InputError(name, f"no object is known as {name!r}", "give ra and dec in degrees") from error
+            what = f"no object is known as {name!r}"
+            raise InputError(name, what, "give ra and dec in degrees") from error
         raise _Unanswered(f"the name resolver did not answer for {name!r}") from error
     return [float(sky.ra.deg), float(sky.dec.deg)]
 
 
-# ------------------------------------------------------------------- positions to what was observed
+# -------------------------------------------------------------- photometry and images at the positions
 
 
 def _with_photometry(targets, fetch: Fetch, extinction: dict, failures, progress: bool) -> Iterator[_Target]:
-    """Targets with SDSS's fibre fluxes where it has an object there; they stay without where it has none."""
+    """Add SDSS's fibre fluxes to targets. Targets without an object in SDSS stay without photometry."""
     unanswered = 0
     for target in progress_bar(targets, "asking for photometry", progress, len(targets)):
         galaxy = target.galaxy
         question = f"photometry {fetch.release} {galaxy.ra:.7f} {galaxy.dec:.7f}"
         try:
             answer = partial(_photometry, fetch, galaxy.ra, galaxy.dec)
-            row = _ask(fetch, question, answer if unanswered < GIVE_UP else None)
+            row = _ask(fetch, question, answer if unanswered < MAX_UNANSWERED else None)
             unanswered = 0
         except _Unanswered as error:
             what = f"{fetch.services.skyserver}: {error}"
@@ -285,15 +308,15 @@ def _with_photometry(targets, fetch: Fetch, extinction: dict, failures, progress
 
 
 def _photometry(fetch: Fetch, ra: float, dec: float) -> list | None:
-    """Fluxes, inverse variances and extinction of the primary object there, each of five bands."""
+    """Fluxes, inverse variances and extinctions (each (5,)) of the primary object at a position, or None."""
     from pix2spec.data.archives.sdss.select_sql import photometry_near
 
-    row = photometry_near(fetch.services, fetch.release, ra, dec, WITHIN)
+    row = photometry_near(fetch.services, fetch.release, ra, dec, MATCH_RADIUS)
     return [list(row.photometry), list(row.photometry_ivar), list(row.extinction)] if row else None
 
 
 def _with_images(targets, survey: Survey, fetch: Fetch, failures, progress: bool) -> Iterator[Galaxy]:
-    """Pairs with a cutout, in the order of the table."""
+    """Galaxies with a cutout, in the order of the table."""
     from pix2spec.data.archives.download import Downloader
     from pix2spec.data.archives.urls import fits_cutout
 
@@ -315,7 +338,7 @@ def _with_images(targets, survey: Survey, fetch: Fetch, failures, progress: bool
                 raise InputError(remote.url, result.error)
             yield _with_image(target.galaxy, result.path, survey)
         except InputError as error:
-            what = f"no cutout: {error.what}; is it outside {survey.name}?"
+            what = f"no cutout: {error.what} (check that the position lies inside {survey.name})"
             failures.append((target.galaxy.object_id, f"row {target.row}: {what}"))
 
 
@@ -323,6 +346,6 @@ def _with_image(galaxy: Galaxy, path: Path, survey: Survey) -> Galaxy:
     try:
         galaxy.image, _, _ = read_cutout(path, survey, SIZE)
     except InputError:
-        path.unlink(missing_ok=True)  # so that the next run asks for it again
+        path.unlink(missing_ok=True)  # The next run then fetches it again.
         raise
     return galaxy

@@ -1,4 +1,4 @@
-"""Addresses and file names of the real services; nothing else in the package knows a URL.
+"""Addresses and file names of SDSS's and the Legacy Surveys' services. No other module has them.
 
 Sources
 -------
@@ -12,16 +12,17 @@ Sources
   ``@spectrodir`` (`sdss_access` 3.0.11, ``Path.spectrodir``) is ``SPECTRO_REDUX``, <dr>/sdss/spectro/redux,
   for run2d 26, 103 and 104, and ``BOSS_SPECTRO_REDUX``, <dr>/eboss/spectro/redux, for others;
   ``BOSS_PHOTOOBJ`` is <dr>/eboss/photoObj since DR13.
-- DR18 moved both: `astroquery` 0.4.11, ``sdss/core.py``, has ``spectro/sdss/redux`` for every run2d up to v5
-  and ``prior-surveys/sdss4-dr17-eboss`` for frames, which end in ``.fits.bz2`` in every release.
+- DR18 moved these folders: `astroquery` 0.4.11, ``sdss/core.py``, has ``spectro/sdss/redux`` for every run2d
+  up to v5 and ``prior-surveys/sdss4-dr17-eboss`` for frames, which end in ``.fits.bz2`` in every release.
 - Lite files "contain the same coadd and catalog information as the full spec files, but don't include the
   individual exposures" (www.sdss3.org/dr10/data_access/bulk.php).
 - SkyServer's JPEG service: ``/dr17/SkyServerWS/ImgCutout/getjpeg?ra=&dec=&scale=&width=&height=``, scale in
-  arcsec a pixel. Its SQL service is addressed by `astroquery`: ``/dr17/en/tools/search/x_results.aspx``.
+  arcsec per pixel. `astroquery` has the address of its SQL service: ``/dr17/en/tools/search/x_results.aspx``.
 - Legacy Surveys viewer: github.com/legacysurvey/imagine, ``map/views.py``, ``get_cutout``: ``ra dec size
   pixscale bands layer``, "maxsize = 3000".
-- Sizes: a lite file of plate 3586 has 218,880 bytes; "plate: 110Mb" (bossdata.readthedocs.io) with 1,000
-  fibres, so 59 MB with 640 and fewer pixels; a frame of 2,048 x 1,489 float32 packs to about 3 MB.
+- Sizes: a lite file of plate 3586 has 218,880 bytes. A plate file of 1,000 fibres has 110 MB ("plate: 110Mb",
+  bossdata.readthedocs.io), and one of 640 fibres and fewer pixels about 59 MB. A frame of 2,048 x 1,489
+  float32 values compresses to about 3 MB.
 """
 
 import math
@@ -46,12 +47,12 @@ __all__ = [
 
 LEGACY_RUN2D = ("26", "103", "104")  # SDSS-I/II, stellar cluster plates, SEGUE-2
 KINDS = ("fits", "bz2", "gzip", "jpeg", "text", "html")
-MAX_CUTOUT = 3000  # pixels; the viewer cuts larger requests down in silence
+MAX_CUTOUT = 3000  # pixels; the viewer gives smaller cutouts than requested beyond, and does not say so
 
 
 @dataclass(frozen=True)
 class Services:
-    """Base addresses; a mirror or a test server replaces them."""
+    """Base addresses of the services. A mirror has other ones."""
 
     sas: str = "https://data.sdss.org/sas"
     skyserver: str = "https://skyserver.sdss.org"
@@ -59,7 +60,7 @@ class Services:
 
     @classmethod
     def at(cls, url: str) -> "Services":
-        """Everything under one address: ``url/sas``, ``url/skyserver`` and ``url/viewer``.
+        """All services under one address: ``url/sas``, ``url/skyserver`` and ``url/viewer``.
 
         Raises
         ------
@@ -68,7 +69,8 @@ class Services:
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise InputError(url, "is not a web address", "give one such as https://mirror.example.org/sdss")
+            hint = "give one such as https://mirror.example.org/sdss"
+            raise InputError(url, "it is not a web address", hint)
         base = url.rstrip("/")
         return cls(sas=f"{base}/sas", skyserver=f"{base}/skyserver", legacy=f"{base}/viewer")
 
@@ -80,14 +82,15 @@ class Remote:
     Parameters
     ----------
     url : str
+        Its address.
     name : str
-        Where it goes under the cache folder; made of checked numbers and words only.
+        Its path below the cache folder. It consists of checked numbers and words only.
     kind : {'fits', 'bz2', 'gzip', 'jpeg', 'text', 'html'}
-        What its first bytes must be.
+        Its format, which its first bytes must confirm.
     sha1 : str, optional
         Published checksum, 40 hexadecimal digits.
     approx_bytes : int
-        For estimates.
+        Typical size, for estimates.
     """
 
     url: str
@@ -99,7 +102,7 @@ class Remote:
 
 @dataclass(frozen=True)
 class Release:
-    """Where one SDSS data release keeps its files, relative to the SAS."""
+    """One SDSS data release and its folders, relative to the SAS."""
 
     name: str
     number: int
@@ -108,7 +111,7 @@ class Release:
     photo: str
 
     def redux(self, run2d: str) -> str:
-        """Folder of a reduction; the two spectrographs' pipelines have one each."""
+        """Folder of a reduction. The pipelines of the two spectrographs have separate folders."""
         return self.legacy_redux if run2d in LEGACY_RUN2D else self.boss_redux
 
 
@@ -133,14 +136,14 @@ RELEASES = {
 
 
 def release_named(release: str) -> Release:
-    """The :class:`Release` called `release`; `InputError` where there is none."""
+    """The :class:`Release` called `release`. Raises `InputError` if there is none."""
     if release not in RELEASES:
         raise InputError("`release`", f"{release!r} is unknown", f"choose from {', '.join(RELEASES)}")
     return RELEASES[release]
 
 
-def _whole(where: str, value, least: int, most: int) -> int:
-    """`value` as a plain int within bounds: numbers of rows from a server become parts of paths."""
+def _integer(where: str, value, least: int, most: int) -> int:
+    """`value` as an int within bounds. Values from servers become parts of paths, so they are checked."""
     try:
         number = int(value)
         exact = number == value
@@ -167,27 +170,27 @@ def _position(ra: float, dec: float) -> tuple[float, float]:
 
 
 def _spectrum(release: str, run2d, plate, mjd) -> tuple[Release, str, int, int]:
-    # v6 and later (SDSS-V) name their files by field and catalogid: not plates, not read here
+    # The reductions v6 and later (SDSS-V) name files by field and catalogid, not by plate. They are not read.
     run2d = _word("run2d", str(run2d), r"26|103|104|v5_\d{1,3}_\d{1,3}")
     return (
         release_named(release),
         run2d,
-        _whole("plate", plate, 1, 99_999),
-        _whole("mjd", mjd, 40_000, 99_999),
+        _integer("plate", plate, 1, 99_999),
+        _integer("mjd", mjd, 40_000, 99_999),
     )
 
 
 def spec_lite(services: Services, release: str, run2d, plate, mjd, fiber) -> Remote:
-    """One spectrum: coadd and catalogue row, without the exposures."""
+    """The lite file of one spectrum: its coadd and catalogue row, without the exposures."""
     dr, run2d, plate, mjd = _spectrum(release, run2d, plate, mjd)
-    fiber = _whole("fiber", fiber, 1, 1_000)
+    fiber = _integer("fiber", fiber, 1, 1_000)
     file = f"{plate:04d}/spec-{plate:04d}-{mjd}-{fiber:04d}.fits"
     url = f"{services.sas}/{dr.redux(run2d)}/{run2d}/spectra/lite/{file}"
     return Remote(url, f"{release}/spec-lite/{run2d}/{file}", "fits", approx_bytes=200_000)
 
 
 def plate_file(services: Services, release: str, run2d, plate, mjd) -> Remote:
-    """All spectra of a plate (spPlate): 640 fibres in the legacy survey, 1,000 in BOSS and eBOSS."""
+    """The spPlate file with all spectra of a plate: 640 in the legacy survey, 1,000 in BOSS and eBOSS."""
     dr, run2d, plate, mjd = _spectrum(release, run2d, plate, mjd)
     file = f"{plate:04d}/spPlate-{plate:04d}-{mjd}.fits"
     size = 59_000_000 if run2d in LEGACY_RUN2D else 110_000_000
@@ -196,10 +199,10 @@ def plate_file(services: Services, release: str, run2d, plate, mjd) -> Remote:
 
 
 def frame(services: Services, release: str, run, camcol, field, band: str, rerun=301) -> Remote:
-    """A corrected frame of one band: sky-subtracted, calibrated, in nanomaggies a pixel; bzip2."""
+    """A corrected frame of one band: sky-subtracted, in nanomaggies per pixel, compressed by bzip2."""
     dr = release_named(release)
-    rerun, run = _whole("rerun", rerun, 1, 9_999), _whole("run", run, 1, 65_535)
-    camcol, field = _whole("camcol", camcol, 1, 6), _whole("field", field, 1, 4_095)
+    rerun, run = _integer("rerun", rerun, 1, 9_999), _integer("run", run, 1, 65_535)
+    camcol, field = _integer("camcol", camcol, 1, 6), _integer("field", field, 1, 4_095)
     band = _word("band", band, "[ugriz]")
     file = f"{rerun}/{run}/{camcol}/frame-{band}-{run:06d}-{camcol}-{field:04d}.fits.bz2"
     return Remote(
@@ -208,10 +211,10 @@ def frame(services: Services, release: str, run, camcol, field, band: str, rerun
 
 
 def jpeg_cutout(services: Services, release: str, ra: float, dec: float, size: int) -> Remote:
-    """SkyServer's colour composite around a position: `size` pixels of 0.396 arcsec, north up."""
+    """SkyServer's colour composite around a position in degrees: `size` pixels of 0.396 arcsec, north up."""
     release_named(release)
     ra, dec = _position(ra, dec)
-    size = _whole("size", size, 1, 2_048)  # the service's own limit
+    size = _integer("size", size, 1, 2_048)  # the limit of the service
     query = urlencode(
         {"ra": f"{ra:.7f}", "dec": f"{dec:.7f}", "scale": "0.396", "width": size, "height": size}
     )
@@ -224,23 +227,27 @@ def jpeg_cutout(services: Services, release: str, ra: float, dec: float, size: i
 def fits_cutout(
     services: Services, layer: str, ra: float, dec: float, size: int, pixel_scale: float, bands: str
 ) -> Remote:
-    """A cutout in nanomaggies a pixel from the Legacy Surveys viewer, one plane a band.
+    """A cutout (band, y, x) in nanomaggies per pixel from the Legacy Surveys viewer.
 
     Parameters
     ----------
+    services : Services
+        Addresses.
     layer : str
-        Such as ``ls-dr9``, ``ls-dr10``, ``sdss``.
+        A layer of the viewer, for example ``ls-dr9``, ``ls-dr10`` or ``sdss``.
+    ra, dec : float
+        Centre in degrees.
     size : int
-        Pixels on a side.
+        Pixels per side.
     pixel_scale : float
-        Arcsec a pixel.
+        Arcsec per pixel.
     bands : str
-        One letter a band, such as ``grz``.
+        One letter per band, for example ``grz``.
     """
     layer = _word("layer", layer, r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}")
     bands = _word("bands", bands, "[A-Za-z]{1,8}")
     ra, dec = _position(ra, dec)
-    size = _whole("size", size, 1, MAX_CUTOUT)
+    size = _integer("size", size, 1, MAX_CUTOUT)
     if not 0.01 <= pixel_scale <= 60:
         raise InputError("pixel scale", f"{pixel_scale!r} is not between 0.01 and 60 arcsec")
     query = urlencode(
@@ -260,10 +267,11 @@ def fits_cutout(
 
 
 def checksums(services: Services, release: str, remote: Remote) -> Remote | None:
-    """The listing of the folder on the SAS that names the ``.sha1sum`` file of `remote`, if there is one.
+    """The listing of the folder on the SAS that holds the ``.sha1sum`` file of `remote`.
 
-    SDSS publishes such files but documents no rule for their names: `with_checksums` looks them up. Frames
-    have theirs a folder higher, at the run. `None` for answers made on demand.
+    SDSS publishes such files, but documents no rule for their names. `with_checksums` therefore looks them
+    up. Those of frames are one folder higher, in the folder of the run. The result is None for files that a
+    server makes on demand.
     """
     if not remote.url.startswith(f"{services.sas}/{release_named(release).name}/"):
         return None
@@ -273,5 +281,5 @@ def checksums(services: Services, release: str, remote: Remote) -> Remote | None
 
 
 def _tile(ra: float) -> str:
-    """Folder of a degree in right ascension: no folder of the cache grows past what file systems like."""
+    """Folder for one degree of right ascension. It keeps the number of files per folder small."""
     return f"{min(int(ra), 359):03d}"

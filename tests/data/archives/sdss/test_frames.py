@@ -123,7 +123,7 @@ def test_position_on_the_other_side_of_the_sky():
     [
         ({"FILTER": "g"}, "of the band 'g', not 'r'"),
         ({"BUNIT": "counts"}, "not nanomaggy"),
-        ({"CTYPE1": "PIXEL", "CTYPE2": "PIXEL"}, "where on the sky"),
+        ({"CTYPE1": "PIXEL", "CTYPE2": "PIXEL"}, "position on the sky"),
     ],
 )
 def test_wrong_frames(tmp_path, cards, says):

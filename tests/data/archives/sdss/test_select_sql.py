@@ -176,7 +176,7 @@ def test_a_server_that_is_down_is_named(services, server):
     server.faults.plan("x_results", "503", times=6)
     with pytest.raises(InputError, match=r"skyserver \(dr17\): status 503 .*6 attempts.*later"):
         list(select_by_sql(services, "dr17"))
-    with pytest.raises(InputError, match="no answer: ConnectionError"):
+    with pytest.raises(InputError, match="no answer from the server: ConnectionError"):
         list(select_by_sql(Services.at("http://127.0.0.1:9"), "dr17"))
 
 

@@ -1,6 +1,6 @@
-"""`pix2spec data sdss`: from a selection of galaxies to a dataset of their spectra and images.
+"""Build a dataset of SDSS spectra and images for a selection of galaxies (`pix2spec data sdss`).
 
-Units of work whose files are there are finished; whatever was cut off is done again by the next run.
+A build that was interrupted continues in the next run. Finished units of work are not repeated.
 """
 
 import os
@@ -24,10 +24,10 @@ from pix2spec.runtime.workers import worker_pool
 
 __all__ = ["SHARD", "BuildReport", "build_sdss"]
 
-SHARD = 256  # objects of a unit of work and of a shard
-FORMAT = 2  # of the files that a build keeps beside the shards
+SHARD = 256  # objects per unit of work, which is a shard
+FORMAT = 2  # version of the files of the plan
 PAGE = 5000  # rows of the selection that are stored at a time
-FIRST_ADDRESSES = 12
+MAX_ADDRESSES = 12  # that a dry run shows
 
 
 def build_sdss(
@@ -43,28 +43,31 @@ def build_sdss(
     announce: Callable[[str], object] = lambda text: None,
     **downloading,
 ) -> BuildReport:
-    """Make, or continue, a dataset of SDSS spectra and images.
+    """Make a dataset of SDSS spectra and images, or continue an interrupted build.
 
     Parameters
     ----------
     out : path
-        Folder of the dataset, of its plan (``build``) and, while it grows, of the raw files.
+        Folder of the dataset. It also holds the plan (``build``) and, during the build, the raw files.
     order : Order
-        What the dataset is to hold. It must be the same whenever a build continues.
+        Contents of the dataset. They must not change when a build continues.
     mirror : str, optional
-        Address with the folders ``sas``, ``skyserver`` and ``viewer`` instead of the real services.
+        Address with the folders ``sas``, ``skyserver`` and ``viewer``, instead of the real services.
     keep : bool
         Keep the raw files in ``out/.cache``.
     dry_run : bool
-        Select, estimate, and stop.
-    workers, rate : int, float
-        Connections at a time, requests a second.
+        Only select the objects and estimate the download.
+    workers : int
+        Largest number of connections at a time.
+    rate : float
+        Largest number of requests per second.
     processes : int, optional
-        Worker processes that make pairs; the default is one a core.
+        Number of worker processes that make galaxies. The default is one per core.
     progress : bool
-        Show progress on a terminal.
+        Show progress bars on a terminal.
     announce : callable
-        Called with lines of text: the cut and the estimate, before anything but the selection is fetched.
+        Called with lines of text that describe the selection and the estimate. Only the selection is fetched
+        before.
     **downloading
         Further arguments of `Downloader`.
 
@@ -75,20 +78,21 @@ def build_sdss(
     Raises
     ------
     InputError
-        If the folder holds something else or a build with other options, the selection cannot be made, or the
-        options contradict each other.
+        If the folder holds other data or a build with another `order`, or the selection cannot be made.
+    OSError
+        If a file cannot be written or a worker process dies.
     """
     out = Path(out)
     services = Services.at(mirror) if mirror else Services()
     if (out / "manifest.sqlite").exists():
-        what = "the dataset in it was begun by an older version of pix2spec and cannot be continued"
-        raise InputError(out, what, "begin anew in another folder")
+        what = "an older version of pix2spec began the dataset in it, and this version cannot continue it"
+        raise InputError(out, what, "start again in another folder")
     if not (out / RUN_FILE).exists() and any(out.glob("*.parquet")):
         raise InputError(out, "it already holds a dataset", "choose another folder, or delete this one")
     job = Resumable(out, order.as_dict() | {"format": FORMAT}, "a dataset")
     with job.locked():
         plan = Plan(job)
-        if not plan.begun:  # a first run that selected nothing, for a mistake, binds nobody
+        if not plan.begun:  # Nothing was selected yet, so that `order` may differ from that of the last run.
             (out / RUN_FILE).unlink(missing_ok=True)
         job.claim(resume=True)
         announce(f"Selecting {order.cut}")
@@ -115,12 +119,12 @@ def build_sdss(
 
 
 def _select(plan: Plan, order: Order, services: Services, progress: bool) -> list[tuple[str, str]]:
-    """Store the selection plate by plate, from where an earlier run got to, and plan the work.
+    """Make or continue the selection, store it page by page, and form the units of work.
 
     Returns
     -------
     list of (object id, reason)
-        Rows of the catalogue that make no sense.
+        Invalid rows of the catalogue.
     """
     rejected: list[tuple[str, str]] = []
     if plan.selected:
@@ -145,7 +149,7 @@ def _select(plan: Plan, order: Order, services: Services, progress: bool) -> lis
     plan.add(page, rejected)
     if not plan.cut(SHARD, order.takes_whole_plate):
         shutil.rmtree(plan.folder)
-        raise InputError("selection", f"no object is left by the cut: {order.cut}", "change `where`")
+        raise InputError("selection", f"no object passes the cut: {order.cut}", "change `where`")
     return rejected
 
 
@@ -155,7 +159,7 @@ def _first_addresses(plan: Plan, order: Order, services: Services) -> list[str]:
         for entry in plan.entries(rows):
             spectrum, images = order.files(services, entry)
             urls |= dict.fromkeys(remote.url for remote in (spectrum, *images.values()))
-    return list(urls)[:FIRST_ADDRESSES]
+    return list(urls)[:MAX_ADDRESSES]
 
 
 def _run(
@@ -163,12 +167,12 @@ def _run(
     processes: int | None, progress: bool, downloading: dict,
 ) -> None:  # fmt: skip
     processes = processes or len(os.sched_getaffinity(0))
-    few = len(plan.units()) == 1  # starting processes takes seconds: not for one unit
-    # Ctrl-C reaches every process of a terminal; the workers end with their parent
-    deaf = (signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    few = len(plan.units()) == 1  # One unit does not need processes, which take seconds to start.
+    # Ctrl-C reaches every process of a terminal. Workers ignore it: they end with their parent.
+    ignore_interrupts = (signal.signal, (signal.SIGINT, signal.SIG_IGN))
     with (
         Downloader(**downloading) as downloader,
-        ThreadPoolExecutor(1) if few else worker_pool(processes, *deaf) as pool,
+        ThreadPoolExecutor(1) if few else worker_pool(processes, *ignore_interrupts) as pool,
     ):
         work = Work(plan, order, services, report, keep, downloader, pool)
         try:
@@ -177,4 +181,5 @@ def _run(
                 work.arrived(fetched)
             work.write(wait=True)
         except BrokenExecutor as error:
-            raise OSError("a worker process died (out of memory?): run again, it continues") from error
+            what = "a worker process died (check that there is enough memory): run again to continue"
+            raise OSError(what) from error

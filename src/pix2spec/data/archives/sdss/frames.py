@@ -17,42 +17,45 @@ from pix2spec.errors import InputError
 
 __all__ = ["Frame", "cut_field", "open_frame"]
 
-MAX_BYTES = 64_000_000  # unpacked; a real frame has 12.4 MB
+MAX_BYTES = 64_000_000  # of an unpacked frame; a real one has 12.4 MB
 MAX_SIDE = 4096  # pixels
-MARGIN = 6  # pixels that the interpolation looks at beyond a cutout
+MARGIN = 6  # pixels beyond a cutout that the interpolation uses
 
 
 class Frame:
-    """One frame: its pixels and where they are on the sky.
+    """One frame: its pixels and their positions on the sky.
 
     Parameters
     ----------
-    data : array (rows, columns), float32
+    data : array (y, x), float32
         Nanomaggies per pixel.
     wcs : astropy.wcs.WCS
+        Positions of the pixels.
     """
 
     def __init__(self, data: np.ndarray, wcs):
         self.data, self.wcs = data, wcs
 
     def cutout(self, ra: float, dec: float, size: int, pixel_scale: float) -> np.ndarray:
-        """The sky around a position on pixels that are aligned with north.
+        """Cut out the sky around a position, with north up.
 
-        Pixels are interpolated (bicubic) and scaled with their area, which conserves flux.
+        The frame is interpolated (bicubic). Values are multiplied by the ratio of the pixel areas, so that
+        flux is conserved.
 
         Parameters
         ----------
         ra, dec : float
-            Centre, degrees.
+            Centre in degrees.
         size : int
-            Pixels a side.
+            Pixels per side.
         pixel_scale : float
-            Arcsec a pixel.
+            Arcsec per pixel.
 
         Returns
         -------
         array (size, size), float32
-            North up (rows run north), east left; NaN beyond the frame's edge.
+            Nanomaggies per pixel; NaN beyond the edge of the frame. Row numbers grow to the north, column
+            numbers to the west.
         """
         from astropy.wcs import WCS
         from astropy.wcs.utils import proj_plane_pixel_area
@@ -88,14 +91,18 @@ def open_frame(path: str | Path, band: str) -> Frame:
     Parameters
     ----------
     path : path
-        ``frame-BAND-RUN-CAMCOL-FIELD.fits.bz2``.
+        A file ``frame-BAND-RUN-CAMCOL-FIELD.fits.bz2``.
     band : str
-        The band it must be of.
+        The expected band.
+
+    Returns
+    -------
+    Frame
 
     Raises
     ------
     InputError
-        If it is damaged, too large, of another band or unit, or says nothing of the sky.
+        If the frame is damaged, too large, of another band or unit, or has no WCS.
     """
     from astropy.io import fits
     from astropy.wcs import WCS
@@ -111,12 +118,12 @@ def open_frame(path: str | Path, band: str) -> Frame:
             data = np.ascontiguousarray(hdus[0].data, np.float32)
             wcs = WCS(header, naxis=2)
     if not wcs.has_celestial:
-        raise InputError(path, "its header does not say where on the sky it is (WCS)")
+        raise InputError(path, "its header does not give its position on the sky (WCS)")
     return Frame(data, wcs)
 
 
 def _check(path, header, band: str) -> None:
-    """What is about to be read is a frame of this band, and of the size of one."""
+    """Raise `InputError` unless the header is that of a frame of this band."""
     shape = [header.get(f"NAXIS{i + 1}") for i in range(header["NAXIS"])]
     if len(shape) != 2 or not all(0 < n <= MAX_SIDE for n in shape):
         raise InputError(path, f"its image has the shape {shape}: not a frame")
@@ -129,25 +136,24 @@ def _check(path, header, band: str) -> None:
 def cut_field(
     frames: dict[str, Path], positions: list[tuple[float, float]], survey: Survey, size: int
 ) -> list[np.ndarray | InputError]:
-    """Cutouts of all objects of one field; each frame is opened once.
+    """Cut out all objects of one field. Each frame is opened once.
 
     Parameters
     ----------
-    frames : dict
-        Band to file, for every band of `survey.image_bands`.
+    frames : dict of str to Path
+        The file of each band of `survey.image_bands`.
     positions : list of (ra, dec)
         Degrees.
     survey : Survey
         Bands, in the order of the cutouts' planes, and pixel scale.
     size : int
-        Pixels a side.
+        Pixels per side.
 
     Returns
     -------
-    list
-        For each position an array (band, size, size), float32, in nanomaggies per pixel; or an `InputError`
-        that says why there is none: too much of it lies beyond the frame's edge. A few missing pixels are
-        filled from their neighbours, as in imported cutouts.
+    list of (array (band, size, size), float32) or InputError
+        For each position a cutout in nanomaggies per pixel, or an error if too much of it lies beyond the
+        edge of the frame. A few missing pixels are filled from their neighbours, as in imported cutouts.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""From the raw files of some objects to their pairs; runs in worker processes."""
+"""Make galaxies from raw files. Worker processes run this module."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -21,28 +21,33 @@ __all__ = ["Job", "Made", "make_galaxies"]
 
 @dataclass
 class Job:
-    """One object and its files; `images` holds a file a band (frames), or one under the name ``""``."""
+    """One object and its files."""
 
     entry: Entry
     spectrum: Path
-    images: dict[str, Path] = field(default_factory=dict)
-    image_problem: str = ""  # why there is no image to read
+    images: dict[str, Path] = field(default_factory=dict)  # band to frame, or "" to the only file
+    image_problem: str = ""  # reason if there is no image to read
 
 
 @dataclass
 class Made:
-    """What became of one object; `unreadable` names files that are to be fetched again."""
+    """Result for one object."""
 
     outcome: Outcome
     galaxy: Galaxy | None = None
-    unreadable: list[Path] = field(default_factory=list)
+    unreadable: list[Path] = field(default_factory=list)  # files that must be fetched again
 
 
 def make_galaxies(jobs: list[Job], info: DatasetInfo) -> list[Made]:
-    """Read the files of `jobs`: each plate and each frame is opened once.
+    """Make the galaxies of `jobs`. Each plate and each frame is opened once.
 
-    A spectrum that cannot be used costs the object; an image that cannot be used is left out. Where a file is
-    damaged, the object waits for a better copy.
+    An object whose spectrum cannot be used fails. An image that cannot be used is left out. If a file is
+    damaged, the next run fetches it and tries the object again.
+
+    Returns
+    -------
+    list of Made
+        In the order of `jobs`.
     """
     spectra, images = _spectra(jobs, info), _images(jobs, info)
     return [_made(job, *both) for job, *both in zip(jobs, spectra, images)]
@@ -68,7 +73,7 @@ def _made(job: Job, galaxy: Galaxy | InputError, image) -> Made:
 
 
 def _add_photometry(galaxy: Galaxy, row) -> None:
-    """Fibre fluxes of the selection, for a spectrum whose file has none."""
+    """Set the photometry to the fibre fluxes of the selection if the spectrum's file has none."""
     usable = galaxy.photometry is not None and (np.asarray(galaxy.photometry_ivar) > 0).any()
     if not usable:
         galaxy.photometry = galaxy.photometry_ivar = None
@@ -99,7 +104,7 @@ def _spectra(jobs: list[Job], info: DatasetInfo) -> list[Galaxy | InputError]:
 
 
 def _images(jobs: list[Job], info: DatasetInfo) -> list:
-    """Image, None or `InputError` of each job."""
+    """Image (band, y, x) of each job; None if it has no files, an `InputError` if they cannot be used."""
     groups = defaultdict(list)
     for i, job in enumerate(jobs):
         if job.images:
@@ -112,7 +117,7 @@ def _images(jobs: list[Job], info: DatasetInfo) -> list:
             if "" in files:
                 image, kind, _ = read_cutout(files[""], info.survey, info.image_size)
                 if kind != info.image_kind:
-                    raise InputError(files[""], f"a {kind} image, not a {info.image_kind} one")
+                    raise InputError(files[""], f"it is a {kind} image, not a {info.image_kind} one")
                 images = [image]
             else:
                 positions = [(jobs[i].entry.row.ra, jobs[i].entry.row.dec) for i in members]

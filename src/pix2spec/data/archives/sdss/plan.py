@@ -1,9 +1,10 @@
-"""The plan of a build: which objects, in which units of work, and what became of each.
+"""The plan of a build: its objects, their units of work, and the outcome of each object.
 
-Everything lies in the folder ``build`` beside the shards. ``page-N.parquet`` hold the selection while it is
-being made, ``selection.parquet`` the whole of it: neighbours share plates and frames, a row group is a unit.
-Unit N is done when its shard ``pairs-N.parquet`` and then its outcome ``unit-N.parquet`` are written. Objects
-that are to be tried again form further units in the next run; about each object the highest unit is right.
+The folder ``build`` beside the shards holds the plan. The files ``page-N.parquet`` hold the selection while
+it is being made. ``selection.parquet`` holds the complete selection, sorted so that neighbours share plates
+and frames. One row group of it is a unit of work. Unit N is done when its shard ``pairs-N.parquet``, and
+after it its outcome ``unit-N.parquet``, are written. Objects that must be tried again form additional units
+in the next run. If an object is in several units, the outcome of the highest one counts.
 """
 
 import csv
@@ -27,51 +28,53 @@ from pix2spec.runtime.resumable import Resumable
 
 __all__ = ["DONE", "FAILED", "LATER", "PENDING", "Entry", "Outcome", "Plan"]
 
-# What may become of an object: not reached yet, written, failed for good, to be tried again by the next run.
+# Status of an object: not reached yet, written, unusable, to be tried again by the next run.
 PENDING, DONE, FAILED, LATER = range(4)
-SAID = {DONE: "written without image", FAILED: "left out", LATER: "tried again by the next run"}
-IN_ORDER = ("plate", "mjd", "run", "camcol", "field", "fiber")  # neighbours share plates and frames
+OUTCOME_NAMES = {DONE: "written without image", FAILED: "left out", LATER: "tried again by the next run"}
+SORT_COLUMNS = ("plate", "mjd", "run", "camcol", "field", "fiber")  # neighbours share plates and frames
 KEYS = ("object_id", "plate_key", "field_key")
 TYPES: dict[Any, pa.DataType] = {int: pa.int64(), float: pa.float64(), str: pa.string()}
-FACTS = [pa.field(f.name, TYPES.get(f.type, pa.list_(pa.float64()))) for f in fields(SpecRow)]
-PAGE = pa.schema([*FACTS, *(pa.field(name, pa.string()) for name in KEYS)])
+SPEC_FIELDS = [pa.field(f.name, TYPES.get(f.type, pa.list_(pa.float64()))) for f in fields(SpecRow)]
+PAGE_SCHEMA = pa.schema([*SPEC_FIELDS, *(pa.field(name, pa.string()) for name in KEYS)])
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One object of a unit of work; `whole` says that its spectrum comes from a spPlate file."""
+    """One object of a unit of work."""
 
     row: SpecRow
     group_id: str = ""
-    whole: bool = False
+    whole: bool = False  # whether its spectrum comes from a spPlate file
 
     @property
     def object_id(self) -> str:
-        """``plate-mjd-fiber``."""
+        """The id ``plate-mjd-fiber``."""
         return self.row.object_id
 
     @property
     def plate_key(self) -> str:
-        """The same for all objects of a spPlate file."""
+        """A text that is the same for all objects of a spPlate file."""
         return f"{self.row.run2d}/{self.row.plate}/{self.row.mjd}"
 
     @property
     def field_key(self) -> str:
-        """The same for all objects of a frame."""
+        """A text that is the same for all objects of a frame."""
         return f"{self.row.rerun}/{self.row.run}/{self.row.camcol}/{self.row.field}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one object: DONE, FAILED or LATER, and why (also: why a written one has no image)."""
+    """Outcome of one object."""
 
     object_id: str
-    status: int
-    reason: str = ""
+    status: int  # DONE, FAILED or LATER
+    reason: str = ""  # of a failure, or why a written object has no image
 
 
 class Plan:
-    """The plan in the folder of a dataset. It takes some 30 bytes of memory an object; rows are read by unit.
+    """The plan in the folder of a dataset.
+
+    It needs about 30 bytes of memory per object. The rows of the selection are read unit by unit.
 
     Parameters
     ----------
@@ -81,11 +84,20 @@ class Plan:
     Attributes
     ----------
     status : array (n,), int8
-        PENDING, DONE, FAILED or LATER of each object, once the selection is complete.
+        PENDING, DONE, FAILED or LATER for each object, once the selection is complete.
     whole : array (n,), bool
         Whether the spectrum comes from a spPlate file.
+    plates, fields : list of str
+        The different plates and fields.
     plate, field : array (n,), int
-        Objects with the same number share a spPlate file, or frames: places in `plates`, `fields`.
+        Index of each object's plate in `plates`, and of its field in `fields`.
+    rejected : list of (object id, reason)
+        Invalid rows of the catalogue.
+
+    Raises
+    ------
+    InputError
+        If a file of the plan is damaged.
     """
 
     def __init__(self, job: Resumable):
@@ -107,24 +119,26 @@ class Plan:
 
     @property
     def begun(self) -> bool:
-        """Whether some of the selection is there."""
+        """Whether at least a part of the selection exists."""
         return self.selected or bool(self._pages())
 
     def add(self, rows: Iterable[SpecRow], rejected: list[tuple[str, str]]) -> None:
-        """Store a page of the selection: plates that were read whole, but perhaps for the last page's last.
+        """Store a page of the selection.
 
         Parameters
         ----------
+        rows : iterable of SpecRow
+            Rows of complete plates. Only the last plate of the last page may be incomplete.
         rejected : list of (object id, reason)
-            Rows of the catalogue that make no sense.
+            Invalid rows of the catalogue.
         """
         entries = [asdict(row) | {name: getattr(Entry(row), name) for name in KEYS} for row in rows]
-        page = pa.Table.from_pylist(entries, PAGE.with_metadata({"rejected": json.dumps(rejected)}))
+        page = pa.Table.from_pylist(entries, PAGE_SCHEMA.with_metadata({"rejected": json.dumps(rejected)}))
         self.folder.mkdir(exist_ok=True)
         write_table_atomically(page, self.folder / f"page-{len(self._pages()):05d}.parquet")
 
     def position(self) -> tuple[int, tuple[int, int] | None]:
-        """Number of objects on the pages that are there, and the (plate, mjd) of the last one."""
+        """Number of objects on the pages so far, and the (plate, mjd) of the last object."""
         tables = [_read(path, ["plate", "mjd"]) for path in self._pages()]
         last = next(
             (table.slice(len(table) - 1).to_pylist()[0] for table in tables[::-1] if len(table)), None
@@ -132,26 +146,28 @@ class Plan:
         return sum(map(len, tables)), last and (last["plate"], last["mjd"])
 
     def cut(self, size: int, whole_plate: Callable[[str, int], bool]) -> int:
-        """End the selection: find repeats, choose how spectra are fetched, cut the work into units.
+        """Complete the selection: find repeats, choose how spectra are fetched, and form units.
 
         Parameters
         ----------
         size : int
-            Objects a unit.
+            Objects per unit.
         whole_plate : callable
-            Given run2d and the number of wanted spectra: whether the spPlate file is fetched.
+            Takes run2d and the number of selected spectra of a plate. Returns whether they are fetched as one
+            spPlate file.
 
         Returns
         -------
         int
-            Number of objects; nothing is written if there are none.
+            Number of objects. If it is 0, nothing is written.
         """
-        needed = ["object_id", "plate_key", "bestobjid", "ra", "dec", *IN_ORDER]
+        needed = ["object_id", "plate_key", "bestobjid", "ra", "dec", *SORT_COLUMNS]
         table = pa.concat_tables([_read(path, needed) for path in self._pages()])
         if not len(table):
             return 0
-        first = np.unique(table["object_id"].to_numpy(), return_index=True)[1]  # a page twice is a page once
-        order = first[np.lexsort([table[name].to_numpy()[first] for name in IN_ORDER[::-1]])]
+        # An interrupted run may have stored objects twice.
+        first = np.unique(table["object_id"].to_numpy(), return_index=True)[1]
+        order = first[np.lexsort([table[name].to_numpy()[first] for name in SORT_COLUMNS[::-1]])]
         table = table.take(order)
         whole = pa.array(_whole(table["plate_key"].to_pylist(), whole_plate), pa.bool_())
         groups = pa.array(_groups(table), pa.string())
@@ -183,27 +199,27 @@ class Plan:
             told = _read(path)
             rows, status = told["row"].to_numpy(), told["status"].to_numpy()
             if (status == DONE).any() and not self.shard(unit).exists():
-                path.unlink()  # the shard was deleted: to be made again
+                path.unlink()  # The shard was deleted and must be made again.
                 continue
-            if not ((0 <= rows) & (rows < len(keys))).all() or not np.isin(status, list(SAID)).all():
+            if not ((0 <= rows) & (rows < len(keys))).all() or not np.isin(status, list(OUTCOME_NAMES)).all():
                 raise _damaged(path, ValueError("it is not of this selection"))
             self.status[rows], self._unit[rows] = status, unit
 
     # --- the work ----------------------------------------------------------------------------------------
 
     def _outcomes(self) -> list[tuple[int, Path]]:
-        """Outcomes of the units that are done, in order."""
+        """(unit, outcome file) of the units that are done, in order."""
         return [(int(path.stem.split("-")[1]), path) for path in sorted(self.folder.glob("unit-*.parquet"))]
 
     def shard(self, unit: int) -> Path:
-        """Where the shard of a unit is, once it is complete."""
+        """Path of the shard of a unit. The file exists once it is complete."""
         return self.job.path(f"pairs-{unit:05d}.parquet")
 
     def _outcome(self, unit: int) -> str:
         return f"build/unit-{unit:05d}.parquet"
 
     def units(self) -> dict[int, np.ndarray]:
-        """Units that are not done, in order, with the numbers of their objects; retries at the end."""
+        """Numbers of the units that are not done, to the numbers of their objects. Retries come last."""
         planned = {self._outcome(unit): unit for unit in range(self._file.num_row_groups)}
         left, size, n = [planned[name] for name in self.job.missing(planned)], self._size, len(self.status)
         units = {unit: np.arange(unit * size, min((unit + 1) * size, n)) for unit in left}
@@ -212,7 +228,7 @@ class Plan:
         return units | {next_one + i: later[i * size :][:size] for i in range(-(-len(later) // size))}
 
     def entries(self, rows: np.ndarray) -> list[Entry]:
-        """The objects with these numbers."""
+        """The objects with the numbers `rows` (n,)."""
         groups = np.unique(rows // self._size)
         try:
             table = self._file.read_row_groups(groups.tolist())
@@ -223,7 +239,17 @@ class Plan:
         return [Entry(_spec_row(one), one["group_id"], one["whole"]) for one in found]
 
     def finish(self, unit: int, rows: np.ndarray, outcomes: list[Outcome]) -> None:
-        """Record that a unit is done, and what became of its objects, given in the order of `rows`."""
+        """Record that a unit is done.
+
+        Parameters
+        ----------
+        unit : int
+            Number of the unit.
+        rows : array (n,), int
+            Numbers of its objects.
+        outcomes : list of Outcome
+            The outcomes of the objects, in the order of `rows`.
+        """
         status = np.array([one.status for one in outcomes], np.int8)
         ids, reasons = [one.object_id for one in outcomes], [one.reason for one in outcomes]
         table = pa.table({"row": rows, "object_id": ids, "status": status, "reason": reasons})
@@ -231,7 +257,7 @@ class Plan:
         self.status[rows], self._unit[rows] = status, unit
 
     def clean(self) -> None:
-        """Delete what a killed run left half done: files without their names, and shards without outcome."""
+        """Delete the incomplete work of an interrupted run: temporary files, and shards without outcome."""
         self.job.sweep()
         for left in self.folder.glob("*.partial"):
             left.unlink()
@@ -241,12 +267,19 @@ class Plan:
                 shard.unlink()
 
     def last_done(self) -> np.ndarray:
-        """Numbers of the objects of the unit that was finished last: a kill may have left its raw files."""
+        """Numbers of the objects of the last finished unit. Its raw files may be there after a kill."""
         paths = sorted(self.folder.glob("unit-*.parquet"), key=lambda path: path.stat().st_mtime_ns)
         return _read(paths[-1])["row"].to_numpy() if paths else np.zeros(0, int)
 
     def awaited(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Whether objects are still to be made themselves, and whether some of their plate and field are."""
+        """Which raw files are still needed.
+
+        Returns
+        -------
+        own, plate, field : array (n,), bool
+            For each object of `rows`: whether it is still to be made, whether any object of its plate is, and
+            whether any object of its field is.
+        """
         left = self.left
         shared = (np.isin(codes[rows], codes[left]) for codes in (self.plate, self.field))
         return left[rows], *shared
@@ -255,7 +288,7 @@ class Plan:
 
     @property
     def left(self) -> np.ndarray:
-        """Which objects are still to be made, the first time or again."""
+        """Array (n,), bool: which objects are still to be made, for the first time or again."""
         return (self.status == PENDING) | (self.status == LATER)
 
     def counts(self) -> list[int]:
@@ -263,7 +296,7 @@ class Plan:
         return np.bincount(self.status, minlength=4).tolist()
 
     def failures(self) -> Iterator[tuple[str, int, str]]:
-        """(object id, status, reason) of whatever went wrong."""
+        """Yield (object id, status, reason) of all problems."""
         yield from ((object_id, FAILED, reason) for object_id, reason in self.rejected)
         for unit, path in self._outcomes():
             for one in _read(path).to_pylist():
@@ -277,13 +310,14 @@ class Plan:
             with open(temporary, "w", newline="", encoding="utf-8") as stream:
                 writer = csv.writer(stream)
                 writer.writerow(("object_id", "outcome", "reason"))
-                writer.writerows((name, SAID[status], reason) for name, status, reason in self.failures())
+                rows = ((name, OUTCOME_NAMES[status], why) for name, status, why in self.failures())
+                writer.writerows(rows)
 
         write_atomically(path, write)
 
 
 def _groups(table: pa.Table) -> list[str]:
-    """Group id of each object: repeats of one object on the sky share it."""
+    """Group id of each object. Repeat spectra of one object share it."""
     known = zip(table["bestobjid"].to_pylist(), table["object_id"].to_pylist())
     names = [str(number) if number else name for number, name in known]
     return link_groups(names, table["ra"].to_numpy(), table["dec"].to_numpy())
@@ -296,7 +330,7 @@ def _whole(keys: list[str], whole_plate: Callable[[str, int], bool]) -> list[boo
 
 
 def _coded(keys: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
-    """The different keys, and for each object the place of its own among them."""
+    """The different keys, and the index of each object's key among them."""
     coded = keys.combine_chunks().dictionary_encode()
     return coded.dictionary.to_pylist(), coded.indices.to_numpy()
 
@@ -310,10 +344,10 @@ def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(path, f"it is damaged: {str(error)[:200]}", "begin anew in another folder")
+    return InputError(path, f"it is damaged: {str(error)[:200]}", "start again in another folder")
 
 
 def _spec_row(values: dict) -> SpecRow:
-    facts: dict[str, Any] = {field.name: values[field.name] for field in FACTS}
-    facts |= {name: tuple(value) for name, value in facts.items() if isinstance(value, list)}
-    return SpecRow(**facts)
+    known: dict[str, Any] = {field.name: values[field.name] for field in SPEC_FIELDS}
+    known |= {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+    return SpecRow(**known)

@@ -1,8 +1,8 @@
-"""Spectra out of spPlate files, which hold all fibres of a plate.
+"""Read spectra from spPlate files, which hold all fibres of a plate.
 
-Layout (data.sdss.org/datamodel, BOSS_SPECTRO_REDUX/RUN2D/PLATE4/spPlate.html): images of one row a fibre in
-HDU 0 flux, 1 ivar, 2 andmask, 3 ormask, 4 dispersion, the table PLUGMAP in HDU 5, 6 sky; log10 of the
-wavelength is COEFF0 + COEFF1 * column. They hold no redshifts: these come from the selection.
+Layout (data.sdss.org/datamodel, BOSS_SPECTRO_REDUX/RUN2D/PLATE4/spPlate.html): HDU 0 flux, 1 ivar, 2 andmask,
+3 ormask, 4 dispersion and 6 sky are images with one row per fibre. HDU 5 is the table PLUGMAP. log10 of the
+wavelength is COEFF0 + COEFF1 * column. The redshifts come from the selection, because the files have none.
 """
 
 from pathlib import Path
@@ -24,25 +24,26 @@ MAX_FIBRES, MAX_PIXELS = 1000, 20_000
 
 
 def read_plate(path: str | Path, rows: list[SpecRow], grid: SpectralGrid) -> list[Galaxy | InputError]:
-    """Spectra of some fibres of a plate, as their own spec files would give them.
+    """Read the spectra of some fibres of a plate. The results are those of the fibres' spec files.
 
     Parameters
     ----------
     path : path
-        ``spPlate-PLATE-MJD.fits``.
+        A file ``spPlate-PLATE-MJD.fits``.
     rows : list of SpecRow
-        The fibres, with what the selection knows of them.
+        The rows of the selection for these fibres.
     grid : SpectralGrid
+        Wavelength grid of the galaxies.
 
     Returns
     -------
-    list
-        A pair for each row, or the `InputError` that says why there is none.
+    list of Galaxy or InputError
+        For each row a galaxy, or an error if its spectrum cannot be used.
 
     Raises
     ------
     InputError
-        If the file as a whole cannot be used.
+        If the file cannot be used for any fibre.
     """
     with fits_hdus(path) as hdus:
         loglam = _loglam(path, hdus, rows[0])
@@ -60,7 +61,7 @@ def read_plate(path: str | Path, rows: list[SpecRow], grid: SpectralGrid) -> lis
 
 
 def _loglam(path, hdus, row: SpecRow) -> np.ndarray:
-    """Wavelengths of the columns, once it is sure that this is the plate and that its images fit together."""
+    """log10 of the wavelengths of the columns, after checks of the plate number and the images' shapes."""
     if len(hdus) <= PLUGMAP:
         raise InputError(path, f"it has {len(hdus)} HDUs: not a spPlate file")
     shapes = {hdus[i].shape for i in (FLUX, IVAR, ANDMASK)}
@@ -86,15 +87,15 @@ def _galaxy(path, hdus, names: dict, plugs: dict, loglam: np.ndarray, row: SpecR
     if plugs.get(row.fiber) != place or place >= hdus[FLUX].shape[0]:
         raise InputError(where, "the plate has no such fibre")
     flux, ivar, mask = (np.asarray(hdus[i].section[place]) for i in (FLUX, IVAR, ANDMASK))
-    # spec files leave out what lies before the first and after the last pixel with data, and so do we:
-    # a spectrum covers the grid or does not, whichever file it comes from
+    # Spec files leave out the pixels before the first and after the last one with data. The same cut here
+    # makes sure that a spectrum from either file covers the grid, or from neither.
     valid = np.flatnonzero(ivar > 0)
     if not len(valid):
         raise InputError(where, "ivar: no valid pixel", "leave this spectrum out")
     cut = slice(valid[0], valid[-1] + 1)
     plug = hdus[PLUGMAP].data[place]
     doubtful = row.zwarning & ~HARMLESS_ZWARNING
-    # the selection's numbers are decimals of the pipeline's float32
+    # The selection writes the pipeline's float32 numbers as decimals.
     z, z_err = float(np.float32(row.z)), float(np.float32(row.z_err))
     galaxy = Galaxy(
         object_id=object_id,

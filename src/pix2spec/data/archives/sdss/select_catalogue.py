@@ -1,7 +1,7 @@
-"""The same selection from a downloaded catalogue: specObj-drNN.fits, a row a spectrum, read in pieces.
+"""Select galaxies from a downloaded catalogue, ``specObj-drNN.fits``, as `select_sql` does from SkyServer.
 
-``specObj`` has no photometry, ``photoPosPlate-drNN.fits`` has. "The large FITS files are all line-by-line
-matched, so that the Nth entry in any file refers to the same object"
+``specObj`` has one row per spectrum and no photometry. ``photoPosPlate-drNN.fits`` has the photometry: "The
+large FITS files are all line-by-line matched, so that the Nth entry in any file refers to the same object"
 (www.sdss4.org/dr17/spectro/spectro_access).
 """
 
@@ -25,8 +25,8 @@ from pix2spec.errors import InputError
 
 __all__ = ["select_from_specobj"]
 
-CHUNK = 20_000  # rows; one has about 1 kB in specObj, 3 kB in photoPosPlate
-# names in specObj-dr16 and -dr17; the second is that of older releases or of spAll
+CHUNK = 20_000  # rows; a row has about 1 kB in specObj, 3 kB in photoPosPlate
+# Names in specObj-dr16 and -dr17. The second name is that of older releases or of spAll.
 COLUMNS = {
     "plate": ("PLATE",),
     "mjd": ("MJD",),
@@ -43,7 +43,7 @@ COLUMNS = {
     "z": ("Z",),
     "z_err": ("Z_ERR",),
 }
-CATALOGUES = "give specObj-dr16.fits or specObj-dr17.fits"
+CATALOGUE_HINT = "give specObj-dr16.fits or specObj-dr17.fits"
 PHOTOMETRY = {"flux": ("FIBERFLUX",), "ivar": ("FIBERFLUX_IVAR",), "extinction": ("EXTINCTION",)}
 
 
@@ -54,32 +54,38 @@ def select_from_specobj(
     rejected: Callable[[str, str], object] | None = None,
     after: tuple[int, int] | None = None,
 ) -> Iterator[SpecRow]:
-    """Galaxies of a catalogue, by the same cut and in the same order as `select_by_sql`.
+    """Select galaxies of a catalogue by the cut and in the order of `select_by_sql`.
 
-    Memory does not grow with the catalogue but for 24 bytes a galaxy.
+    The function needs 24 bytes of memory per galaxy, and a fixed amount for the parts of the catalogue that
+    it reads.
 
     Parameters
     ----------
     path : path
         ``specObj-dr16.fits`` or ``-dr17.fits``, or BOSS's ``spAll``.
     n : int, optional
-        Stop after so many.
+        Largest number of galaxies. The default is all.
     photometry : path, optional
-        ``photoPosPlate`` of the same release. Without it, and unless `path` has fibre fluxes, there are none.
+        ``photoPosPlate`` of the same release. Without it, galaxies have photometry only if `path` has fibre
+        fluxes.
     rejected : callable, optional
-        Called with (object id, reason) for rows that make no sense; they are left out.
+        Called with (object id, reason) for each invalid row. Invalid rows are left out.
     after : (plate, mjd), optional
-        Go on behind this plate, the last one of an earlier call that was read whole; `n` counts from there.
+        Continue after this plate, the last complete one of an earlier call. `n` counts from there.
+
+    Yields
+    ------
+    SpecRow
 
     Raises
     ------
     InputError
-        If a file is no such catalogue, is truncated, or the two do not have the same rows.
+        If a file is not such a catalogue or is truncated, or the two files differ in their number of rows.
     """
     catalogue = _Table(path)
     fluxes = catalogue if photometry is None else _Table(photometry)
     if len(fluxes) != len(catalogue):
-        what = f"has {len(fluxes)} rows, {path} has {len(catalogue)}"
+        what = f"it has {len(fluxes)} rows, {path} has {len(catalogue)}"
         raise InputError(photometry, what, "use the two files of the same release")
     catalogue.require(COLUMNS)
     if photometry is not None or fluxes.has(PHOTOMETRY):
@@ -98,7 +104,7 @@ def select_from_specobj(
 
 
 def _plates(catalogue: "_Table", after: tuple[int, int] | None) -> Iterator[np.ndarray]:
-    """Row numbers of galaxies, a plate at a time, in the order of plates; by fibre within."""
+    """Yield the row numbers of the galaxies of each plate, by fibre, with the plates ordered by rank."""
     rows: Any = []
     keys: Any = []
     fibers: Any = []
@@ -142,12 +148,12 @@ def _spec_rows(catalogue: "_Table", fluxes: "_Table", rows: np.ndarray) -> Itera
             if photometry is None
             else clean_photometry(*(photometry[name][i] for name in PHOTOMETRY))
         )
-        facts: tuple = (*values, run, camcol, field, rerun, *measured)
-        yield SpecRow(*facts)
+        fields: tuple = (*values, run, camcol, field, rerun, *measured)
+        yield SpecRow(*fields)
 
 
 def _ids(path: Path, ids: np.ndarray) -> np.ndarray:
-    """Object ids as int64, 0 where there is none: they are text in some releases, numbers in others."""
+    """Object ids (n,) as int64; 0 where unknown. They are texts in some releases and numbers in others."""
     if ids.dtype.kind in "iu":
         return ids.astype(np.int64)
     with reading(path, "a catalogue with object ids"):
@@ -155,7 +161,7 @@ def _ids(path: Path, ids: np.ndarray) -> np.ndarray:
 
 
 class _Table:
-    """Columns of the first table of a FITS file, read from the disk as they are asked for."""
+    """Columns of the first table of a FITS file. They are read from the disk when they are needed."""
 
     def __init__(self, path: str | Path):
         from astropy.io import fits
@@ -164,7 +170,7 @@ class _Table:
         with reading(path, "a FITS table"), fits.open(path, memmap=True, lazy_load_hdus=True) as hdus:
             table = hdus[1]
             if not isinstance(table, fits.BinTableHDU):
-                raise InputError(path, "its first extension is not a table", CATALOGUES)
+                raise InputError(path, "its first extension is not a table", CATALOGUE_HINT)
             columns, self._offset = table.columns, table.fileinfo()["datLoc"]
             self.dtype = columns.dtype.newbyteorder(">")
             self._rows, width = int(table.header["NAXIS2"]), int(table.header["NAXIS1"])
@@ -174,32 +180,31 @@ class _Table:
                 if c.bscale not in (None, "", 1) or c.bzero not in (None, "", 0)
             }
         if width != self.dtype.itemsize or self._offset + self._rows * width > self.path.stat().st_size:
-            raise InputError(
-                path, "is shorter than its header says, or compressed", "download it again, and unpack it"
-            )
+            what = "it is shorter than its header says, or compressed"
+            raise InputError(path, what, "download it again, and unpack it")
         self._names = {name.upper(): name for name in self.dtype.names if name.upper() not in scaled}
 
     def __len__(self) -> int:
         return self._rows
 
     def has(self, wanted: dict) -> bool:
-        """Whether every column is there under one of its names."""
+        """Whether the table has every column of `wanted` under one of its names."""
         return all(any(name in self._names for name in names) for names in wanted.values())
 
     def require(self, wanted: dict) -> None:
-        """`InputError` if a column is missing, or holds something else than it should."""
+        """Raise `InputError` if a column of `wanted` is missing or has the wrong type."""
         for key, names in wanted.items():
             name = next((name for name in names if name in self._names), None)
             if name is None:
-                raise InputError(self.path, f"has no column {names[0]}", CATALOGUES)
+                raise InputError(self.path, f"it has no column {names[0]}", CATALOGUE_HINT)
             column = self.dtype[self._names[name]]
             kinds = {"run2d": "S", "class": "S", "bestobjid": "Siu"}.get(key, "iuf")
             if column.base.kind not in kinds or column.shape != ((5,) if key in PHOTOMETRY else ()):
-                raise InputError(self.path, f"its column {name} is of the type {column}", CATALOGUES)
+                raise InputError(self.path, f"its column {name} is of the type {column}", CATALOGUE_HINT)
 
     def read(self, rows, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Columns of some rows, in native byte order; text as str, without the padding."""
-        # mapped anew each time: pages that were read before do not pile up
+        """Columns of some rows in native byte order. Texts are str without padding."""
+        # A new memory map for each call releases the pages of earlier calls.
         data = np.memmap(self.path, self.dtype, "r", self._offset, (self._rows,))
         read = {}
         for name in names:

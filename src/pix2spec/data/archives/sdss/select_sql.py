@@ -1,8 +1,8 @@
-"""Which objects: galaxies of a data release that the model can be trained on, from SkyServer.
+"""Select the galaxies of a data release on which a model can be trained, through SkyServer.
 
-The cut: class GALAXY, zWarning 0, sciencePrimary 1, and a spectrum that covers the paper's grid (log10 of the
-wavelength from 3.59 to 3.95). Plates come in an order that looks random and is always the same, each plate
-whole: the first `n` objects are spread over the sky and the years, and yet lie on few plates.
+The cut is class GALAXY, zWarning 0, sciencePrimary 1, and a spectrum that covers the paper's grid (log10 of
+the wavelength from 3.59 to 3.95). Plates come in a fixed pseudo-random order, and each plate is complete. The
+first `n` objects are therefore spread over the sky and the years of the survey, but lie on few plates.
 """
 
 import hashlib
@@ -30,8 +30,8 @@ __all__ = [
 ]
 
 BANDS = "ugriz"
-PLATES = 40  # a query: the list of their numbers has to fit in an address
-# half a pixel of slack: catalogues round, and the spectrum itself is checked when it is cut to the grid
+PLATES = 40  # per query: an address has to hold the list of their numbers
+# Half a pixel of tolerance, because catalogues round. The reader of the spectrum checks its range exactly.
 FIRST_WAVE = float(SpectralGrid().wave[0] * 10**0.5e-4)
 LAST_WAVE = float(SpectralGrid().wave[-1] / 10**0.5e-4)
 RUN2D = re.compile(r"26|103|104|v5_\d{1,3}_\d{1,3}", re.ASCII)
@@ -41,8 +41,18 @@ RUN2D = re.compile(r"26|103|104|v5_\d{1,3}_\d{1,3}", re.ASCII)
 class PhotoRow:
     """An object of the imaging survey.
 
-    `photometry` and `photometry_ivar` are fibre fluxes (3 arcsec) in nanomaggies and 1/nanomaggies^2,
-    `extinction` the Galaxy's in magnitudes (Schlegel, Finkbeiner & Davis 1998): tuples of 5 floats, ugriz.
+    Attributes
+    ----------
+    objid : int
+        Photometric id.
+    ra, dec : float
+        Position in degrees.
+    rerun, run, camcol, field : int
+        The frames that show the object.
+    photometry, photometry_ivar : tuple of 5 floats
+        Fluxes in a fibre of 3 arcsec for ugriz, in nanomaggies, and their inverse variances.
+    extinction : tuple of 5 floats
+        Galactic extinction in magnitudes (Schlegel, Finkbeiner & Davis 1998).
     """
 
     objid: int
@@ -59,9 +69,10 @@ class PhotoRow:
 
 @dataclass(frozen=True)
 class SpecRow:
-    """A spectrum and its object; the photometry is as in :class:`PhotoRow`, or None if unknown.
+    """A spectrum and its photometric object.
 
-    `run`, `camcol`, `field` and `rerun` are 0 where there is no imaging.
+    The photometry is as in :class:`PhotoRow`, or None if unknown. `run`, `camcol`, `field` and `rerun` are 0
+    if there is no imaging.
     """
 
     plate: int
@@ -85,12 +96,12 @@ class SpecRow:
 
     @property
     def object_id(self) -> str:
-        """plate-mjd-fiber."""
+        """The id ``plate-mjd-fiber``."""
         return spec_id(self.plate, self.mjd, self.fiber)
 
 
 def decode_objid(objid):
-    """(rerun, run, camcol, field) of a photometric id since DR8; of ints or of integer arrays.
+    """(rerun, run, camcol, field) of a photometric id since DR8: an int or an integer array.
 
     "48-58 rerun, 32-47 run, 29-31 camcol, 28 firstField, 16-27 field, 0-15 object"
     (pydl.readthedocs.io, ``pydl.pydlutils.sdss.sdss_objid``).
@@ -99,7 +110,7 @@ def decode_objid(objid):
 
 
 def plate_rank(plate: int, mjd: int) -> bytes:
-    """Sort key that puts plates in an order that looks random and never changes."""
+    """Sort key that gives plates a fixed pseudo-random order."""
     return hashlib.sha256(f"{int(plate)}-{int(mjd)}".encode()).digest()
 
 
@@ -147,25 +158,30 @@ def select_by_sql(
     timeout: float = 600.0,
     after: tuple[int, int] | None = None,
 ) -> Iterator[SpecRow]:
-    """Galaxies with their imaging, from SkyServer, plate by plate.
+    """Select galaxies with their imaging from SkyServer, plate by plate.
 
     Parameters
     ----------
     services : Services
+        Addresses.
     release : str
         ``dr16``, ``dr17`` or ``dr18``.
     n : int, optional
-        Stop after so many; the first n of a larger selection are the same.
+        Largest number of galaxies. The first n galaxies of a larger selection are the same.
     where : str, optional
         A further condition in SQL, on ``s`` (SpecObj) and ``p`` (PhotoObjAll): ``s.z < 0.1 AND p.type = 3``.
     page : int
-        Rows of a query, give or take a plate; SkyServer allows 500,000.
+        Rows per query; the last plate may exceed it. SkyServer allows 500,000.
     rejected : callable, optional
-        Called with (object id, reason) for rows that make no sense; they are left out.
+        Called with (object id, reason) for each invalid row. Invalid rows are left out.
     timeout : float
         Seconds for the server to answer a query.
     after : (plate, mjd), optional
-        Go on behind this plate, the last one of an earlier call that was read whole; `n` counts from there.
+        Continue after this plate, the last complete one of an earlier call. `n` counts from there.
+
+    Yields
+    ------
+    SpecRow
 
     Raises
     ------
@@ -199,7 +215,7 @@ def select_by_sql(
 
 
 def _next_plates(waiting: list, sizes: dict, rows: float) -> list:
-    """Take plates from the end of `waiting` that have about so many rows, as many as fit in a query."""
+    """Take plates with about `rows` rows, but at most `PLATES` plates, from the end of `waiting`."""
     plates: list = []
     while waiting and len(plates) < PLATES and (not plates or sum(sizes[plate] for plate in plates) < rows):
         plates.append(waiting.pop())
@@ -223,7 +239,7 @@ def _spec_rows(found: dict, rejected: Callable[[str, str], object] | None) -> It
 
 
 def unusable(row: SpecRow) -> str:
-    """Why a row of a catalogue makes no sense, or an empty text."""
+    """The reason for which a row of a catalogue is invalid; an empty text if it is valid."""
     numbers = {
         "plate": (1, 99_999),
         "mjd": (40_000, 99_999),
@@ -239,12 +255,12 @@ def unusable(row: SpecRow) -> str:
     if not RUN2D.fullmatch(row.run2d):
         return f"run2d {row.run2d[:20]!r} is not a reduction of SDSS-I to IV"
     if not (math.isfinite(row.z) and -0.1 < row.z < 10 and math.isfinite(row.z_err)):
-        return f"z = {row.z} +- {row.z_err} is no redshift"
+        return f"z = {row.z} +- {row.z_err} is not a valid redshift"
     return ""
 
 
 def _photometry(found: dict, i: int) -> tuple[tuple[float, ...], ...]:
-    """Fibre fluxes, their ivar and extinction of a row; ivar 0 where the catalogue has fillers."""
+    """Fibre fluxes, inverse variances and extinctions of row `i`, as `clean_photometry` gives them."""
     flux, ivar, extinction = (
         np.array([found[f"{name}_{band}"][i] for band in BANDS])
         for name in ("fiberFlux", "fiberFluxIvar", "extinction")
@@ -253,7 +269,10 @@ def _photometry(found: dict, i: int) -> tuple[tuple[float, ...], ...]:
 
 
 def clean_photometry(flux, ivar, extinction) -> tuple[tuple[float, ...], ...]:
-    """The three as tuples of 5 floats, with ivar = flux = 0 where a band is missing (NaN or -9999)."""
+    """Fluxes, inverse variances and extinctions as tuples of 5 floats.
+
+    A missing band (NaN or -9999) has flux 0 and ivar 0.
+    """
     flux, ivar, extinction = (np.asarray(one, float) for one in (flux, ivar, extinction))
     good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0) & (np.abs(flux) < 1e6) & (flux > -9000)
     flux, ivar = np.where(good, flux, 0.0), np.where(good, ivar, 0.0)
@@ -264,17 +283,34 @@ def clean_photometry(flux, ivar, extinction) -> tuple[tuple[float, ...], ...]:
 def photometry_near(
     services: Services, release: str, ra: float, dec: float, radius: float = 3.0, timeout: float = 600.0
 ) -> PhotoRow | None:
-    """The primary object of the imaging survey that is nearest to a position, or None.
+    """Find the primary object of the imaging survey that is nearest to a position.
 
     Parameters
     ----------
+    services : Services
+        Addresses.
+    release : str
+        ``dr16``, ``dr17`` or ``dr18``.
     ra, dec : float
-        Degrees.
+        Position in degrees.
     radius : float
-        Arcsec.
+        Largest distance in arcsec.
+    timeout : float
+        Seconds for the server to answer.
+
+    Returns
+    -------
+    PhotoRow or None
+        None if there is no object.
+
+    Raises
+    ------
+    InputError
+        If the position is not on the sky or SkyServer does not answer.
     """
     if not (0 <= ra <= 360 and -90 <= dec <= 90 and 0 < radius <= 3600):
-        raise InputError(f"position {ra}, {dec}", "is not on the sky", "degrees, ra from 0 to 360")
+        hint = "give degrees, ra from 0 to 360 and dec from -90 to 90"
+        raise InputError(f"position {ra}, {dec}", "it is not on the sky", hint)
     columns = {"p.ra": "float64", "p.dec": "float64"} | PHOTO_COLUMNS
     sql = (
         f"SELECT TOP 1 {', '.join(columns)} "

@@ -1,8 +1,8 @@
-"""The work of a build: from units of objects to files that are fetched, pairs that are made, shards.
+"""The work of a build, unit by unit: fetch files, make galaxies, write shards.
 
-A unit is a shard's worth of objects. While worker processes make the pairs of one unit, the files of the next
-ones are fetched. A unit's shard is written first, then its outcome, and then raw files go: whatever is cut
-off between these steps is done again by the next run, from the files that are here.
+A *unit* is the set of objects of one shard. While worker processes make the galaxies of one unit, the files
+of the next ones are fetched. First the shard of a unit is written, then its outcome, and then its raw files
+are deleted. If a run is stopped between these steps, the next run repeats them with the files that are there.
 """
 
 from collections.abc import Iterator
@@ -24,19 +24,36 @@ from pix2spec.runtime.provenance import run_provenance
 
 __all__ = ["BuildReport", "Work"]
 
-CHUNK = 32  # objects that a worker process makes at a time, or more where they share frames
-BACKLOG = 2  # units whose files are here and whose pairs are being made; more than that, and fetching waits
+CHUNK = 32  # objects per call of a worker process; more if they share frames
+BACKLOG = 2  # Fetching waits while more than this number of units are being made.
 
 
 @dataclass
 class BuildReport:
-    """What a run did, and what the dataset holds by now.
+    """Result of a run of a build, and state of the dataset.
 
-    `n_written`, `n_failed` and `n_later` count this run's objects: written (of which `n_without_image` lost
-    their image), failed for good, to be tried again. `n_total` objects are in the dataset; `n_left_out` have
-    failed for good, in this run or an earlier one.
-    `requests` and `received` (bytes) are this run's, without the listings of checksums; `addresses` are the
-    first ones, of a dry run alone; `examples` are (object id, reason) of the first ten problems.
+    Attributes
+    ----------
+    out : Path
+        Folder of the dataset.
+    estimate : Estimate
+        The estimate at the start of the run.
+    n_written, n_without_image : int
+        Objects that this run wrote, and how many of them have no image because of a problem.
+    n_failed : int
+        Objects that this run found to be unusable.
+    n_later : int
+        Objects that the next run will try again.
+    n_total : int
+        Objects in the dataset.
+    n_left_out : int
+        Unusable objects of this run and earlier ones.
+    requests, received : int
+        Requests and received bytes of this run, without the listings of checksums.
+    addresses : list of str
+        The first addresses that would be fetched; only after a dry run.
+    examples : list of (object id, reason)
+        The first ten problems of this run.
     """
 
     out: Path
@@ -54,11 +71,11 @@ class BuildReport:
 
     @property
     def n_problems(self) -> int:
-        """Objects of this run with something to report."""
+        """Number of objects of this run with a problem."""
         return self.n_without_image + self.n_failed + self.n_later
 
     def count(self, outcome: Outcome) -> None:
-        """Add what became of an object."""
+        """Count the outcome of an object."""
         self.n_written += outcome.status == DONE
         self.n_without_image += outcome.status == DONE and outcome.reason != ""
         self.n_failed += outcome.status == FAILED
@@ -68,26 +85,41 @@ class BuildReport:
 
     @property
     def failures(self) -> Path:
-        """The CSV file that names every object that failed, and why."""
+        """The CSV file that lists the objects that failed and the reasons."""
         return self.out / "failures.csv"
 
 
 @dataclass
 class _Unit:
-    """A unit under way: its objects, what is still to arrive, and the calls that make its pairs."""
+    """A unit that is being worked on."""
 
     number: int
     rows: np.ndarray  # numbers of its objects in the plan
     entries: list[Entry]
-    files: dict[str, tuple[Remote, dict[str, Remote]]] = field(default_factory=dict)  # of each object
-    outcomes: list[Outcome] = field(default_factory=list)
-    missing: set[str] = field(default_factory=set)  # names
-    fetched: dict[str, Fetched] = field(default_factory=dict)
-    calls: list[Future] = field(default_factory=list)
+    files: dict[str, tuple[Remote, dict[str, Remote]]] = field(default_factory=dict)  # by object id
+    outcomes: list[Outcome] = field(default_factory=list)  # of objects that are not handed to a worker
+    missing: set[str] = field(default_factory=set)  # names of files that have not arrived
+    fetched: dict[str, Fetched] = field(default_factory=dict)  # by name of the file
+    calls: list[Future] = field(default_factory=list)  # that make its galaxies
 
 
 class Work:
-    """What is under way, from the files that are asked for to the shards that are written."""
+    """All units that are being worked on.
+
+    Parameters
+    ----------
+    plan : Plan
+    order : Order
+    services : Services
+    report : BuildReport
+        Receives the counts.
+    keep : bool
+        Whether raw files are kept.
+    downloader : Downloader
+        Its folder holds the raw files.
+    pool : Executor
+        Runs the calls that make galaxies.
+    """
 
     def __init__(
         self, plan: Plan, order: Order, services: Services, report: BuildReport, keep: bool,
@@ -97,11 +129,11 @@ class Work:
         self.keep, self.downloader, self.pool = keep, downloader, pool
         provenance = run_provenance() | order.provenance(services)
         self.info = replace(order.info(), provenance=provenance)
-        self.coming: dict[str, list[_Unit]] = {}  # name of a file on its way to the units that wait for it
-        self.making: list[_Unit] = []  # in the pool
+        self.coming: dict[str, list[_Unit]] = {}  # name of a requested file to the units that wait for it
+        self.making: list[_Unit] = []  # units whose calls are in the pool
 
     def remotes(self) -> Iterator[Remote]:
-        """The files of unit after unit, each asked for once while it is on its way."""
+        """Yield the files of all units in order. A file that is already requested is not yielded again."""
         self._sweep(self._open(-1, self.plan.last_done()))
         for number, rows in self.plan.units().items():
             while len(self.making) > BACKLOG:
@@ -127,15 +159,15 @@ class Work:
         for entry in unit.entries:
             try:
                 unit.files[entry.object_id] = self.order.files(self.services, entry)
-            except InputError as error:  # numbers that no address can be made of
+            except InputError as error:  # Its numbers do not make a valid address.
                 unit.outcomes.append(Outcome(entry.object_id, FAILED, str(error)))
         return unit
 
     def arrived(self, fetched: Fetched) -> None:
-        """Note a file; begin with the units that waited for nothing else, write those that are made."""
+        """Record a file, hand units with all their files to the pool, and write finished units."""
         self.report.requests += fetched.n_requests
         self.report.received += fetched.n_bytes
-        if "checksum" in fetched.error:  # perhaps it is the list of checksums that is wrong: not kept
+        if "checksum" in fetched.error:  # The list of checksums may be wrong: fetch it again next time.
             for path in (self.downloader.folder / fetched.remote.name).parent.glob("*.sha1sum"):
                 path.unlink(missing_ok=True)
         for unit in self.coming.pop(fetched.remote.name):
@@ -146,7 +178,7 @@ class Work:
         self.write()
 
     def _make(self, unit: _Unit) -> None:
-        """Hand the objects whose files are here to the pool, those that share a field together."""
+        """Hand the objects with all their files to the pool. Objects of one field share a call."""
         jobs = [job for entry in unit.entries if (job := self._job(unit, entry))]
         fields: dict[str, list[Job]] = {}
         for job in jobs:
@@ -162,7 +194,7 @@ class Work:
         self.making.append(unit)
 
     def _job(self, unit: _Unit, entry: Entry) -> Job | None:
-        """What is to be made of an object, or None and an outcome if its files are not here."""
+        """The job of an object. If files of it are missing, records an outcome and returns None."""
         if entry.object_id not in unit.files:
             return None
         spectrum, images = unit.files[entry.object_id]
@@ -170,7 +202,7 @@ class Work:
         found = unit.fetched[spectrum.name]
         lost = [f for f in (found, *failed) if not f.path]
         if not found.path or any(not f.permanent for f in lost):
-            # what may come later is waited for, unless the spectrum never comes
+            # The next run tries files again that may come later, unless the spectrum will never come.
             final = not found.path and found.permanent
             worst = found if final else next(f for f in lost if not f.permanent)
             status = FAILED if final else LATER
@@ -181,14 +213,22 @@ class Work:
         return Job(entry, found.path, paths, problem)
 
     def write(self, wait: bool = False, most: int | None = None) -> None:
-        """Write the units that are made; with `wait`, also those that will be, `most` of them at most."""
+        """Write finished units.
+
+        Parameters
+        ----------
+        wait : bool
+            Wait for the units that are not finished, and write them too.
+        most : int, optional
+            Look at so many units only, the oldest ones.
+        """
         for unit in self.making[:most]:
             if wait or all(call.done() for call in unit.calls):
                 self._write(unit)
                 self.making.remove(unit)
 
     def _write(self, unit: _Unit) -> None:
-        """The shard, then the outcome, then the files that nobody needs any more go: in this order."""
+        """Write the shard of a unit, then its outcome, then delete its raw files. The order matters."""
         made: list[Made] = [one for call in unit.calls for one in call.result()]
         for path in {path for one in made for path in one.unreadable}:
             path.unlink(missing_ok=True)
@@ -204,7 +244,7 @@ class Work:
             self.report.count(outcome)
 
     def _sweep(self, unit: _Unit) -> None:
-        """Delete the raw files of a unit that no object needs any more."""
+        """Delete the raw files of a unit that no other object needs."""
         if self.keep or not unit.entries:
             return
         for entry, own, plate, field_ in zip(unit.entries, *self.plan.awaited(unit.rows)):
