@@ -285,5 +285,5 @@ def test_composites_of_other_than_three_bands_are_refused():
 
 def test_a_response_curve_that_is_not_there_is_said_so():
     mine = replace(SDSS, filters=("nowhere2010-u", *SDSS.filters[1:]))
-    with pytest.raises(InputError, match="nowhere2010-u: the speclite that is installed has no such"):
+    with pytest.raises(InputError, match="nowhere2010-u: the installed version of speclite does not have"):
         synthetic_photometry(np.ones(10), np.linspace(4000, 5000, 10), mine.filters)

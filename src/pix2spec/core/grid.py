@@ -1,4 +1,4 @@
-"""The wavelength grid that every spectrum of a dataset or model lives on."""
+"""The wavelength grid of all spectra of a dataset or model."""
 
 import math
 import operator
@@ -10,12 +10,12 @@ from pix2spec.errors import InputError
 
 __all__ = ["SpectralGrid"]
 
-MAX_PIXELS = 1_000_000  # more is no spectrum, and arrays of it would fill the memory
+MAX_PIXELS = 1_000_000  # No spectrum is longer, and arrays of longer ones would fill the memory.
 
 
 @dataclass(frozen=True)
 class SpectralGrid:
-    """Pixels equally spaced in log10 of the vacuum, observed-frame wavelength.
+    """Pixels with equal steps in log10 of the wavelength, in vacuum and in the observed frame.
 
     The default is the grid of Doorenbos et al. (2022, arXiv:2211.05556): 3,598 pixels from
     log10(lambda / Angstrom) = 3.59 to 3.95.
@@ -32,7 +32,7 @@ class SpectralGrid:
     Raises
     ------
     InputError
-        If these make no grid: they also come from the headers of files.
+        If these numbers do not make a grid.
 
     Examples
     --------
@@ -49,15 +49,17 @@ class SpectralGrid:
 
     def __post_init__(self):
         try:
-            sane = 1 < operator.index(self.size) <= MAX_PIXELS
+            valid = 1 < operator.index(self.size) <= MAX_PIXELS
         except TypeError:
-            sane = False
-        if not sane:
-            raise InputError("grid", f"size is {str(self.size)[:40]}", f"a number from 2 to {MAX_PIXELS}")
+            valid = False
+        if not valid:
+            what = f"size is {str(self.size)[:40]}"
+            raise InputError("grid", what, f"it must be a number from 2 to {MAX_PIXELS}")
         ends = (self.start, self.step, self.start + self.step * self.size) if _are_numbers(self) else ()
         if not ends or not all(map(math.isfinite, ends)) or self.step <= 0 or max(map(abs, ends)) > 30:
             what = f"start is {str(self.start)[:40]}, step is {str(self.step)[:40]}"
-            raise InputError("grid", what, "they are log10 of a wavelength in Angstrom and a width in dex")
+            hint = "they must be log10 of a wavelength in Angstrom and a width in dex"
+            raise InputError("grid", what, hint)
 
     @property
     def loglam(self) -> np.ndarray:
@@ -70,22 +72,23 @@ class SpectralGrid:
         return 10**self.loglam
 
     def pixel(self, wave) -> np.ndarray:
-        """Fractional pixel index of vacuum wavelengths `wave` in Angstrom."""
+        """Fractional pixel index of vacuum wavelengths `wave` (...) in Angstrom."""
         return (np.log10(wave) - self.start) / self.step
 
     def as_dict(self) -> dict:
-        """Plain dictionary for JSON headers; ``SpectralGrid(**grid.as_dict())`` brings it back."""
+        """Dictionary for JSON headers. ``SpectralGrid(**grid.as_dict())`` restores the grid."""
         return asdict(self)
 
     def place(self, loglam: np.ndarray, *columns: np.ndarray, where="spectrum") -> list[np.ndarray]:
-        """Cut native pixels that fall on this grid out of a longer spectrum; nothing is interpolated.
+        """Cut a longer spectrum to this grid without interpolation.
 
         Parameters
         ----------
         loglam : array (M,)
-            log10 vacuum wavelengths of the spectrum, on the same lattice as the grid (as SDSS's are).
+            log10 of the vacuum wavelengths of the spectrum. Its pixels must coincide with the grid's, as
+            those of SDSS spectra do with the default grid's.
         *columns : array (M,)
-            Flux, ivar, mask ... on those pixels.
+            Flux, ivar, mask and so on in these pixels.
         where : str
             Name of the spectrum for error messages.
 
@@ -97,8 +100,8 @@ class SpectralGrid:
         Raises
         ------
         InputError
-            If the pixels do not coincide with the grid's, or do not cover it: the paper's cut (its
-            section 2 discards spectra that begin after 3.59 or end before 3.95).
+            If the pixels do not coincide with the grid's, or do not cover it. The paper also discards spectra
+            that begin after 3.59 or end before 3.95 (its section 2).
         """
         loglam = np.asarray(loglam, float)
         if loglam.ndim != 1 or len(loglam) < 2 or not np.isfinite(loglam).all():
@@ -112,7 +115,7 @@ class SpectralGrid:
             raise InputError(
                 where,
                 f"its pixels do not fall on the grid (log10 lambda = {self.start} + {self.step} n)",
-                "resample it to that grid first",
+                "resample the spectrum to this grid first",
             )
         if first < 0 or first + self.size > len(loglam):
             raise InputError(

@@ -1,4 +1,4 @@
-"""Spectral lines and the speed of light; all wavelengths are in Angstrom, in vacuum, in the rest frame."""
+"""Spectral lines and the speed of light. Wavelengths are rest-frame vacuum wavelengths in Angstrom."""
 
 __all__ = [
     "LIGHT_SPEED_ANGSTROM_S",
@@ -13,10 +13,10 @@ __all__ = [
 LIGHT_SPEED_M_S = 299792458.0
 LIGHT_SPEED_KM_S = LIGHT_SPEED_M_S / 1e3
 LIGHT_SPEED_ANGSTROM_S = LIGHT_SPEED_M_S * 1e10
-SDSS_LINE_SPREAD_KM_S = 64.0  # dispersion of the line spread of SDSS's spectrographs, R = 1,850 to 2,200
+SDSS_LINE_SPREAD_KM_S = 64.0  # dispersion of an unresolved line in SDSS spectra (R = 1,850 to 2,200)
 
-# Emission lines of ionised gas (NIST), named as SDSS's line table names them. Simulated datasets hold a
-# flux for each, in this order.
+# Emission lines of ionised gas (NIST), with the names of SDSS's line table. Simulated datasets hold the flux
+# of each line in this order.
 LINES = {
     "[O_II] 3725": 3727.09,
     "[O_II] 3727": 3729.88,
@@ -43,7 +43,8 @@ LINES = {
     "[O_II] 7320": 7322.00,
     "[S_III] 9069": 9071.10,
 }
-# Absorption of stars and neutral gas (Vanden Berk et al. 2001; G and Mg b are blends), and emission of [N I].
+# Absorption lines of stars and neutral gas (Vanden Berk et al. 2001; G and Mg b are blends), and [N I]
+# emission.
 OTHER_LINES = {
     "Ca_K": 3934.8,
     "Ca_H": 3969.6,
@@ -54,9 +55,9 @@ OTHER_LINES = {
     "Na_D 5890": 5891.6,
     "Na_D 5896": 5897.6,
 }
-# Lines of one group share their upper level or follow Case B (Osterbrock & Ferland 2006), so that their
-# fluxes have a fixed ratio. Models have one free flux a group, in this order; what departs from the ratios
-# is left to the continuum.
+# The lines of a group have fixed flux ratios, because they share their upper level or follow Case B
+# (Osterbrock & Ferland 2006). Models have one free flux per group, in this order. The continuum fits
+# deviations from the ratios.
 _RELATIVE_FLUXES = {
     "[O_II]": {"[O_II] 3725": 0.42, "[O_II] 3727": 0.58},
     "[Ne_III]": {"[Ne_III] 3868": 1.0},
@@ -72,7 +73,7 @@ _RELATIVE_FLUXES = {
     "[S_II] 6716": {"[S_II] 6716": 1.0},
     "[S_II] 6730": {"[S_II] 6730": 1.0},
 }
-# Wavelength and relative flux of each line of a group.
+# Group to the (wavelength, relative flux) of its lines.
 LINE_GROUPS = {
     group: tuple((LINES[name], relative_flux) for name, relative_flux in members.items())
     for group, members in _RELATIVE_FLUXES.items()
@@ -80,6 +81,6 @@ LINE_GROUPS = {
 
 
 def mean_wavelength(*names: str) -> float:
-    """Middle of some lines of `LINES` or `OTHER_LINES`, for those that are seen as one."""
+    """Mean wavelength of some lines of `LINES` or `OTHER_LINES`, for blends."""
     wavelengths = LINES | OTHER_LINES
     return sum(wavelengths[name] for name in names) / len(names)

@@ -1,4 +1,4 @@
-"""Synthetic photometry: spectra to band fluxes in nanomaggies."""
+"""Synthetic photometry: the band fluxes of spectra in nanomaggies."""
 
 from functools import lru_cache
 
@@ -11,12 +11,12 @@ __all__ = ["aperture_weights", "filter_matrix", "fit_amplitude", "magnitude", "s
 
 NANOMAGGY = 3.631e-29  # erg/s/cm2/Hz: the AB zero point times 1e-9
 NANOMAGGY_MAGNITUDE = 22.5  # AB magnitude of one nanomaggy
-MIN_MAGNITUDE, MAX_MAGNITUDE = 1.0, 32.0  # AB; numbers outside are fillers such as -9999, 0 or 99
+MIN_MAGNITUDE, MAX_MAGNITUDE = 1.0, 32.0  # AB; values outside mark missing data, such as -9999, 0 or 99
 FLUX_UNIT = 1e-17  # spectra are in 1e-17 erg/s/cm2/Angstrom
 
 
 def magnitude(flux: np.ndarray | float) -> np.ndarray:
-    """AB magnitudes of fluxes in nanomaggies; NaN where a flux is not positive."""
+    """AB magnitudes (...) of fluxes (...) in nanomaggies; NaN where a flux is not positive."""
     return NANOMAGGY_MAGNITUDE - 2.5 * np.log10(np.where(np.asarray(flux) > 0, flux, np.nan))
 
 
@@ -27,16 +27,18 @@ def _filter_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
     try:
         curve = speclite.filters.load_filter(name)
     except ValueError as error:
-        what = "the speclite that is installed has no such response curve"
-        raise InputError(name, what, "pip install -U speclite, or name another in the survey") from error
+        what = "the installed version of speclite does not have this response curve"
+        hint = "pip install -U speclite, or give another curve in the survey"
+        raise InputError(name, what, hint) from error
     return np.asarray(curve.wavelength, float), np.asarray(curve.response, float)
 
 
 def filter_matrix(wave: np.ndarray, filters: tuple[str, ...], min_coverage: float = 0.0) -> np.ndarray:
-    """Weights that turn f_lambda into AB band fluxes: ``nanomaggies = flux @ weights``.
+    """Weights that turn spectra into AB band fluxes: ``nanomaggies = flux @ weights``.
 
-    Photon-counting convention: sum(f_lambda T lambda dlambda) / sum(g_lambda T lambda dlambda), where
-    g_lambda is the spectrum of a constant AB source (Fukugita et al. 1996, AJ 111:1748).
+    The flux in a band follows the convention for photon counters: sum(f_lambda T lambda dlambda) /
+    sum(g_lambda T lambda dlambda), where T is the response curve and g_lambda the spectrum of a constant AB
+    source (Fukugita et al. 1996, AJ 111:1748).
 
     Parameters
     ----------
@@ -45,13 +47,18 @@ def filter_matrix(wave: np.ndarray, filters: tuple[str, ...], min_coverage: floa
     filters : tuple of str
         speclite names, for example ``"sdss2010-r"``.
     min_coverage : float
-        A band with a smaller fraction of its transmission inside `wave` gets NaN weights.
+        The weights of a band are NaN if a smaller fraction of its transmission lies inside `wave`.
 
     Returns
     -------
-    array (L, number of filters), float64
-        For spectra in 1e-17 erg/s/cm2/Angstrom. The integral runs over the pixels that are given: a
-        filter that extends beyond them is renormalised to the part that is inside.
+    array (L, band), float64
+        Weights for spectra in 1e-17 erg/s/cm2/Angstrom. A filter that extends beyond `wave` is normalised to
+        the part inside.
+
+    Raises
+    ------
+    InputError
+        If speclite does not have a response curve.
     """
     width = np.gradient(wave)
     columns = []
@@ -70,9 +77,20 @@ def filter_matrix(wave: np.ndarray, filters: tuple[str, ...], min_coverage: floa
 def synthetic_photometry(
     flux: np.ndarray, wave: np.ndarray, filters: tuple[str, ...], min_coverage: float = 0.99
 ) -> np.ndarray:
-    """AB fluxes in nanomaggies of spectra `flux` (..., L) in 1e-17 erg/s/cm2/Angstrom.
+    """AB band fluxes of spectra.
 
-    Bands that reach outside the spectrum (SDSS u and z on the default grid) come out as NaN.
+    Parameters
+    ----------
+    flux : array (..., L)
+        Spectra in 1e-17 erg/s/cm2/Angstrom.
+    wave, filters, min_coverage
+        As in `filter_matrix`.
+
+    Returns
+    -------
+    array (..., band)
+        Fluxes in nanomaggies; NaN for bands that extend beyond the spectrum, such as SDSS u and z on the
+        default grid.
     """
     return flux @ filter_matrix(wave, filters, min_coverage)
 
@@ -80,9 +98,9 @@ def synthetic_photometry(
 def fit_amplitude(
     x: np.ndarray, weights: np.ndarray, photometry: np.ndarray, ivar: np.ndarray, fit_offset: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scale (and offset) that make spectra of unknown units agree with observed band fluxes.
+    """Fit the scale (and offset) of spectra in unknown units to observed band fluxes.
 
-    Synthetic photometry is linear in the spectrum, so this is weighted least squares:
+    Synthetic photometry is linear in the spectrum. The fit is therefore a weighted least-squares fit of
     ``photometry = offset * (1 @ weights) + scale * (x @ weights)``.
 
     Parameters
@@ -90,22 +108,23 @@ def fit_amplitude(
     x : array (n, L)
         Spectra in relative units.
     weights : array (L, B)
-        From `filter_matrix`; bands with NaN weights are not used.
+        As `filter_matrix` gives them. Bands with NaN weights are not used.
     photometry, ivar : array (B,)
-        Observed fluxes in nanomaggies and their inverse variances (0: not observed).
+        Observed fluxes in nanomaggies and their inverse variances, 0 where not observed.
     fit_offset : bool
-        Whether the spectra also lost their zero point (min-max scaling): needs two bands or more.
+        Whether the offset of the spectra is unknown too, as after `minmax` scaling. Its fit needs at least
+        two bands.
 
     Returns
     -------
     offset, scale : array (n, 1)
-        ``flux = offset + scale * x``. NaN where the bands do not determine them with scale > 0.
+        ``flux = offset + scale * x``. NaN if the bands do not determine them, or the scale is not positive.
     """
     used = np.isfinite(weights).all(0) & (ivar > 0) & np.isfinite(photometry)
     if used.sum() < 1 + fit_offset:
         nothing = np.full((len(x), 1), np.nan)
         return nothing, nothing
-    # Percent errors would let one bright band rule: the calibration of spectra is no better than 2 %.
+    # The calibration of spectra is not better than 2 %. Without this error, one bright band would dominate.
     sigma = np.hypot(1 / np.sqrt(ivar[used]), 0.02 * np.abs(photometry[used]))
     flat, synthetic = weights[:, used].sum(0) / sigma, x @ weights[:, used] / sigma
     target = photometry[used] / sigma
@@ -123,10 +142,22 @@ def fit_amplitude(
 
 
 def aperture_weights(shape: tuple[int, int], pixel_scale: float, diameter: float) -> np.ndarray:
-    """Share of each pixel (y, x), float32, inside a circle of `diameter` about the image's centre.
+    """Share of each pixel inside a circular aperture about the centre of an image.
 
-    Pixels on the rim count in proportion to their distance from it, to first order. `pixel_scale` and
-    `diameter` are in arcsec.
+    The share of pixels at the edge of the aperture is approximate, from the distance of their centres to it.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Numbers of rows and columns.
+    pixel_scale : float
+        Arcsec per pixel.
+    diameter : float
+        Diameter of the aperture in arcsec.
+
+    Returns
+    -------
+    array (y, x), float32
     """
     y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
     radius = np.hypot(y[:, None], x) * pixel_scale

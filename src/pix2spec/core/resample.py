@@ -1,4 +1,4 @@
-"""Spectra of any wavelengths on a grid: native pixels where they coincide, else flux is conserved."""
+"""Resample spectra to a wavelength grid. Flux is conserved, and coinciding pixels are copied."""
 
 from functools import lru_cache
 
@@ -8,22 +8,23 @@ from pix2spec.core.grid import SpectralGrid
 
 __all__ = ["resample", "resample_mask", "resample_with_ivar"]
 
-SAME_PIXEL = 0.02  # pixels; the tolerance of SpectralGrid.place
-MIN_OVERLAP = 0.5  # a pixel of which less is known is missing
+SAME_PIXEL = 0.02  # pixels: the tolerance of SpectralGrid.place
+MIN_OVERLAP = 0.5  # A pixel is missing if valid data cover a smaller fraction of it.
 
 
 def resample(flux: np.ndarray, wave: np.ndarray, grid: SpectralGrid) -> np.ndarray:
-    """Bring flux densities per wavelength to `grid`.
+    """Resample flux densities per wavelength to `grid`.
 
-    Pixels that fall on the grid's own are cut out, to the bit. Others are averaged, weighted by their
-    overlap with each pixel of the grid, so that integrated flux is conserved (Carnall 2017,
-    arXiv:1705.05165). `specutils.manipulation.FluxConservingResampler` gives the same numbers, but loops
-    over pixels in Python, takes one spectrum at a time, and makes NaN of every pixel that a NaN touches.
+    Pixels that coincide with the grid's are copied without change. Otherwise each pixel of the grid is the
+    average of the pixels that overlap it, with the overlaps as weights, so that the integrated flux is
+    conserved (Carnall 2017, arXiv:1705.05165). `specutils.manipulation.FluxConservingResampler` gives the
+    same numbers, but takes one spectrum at a time, loops over pixels in Python, and gives NaN for all pixels
+    that overlap a NaN.
 
     Parameters
     ----------
     flux : array (n, M), float
-        Spectra; values that are not finite are missing.
+        Spectra. Values that are not finite are missing.
     wave : array (M,), float64
         Increasing vacuum wavelengths of the pixel centres in Angstrom, at least two.
     grid : SpectralGrid
@@ -32,8 +33,8 @@ def resample(flux: np.ndarray, wave: np.ndarray, grid: SpectralGrid) -> np.ndarr
     Returns
     -------
     array (n, L)
-        In the dtype of `flux` where pixels coincide, else float64; NaN where less than half of a pixel is
-        covered.
+        NaN where valid data cover less than half of a pixel. The dtype is that of `flux` if pixels coincide,
+        and float64 otherwise.
     """
     first = _offset(wave, grid)
     if first is not None:
@@ -49,18 +50,20 @@ def resample(flux: np.ndarray, wave: np.ndarray, grid: SpectralGrid) -> np.ndarr
 def resample_with_ivar(
     flux: np.ndarray, ivar: np.ndarray, wave: np.ndarray, grid: SpectralGrid
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bring flux densities and their inverse variances to `grid`.
+    """Resample flux densities and their inverse variances to `grid`.
 
-    As `resample`, but only pixels of positive ivar count. The mean of pixels with weights w (their overlap
-    with the new pixel) has the variance sum(w^2 / ivar) / sum(w)^2. New pixels that share an old one are
-    correlated, which ivar cannot say: that covariance is ignored, so that sums over many new pixels seem
-    more precise than they are (by 1.4 in the standard deviation when pixels of equal width are shifted by
-    half a pixel, by less when the new pixels are wider).
+    The method is that of `resample`, but only pixels with positive ivar are used. The mean of pixels with
+    weights w (their overlaps with the new pixel) has the variance sum(w^2 / ivar) / sum(w)^2.
+
+    New pixels that overlap the same old pixel are correlated. ivar does not describe this covariance, so sums
+    over many new pixels seem more precise than they are. The standard deviation is too small by a factor of
+    1.4 if pixels of equal width are shifted by half a pixel, and by less if the new pixels are wider.
 
     Parameters
     ----------
     flux, ivar : array (n, M), float
-        Spectra; ivar that is not positive and finite, or flux that is not finite, means missing.
+        Spectra and their inverse variances. A pixel is missing if ivar is not positive and finite, or flux is
+        not finite.
     wave : array (M,), float64
         Increasing vacuum wavelengths of the pixel centres in Angstrom, at least two.
     grid : SpectralGrid
@@ -69,8 +72,9 @@ def resample_with_ivar(
     Returns
     -------
     flux, ivar : array (n, L)
-        Finite everywhere. ivar is 0 where less than half of a pixel is known; flux is there what pixels
-        of no weight say, else 0. To the bit, and in the input's dtype, where pixels coincide.
+        All values are finite. ivar is 0 where valid data cover less than half of a pixel. The flux there
+        comes from missing pixels with a finite flux, or is 0. If pixels coincide, the values are unchanged
+        and have the dtype of the input.
     """
     known = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
     first = _offset(wave, grid)
@@ -90,7 +94,22 @@ def resample_with_ivar(
 
 
 def resample_mask(mask: np.ndarray, wave: np.ndarray, grid: SpectralGrid) -> np.ndarray:
-    """Bits (n, L), int32, of all pixels of `mask` (n, M) that touch each pixel of `grid`."""
+    """Resample a mask of bits to `grid`.
+
+    Parameters
+    ----------
+    mask : array (n, M), int
+        Masks of spectra.
+    wave : array (M,), float64
+        Increasing vacuum wavelengths of the pixel centres in Angstrom, at least two.
+    grid : SpectralGrid
+        The L pixels to fill.
+
+    Returns
+    -------
+    array (n, L), int32
+        The bits of all pixels that overlap each pixel of the grid.
+    """
     first = _offset(wave, grid)
     if first is not None:
         return _cut(mask.astype(np.int32), first, grid, 0)
@@ -103,7 +122,7 @@ def resample_mask(mask: np.ndarray, wave: np.ndarray, grid: SpectralGrid) -> np.
 
 
 def _cut(values: np.ndarray, first: int, grid: SpectralGrid, missing) -> np.ndarray:
-    """Columns of `values` (n, M), the first of which is pixel `first` of the grid."""
+    """Place `values` (n, M) on the grid (n, L), from its pixel `first` on. Other pixels are `missing`."""
     out = np.full((len(values), grid.size), missing, values.dtype)
     low, high = max(first, 0), min(first + values.shape[1], grid.size)
     if low < high:
@@ -112,7 +131,7 @@ def _cut(values: np.ndarray, first: int, grid: SpectralGrid, missing) -> np.ndar
 
 
 def _offset(wave: np.ndarray, grid: SpectralGrid) -> int | None:
-    """Pixel of the grid on which the first wavelength falls, if all of them fall on neighbouring ones."""
+    """Pixel of the grid that coincides with the first wavelength. None if pixels do not coincide."""
     pixel = grid.pixel(wave)
     first = round(pixel[0])
     return first if np.abs(pixel - first - np.arange(len(wave))).max() < SAME_PIXEL else None
@@ -122,9 +141,12 @@ def _edges(grid: SpectralGrid) -> np.ndarray:
     return 10 ** (grid.start + grid.step * (np.arange(grid.size + 1) - 0.5))
 
 
-@lru_cache(maxsize=4)  # most files have one set of wavelengths
+@lru_cache(maxsize=4)  # Most files have one set of wavelengths.
 def _overlap(stored: bytes, grid: SpectralGrid):
-    """Overlap in Angstrom of each pixel of the grid with each pixel of a spectrum."""
+    """Overlap (L, M) in Angstrom of the grid's pixels with those of a spectrum, as a sparse array.
+
+    `stored` is the array (M,) of wavelengths as bytes, so that results can be cached.
+    """
     from scipy import sparse
 
     wave, new = np.frombuffer(stored), _edges(grid)

@@ -1,4 +1,4 @@
-"""Scalings between physical units and what networks see."""
+"""Scalings between physical units and the inputs and outputs of networks."""
 
 import numpy as np
 
@@ -6,9 +6,19 @@ __all__ = ["asinh_image", "fill_missing", "from_lupton_rgb", "lupton_rgb", "minm
 
 
 def fill_missing(flux: np.ndarray, ivar: np.ndarray) -> np.ndarray:
-    """Interpolate linearly over pixels with ivar = 0, so that a network sees no holes.
+    """Interpolate linearly over missing pixels, because networks need values in all pixels.
 
-    The filled values never enter a loss or a metric. A spectrum with no valid pixel becomes zero.
+    Losses and metrics do not use the filled values.
+
+    Parameters
+    ----------
+    flux, ivar : array (..., L)
+        Spectra and their inverse variances. A pixel is missing if ivar is 0 or the flux is not finite.
+
+    Returns
+    -------
+    array (..., L), float32
+        A spectrum without valid pixels becomes zero.
     """
     good = (ivar > 0) & np.isfinite(flux)
     filled = np.where(good, flux, 0).astype(np.float32)
@@ -20,17 +30,17 @@ def fill_missing(flux: np.ndarray, ivar: np.ndarray) -> np.ndarray:
 
 
 def minmax(flux: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The paper's scaling of each spectrum to [-1, 1] (arXiv:2211.05556, section 2).
+    """Scale each spectrum to [-1, 1], as the paper does (arXiv:2211.05556, section 2).
 
     Parameters
     ----------
     flux : array (..., L)
-        Spectra without holes (see `fill_missing`).
+        Spectra without missing pixels (see `fill_missing`).
 
     Returns
     -------
     x : array (..., L)
-        ``(flux - offset) / scale``, in [-1, 1]; zero where a spectrum is constant.
+        ``(flux - offset) / scale``, in [-1, 1]; zero if a spectrum is constant.
     offset, scale : array (..., 1)
         ``flux = offset + scale * x``.
     """
@@ -41,10 +51,22 @@ def minmax(flux: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def robust(flux: np.ndarray, ivar: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Divide each spectrum by its median over valid pixels: one spike moves nothing.
+    """Divide each spectrum by its median over valid pixels, on which spikes have no influence.
 
-    Same return values as `minmax`; the offset is zero. Median fluxes below the median noise are raised
-    to it, so that faint spectra do not blow up.
+    The median noise is used instead of the median flux if it is larger, so that scaled faint spectra do not
+    become too large.
+
+    Parameters
+    ----------
+    flux, ivar : array (..., L)
+        Spectra and their inverse variances, 0 in missing pixels.
+
+    Returns
+    -------
+    x : array (..., L)
+        ``flux / scale``; zero in missing pixels.
+    offset, scale : array (..., 1)
+        As in `minmax`; the offset is zero.
     """
     good = ivar > 0
     noise = np.where(good, 1 / np.sqrt(np.where(good, ivar, 1)), np.nan)
@@ -57,18 +79,18 @@ COLOUR_BALANCE = np.array([1.4, 1.0, 0.82], np.float32)[:, None, None]  # of g, 
 
 
 def asinh_image(image: np.ndarray, softening: float = 0.05) -> np.ndarray:
-    """Compress a linear image in nanomaggies per pixel: ``arcsinh(image / softening)``.
+    """Compress a linear image (...) in nanomaggies per pixel: ``arcsinh(image / softening)``.
 
-    The default softening is about twice the sky noise of an SDSS r-band pixel.
+    The default `softening` is about twice the sky noise of an SDSS r-band pixel.
     """
     return np.arcsinh(image / softening)
 
 
 def lupton_rgb(image: np.ndarray, stretch: float = 3.5, q: float = 6.0) -> np.ndarray:
-    """Colour composite of a linear (g, r, i) image after Lupton et al. (2004, PASP 116:133).
+    """Make a colour composite of a linear (g, r, i) image after Lupton et al. (2004, PASP 116:133).
 
-    The defaults make simulated galaxies match 5,060 of SDSS SkyServer's JPEG pictures in the brightness
-    and colour of cores and in the level of the background.
+    With the defaults, simulated galaxies match 5,060 JPEG pictures of SDSS's SkyServer in the brightness and
+    colour of their cores, and in the level of the background.
 
     Parameters
     ----------
@@ -77,12 +99,12 @@ def lupton_rgb(image: np.ndarray, stretch: float = 3.5, q: float = 6.0) -> np.nd
     stretch : float
         Brightness of faint parts.
     q : float
-        How strongly bright parts are compressed.
+        Strength of the compression of bright parts.
 
     Returns
     -------
     array (..., 3, y, x), float32
-        0 to 255, channels still in the order g, r, i (shown as blue, green, red).
+        Values from 0 to 255. The channels are in the order g, r, i, which are shown as blue, green, red.
     """
     scaled = np.maximum(image, 0) * COLOUR_BALANCE
     mean = np.maximum(scaled.mean(-3, keepdims=True), 1e-4)
@@ -92,9 +114,20 @@ def lupton_rgb(image: np.ndarray, stretch: float = 3.5, q: float = 6.0) -> np.nd
 
 
 def from_lupton_rgb(colour: np.ndarray, stretch: float = 3.5, q: float = 6.0) -> np.ndarray:
-    """Linear image in nanomaggies per pixel of a composite (..., 3, y, x): the inverse of `lupton_rgb`.
+    """Linear image in nanomaggies per pixel of a colour composite: the inverse of `lupton_rgb`.
 
-    Pixels whose brightest channel was clipped at 255 come out too faint, negative ones as zero.
+    Pixels whose brightest channel was clipped at 255 become too faint. Negative pixels become zero.
+
+    Parameters
+    ----------
+    colour : array (..., 3, y, x)
+        Composite with channels g, r, i and values from 0 to 255.
+    stretch, q : float
+        As in `lupton_rgb`.
+
+    Returns
+    -------
+    array (..., 3, y, x), float32
     """
     colour = np.asarray(colour, np.float32)
     intensity = np.maximum(colour.mean(-3, keepdims=True) / 255, 1e-6)

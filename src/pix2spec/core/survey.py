@@ -1,18 +1,18 @@
-"""What distinguishes one imaging survey from another, as data.
+"""Imaging surveys: their bands, pixel scales, apertures and units.
 
 Sources
 -------
-- SDSS: 0.396 arcsec a pixel, frames in nanomaggies, median seeing 1.3 arcsec in r, 3 arcsec fibres until 2008
-  (Abazajian et al. 2009, ApJS 182:543; York et al. 2000, AJ 120:1579).
-- Legacy Surveys: 0.262 arcsec a pixel, coadds in nanomaggies, ``fiberflux`` within 1.5 arcsec
+- SDSS: 0.396 arcsec per pixel, frames in nanomaggies, median seeing 1.3 arcsec in r, 3 arcsec fibres until
+  2008 (Abazajian et al. 2009, ApJS 182:543; York et al. 2000, AJ 120:1579).
+- Legacy Surveys: 0.262 arcsec per pixel, coadds in nanomaggies, ``fiberflux`` within 1.5 arcsec
   (www.legacysurvey.org/dr10/files and /dr10/catalogs); seeing in r: 1.18 arcsec for DECam, 1.47 for BASS
-  (Dey et al. 2019, AJ 157:168, table 4). North of declination +32.375 degrees the filters are others.
-- Pan-STARRS1: 0.25 arcsec a pixel, stacks in counts of zero point 25 + 2.5 log10(exposure time)
+  (Dey et al. 2019, AJ 157:168, table 4). Other filters are used north of declination +32.375 degrees.
+- Pan-STARRS1: 0.25 arcsec per pixel, stacks in counts with zero point 25 + 2.5 log10(exposure time)
   (outerspace.stsci.edu, "PS1 Stack images", "PS1 Image Cutout Service"); seeing 1.19 arcsec in r
-  (Chambers et al. 2016, arXiv:1612.05560). Catalogue apertures differ; the fibre here is SDSS's.
-- HSC: 0.168 arcsec a pixel, coadds of zero point 27 (Aihara et al. 2018, PASJ 70:S8), seeing 0.6 arcsec in i
-  (Aihara et al. 2019, PASJ 71:114), ``convolvedflux`` within 1.5 arcsec and larger.
-- LSST: 0.2 arcsec a pixel, images in nJy, which is a zero point of 31.4 (RTN-095, Data Preview 1); expected
+  (Chambers et al. 2016, arXiv:1612.05560). Catalogues have other apertures; the fibre here is SDSS's.
+- HSC: 0.168 arcsec per pixel, coadds with zero point 27 (Aihara et al. 2018, PASJ 70:S8), seeing 0.6 arcsec
+  in i (Aihara et al. 2019, PASJ 71:114), ``convolvedflux`` within 1.5 arcsec and larger.
+- LSST: 0.2 arcsec per pixel, images in nJy, which is a zero point of 31.4 (RTN-095, Data Preview 1); expected
   seeing 0.83 arcsec in r (Ivezic et al. 2019, ApJ 873:111, table 2).
 - Response curves: the packaged files of speclite (``sdss2010``: Doi et al. 2010; ``decam2014``, ``BASS``,
   ``MzLS``; ``panstarrs``: Tonry et al. 2012; ``hsc2017``; ``lsst2023``), all with an atmosphere.
@@ -38,9 +38,9 @@ __all__ = [
     "survey_of",
 ]
 
-INPUTS = ("image", "photometry")  # what a survey gives that a model can see
-SCALE_TOLERANCE = 0.02  # of the pixel scale
-FILTER = re.compile(r"\w+-\w+")  # how speclite calls a response curve
+INPUTS = ("image", "photometry")  # data of a survey that can be inputs of a model
+SCALE_TOLERANCE = 0.02  # relative difference of pixel scales
+FILTER = re.compile(r"\w+-\w+")  # speclite's names of response curves
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,21 @@ class Survey:
     filters : tuple of str
         speclite names of the photometric bands' response curves, in the same order.
     fibre_diameter : float
-        Arcsec; the aperture that the spectrum and the catalogue fluxes refer to.
+        Diameter in arcsec of the aperture of the spectra and the catalogue fluxes.
     psf_fwhm : float
-        Arcsec; typical seeing. It describes the survey and is not compared.
+        Typical seeing in arcsec. Comparisons of surveys ignore it.
     zero_point : float
-        AB magnitude of one unit of the survey's own pixel values; 22.5 is nanomaggies. Datasets always hold
-        nanomaggies: cutouts are converted when they are read.
+        AB magnitude of one unit of the pixel values in the survey's files; 22.5 for nanomaggies. Readers
+        convert cutouts to nanomaggies, and datasets always hold nanomaggies.
     pixel_unit : str
-        Of the survey's own pixel values: ``"nanomaggy"``, ``"nJy"`` or ``"count"``.
+        Unit of the pixel values in the survey's files: ``"nanomaggy"``, ``"nJy"`` or ``"count"``.
     per_second : bool
-        Whether `zero_point` is that of counts a second, and pixel values are counts of the exposure.
+        Whether `zero_point` is for counts per second, while pixel values are counts of the exposure.
+
+    Raises
+    ------
+    InputError
+        If a value is not valid.
     """
 
     name: str = "sdss"
@@ -79,7 +84,7 @@ class Survey:
     filters: tuple[str, ...] = ("sdss2010-u", "sdss2010-g", "sdss2010-r", "sdss2010-i", "sdss2010-z")
     fibre_diameter: float = 3.0
     psf_fwhm: float = 1.3
-    # Fields that came later: the defaults are SDSS's, so that older datasets and models still load.
+    # Older datasets and models have no such fields. The defaults, which are SDSS's, apply to them.
     zero_point: float = 22.5
     pixel_unit: str = "nanomaggy"
     per_second: bool = False
@@ -90,51 +95,56 @@ class Survey:
             raise InputError(
                 f"survey {self.name}",
                 f"{len(self.filters)} response curves for {len(self.photometry_bands)} bands",
-                "name one of speclite's filters for each photometric band",
+                "give one of speclite's filters for each photometric band",
             )
 
     def _check_kinds(self) -> None:
-        """Refuse what cannot be meant: surveys also come from the headers of files."""
+        """Refuse values of wrong types or ranges, which headers of damaged files may hold."""
         for name in ("image_bands", "photometry_bands", "filters"):
             words = getattr(self, name)
             if not isinstance(words, tuple) or not all(isinstance(w, str) for w in words) or len(words) > 16:
-                raise InputError("survey", f"{name} is {str(words)[:80]}", "it is at most 16 texts")
+                hint = "it must be at most 16 texts"
+                raise InputError("survey", f"{name} is {str(words)[:80]}", hint)
         for name in self.filters:
-            if not FILTER.fullmatch(name):  # speclite would take another text for a file
-                raise InputError("survey", f"no response curve is called {name[:80]!r}", "as in sdss2010-g")
+            if not FILTER.fullmatch(name):  # speclite would open a file of another name.
+                hint = "give a name such as sdss2010-g"
+                raise InputError("survey", f"no response curve is called {name[:80]!r}", hint)
         for name in ("pixel_scale", "fibre_diameter", "psf_fwhm"):
             if not isinstance(value := getattr(self, name), int | float) or not 0 < value < 1e6:
-                raise InputError("survey", f"{name} is {str(value)[:40]}", "it is arcsec, and positive")
+                hint = "it must be a positive number of arcsec"
+                raise InputError("survey", f"{name} is {str(value)[:40]}", hint)
         if not isinstance(self.zero_point, int | float) or not abs(self.zero_point) < 100:
-            raise InputError("survey", f"zero_point is {str(self.zero_point)[:40]}", "it is a magnitude")
+            what = f"zero_point is {str(self.zero_point)[:40]}"
+            raise InputError("survey", what, "it must be a magnitude")
         if self.pixel_unit not in ("nanomaggy", "nJy", "count"):
             what = f"pixel_unit is {str(self.pixel_unit)[:40]}"
-            raise InputError("survey", what, "nanomaggy, nJy or count")
+            raise InputError("survey", what, "it must be nanomaggy, nJy or count")
 
     @property
     def image_filters(self) -> dict[str, str]:
-        """Response curve of each band of the cutouts that has one."""
+        """Band of the cutouts to its response curve. Bands without photometry have no curve."""
         curves = dict(zip(self.photometry_bands, self.filters))
         return {band: curves[band] for band in self.image_bands if band in curves}
 
     def as_dict(self) -> dict:
-        """Plain dictionary for JSON headers."""
+        """Dictionary for JSON headers."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict) -> "Survey":
-        """Inverse of `as_dict` (JSON turns tuples into lists)."""
+        """Inverse of `as_dict`. Lists, which JSON makes of tuples, become tuples again."""
         if not isinstance(values, dict):
-            raise InputError("survey", f"it is {str(values)[:40]!r}", "it is a mapping of its facts")
-        facts: dict = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**facts)
+            hint = "it must be a dictionary of its fields"
+            raise InputError("survey", f"it is {str(values)[:40]!r}", hint)
+        fields: dict = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**fields)
 
     def __str__(self) -> str:
         return f'{self.name} ({"".join(self.image_bands)} images of {self.pixel_scale}"/pixel)'
 
 
 def _bands(bands: str, filters: str) -> dict:
-    """Fields of a survey that images the bands of its catalogue, with one family of curves."""
+    """Fields of a survey with the same bands in cutouts and catalogue, and one family of response curves."""
     curves = tuple(f"{filters}-{band}" for band in bands)
     return {"image_bands": tuple(bands), "photometry_bands": tuple(bands), "filters": curves}
 
@@ -178,7 +188,12 @@ SURVEYS = {survey.name: survey for survey in (SDSS, LEGACY, LEGACY_NORTH, PS1, H
 
 
 def survey_of(name: str) -> Survey:
-    """The survey called `name`; `InputError` with the nearest name where there is none.
+    """The survey called `name`.
+
+    Raises
+    ------
+    InputError
+        If there is no such survey. The error suggests the nearest name.
 
     Examples
     --------
@@ -195,13 +210,17 @@ def survey_of(name: str) -> Survey:
 
 
 def differences(one: Survey, other: Survey, seen=INPUTS) -> list[str]:
-    """What keeps data of one survey from standing in for the other's, in words.
+    """Describe the differences for which data of one survey cannot replace data of the other.
+
+    Names, seeing and the units of the original pixels are not compared.
 
     Parameters
     ----------
+    one, other : Survey
+        The surveys to compare.
     seen : collection of str
-        ``"image"``: bands, their response curves and pixel scale count. ``"photometry"``: bands, curves and
-        aperture count. Names, seeing and the units of the original pixels do not.
+        The data that matter. For ``"image"``, bands, response curves and pixel scale are compared; for
+        ``"photometry"``, bands, response curves and aperture.
 
     Returns
     -------
@@ -235,7 +254,28 @@ def _format_value(value) -> str:
 
 
 def check_same_survey(where, survey: Survey, whose: str, wanted: Survey, seen=INPUTS, hint: str = "") -> None:
-    """Raise `InputError` if `survey`, that of `where`, cannot stand in for `wanted`, that of `whose`."""
+    """Raise an error if data of one survey cannot replace data of another.
+
+    Parameters
+    ----------
+    where : str or Path
+        Name of the data for the message.
+    survey : Survey
+        Their survey.
+    whose : str
+        Name of the data or model that needs the survey `wanted`, for the message.
+    wanted : Survey
+        The survey that is needed.
+    seen : collection of str
+        The data that matter, as in `differences`.
+    hint : str
+        The hint of the error.
+
+    Raises
+    ------
+    InputError
+        If `differences` finds any.
+    """
     found = differences(survey, wanted, seen)
     if found:
         names = f"its survey is {survey.name}, that of {whose} is {wanted.name}"

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, what made them, and progress bars for the long work."""
+"""Atomic writing of files, and safe file names."""
 
 import hashlib
 import os
@@ -12,9 +12,9 @@ __all__ = [
 
 
 def safe_name(object_id: str) -> str:
-    """An object id as the name of a file, in characters and of a length that every file system takes.
+    """Turn an object id into a file name that is valid on all file systems.
 
-    Ids that are changed for it end in a hash: no two ids have one name.
+    A name that differs from the id ends in a hash, so that different ids have different names.
     """
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.+") else "_" for c in object_id)[:100]
     if safe == object_id and safe.strip("."):
@@ -25,15 +25,15 @@ def safe_name(object_id: str) -> str:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write(temporary_path)`` and rename: a reader never meets half a file.
+    """Call ``write(temporary_path)`` and rename the temporary file to `path`.
 
-    Whatever goes wrong (a full disk, a kill), `path` is the old file or the new one, and no temporary
-    file is left behind by an error.
+    Readers never see an incomplete file: after an error or a kill, `path` is the old file or the new one.
+    After an error, the temporary file is deleted.
     """
     temporary = path.with_name(path.name + ".partial")
     try:
         write(temporary)
-        temporary.chmod(0o644)  # safetensors writes for the owner alone
+        temporary.chmod(0o644)  # safetensors lets only the owner read its files.
         with open(temporary, "rb+") as stream:
             os.fsync(stream.fileno())
         os.replace(temporary, path)

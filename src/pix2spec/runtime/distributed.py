@@ -1,8 +1,9 @@
-"""What the processes of one training tell each other, so that they give what a single one would.
+"""Collective operations for data-parallel training.
 
-Gradients are averaged by torch's DistributedDataParallel. What is more than a mean over objects is here:
-statistics and sets that span the whole batch. The functions are differentiable, must be called by all
-processes alike, and do nothing where there is one process. Each process holds equally many objects.
+With them, N processes compute the same loss as one process on the full batch. torch's DistributedDataParallel
+averages gradients over processes. This module has the operations that need more than this mean, such as
+statistics over the full batch. The functions are differentiable. All processes must call them in the same
+order. With one process, they do nothing. All processes hold the same number of objects.
 """
 
 import os
@@ -10,7 +11,7 @@ import os
 import torch
 import torch.distributed
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm  # what torch's own variants derive from
+from torch.nn.modules.batchnorm import _BatchNorm  # base class of torch's batch normalisations
 
 from pix2spec.errors import InputError
 
@@ -24,7 +25,7 @@ def processes() -> int:
 
 
 def gather(x: torch.Tensor) -> torch.Tensor:
-    """Rows (N, ...) of all processes, of this one's (n, ...); in the order of processes."""
+    """Concatenate the tensors (n, ...) of all processes, in the order of processes: tensor (N, ...)."""
     if processes() == 1:
         return x
     from torch.distributed.nn.functional import all_gather
@@ -33,7 +34,7 @@ def gather(x: torch.Tensor) -> torch.Tensor:
 
 
 def mean_over_processes(x: torch.Tensor) -> torch.Tensor:
-    """Mean of a tensor over processes."""
+    """Mean of a tensor (...) over processes: tensor (...)."""
     if processes() == 1:
         return x
     from torch.distributed.nn.functional import all_reduce
@@ -42,7 +43,7 @@ def mean_over_processes(x: torch.Tensor) -> torch.Tensor:
 
 
 def any_process(flag: bool, device: torch.device) -> bool:
-    """Whether any process has the flag raised; all of them get the same answer."""
+    """Whether `flag` is True in any process. All processes get the same answer."""
     if processes() == 1:
         return flag
     count = torch.tensor(float(flag), device=device)
@@ -51,7 +52,7 @@ def any_process(flag: bool, device: torch.device) -> bool:
 
 
 def share_statistics(model: nn.Module, device: torch.device) -> nn.Module:
-    """Let batch normalisation take its statistics from the objects of all processes."""
+    """Make the batch normalisations of a model compute their statistics over the objects of all processes."""
     if processes() == 1:
         return model
     if device.type == "cuda":
@@ -60,7 +61,7 @@ def share_statistics(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _shared(module: nn.Module) -> nn.Module:
-    """The module with a `SharedBatchNorm` in place of each batch normalisation, with its numbers."""
+    """Replace each batch normalisation of a module by a `SharedBatchNorm` with the same state."""
     for name, child in module.named_children():
         setattr(module, name, _shared(child))
     if type(module) not in (nn.BatchNorm1d, nn.BatchNorm2d):
@@ -72,13 +73,13 @@ def _shared(module: nn.Module) -> nn.Module:
 
 
 class SharedBatchNorm(_BatchNorm):
-    """Batch normalisation over the objects of all processes, on CPUs: torch's own needs GPUs."""
+    """Batch normalisation over the objects of all processes, for CPUs. torch's version needs GPUs."""
 
     def _check_input_dim(self, x: torch.Tensor) -> None:
-        pass  # any number of axes after (B, channel)
+        pass  # Any number of axes may follow (B, channel).
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalised x (B, channel, ...)."""
+        """Normalise x (B, channel, ...)."""
         if not self.training:
             return super().forward(x)
         axes, shape = (0, *range(2, x.ndim)), (1, -1, *[1] * (x.ndim - 2))
@@ -96,20 +97,26 @@ class SharedBatchNorm(_BatchNorm):
 
 
 def check_launch(sizes: dict[str, int]) -> None:
-    """Refuse batches that the processes cannot share equally, and a launcher that lost all but one.
+    """Check that the launcher started all processes, and that they can share batches equally.
 
     Parameters
     ----------
-    sizes : dict
-        Objects in a batch, by name of the setting.
+    sizes : dict of str to int
+        Name of each setting to its number of objects in a batch.
+
+    Raises
+    ------
+    InputError
+        If accelerate started one process instead of several, or a batch cannot be shared equally.
     """
-    # Without GPUs and MPI, accelerate starts one process, whatever number it is asked for; the port that
-    # it chose for their meeting is all that is left of them.
+    # Without GPUs and MPI, accelerate starts one process, whatever number is requested. Only the port for the
+    # communication shows that several were requested.
     launched = {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= os.environ.keys()
     if launched and "WORLD_SIZE" not in os.environ:
-        what = "it started one process where several were asked for, as it does on CPUs without MPI"
-        raise InputError("accelerate launch", what, "torchrun --nproc-per-node N -m pix2spec train ...")
+        what = "it started one process instead of several, as it does on CPUs without MPI"
+        hint = "use torchrun --nproc-per-node N -m pix2spec train ..."
+        raise InputError("accelerate launch", what, hint)
     for name, size in sizes.items():
         if size % processes():
             what = f"{size} objects cannot be shared equally by {processes()} processes"
-            raise InputError(name, what, "use a multiple of their number")
+            raise InputError(name, what, "use a multiple of the number of processes")

@@ -9,7 +9,19 @@ __all__ = [
 
 
 def progress_bar(items: Iterable, what: str, show: bool = True, total: int | None = None) -> Iterator:
-    """Pass `items` on under a progress bar on the terminal's error stream; silent without a terminal."""
+    """Yield `items` and show a progress bar on standard error.
+
+    Parameters
+    ----------
+    items : iterable
+        Anything that can be iterated over.
+    what : str
+        Text beside the bar.
+    show : bool
+        Show the bar. It is never shown if standard error is not a terminal.
+    total : int, optional
+        Number of items, if `items` has no length.
+    """
     if not (show and sys.stderr.isatty()):
         yield from items
         return

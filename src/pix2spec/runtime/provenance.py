@@ -1,4 +1,4 @@
-"""What made a file: version and command."""
+"""Provenance of output files."""
 
 import shlex
 import sys
@@ -9,7 +9,7 @@ __all__ = [
 
 
 def run_provenance() -> dict[str, str]:
-    """Version and command line, which every output records."""
+    """Version of pix2spec and command line, for the metadata of output files."""
     import pix2spec
 
     return {"version": pix2spec.__version__, "command": shlex.join(["pix2spec", *sys.argv[1:]])}

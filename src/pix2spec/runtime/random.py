@@ -1,4 +1,4 @@
-"""Random numbers of a batch, the same however many processes share it."""
+"""Random numbers for batches, independent of the number of processes that share a batch."""
 
 import hashlib
 
@@ -12,17 +12,23 @@ __all__ = [
 
 
 class BatchRng:
-    """Random numbers for the objects of one batch, of which each process has every so many-th.
+    """Random numbers for the objects of one batch that several processes share.
 
-    They are drawn for the whole batch, and a process takes those of its own objects: a number belongs to
-    (key, position in the batch). `generator` is in the same state on all processes, for what they share.
+    Each process draws the numbers of the full batch and keeps those of its own objects. A number therefore
+    depends only on the key and the object's position in the batch.
 
     Parameters
     ----------
     *key : int
-        What the numbers are for, such as seed and step.
+        Integers that identify the batch, such as seed and step.
     share : (int, int)
-        Rank of this process and their number: it has the positions rank, rank + number, ...
+        Rank of this process and number of processes. The process has the objects at the positions rank,
+        rank + number, rank + 2 * number and so on.
+
+    Attributes
+    ----------
+    generator : torch.Generator
+        Its state is the same in all processes, so that they can draw common numbers.
     """
 
     def __init__(self, *key: int, share: tuple[int, int] = (0, 1)):
@@ -31,33 +37,34 @@ class BatchRng:
         self.share = share
 
     def normal(self, *shape: int, axis: int = 0, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """Standard normal numbers of `shape`, whose `axis` is that of this process's objects."""
-        return self._mine(torch.randn, shape, axis, dtype=dtype)
+        """Standard normal numbers of `shape`. The objects of this process are along `axis`."""
+        return self._own_share(torch.randn, shape, axis, dtype=dtype)
 
     def uniform(self, *shape: int, axis: int = 0, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """Uniform numbers in [0, 1)."""
-        return self._mine(torch.rand, shape, axis, dtype=dtype)
+        """Uniform numbers in [0, 1) of `shape`. The objects of this process are along `axis`."""
+        return self._own_share(torch.rand, shape, axis, dtype=dtype)
 
     def integers(self, high: int, *shape: int, axis: int = 0) -> torch.Tensor:
-        """Integers from 0 to `high` - 1, int64."""
-        return self._mine(lambda whole, **kwargs: torch.randint(high, whole, **kwargs), shape, axis)
+        """Integers (int64) from 0 to `high` - 1 of `shape`. The objects of this process are along `axis`."""
+        return self._own_share(lambda full, **kwargs: torch.randint(high, full, **kwargs), shape, axis)
 
     def generators(self, n: int) -> list[torch.Generator]:
-        """A generator for each of `n` objects of this process."""
+        """Random generators for `n` objects of this process."""
         return [torch.Generator().manual_seed(int(seed)) for seed in self.integers(2**62, n)]
 
     def first(self, n: int) -> int:
-        """How many of the first `n` objects of the batch this process has."""
+        """Number of objects that this process has among the first `n` objects of the batch."""
         return len(range(self.share[0], n, self.share[1]))
 
-    def _mine(self, draw, shape: tuple[int, ...], axis: int, **kwargs) -> torch.Tensor:
+    def _own_share(self, draw, shape: tuple[int, ...], axis: int, **kwargs) -> torch.Tensor:
+        """Draw numbers for the full batch and return those of this process's objects, of `shape`."""
         rank, number = self.share
-        whole = (*shape[:axis], shape[axis] * number, *shape[axis + 1 :])
-        numbers = draw(whole, generator=self.generator, **kwargs)
+        full = (*shape[:axis], shape[axis] * number, *shape[axis + 1 :])
+        numbers = draw(full, generator=self.generator, **kwargs)
         return numbers[(slice(None),) * axis + (slice(rank, None, number),)]
 
 
 def candidate_generator(seed: int, object_id: str, candidate: int) -> torch.Generator:
-    """Random numbers of one candidate: a pure function of (seed, object id, candidate)."""
+    """Random generator of one candidate spectrum. It depends on seed, object id and number alone."""
     key = hashlib.blake2b(f"{seed}\0{object_id}\0{candidate}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)

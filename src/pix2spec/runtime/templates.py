@@ -1,4 +1,4 @@
-"""HTML from the templates of the folder ``templates``; every value is escaped unless a template made it."""
+"""HTML pages from the templates in the folder ``templates``. Values of variables are escaped."""
 
 import base64
 import math
@@ -18,9 +18,19 @@ def render(template: str, **values: Any) -> str:
     Parameters
     ----------
     template : str
-        File below ``templates``, for example ``"contact_sheet.html.j2"``.
+        A file in ``templates``, for example ``"contact_sheet.html.j2"``.
     **values
-        Its variables. A missing one raises ``jinja2.UndefinedError``.
+        The variables of the template.
+
+    Returns
+    -------
+    str
+        HTML.
+
+    Raises
+    ------
+    jinja2.UndefinedError
+        If a variable is missing.
     """
     return _environment().get_template(template).render(values)
 

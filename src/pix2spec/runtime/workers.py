@@ -1,4 +1,4 @@
-"""Worker processes: one thread each, and none outlives the process that started it."""
+"""Pools of worker processes. Each worker uses one thread, and ends with the process that started it."""
 
 import os
 import threading
@@ -15,7 +15,21 @@ __all__ = ["worker_pool"]
 def worker_pool(
     workers: int | None, start: Callable | None = None, arguments: tuple = ()
 ) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes; each calls ``start(*arguments)`` first. An error cancels what waits."""
+    """Open a pool of worker processes. An error in the ``with`` block cancels the calls that have not begun.
+
+    Parameters
+    ----------
+    workers : int or None
+        Number of processes; None means one per core.
+    start : callable, optional
+        Each process calls ``start(*arguments)`` first.
+    arguments : tuple
+        Arguments of `start`.
+
+    Yields
+    ------
+    concurrent.futures.ProcessPoolExecutor
+    """
     parent = os.getpid()
     with (
         _one_thread_a_process(),
@@ -30,7 +44,7 @@ def worker_pool(
 
 @contextmanager
 def _one_thread_a_process():
-    """Let processes started meanwhile use one thread each: several that share cores would wait in turns."""
+    """Make processes that start inside the block use one thread each, because they share the cores."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
@@ -54,7 +68,7 @@ def _begin(parent: int, start: Callable | None, arguments: tuple) -> None:
 
 
 def _follow(parent: int) -> None:
-    """End this process when the one that started it is gone: nobody would wait for its work."""
+    """End this process when the process that started it has ended."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

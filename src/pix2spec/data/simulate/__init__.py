@@ -1,8 +1,8 @@
-"""The simulated survey: pairs of images and spectra whose truth is known.
+"""A simulated survey of galaxies with images, spectra, photometry and known truth.
 
-The way through: `galaxies` draws them, `spectra` gives their bulges and discs spectra (with the
-emission lines of `gas`), `images` pictures them and says how much of each the fibre sees, `noise`
-observes, and `survey` ties it together.
+`galaxies` draws the properties of the galaxies. `spectra` computes the spectra of their bulges and discs,
+with the emission lines of `gas`. `images` computes their images, and the share of their light in the fibre.
+`noise` adds the noise of the observations. `survey` combines these steps.
 """
 
 from pix2spec.core.lines import LINES

@@ -1,6 +1,6 @@
-"""Who is in the survey: redshifts, luminosities, types and what follows from them.
+"""Draw the properties of simulated galaxies, such as redshift, luminosity and type.
 
-Every property is drawn from published mean relations with their scatter. `Galaxies` lists them.
+All properties are drawn from published mean relations with their scatter. `Galaxies` lists the properties.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ SAMPLES = ("main", "luminous red", "faint", "nearby")
 SAMPLE_FRACTIONS = (0.65, 0.15, 0.05, 0.15)
 MAIN, RED, FAINT, NEARBY = range(4)
 
-MAX_REDSHIFT = 0.45  # the templates' ultraviolet end leaves the u band beyond
+MAX_REDSHIFT = 0.45  # At higher redshifts, the templates do not cover the u band.
 SOLAR_R = 4.65  # absolute AB magnitude of the Sun (Willmer 2018, ApJS 236:47)
 
 # Flat Lambda-CDM, H0 = 70 km/s/Mpc, Omega_m = 0.3.
@@ -30,14 +30,14 @@ _COMOVING = LIGHT_SPEED_KM_S / 70 * _INTEGRAL  # Mpc
 
 @dataclass
 class Galaxies:
-    """Drawn properties of n galaxies; every field has shape (n,) unless said otherwise."""
+    """Drawn properties of n galaxies. Fields have the shape (n,) if no other shape is given."""
 
     z: np.ndarray
     r: np.ndarray  # total observed r magnitude (AB)
     sample: np.ndarray  # index into SAMPLES
     kind: np.ndarray  # index into GALAXY_TYPES
     agn: np.ndarray  # index into AGN_TYPES
-    logmass: np.ndarray  # expected from type and luminosity; the spectra's own replaces it as truth
+    logmass: np.ndarray  # expected for type and luminosity; the truth has the mass of the spectrum instead
     # structure
     bulge_fraction: np.ndarray  # of the observed r light
     bulge_radius: np.ndarray  # half-light radius, arcsec
@@ -67,22 +67,24 @@ class Galaxies:
 
 
 def luminosity_distance(z) -> np.ndarray:
-    """In Mpc."""
+    """Luminosity distance in Mpc at redshift `z`."""
     return np.interp(z, _Z, _COMOVING) * (1 + np.asarray(z))
 
 
 def distance_modulus(z) -> np.ndarray:
-    """In mag."""
+    """Distance modulus in magnitudes at redshift `z`."""
     return 5 * np.log10(luminosity_distance(z)) + 25
 
 
 class RedshiftDistribution:
-    """p(z | r): comoving volume times a Schechter function (Blanton et al. 2003, ApJ 592:819).
+    """The distribution p(z | r) of redshifts at an apparent magnitude.
+
+    It is the comoving volume times a Schechter function (Blanton et al. 2003, ApJ 592:819).
 
     Parameters
     ----------
     low, high : float
-        Limits of z.
+        Limits of the redshift.
     """
 
     def __init__(self, low: float, high: float):
@@ -95,7 +97,7 @@ class RedshiftDistribution:
         self.cumulative = np.cumsum(density, 1) / density.sum(1, keepdims=True)
 
     def draw(self, rng, r):
-        """Redshifts for apparent magnitudes `r`."""
+        """Draw redshifts (n,) for apparent magnitudes `r` (n,)."""
         row = np.clip(np.rint((r - self.r[0]) / (self.r[1] - self.r[0])), 0, len(self.r) - 1).astype(int)
         return np.array([np.interp(u, self.cumulative[i], self.z) for u, i in zip(rng.random(len(r)), row)])
 
@@ -105,16 +107,16 @@ LOW_REDSHIFT = RedshiftDistribution(0.004, 0.06)
 
 
 def choose(index, values):
-    """`values[index]` as an array: one number for each type."""
+    """Array of ``values[index]``, where `values` has one number per type."""
     return np.asarray(values, float)[index]
 
 
 def draw_magnitudes(rng, n):
-    """Sample, r magnitude, redshift and absolute r magnitude.
+    """Draw sample, r magnitude, redshift and absolute r magnitude: arrays (n,).
 
-    The main sample is complete to r = 17.77 (Strauss et al. 2002, AJ 124:1810); counts grow as
-    10^(0.6 r). Luminous red galaxies follow Eisenstein et al. (2001, AJ 122:2267). Nearby galaxies of all
-    magnitudes are added, as in catalogues with visual morphology: the main sample holds few.
+    The main sample is complete to r = 17.77 (Strauss et al. 2002, AJ 124:1810), with number counts that grow
+    as 10^(0.6 r). Luminous red galaxies follow Eisenstein et al. (2001, AJ 122:2267). Nearby galaxies of all
+    magnitudes are added, because the main sample has few of them.
     """
     sample = rng.choice(4, n, p=SAMPLE_FRACTIONS)
     r = 17.77 + 0.72 * np.log(1 - rng.random(n) * (1 - np.exp((14.5 - 17.77) / 0.72)))
@@ -129,7 +131,7 @@ def draw_magnitudes(rng, n):
 
 
 def draw_types(rng, sample, absolute):
-    """Type and stellar mass: the red fraction grows with luminosity (Baldry et al. 2004, ApJ 600:681)."""
+    """Draw type and mass. The red fraction grows with luminosity (Baldry et al. 2004, ApJ 600:681)."""
     n = len(sample)
     red_fraction = 0.08 + 0.66 / (1 + np.exp((absolute + 20.9) / 0.7))
     u, rare = rng.random((2, n))
@@ -144,7 +146,7 @@ def draw_types(rng, sample, absolute):
 
 
 def draw_agn(rng, sample, kind, logmass):
-    """Active nuclei live in massive galaxies (Kauffmann et al. 2003, MNRAS 346:1055)."""
+    """Draw types of active nuclei, which massive galaxies have (Kauffmann et al. 2003, MNRAS 346:1055)."""
     massive = 1 / (1 + np.exp(-(logmass - 10.5) / 0.25))
     seyfert2 = choose(kind, [0.02, 0.22, 0.10, 0.02, 0.1]) * massive
     liner = choose(kind, [0.22, 0.25, 0.06, 0.0, 0.1]) * massive
@@ -156,7 +158,7 @@ def draw_agn(rng, sample, kind, logmass):
 
 
 def draw_structure(rng, z, kind, logmass):
-    """Bulge and disc: sizes from the mass-size relation (Shen et al. 2003, MNRAS 343:978)."""
+    """Draw bulges and discs. Sizes follow the mass-size relation of Shen et al. (2003, MNRAS 343:978)."""
     n = len(z)
     late = (kind == LATE) | (kind == STARBURST)
     fraction = choose(kind, [0.72, 0.5, 0.18, 0.12, 0.5]) + 0.15 * rng.standard_normal(n)
@@ -166,7 +168,7 @@ def draw_structure(rng, z, kind, logmass):
     disc = np.where(late, 1.15, 1.3) * radius
     bulge = np.where(late, 0.3, 0.75) * radius * np.exp(0.2 * rng.standard_normal(n))
     kpc_per_arcsec = luminosity_distance(z) / (1 + z) ** 2 * 1e3 / 206265
-    inclination = rng.random(n)  # cosine
+    inclination = rng.random(n)  # its cosine
     thickness = np.where(late, 0.18, 0.35)
     return dict(
         bulge_fraction=np.clip(fraction + 0.1 * (logmass - 10.5), 0.01, 0.98),
@@ -179,7 +181,7 @@ def draw_structure(rng, z, kind, logmass):
 
 
 def draw_kinematics(rng, logmass, inclination):
-    """Dispersions: Faber-Jackson for bulges; rotation inside the fibre for discs."""
+    """Draw velocity dispersions: the Faber-Jackson relation for bulges, rotation in the fibre for discs."""
     n = len(logmass)
     bulge = 10 ** (2.25 + 0.28 * (logmass - 10.8) + 0.07 * rng.standard_normal(n))
     disc = np.clip(10 ** (1.95 + 0.25 * (logmass - 10.3) + 0.1 * rng.standard_normal(n)), 35, 220)
@@ -193,7 +195,10 @@ def draw_kinematics(rng, logmass, inclination):
 
 
 def draw_metallicities(rng, kind, logmass):
-    """Stars: Gallazzi et al. (2005, MNRAS 362:41); gas: Tremonti et al. (2004, ApJ 613:898)."""
+    """Draw metallicities of stars and gas.
+
+    They follow Gallazzi et al. (2005, MNRAS 362:41) and Tremonti et al. (2004, ApJ 613:898).
+    """
     n = len(kind)
     stars = -0.12 + 0.30 * (logmass - 10.7) + 0.13 * rng.standard_normal(n)
     oxygen = 8.80 - 0.10 * (10.6 - logmass) - 0.12 * np.clip(10.0 - logmass, 0, None) ** 1.3
@@ -206,9 +211,9 @@ def draw_metallicities(rng, kind, logmass):
 
 
 def draw_histories(rng, z, kind, logmass):
-    """Star formation: a delayed exponential that began `start` Gyr ago, and what happened since."""
+    """Draw star formation histories: a delayed exponential, recent star formation, and bursts."""
     n = len(z)
-    lookback = 9.2 * z  # Gyr, rough below z = 0.45
+    lookback = 9.2 * z  # Gyr; approximation for z < 0.45
     start = choose(kind, [9.6, 9.8, 9.0, 8.0, 9.0]) + 1.2 * rng.standard_normal(n) - lookback
     downsizing = 10 ** (-0.20 * np.clip(logmass - 10.0, -1, 1))
     disc = choose(kind, [1.0, 1.8, 3.4, 7.0, 1.5]) * np.exp(0.3 * rng.standard_normal(n)) * downsizing
@@ -226,7 +231,7 @@ def draw_histories(rng, z, kind, logmass):
 
 
 def draw_dust(rng, kind, logmass, inclination):
-    """Attenuation grows with mass and, in discs, with inclination; the foreground is log-normal."""
+    """Draw dust: attenuation grows with mass, and in discs with inclination. The foreground is log-normal."""
     n = len(kind)
     av = choose(kind, [0.10, 0.34, 0.68, 0.60, 0.25]) * np.exp(0.45 * rng.standard_normal(n))
     av = av * 10 ** (0.45 * np.clip(logmass - 10.2, -1.2, 0.6))
@@ -236,7 +241,7 @@ def draw_dust(rng, kind, logmass, inclination):
 
 
 def draw_galaxies(rng: np.random.Generator, n: int) -> Galaxies:
-    """Draw `n` galaxies of a magnitude-limited survey like SDSS."""
+    """Draw the properties of `n` galaxies of a magnitude-limited survey like SDSS."""
     sample, r, z, absolute = draw_magnitudes(rng, n)
     kind, logmass = draw_types(rng, sample, absolute)
     structure, inclination = draw_structure(rng, z, kind, logmass)

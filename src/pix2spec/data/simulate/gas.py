@@ -1,4 +1,4 @@
-"""Emission lines: their wavelengths and what ionises them."""
+"""Luminosities of emission lines of star-forming regions and active nuclei."""
 
 import numpy as np
 
@@ -16,20 +16,26 @@ BROAD = np.array([_BROAD.get(name, 0.0) for name in LINES])
 
 
 def spectrum_of_gas(halpha, n2, o3, s2, o1, o2, he2, ne3):
-    """Dust-free line luminosities (n, lines) from Halpha and a few logarithmic ratios.
+    """Line luminosities without dust, from Halpha and a few logarithmic ratios.
 
-    Hydrogen follows Case B at 10^4 K (Osterbrock & Ferland 2006), so that Halpha / Hbeta = 2.86; doublets
-    of common upper level have their fixed ratios.
+    Hydrogen lines follow Case B at 10^4 K (Osterbrock & Ferland 2006), so that Halpha / Hbeta = 2.86.
+    Doublets with a common upper level have fixed ratios.
 
     Parameters
     ----------
     halpha : array (n,)
-    n2, s2, o1 : arrays (n,)
+        Luminosity of Halpha, in any unit.
+    n2, s2, o1 : array (n,)
         log10 of [N II] 6583, [S II] 6716+6730 and [O I] 6300 over Halpha.
-    o3, o2 : arrays (n,)
+    o3, o2 : array (n,)
         log10 of [O III] 5007 and [O II] 3725+3727 over Hbeta.
-    he2, ne3 : array or float
+    he2, ne3 : array (n,) or float
         He II 4685 over Hbeta; [Ne III] 3868 over [O III] 5007.
+
+    Returns
+    -------
+    array (n, lines)
+        Luminosities in the unit of `halpha` and in the order of `LINES`.
     """
     hbeta = halpha / 2.86
     oxygen3, oxygen2 = 10**o3 * hbeta, 10**o2 * hbeta
@@ -64,17 +70,23 @@ def spectrum_of_gas(halpha, n2, o3, s2, o1, o2, he2, ne3):
 
 
 def star_forming_lines(halpha, oxygen, scatter):
-    """H II regions: ratios follow the oxygen abundance.
+    """Line luminosities of H II regions. Their ratios follow the oxygen abundance.
 
     [N II] is the N2 calibration of Pettini & Pagel (2004, MNRAS 348:L59); [O III] lies on the star-forming
     sequence of Kewley et al. (2013, ApJ 774:L10).
 
     Parameters
     ----------
-    halpha, oxygen : arrays (n,)
-        Luminosity; 12 + log10 O/H.
+    halpha : array (n,)
+        Luminosity of Halpha.
+    oxygen : array (n,)
+        12 + log10 O/H.
     scatter : array (n, 5 or more)
-        Standard normal numbers.
+        Standard normal numbers that scatter the ratios.
+
+    Returns
+    -------
+    array (n, lines)
     """
     n2 = np.clip((oxygen - 8.90) / 0.57, -1.8, -0.35) + 0.06 * scatter[:, 0]
     o3 = np.clip(0.61 / (np.minimum(n2, -0.3) + 0.08) + 1.10, -0.9, 0.85) + 0.10 * scatter[:, 1]
@@ -85,7 +97,11 @@ def star_forming_lines(halpha, oxygen, scatter):
 
 
 def agn_lines(halpha, liner, scatter):
-    """Narrow lines of Seyfert nuclei and, where `liner`, of LINERs (Kewley et al. 2006, MNRAS 372:961)."""
+    """Luminosities (n, lines) of the narrow lines of active nuclei (Kewley et al. 2006, MNRAS 372:961).
+
+    Nuclei are LINERs where `liner` (n,) is True, and Seyfert nuclei elsewhere. `halpha` and `scatter` are as
+    in `star_forming_lines`.
+    """
     n2 = np.where(liner, 0.08, -0.02) + 0.12 * scatter[:, 0]
     o3 = np.where(liner, 0.22, 0.80) + 0.15 * scatter[:, 1]
     s2 = np.where(liner, 0.02, -0.20) + 0.10 * scatter[:, 2]

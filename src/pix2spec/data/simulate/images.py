@@ -1,7 +1,7 @@
-"""Images: a bulge and a disc as mixtures of Gaussians, spiral arms, neighbours, seeing.
+"""Simulated images of galaxies: bulge, disc, spiral arms, neighbours and seeing.
 
-A mixture of Gaussians convolves with the point-spread function exactly (Hogg & Lang 2013,
-PASP 125:719), so that no image is ever transformed or resampled.
+Bulges, discs and the point-spread function are mixtures of Gaussians, whose convolution is exact (Hogg & Lang
+2013, PASP 125:719). No image is Fourier-transformed or resampled.
 """
 
 import numpy as np
@@ -16,14 +16,14 @@ __all__ = ["draw_images", "fibre_weights", "render"]
 SIZE = 64  # pixels
 PIXEL = SDSS.pixel_scale
 AXIS = ((np.arange(SIZE) - (SIZE - 1) / 2) * PIXEL).astype(np.float32)  # arcsec from the centre
-# Core and wing of the seeing: shares of the light and dispersions in arcsec.
+# (share of the light, dispersion in arcsec) of the core and the wing of the seeing.
 PSF = tuple(zip((0.87, 0.13), np.array([1.0, 2.2]) * SDSS.psf_fwhm / 2.355 * 0.94))
-NEIGHBOURS = 4  # at most
-ARM_CONTRAST = {"g": 1.25, "r": 1.0, "i": 0.8}  # arms are blue
+MAX_NEIGHBOURS = 4
+ARM_CONTRAST = {"g": 1.25, "r": 1.0, "i": 0.8}  # Arms are blue.
 
 
-# (amplitude, dispersion in half-light radii) of Gaussians that add up to Sersic profiles of unit flux: a
-# non-negative least-squares fit, true to 2 % between 0.05 and 4 half-light radii.
+# (amplitude, dispersion in half-light radii) of the Gaussians of a Sersic profile with unit flux. They come
+# from a non-negative least-squares fit, which agrees to 2 % between 0.05 and 4 half-light radii.
 MIXTURES = {
     "exponential": (
         (0.001565, 0.08),
@@ -49,27 +49,36 @@ MIXTURES = {
 
 
 def coordinates(x0, y0):
-    """Offsets x and y of the pixels (n, SIZE * SIZE) in arcsec from the centres `x0`, `y0`."""
+    """Offsets x and y (n, SIZE * SIZE) of the pixels from the centres `x0`, `y0` (n,), all in arcsec."""
     y, x = np.meshgrid(AXIS, AXIS, indexing="ij")
     return x.ravel() - x0[:, None].astype(np.float32), y.ravel() - y0[:, None].astype(np.float32)
 
 
 def fibre_weights() -> np.ndarray:
-    """Share of each pixel (SIZE, SIZE) that the fibre sees."""
+    """Share of each pixel that lies in the fibre: array (SIZE, SIZE)."""
     return aperture_weights((SIZE, SIZE), PIXEL, SDSS.fibre_diameter)
 
 
 def render(profile: str, radius, axis_ratio, angle, x, y) -> np.ndarray:
-    """Images (n, SIZE * SIZE) of unit total flux of an elliptical profile seen through the atmosphere.
+    """Images of elliptical profiles with unit total flux, blurred by the seeing.
 
     Parameters
     ----------
     profile : str
         ``"exponential"`` or ``"de Vaucouleurs"``.
-    radius, axis_ratio, angle : arrays (n,)
-        Half-light radius (geometric mean) in arcsec, minor over major axis, position angle in radian.
-    x, y : arrays (n, SIZE * SIZE)
-        From `coordinates`.
+    radius : array (n,)
+        Half-light radius in arcsec: the geometric mean of its two axes.
+    axis_ratio : array (n,)
+        Minor axis over major axis.
+    angle : array (n,)
+        Position angle in radian.
+    x, y : array (n, SIZE * SIZE)
+        Offsets of the pixels as `coordinates` gives them.
+
+    Returns
+    -------
+    array (n, SIZE * SIZE)
+        Share of the flux in each pixel.
     """
     cos, sin = np.cos(angle), np.sin(angle)
     xx, xy, yy = x * x, x * y, y * y
@@ -81,7 +90,7 @@ def render(profile: str, radius, axis_ratio, angle, x, y) -> np.ndarray:
     for share, sigma in MIXTURES[profile]:
         major, minor = sigma**2 * radius**2 / axis_ratio, sigma**2 * radius**2 * axis_ratio
         for psf_share, psf_sigma in PSF:
-            # Covariances add: galaxy, rotated to its position angle, plus seeing.
+            # The covariance is that of the galaxy, rotated to its position angle, plus that of the seeing.
             cxx = major * cos**2 + minor * sin**2 + psf_sigma**2
             cyy = major * sin**2 + minor * cos**2 + psf_sigma**2
             cxy = (major - minor) * cos * sin
@@ -98,7 +107,7 @@ def render(profile: str, radius, axis_ratio, angle, x, y) -> np.ndarray:
 
 
 def spiral_arms(rng, galaxies: Galaxies, x, y) -> np.ndarray:
-    """Relative modulation (n, SIZE * SIZE) of the disc: logarithmic spirals in resolved discs."""
+    """Relative brightness (n, SIZE * SIZE) of the arms of resolved discs, which are logarithmic spirals."""
     g, n = galaxies, len(galaxies.z)
     late = (g.kind == LATE) | (g.kind == STARBURST)
     strength, turn, phase, pitch, three = rng.random((5, n))
@@ -119,31 +128,31 @@ def spiral_arms(rng, galaxies: Galaxies, x, y) -> np.ndarray:
     winding = np.log(radius) / column(np.tan(np.radians(12 + 14 * pitch)))
     arms = column(np.where(three < 0.75, 2, 3) * np.where(turn < 0.5, -1, 1))
     wave = np.cos(arms * (np.arctan2(across, along) - winding) + column(2 * np.pi * phase))
-    wave += 0.35 * wave * wave - 0.175  # arms narrower than the gaps
-    inner = np.clip((radius - 1) / (0.8 * column(g.disc_radius)), 0, 1)  # none in the centre
+    wave += 0.35 * wave * wave - 0.175  # makes the arms narrower than the gaps between them
+    inner = np.clip((radius - 1) / (0.8 * column(g.disc_radius)), 0, 1)  # no arms in the centre
     modulation[rows] = wave * inner * column(amplitude)
     return modulation
 
 
 def gaussians(centre, sigma):
-    """Normalised profiles (n, SIZE) along one axis, integrating to 1 over pixels."""
+    """Gaussians (n, SIZE) along one axis, whose pixels add up to 1. `centre`, `sigma` (n,) are in arcsec."""
     profile = np.exp(-0.5 * ((AXIS - centre[:, None]) / sigma[:, None]) ** 2)
     return (profile * PIXEL / (np.sqrt(2 * np.pi) * sigma[:, None])).astype(np.float32)
 
 
 def add_neighbours(rng, image):
-    """Add stars and small galaxies near the target to `image` (n, 3, SIZE * SIZE), in place."""
+    """Add stars and small galaxies near the target to `image` (n, 3, SIZE * SIZE) in place."""
     n = len(image)
     count = rng.poisson(1.2, n)
-    for k in range(NEIGHBOURS):
+    for k in range(MAX_NEIGHBOURS):
         u = rng.random((7, n))
-        magnitude = np.clip(22.5 + np.log10(u[0]) / 0.35, 17.5, 22.4)  # counts grow as 10^(0.35 r)
+        magnitude = np.clip(22.5 + np.log10(u[0]) / 0.35, 17.5, 22.4)  # Number counts grow as 10^(0.35 r).
         x0, y0 = (u[1:3] - 0.5) * SIZE * PIXEL
         g_r = 0.3 + 0.9 * u[3]
         r_i = 0.4 * g_r + 0.15 * (u[4] - 0.3)  # along the stellar locus
         size = np.where(u[5] < 0.3, 0, 0.5 * np.exp(0.4 * rng.standard_normal(n)))  # arcsec; 0 is a star
         flat = 0.3 + 0.7 * u[6]
-        rows = np.flatnonzero((count > k) & (np.hypot(x0, y0) > 4))  # fibres avoid blends
+        rows = np.flatnonzero((count > k) & (np.hypot(x0, y0) > 4))  # Targets are not blended.
         if not len(rows):
             continue
         shape = np.zeros((len(rows), SIZE, SIZE), np.float32)
@@ -157,16 +166,17 @@ def add_neighbours(rng, image):
 
 
 def draw_images(rng, galaxies: Galaxies, components: Components):
-    """Noise-free g, r, i images and the share of each component's light in the fibre.
+    """Compute images without noise, and the share of each component's light in the fibre.
 
     Returns
     -------
     image : array (n, 3, SIZE, SIZE), float32
-        Nanomaggies per pixel.
-    bulge_share, disc_share : arrays (n,)
+        Bands g, r, i in nanomaggies per pixel.
+    bulge_share, disc_share : array (n,)
+        Share of the bulge's and of the disc's light in the fibre.
     """
     g, n = galaxies, len(galaxies.z)
-    x0, y0 = (rng.random((2, n)) - 0.5) * 0.5 * PIXEL  # astrometric offset of the fibre
+    x0, y0 = (rng.random((2, n)) - 0.5) * 0.5 * PIXEL  # offset of the galaxy from the centre
     x, y = coordinates(x0, y0)
     bulge = render("de Vaucouleurs", g.bulge_radius, g.bulge_axis_ratio, g.angle, x, y)
     disc = render("exponential", g.disc_radius, g.disc_axis_ratio, g.angle, x, y)

@@ -1,4 +1,4 @@
-"""What the telescope adds: sky, photons, calibration errors, cosmic rays, missing pixels."""
+"""Noise of simulated observations: sky, photons, calibration errors, cosmic rays and missing pixels."""
 
 import numpy as np
 
@@ -13,12 +13,12 @@ BAD_PIXEL = 1 << 16  # NEARBADPIXEL
 REJECTED = 1 << 18  # FULLREJECT: no good exposure, ivar = 0
 BRIGHT_SKY = 1 << 23  # BRIGHTSKY
 
-# Imaging, ugriz: sky noise per pixel in nanomaggies, and electrons per nanomaggy in 54 s.
+# Imaging in ugriz: sky noise per pixel in nanomaggies, electrons per nanomaggy in 54 s, relative error.
 SKY_NOISE = np.array([0.045, 0.019, 0.028, 0.042, 0.15])
 ELECTRONS = np.array([170.0, 1000.0, 940.0, 770.0, 145.0])
 PHOTOMETRIC_CALIBRATION = np.array([0.02, 0.01, 0.01, 0.01, 0.015])  # Padmanabhan et al. 2008, ApJ 674:1217
 
-# Night-sky emission: (air wavelength in Angstrom, relative strength), [O I], Na I and OH bands.
+# Night-sky emission of [O I], Na I and OH bands: pairs of air wavelength in Angstrom and relative strength.
 SKY_LINES = """
 5577.3 18  5890.0 2.5  5896.0 1.5  6300.3 5  6363.8 1.8  6498.7 0.6  6533.0 0.7  6553.6 0.8  6829.5 0.6
 6863.9 2  6923.2 1.2  7276.4 2.5  7316.3 3  7340.9 3.2  7369.0 1.5  7523.9 1.4  7571.7 1.2  7712.0 1.5
@@ -30,12 +30,12 @@ LINE_SPREAD = 1.3e-4  # dex: dispersion of an unresolved line
 
 
 def image_bands() -> list[int]:
-    """Positions of the image's bands among the photometric ones."""
+    """Indices of the image bands in the photometric bands."""
     return [SDSS.photometry_bands.index(band) for band in SDSS.image_bands]
 
 
 def add_image_noise(rng, image: np.ndarray) -> np.ndarray:
-    """Sky and photon noise on images (n, 3, y, x) in nanomaggies."""
+    """Add sky and photon noise to images (n, 3, y, x) in nanomaggies per pixel."""
     bands = image_bands()
     sky = (SKY_NOISE[bands] ** 2).astype(np.float32)[:, None, None]
     electrons = ELECTRONS[bands].astype(np.float32)[:, None, None]
@@ -44,7 +44,7 @@ def add_image_noise(rng, image: np.ndarray) -> np.ndarray:
 
 
 def measure_photometry(rng, bands: np.ndarray):
-    """Noisy fibre photometry.
+    """Add noise to fibre photometry.
 
     Parameters
     ----------
@@ -53,7 +53,8 @@ def measure_photometry(rng, bands: np.ndarray):
 
     Returns
     -------
-    flux, ivar : arrays (n, 5), float32
+    flux, ivar : array (n, 5), float32
+        Noisy fluxes in nanomaggies and their inverse variances.
     """
     sky = SKY_NOISE**2 * (fibre_weights() ** 2).sum()
     variance = sky + bands / ELECTRONS + (PHOTOMETRIC_CALIBRATION * bands) ** 2
@@ -62,21 +63,26 @@ def measure_photometry(rng, bands: np.ndarray):
 
 
 class SpectrumNoise:
-    """Noise of the SDSS spectrographs for a 45-minute exposure on `grid`.
+    """Noise of the SDSS spectrographs for a 45-minute exposure.
 
-    Random noise is Gaussian: photons of source and sky, scaled by the throughput. On top come what
-    reductions leave: residuals of sky lines (strength and wavelength, heavy-tailed), of the sky's level,
-    smooth calibration errors, telluric bands, and cosmic rays. The inverse variance that is handed out
-    counts random noise and the expected variance of all residuals but cosmic rays.
+    The photons of source and sky, scaled by the throughput, give Gaussian noise. The residuals of data
+    reduction are added: errors of sky lines (in strength and wavelength, with heavy tails), of the sky level,
+    of the calibration (smooth) and of telluric bands, and cosmic rays. The inverse variance includes the
+    Gaussian noise and the expected variance of all residuals except cosmic rays.
+
+    Parameters
+    ----------
+    grid : SpectralGrid
+        Pixels of the spectra.
     """
 
-    sky_strength = 0.006  # rms of the sky lines' relative residual
-    sky_shift = 0.006  # the same for a shift in wavelength, in pixels of 1e-4 dex
-    sky_level = 0.01
-    tilt, bend, telluric_depth = 0.010, 0.006, 0.010  # relative
-    cosmic_rays = 0.15  # chance that a spectrum keeps one
-    flagged = 0.8  # chance that it is flagged
-    gaps = 0.10  # chance of a run of missing pixels
+    sky_strength = 0.006  # rms of the relative error in the strength of sky lines
+    sky_shift = 0.006  # rms of their shift in wavelength, in pixels of 1e-4 dex
+    sky_level = 0.01  # rms of the relative error of the sky continuum
+    tilt, bend, telluric_depth = 0.010, 0.006, 0.010  # rms of relative calibration errors
+    cosmic_rays = 0.15  # probability that a spectrum has a cosmic ray
+    flagged = 0.8  # probability that the mask flags it
+    gaps = 0.10  # probability of a run of missing pixels
 
     def __init__(self, grid: SpectralGrid):
         wave = grid.wave
@@ -88,11 +94,11 @@ class SpectrumNoise:
         self.slope = 9.0 * (profile * distance).sum(1) * 1e-4 / LINE_SPREAD  # per pixel of 1e-4 dex
         knots = [3800, 4300, 5000, 6000, 7000, 8000, 9000]
         self.continuum = np.interp(wave, knots, [9, 8, 8, 9, 9, 10, 12])
-        # Throughput as the inverse variances of 1,055 SDSS spectra show it; the dichroic is at 5900 A.
+        # Throughput derived from the inverse variances of 1,055 SDSS spectra. The dichroic is at 5900 A.
         knots = [3850, 4000, 4200, 4500, 5200, 5750, 5950, 7000, 8000, 8300, 8900]
         throughput = np.interp(wave, knots, [0.12, 0.21, 0.32, 0.43, 0.64, 0.6, 0.9, 1.1, 0.95, 0.75, 0.6])
         self.per_flux = 0.032 / throughput * (1e-4 / grid.step)  # variance for one unit of flux
-        # The atmosphere's B and A bands of oxygen.
+        # The B and A bands of oxygen in the atmosphere.
         self.telluric = np.exp(-0.5 * ((wave - 6885) / 18) ** 2)
         self.telluric += 1.5 * np.exp(-0.5 * ((wave - 7630) / 25) ** 2)
         self.x = np.linspace(-1, 1, grid.size)
@@ -111,14 +117,22 @@ class SpectrumNoise:
         )
 
     def observe(self, rng, flux: np.ndarray):
-        """Noisy copies of spectra (n, L) in 1e-17 erg/s/cm2/A.
+        """Add noise to spectra.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        flux : array (n, L)
+            Noise-free spectra in 1e-17 erg/s/cm2/A.
 
         Returns
         -------
-        noisy, ivar, mask : arrays (n, L)
-            float32, float32, int32.
+        noisy, ivar : array (n, L), float32
+            Noisy spectra and their inverse variances.
+        mask : array (n, L), int32
+            Bits of SDSS's SPPIXMASK.
         signal_to_noise : array (n,)
-            Median per pixel.
+            Median over pixels of flux / noise.
         """
         n = len(flux)
         conditions = np.exp(0.25 * rng.standard_normal((n, 1), dtype=np.float32))  # airmass, clouds, seeing
@@ -147,7 +161,7 @@ class SpectrumNoise:
         return error + relative * flux
 
     def add_cosmic_rays(self, rng, noise, sigma, mask):
-        """Spikes of three pixels, most of them flagged, in place."""
+        """Add cosmic rays (spikes of three pixels) to `noise` (n, L), and flag most in `mask`, in place."""
         n = len(noise)
         centre = rng.integers(1, self.size - 1, n)
         height = np.clip(8 * (rng.pareto(1.5, n) + 0.5), 0, 150) * np.where(rng.random(n) < 0.75, 1, -0.3)
@@ -160,7 +174,7 @@ class SpectrumNoise:
             mask[rows, pixel] |= seen[rows]
 
     def cut_gaps(self, rng, ivar, mask):
-        """Runs of pixels without data, in place."""
+        """Remove the data of runs of pixels from `ivar` and `mask` (n, L) in place."""
         n = len(ivar)
         first = rng.integers(0, self.size, n)
         length = 1 + rng.geometric(1 / 60, n)

@@ -1,8 +1,8 @@
-"""Spectra of bulges and discs: stars, dust, nebular lines, velocities, redshift.
+"""Simulated spectra of bulges and discs: stars, dust, emission lines, velocities and redshift.
 
-A component's rest-frame spectrum is a sum of simple stellar populations behind dust. Its emission lines
-are added in Fourier space, where broadening and redshift are one multiplication (Cappellari 2017,
-MNRAS 466:798), exact to a fraction of a pixel.
+The rest-frame spectrum of a component is a sum of simple stellar populations behind dust. Emission lines are
+added in Fourier space. There, broadening and redshift are a multiplication (Cappellari 2017, MNRAS 466:798),
+which is exact to a fraction of a pixel.
 """
 
 from dataclasses import dataclass
@@ -24,18 +24,18 @@ __all__ = [
 ]
 
 HALPHA_PER_SFR = 4.8e7  # Lsun per Msun/yr (Kennicutt & Evans 2012, ARA&A 50:531)
-YOUNGEST = 1.05e7  # yr: age of the bin that ionises
-REMAINING = 0.6  # mass in stars and remnants / mass formed, for old Chabrier populations
+YOUNGEST = 1.05e7  # yr: length of the youngest age bin, whose stars ionise the gas
+REMAINING = 0.6  # mass in stars and remnants over mass formed, for old Chabrier populations
 SOLAR_LUMINOSITY = 3.828e33  # erg/s
 MEGAPARSEC = 3.0857e24  # cm
 
 
 @dataclass
 class Components:
-    """Observed-frame spectra of whole bulges and discs of n galaxies.
+    """Observed-frame spectra of the complete bulges and discs of n galaxies.
 
-    Flux densities are in 1e-17 erg/s/cm2/A on the wide lattice (W pixels), band fluxes (ugriz) in
-    nanomaggies, narrow lines (in the order of LINES) in 1e-17 erg/s/cm2.
+    Spectra are in 1e-17 erg/s/cm2/A on the W pixels of the model's lattice. Band fluxes (ugriz) are in
+    nanomaggies. Fluxes of narrow lines, in the order of LINES, are in 1e-17 erg/s/cm2.
     """
 
     bulge: np.ndarray  # (n, W) float32
@@ -50,18 +50,19 @@ class Components:
 
 @lru_cache(maxsize=1)
 def load_templates() -> dict:
-    """The stellar templates that scripts/build_templates.py makes."""
+    """Load the stellar templates. The script scripts/build_templates.py makes their file."""
     with (files("pix2spec.data.simulate") / "templates.npz").open("rb") as stream:
         stored = dict(np.load(stream, allow_pickle=False))
     flux = stored["flux"].astype(np.float32)
-    # The Fourier transform sees a period: lead the red end, beyond every filter, back to the blue one.
+    # The Fourier transform needs a periodic spectrum: the red end, beyond all filters, approaches the blue
+    # one.
     ramp = np.linspace(0, 1, 40, dtype=np.float32)
     flux[:, -40:] += ramp * (flux[:, :1] - flux[:, -40:])
     return stored | {"flux": flux}
 
 
 def milky_way_extinction(wave) -> np.ndarray:
-    """A(lambda) / A(V) of Cardelli, Clayton & Mathis (1989, ApJ 345:245), R_V = 3.1, 3030 A redward."""
+    """A(lambda) / A(V) for R_V = 3.1 at wavelengths above 3030 A (Cardelli et al. 1989, ApJ 345:245)."""
     x = 1e4 / np.asarray(wave, float)
     y = np.clip(x, 1.1, 3.3) - 1.82
     a = np.polyval([0.32999, -0.77530, 0.01979, 0.72085, -0.02427, -0.50447, 0.17699, 1.0], y)
@@ -70,13 +71,16 @@ def milky_way_extinction(wave) -> np.ndarray:
 
 
 def dn4000(flux: np.ndarray, z: np.ndarray, start: float, step: float) -> np.ndarray:
-    """The narrow 4000 A break (Balogh et al. 1999, ApJ 527:54): ratio of mean f_nu in two windows.
+    """The 4000 A break: the ratio of the mean f_nu in two narrow windows (Balogh et al. 1999, ApJ 527:54).
 
     Parameters
     ----------
     flux : array (n, W)
-        f_lambda on the log10-wavelength lattice `start + step * i`.
+        f_lambda at the wavelengths log10(lambda / A) = `start` + `step` * i.
     z : array (n,)
+        Redshifts.
+    start, step : float
+        The lattice of wavelengths.
 
     Returns
     -------
@@ -84,13 +88,13 @@ def dn4000(flux: np.ndarray, z: np.ndarray, start: float, step: float) -> np.nda
         NaN where a window is outside the spectrum.
     """
 
-    def mean_fnu(low, high):  # rest-frame vacuum wavelengths
+    def mean_fnu(low, high):  # limits in rest-frame vacuum wavelength
         first = np.rint((np.log10(low * (1 + z)) - start) / step).astype(int)
         count = round(np.log10(high / low) / step)
         index = first[:, None] + np.arange(count)
         inside = (first >= 0) & (first + count <= flux.shape[1])
         values = np.take_along_axis(flux, np.clip(index, 0, flux.shape[1] - 1), 1)
-        width = 10 ** (step * np.arange(count))  # dlambda, up to a constant
+        width = 10 ** (step * np.arange(count))  # proportional to dlambda
         mean = (values * width**3).sum(1) / width.sum() * (low * (1 + z)) ** 2  # f_nu ~ lambda^2 f_lambda
         return np.where(inside, mean, np.nan)
 
@@ -98,14 +102,14 @@ def dn4000(flux: np.ndarray, z: np.ndarray, start: float, step: float) -> np.nda
 
 
 class SpectrumModel:
-    """Turns drawn `Galaxies` into observed spectra of their components.
+    """Computes the observed spectra of the components of galaxies.
 
     Attributes
     ----------
     start, step : float
-        The lattice of the templates and of `Components`: log10 of the vacuum wavelength in Angstrom.
+        The lattice of wavelengths: log10 of the first vacuum wavelength in Angstrom, and the step in dex.
     wave : array (W,)
-        Wavelengths of the lattice: rest frame for the templates, observed frame for `Components`.
+        Wavelengths of the lattice in Angstrom. They are rest-frame for templates, observed for `Components`.
     """
 
     def __init__(self):
@@ -123,7 +127,7 @@ class SpectrumModel:
         pixel_width = line_wave * np.log(10) * self.step
         phase = np.exp(-2j * np.pi * np.outer(position, self.frequency))
         self.line_transforms = (phase / pixel_width[:, None]).astype(np.complex64)  # of unit line flux
-        # Charlot & Fall (2000, ApJ 539:718): power laws for the diffuse dust and the birth clouds.
+        # Power laws for the diffuse dust and the birth clouds (Charlot & Fall 2000, ApJ 539:718).
         self.diffuse_dust = ((self.wave / 5500) ** -0.7).astype(np.float32)
         self.birth_dust = ((self.wave / 5500) ** -1.3).astype(np.float32)
         self.line_wave = line_wave
@@ -132,15 +136,27 @@ class SpectrumModel:
         self.near_halpha = (self.wave > 6450) & (self.wave < 6680)
 
     def ssp_weights(self, logz, start, tau, recent, burst):
-        """Mass formed in each simple stellar population, as a fraction of all.
+        """Fraction of the formed mass in each simple stellar population.
 
-        A delayed exponential history, t exp(-t / tau), is integrated over the templates' age bins; the last
-        0.2 Gyr are scaled by `recent`, a burst 0.5 to 1.2 Gyr ago is added, and metallicity interpolates
+        A delayed exponential history, t exp(-t / tau), is integrated over the templates' age bins. The last
+        0.2 Gyr are scaled by `recent`, and a burst 0.5 to 1.2 Gyr ago is added. Templates are interpolated
         linearly in log Z.
+
+        Parameters
+        ----------
+        logz : array (n,)
+            log10 of Z / 0.02.
+        start, tau : array (n,)
+            Time since star formation began, and its time-scale, in Gyr.
+        recent : array (n,)
+            Factor of the star formation in the last 0.2 Gyr.
+        burst : array (n,)
+            Fraction of the mass that the burst formed.
 
         Returns
         -------
         weights : array (n, metallicities x ages)
+            Mass fractions.
         youngest : array (n,)
             Fraction of the mass that formed in the last 10.5 Myr.
         """
@@ -160,9 +176,10 @@ class SpectrumModel:
         return (share[:, :, None] * history[:, None, :]).reshape(len(logz), -1), history[:, 0]
 
     def stars(self, weights, av, av_birth):
-        """Rest-frame stellar spectrum (n, W) in Lsun/A per Msun formed, behind dust.
+        """Rest-frame spectra (n, W) of stars behind dust, in Lsun/A per Msun formed.
 
-        Populations of 5 Myr also suffer their birth clouds' attenuation `av_birth`.
+        `av` (n,) attenuates all stars, in magnitudes in V. `av_birth` (n,) also attenuates the youngest
+        population (5 Myr), which is still in its birth clouds.
         """
         light = (weights * self.level).astype(np.float32)
         young = np.zeros_like(light)
@@ -175,20 +192,20 @@ class SpectrumModel:
         return spectrum
 
     def broadening(self, dispersion):
-        """Fourier transform of the velocity distribution and the line spread; `dispersion` in km/s."""
+        """Fourier transform of velocity distribution and line spread, for `dispersion` (n,) in km/s."""
         pixel = LIGHT_SPEED_KM_S * np.log(10) * self.step
         variance = ((dispersion**2 + SDSS_LINE_SPREAD_KM_S**2) / pixel**2).astype(np.float32)
         return np.exp(variance[:, None] * (-2 * np.pi**2 * self.frequency**2).astype(np.float32))
 
     def add_lines(self, transform, luminosity, dispersion):
-        """Add Gaussian lines (n, lines) to `transform` in place."""
+        """Add lines of `luminosity` (n, lines) to the Fourier transforms `transform` of spectra, in place."""
         rows = np.flatnonzero(luminosity.any(1))
         if len(rows):
             lines = luminosity[rows].astype(np.float32) @ self.line_transforms
             transform[rows] += lines * self.broadening(dispersion[rows])
 
     def observe(self, transform, z, ebv):
-        """Redshift, transform back, and redden by the Milky Way: (n, W) in the observed frame."""
+        """Observed spectra (n, W): redshift the transforms, transform them back, add Galactic extinction."""
         shift = np.log10(1 + z) / self.step
         phase = np.exp(-2j * np.pi * shift[:, None] * self.frequency).astype(np.complex64)
         spectrum = np.fft.irfft(transform * phase, n=len(self.wave), axis=1)
@@ -197,12 +214,14 @@ class SpectrumModel:
         return spectrum.astype(np.float32, copy=False)
 
     def nucleus(self, galaxies: Galaxies, stars):
-        """Lines of active nuclei, scaled to the bulge's continuum, and their power-law light.
+        """Lines and power-law continuum of active nuclei, scaled to the bulges' continuum `stars` (n, W).
 
         Returns
         -------
-        narrow, broad : arrays (n, lines)
+        narrow, broad : array (n, lines)
+            Luminosities of narrow and broad lines.
         continuum : array (n, W) or 0
+            The power law; 0 if no galaxy has one.
         """
         g = galaxies
         near_halpha = stars[:, self.near_halpha].mean(1)
@@ -219,7 +238,7 @@ class SpectrumModel:
         return narrow, broad, continuum
 
     def components(self, galaxies: Galaxies) -> Components:
-        """Observed spectra of the bulges and discs, scaled to each galaxy's r magnitude."""
+        """Compute the observed spectra of bulges and discs, scaled to the r magnitude of each galaxy."""
         g = galaxies
         bulge_weights, bulge_young = self.ssp_weights(
             g.bulge_metallicity, g.start, g.bulge_timescale, 0.1 * g.recent, g.burst
@@ -229,7 +248,7 @@ class SpectrumModel:
         )
         bulge = self.stars(bulge_weights, 0.6 * g.av, g.av)
         disc = self.stars(disc_weights, g.av, g.av)
-        # Gas sees about twice the stars' dust (Calzetti et al. 2000, ApJ 533:682).
+        # Dust attenuates gas about twice as much as stars (Calzetti et al. 2000, ApJ 533:682).
         gas_av = np.clip(1.9 * g.av, 0, 3.5) + 0.05
         gas_dust = 10 ** (-0.4 * gas_av[:, None] * self.line_dust)
         nuclear_dust = 10 ** (-0.4 * np.minimum(gas_av, 1.0)[:, None] * self.line_dust)
@@ -250,18 +269,18 @@ class SpectrumModel:
         return self.scale(g, bulge, disc, bulge_gas + narrow, disc_gas, bulge_young, disc_young)
 
     def scale(self, g, bulge, disc, bulge_lines, disc_lines, bulge_young, disc_young) -> Components:
-        """Give each component its share of the r flux; mass and star formation follow."""
+        """Scale each component to its share of the r flux, and compute masses and star formation rates."""
         bulge_bands, disc_bands = bulge @ self.bands, disc @ self.bands
         r = SDSS.photometry_bands.index("r")
         total = 10 ** (-0.4 * (g.r - 22.5))
         bulge_scale = g.bulge_fraction * total / bulge_bands[:, r]
         disc_scale = (1 - g.bulge_fraction) * total / disc_bands[:, r]
-        # Observed line flux = luminosity density x pixel width, which grows by 1 + z.
+        # A line flux is the flux density times the width of a pixel, which grows by 1 + z.
         foreground = 10 ** (
             -0.4 * 3.1 * g.ebv_milky_way[:, None] * milky_way_extinction(self.line_wave * (1 + g.z[:, None]))
         )
         to_flux = (1 + g.z[:, None]) * foreground
-        # f_lambda(observed) = L_lambda(rest) / (4 pi D^2 (1 + z)) gives the mass formed.
+        # The mass formed follows from f_lambda(observed) = L_lambda(rest) / (4 pi D^2 (1 + z)).
         area = 4 * np.pi * (luminosity_distance(g.z) * MEGAPARSEC) ** 2
         per_scale = 1e-17 * area * (1 + g.z) / SOLAR_LUMINOSITY  # Msun formed per unit of scale
         formed = per_scale * (bulge_scale + disc_scale)

@@ -1,4 +1,4 @@
-"""The simulated survey: pairs of cutout and spectrum of galaxies whose truth is known."""
+"""The simulated survey: galaxies with images, spectra, photometry and known truth."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,38 +29,44 @@ COLUMNS = (
 )  # fmt: skip
 
 
-# Columns of truth: 0 for a number, -1 for text, or the length of a vector (see `DatasetInfo.truth`).
+# Columns of truth and their lengths: 0 for a number, -1 for a text (see `DatasetInfo.truth`).
 TRUTH = {
-    "true_flux": None,  # the grid's size: noise-free spectrum in the fibre, 1e-17 erg/s/cm2/A
+    "true_flux": None,  # noise-free spectrum in the fibre, 1e-17 erg/s/cm2/A; its length is the grid's size
     "true_type": -1,  # GALAXY_TYPES
     "true_agn": -1,  # AGN_TYPES
     "true_logmass": 0,  # log10 of the galaxy's stellar mass / Msun
     "true_logssfr": 0,  # log10 of the galaxy's SFR / stellar mass in 1/yr, last 10 Myr
     "true_av": 0,  # A_V of the disc's stars, mag
-    "true_dn4000": 0,  # on the noise-free spectrum in the fibre
+    "true_dn4000": 0,  # 4000 A break of the noise-free spectrum in the fibre
     "true_sn": 0,  # median flux / noise per pixel
     "true_line_flux": len(LINES),  # narrow lines in the fibre, dust included, 1e-17 erg/s/cm2
 }
 
 
 class SimulatedSurvey:
-    """A magnitude-limited survey like SDSS, made up: every galaxy is a function of (seed, index).
+    """A simulated magnitude-limited survey like SDSS.
 
-    Galaxies are drawn in blocks of 128 from a generator seeded with (seed, block), because numpy is fast
-    on blocks and slow on single objects. Which objects are asked for, in which batches, changes nothing.
+    A galaxy depends on (seed, index) alone, not on the order or batches in which galaxies are requested. They
+    are drawn in blocks of 128 with a random generator of seed (seed, block), because numpy is fast on blocks
+    and slow on single objects.
 
     Parameters
     ----------
     seed : int
-        Another seed, another sky.
+        Seed of the survey.
     grid : SpectralGrid
-        Pixels of the spectra. Grids that share the SDSS lattice (the default one does) are cut out of
-        the model exactly; others are interpolated linearly from it.
+        Pixels of the spectra. If they coincide with pixels of the model, as the default's do, they are copied
+        from the model. Otherwise the model is interpolated linearly.
 
     Attributes
     ----------
-    truth : dict
-        Columns of truth, as `DatasetInfo` wants them; `TRUTH` says what they mean.
+    truth : dict of str to int
+        Columns of truth and their lengths, as in `DatasetInfo`. `TRUTH` describes them.
+
+    Raises
+    ------
+    InputError
+        If the grid leaves the wavelength range of the model.
     """
 
     def __init__(self, seed: int = 0, grid: SpectralGrid = DEFAULT_GRID):
@@ -68,15 +74,15 @@ class SimulatedSurvey:
         self.model = SpectrumModel()
         self.noise = SpectrumNoise(grid)
         self.truth = TRUTH | {"true_flux": grid.size}
-        self.position = (grid.loglam - self.model.start) / self.model.step  # of the pixels on the lattice
-        # Blueward of the lattice's start at the highest redshift there is nothing.
+        self.position = (grid.loglam - self.model.start) / self.model.step  # of the pixels in the lattice
+        # At the highest redshift, the model is empty below the redshifted start of the lattice.
         first = np.log10(1 + MAX_REDSHIFT) / self.model.step
         if self.position[0] < first or self.position[-1] > len(self.model.wave) - 2:
             low, high = 10 ** (self.model.start + self.model.step * first), self.model.wave[-2]
-            raise InputError("grid", f"it leaves the simulated range, {low:.0f} to {high:.0f} Angstrom")
+            raise InputError("`grid`", f"it leaves the simulated range, {low:.0f} to {high:.0f} Angstrom")
 
     def onto_grid(self, spectra: np.ndarray) -> np.ndarray:
-        """Cut spectra (n, W) on the model's lattice to the survey's grid (n, L)."""
+        """Bring spectra (n, W) on the model's lattice to the survey's grid: array (n, L)."""
         nearest = np.rint(self.position).astype(int)
         if np.abs(self.position - nearest).max() < 1e-3:
             return spectra[:, nearest]
@@ -85,7 +91,7 @@ class SimulatedSurvey:
         return spectra[:, left] * (1 - share) + spectra[:, left + 1] * share
 
     def block(self, number: int) -> dict:
-        """The batch of galaxies 128 * number to 128 * number + 127."""
+        """Columns of the galaxies 128 * number to 128 * number + 127, as in `sample`."""
         rng = np.random.default_rng([self.seed, number])
         galaxies = draw_galaxies(rng, BLOCK)
         parts = self.model.components(galaxies)
@@ -126,24 +132,24 @@ class SimulatedSurvey:
         }
 
     def blocks(self, n: int, start: int) -> Iterator[dict]:
-        """Batches that together are galaxies `start` to `start + n - 1`."""
+        """Yield the columns of the galaxies `start` to `start + n - 1`, as in `sample`, in batches."""
         for number in range(start // BLOCK, -(-(start + n) // BLOCK)):
             low, high = max(start - BLOCK * number, 0), min(start + n - BLOCK * number, BLOCK)
             yield {name: values[low:high] for name, values in self.block(number).items()}
 
     def sample(self, n: int, start: int = 0) -> dict:
-        """Batch of galaxies number `start` to `start + n - 1`: the columns of `Galaxy` and the truth.
+        """Columns of the galaxies `start` to `start + n - 1`.
 
         Returns
         -------
-        dict of arrays
-            Each with leading axis n; see `pix2spec.data.schema.Galaxy` and `TRUTH`.
+        dict of str to array (n, ...)
+            The fields of `pix2spec.data.schema.Galaxy`, and the columns of `TRUTH`.
         """
         blocks = list(self.blocks(n, start))
         return {name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]}
 
     def galaxies(self, n: int, start: int = 0) -> Iterator[Galaxy]:
-        """The same galaxies one by one; memory does not grow with `n`."""
+        """Yield the galaxies `start` to `start + n - 1` one by one. Memory does not grow with `n`."""
         for block in self.blocks(n, start):
             for i in range(len(block["z"])):
                 truth = {name: block[name][i] for name in self.truth}
@@ -159,18 +165,18 @@ def simulate(
     progress: bool = True,
     grid: SpectralGrid = DEFAULT_GRID,
 ) -> DatasetInfo:
-    """Write a simulated survey of `n` galaxies as a dataset in the folder `out`.
+    """Simulate a survey of `n` galaxies and write it as a dataset in the folder `out`.
 
     Parameters
     ----------
     out : str or Path
         A folder that holds no dataset yet.
     n : int
-        Number of pairs.
+        Number of galaxies.
     seed : int
-        Another seed, another sky.
+        Seed of the survey.
     composite : bool
-        Store 8-bit colour composites, as SkyServer shows them, instead of nanomaggies.
+        Store 8-bit colour composites like those of SkyServer, instead of images in nanomaggies.
     progress : bool
         Show a progress bar when stderr is a terminal.
     grid : SpectralGrid
@@ -179,7 +185,7 @@ def simulate(
     Returns
     -------
     DatasetInfo
-        What `pix2spec.data.dataset.Dataset` will find in the files.
+        Metadata of the dataset.
 
     Raises
     ------
