@@ -210,3 +210,14 @@ def test_what_is_not_used_is_not_imported(program, absent):
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_model_that_is_loaded_first_has_its_modules_tensors_on_the_cpu():
+    """Loading checks sizes on the device "meta"; tensors that a module makes at import must not be there."""
+    program = "import pix2spec; pix2spec.load('default', device='cpu'); import torch, sys\n"
+    program += "modules = [m for n, m in sys.modules.items() if n.startswith('pix2spec')]\n"
+    program += (
+        "print({t.device.type for m in modules for t in vars(m).values() if isinstance(t, torch.Tensor)})"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "{'cpu'}"

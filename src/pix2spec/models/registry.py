@@ -11,7 +11,7 @@ from typing import Any
 
 from pix2spec.errors import InputError
 
-__all__ = ["Family", "build_model", "find_family", "known_tasks", "register"]
+__all__ = ["Family", "build_model", "find_family", "known_tasks", "network_of", "register"]
 
 ENTRY_POINTS = "pix2spec.models"  # the group in which installed packages name their families
 
@@ -121,6 +121,14 @@ def _of_package(task: str) -> Family | None:
     return None
 
 
+def network_of(preset) -> Callable[..., Any]:
+    """What makes the network of a validated preset: a function of (preset, grid, survey)."""
+    family = find_family(preset.task)
+    if family is None:
+        raise InputError("preset", f"unknown task {preset.task!r}", "pix2spec.models.register it first")
+    return family.part("network")
+
+
 def build_model(preset, grid, survey):
     """The network that a preset describes, with random weights.
 
@@ -131,7 +139,4 @@ def build_model(preset, grid, survey):
     grid : SpectralGrid
     survey : Survey
     """
-    family = find_family(preset.task)
-    if family is None:
-        raise InputError("preset", f"unknown task {preset.task!r}", "pix2spec.models.register it first")
-    return family.part("network")(preset, grid, survey)
+    return network_of(preset)(preset, grid, survey)

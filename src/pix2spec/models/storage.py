@@ -17,7 +17,7 @@ from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import Survey
 from pix2spec.errors import InputError
 from pix2spec.models.presets import Preset, validate_preset
-from pix2spec.models.registry import build_model, find_family
+from pix2spec.models.registry import build_model, find_family, network_of
 from pix2spec.models.shared.hub import CARD, CONFIG, WEIGHTS, fetch_model, is_hub_name
 from pix2spec.models.shared.network import Network
 from pix2spec.runtime.atomic import write_atomically
@@ -197,9 +197,10 @@ def _check_task(folder: Path, config: dict) -> None:
 def _check_size(folder: Path, preset: Preset, config: dict) -> None:
     """Check that config.json and weights describe the same model, before memory is allocated for it."""
     shapes = _read(folder / WEIGHTS, _shapes)
+    network = network_of(preset)  # imported here: modules make tensors, which must not be on "meta"
     try:
         with torch.device("meta"):  # tensors with shapes but without values
-            model = build_model(preset, config["grid"], config["survey"])
+            model = network(preset, config["grid"], config["survey"])
     except (RuntimeError, OverflowError, MemoryError) as error:
         what = f"damaged: no model has these sizes: {error}"
         raise InputError(folder / CONFIG, what, GET_FOLDER_AGAIN) from None
