@@ -13,7 +13,7 @@ from pix2spec.errors import InputError
 PACKAGE = Path(pix2spec.__file__).parent
 LIBRARY = sorted(path for path in PACKAGE.rglob("*.py") if "apps" not in path.relative_to(PACKAGE).parts)
 OPTION = re.compile(r"(?<![\w-])--[a-z]|(?<!\S)-[a-z]\b")
-OTHER_PROGRAMS = ("torchrun --nproc-per-node N -m pix2spec train ...", "-m")  # and Python's own
+OTHER_PROGRAMS = ("use torchrun --nproc-per-node N -m pix2spec train ...", "-m")  # and Python's own
 
 
 def texts(path: Path):

@@ -8,12 +8,12 @@ def yaml_with_an_open_bracket(folder):
     return put(folder, "p.yaml", "task: [diffusion")
 
 
-@bad("YAML", "preset", "a preset must be a mapping of sections")
+@bad("YAML", "preset", "a preset is a mapping of sections")
 def empty_yaml(folder):
     return put(folder, "p.yaml", "")
 
 
-@bad("YAML", "preset", "a preset must be a mapping of sections")
+@bad("YAML", "preset", "a preset is a mapping of sections")
 def yaml_list(folder):
     return put(folder, "p.yaml", "- a\n- b\n")
 
