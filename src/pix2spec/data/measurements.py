@@ -6,8 +6,10 @@ as a row of a table with a column each. Values are astropy Quantities (AB magnit
 its fractions) or plain numbers in nanomaggies.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from pix2spec.core.filters import KINDS, filter_name, typical_error
 from pix2spec.core.survey import Survey
 from pix2spec.errors import InputError
 
-__all__ = ["ERROR_ASSUMED", "Measurements", "check_not_magnitudes", "read_photometry"]
+__all__ = ["ERROR_ASSUMED", "Measurements", "check_kinds", "check_not_magnitudes", "read_photometry"]
 
 ERROR_ASSUMED = "error-assumed"  # the flag of a galaxy with a flux whose error is the filter's typical one
 MAGNITUDES = (10.0, 30.0)  # the range in which numbers may be magnitudes
@@ -65,13 +67,11 @@ def read_photometry(photometry: Any, survey: Survey, kind: str | tuple, where: s
         raise InputError(where, "photometry: it holds no filter that is known", f"as in {DICT_FORM}")
     names, values, errors, kinds = zip(*rows)
     kinds = tuple(own or given for own, given in zip(kinds, _kinds(kind, len(rows), where)))
-    for stated in kinds:
-        if stated not in KINDS:
-            raise InputError(where, f"kind: {stated!r} is unknown", f"one of {', '.join(KINDS)}")
+    check_kinds(kinds, where)
     filters = tuple(filter_name(name, survey, where) for name in names)
-    both = [(name, k) for name, k in zip(filters, kinds) if list(zip(filters, kinds)).count((name, k)) > 1]
-    if both:
-        raise InputError(where, f"photometry: {both[0][0]} is there twice", "keep one, or state their kinds")
+    (twice, _), count = Counter(zip(filters, kinds)).most_common(1)[0]
+    if count > 1:
+        raise InputError(where, f"photometry: {twice} is there twice", "keep one, or state their kinds")
     optical = {n[-1]: v for n, v in zip(filters, values) if n[-1] in OPTICAL and _is_plain(v)}
     in_order = sorted(optical, key=OPTICAL.index)
     check_not_magnitudes([_number(optical[band], where, band) for band in in_order], where)
@@ -91,6 +91,13 @@ def read_photometry(photometry: Any, survey: Survey, kind: str | tuple, where: s
         tuple(k for k, good in zip(kinds, known) if good),
         (ERROR_ASSUMED,) if assumed.any() else (),
     )
+
+
+def check_kinds(kinds: tuple[str, ...], where: str) -> None:
+    """Raise `InputError` if one of the kinds is not in `pix2spec.core.filters.KINDS`."""
+    for kind in kinds:
+        if kind not in KINDS:
+            raise InputError(where, f"kind: {kind!r} is unknown", f"one of {', '.join(KINDS)}")
 
 
 def check_not_magnitudes(numbers, where: str) -> None:
@@ -125,7 +132,7 @@ def _rows(photometry, survey: Survey, where: str) -> Iterator[tuple]:
     elif isinstance(photometry, Mapping):
         yield from ((str(name), *_split(value), "") for name, value in photometry.items())
     else:
-        yield from zip(survey.photometry_bands, _array(photometry, survey, where), _nothing(), _no_kind())
+        yield from zip(survey.photometry_bands, _array(photometry, survey, where), repeat(None), repeat(""))
 
 
 def _by_name(cells: dict, survey: Survey) -> Iterator[tuple]:
@@ -163,16 +170,6 @@ def _array(photometry, survey: Survey, where: str) -> list:
         raise InputError(where, f"photometry: an array of shape {values.shape} does not have {bands}", form)
     unit = getattr(photometry, "unit", None)
     return list(values) if unit is None else [v * unit for v in values]
-
-
-def _nothing() -> Iterator[None]:
-    while True:
-        yield None
-
-
-def _no_kind() -> Iterator[str]:
-    while True:
-        yield ""
 
 
 def _cell(row, name):

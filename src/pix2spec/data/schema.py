@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS, Survey, survey_of
-from pix2spec.data.measurements import read_photometry
+from pix2spec.data.measurements import check_kinds, read_photometry
 from pix2spec.errors import InputError
 
 __all__ = ["SCHEMA_VERSION", "DatasetInfo", "Galaxy"]
@@ -112,6 +112,7 @@ class Galaxy:
         if isinstance(self.extinction, str) and self.extinction not in EXTINCTIONS:
             known = f"one of {', '.join(EXTINCTIONS)}, or E(B-V) in magnitudes"
             raise InputError(self.object_id, f"extinction: {self.extinction!r} is unknown", known)
+        check_kinds((self.kind,) if isinstance(self.kind, str) else self.kind, self.object_id)
         if self.photometry is None or self.filters:
             return
         if self.photometry_ivar is not None:

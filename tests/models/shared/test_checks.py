@@ -72,6 +72,14 @@ def test_light_that_is_not_the_fibres_is_flagged(model, kind, flag):
     assert flag in spectra(model, photometry=BY_LETTER, kind=kind).flags
 
 
+def test_the_kind_of_an_array_is_the_fibres_unless_it_is_stated(model):
+    array = {"photometry": FLUXES, "photometry_ivar": IVAR}
+    assert spectra(model, **array).flags == spectra(model, **array, kind="fibre").flags
+    assert "photometry-not-fibre" in spectra(model, **array, kind="model").flags
+    with pytest.raises(InputError, match="kind: 'modle' is unknown"):
+        pix2spec.Galaxy("g", **array, kind="modle")
+
+
 def test_magnitudes_given_as_fluxes_are_refused(model):
     magnitudes, errors = [19.66, 18.15, 17.30, 16.88, 16.56], np.full(5, 0.02)
     with pytest.raises(InputError, match=r"look like magnitudes.*u\.ABmag"):

@@ -97,7 +97,8 @@ def _united(*flags: tuple[str, ...]) -> tuple[str, ...]:
 def _kind_flags(galaxy: Galaxy) -> tuple[str, ...]:
     """Flags of fluxes that enclose other light than the fibre, from which models learn."""
     kinds = {galaxy.kind} if isinstance(galaxy.kind, str) else set(galaxy.kind)
-    if not galaxy.filters or kinds <= {"fibre"}:
+    of_the_survey = not galaxy.filters and kinds == {"unknown"}  # an array of which nothing else is said
+    if of_the_survey or kinds <= {"fibre"}:
         return ()
     return ("photometry-kind-unknown",) if "unknown" in kinds else ("photometry-not-fibre",)
 
