@@ -33,7 +33,7 @@ def _filter_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(curve.wavelength, float), np.asarray(curve.response, float)
 
 
-def filter_matrix(wave: np.ndarray, filters: tuple[str, ...], min_coverage: float = 0.0) -> np.ndarray:
+def filter_matrix(wave: np.ndarray, filters: tuple, min_coverage: float = 0.0) -> np.ndarray:
     """Weights that turn spectra into AB band fluxes: ``nanomaggies = flux @ weights``.
 
     The flux in a band follows the convention for photon counters: sum(f_lambda T lambda dlambda) /
@@ -44,8 +44,8 @@ def filter_matrix(wave: np.ndarray, filters: tuple[str, ...], min_coverage: floa
     ----------
     wave : array (L,)
         Vacuum wavelengths of the pixels in Angstrom, increasing.
-    filters : tuple of str
-        speclite names, for example ``"sdss2010-r"``.
+    filters : tuple of str or of (name, wavelengths, response)
+        speclite names, for example ``"sdss2010-r"``, or response curves with wavelengths in Angstrom.
     min_coverage : float
         The weights of a band are NaN if a smaller fraction of its transmission lies inside `wave`.
 
@@ -63,7 +63,7 @@ def filter_matrix(wave: np.ndarray, filters: tuple[str, ...], min_coverage: floa
     width = np.gradient(wave)
     columns = []
     for name in filters:
-        curve_wave, curve = _filter_curve(name)
+        curve_wave, curve = _filter_curve(name) if isinstance(name, str) else name[1:]
         response = np.interp(wave, curve_wave, curve, left=0, right=0)
         inside = np.sum(response * width) / np.trapezoid(curve, curve_wave)
         ab_source = np.sum(response / wave * width) * LIGHT_SPEED_ANGSTROM_S * NANOMAGGY
