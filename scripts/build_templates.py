@@ -5,7 +5,8 @@
 40 simple stellar populations of Bruzual & Charlot (2003, MNRAS 344:1000), 4 metallicities x 10 ages, come
 from the wheel `sdss-mangadap` (BSD-3), in the selection of the MPA-JHU group. They span 3326-9294 A.
 Non-negative combinations of the `kcorrect` templates (Blanton & Roweis 2007, AJ 133:734; BSD-3) continue
-them to the wavelengths that SDSS u and z see of galaxies at redshifts 0 to 0.45.
+them to the wavelengths that SDSS u and z see of galaxies at redshifts 0 to 0.45. The same combinations
+continue them to 0.06-5.5 um on a second, coarse lattice (`long_flux`), which serves photometry alone.
 
 Without a folder, both wheels are downloaded from PyPI (130 MB) to a temporary one.
 """
@@ -25,6 +26,9 @@ from scipy.optimize import nnls
 WHEELS = ("sdss-mangadap==4.5.0", "kcorrect==5.1.9")
 START, STEP, SIZE = 3.31, 1e-4, 7360  # log10 of the vacuum wavelength: 2042 to 11115 A
 WAVE = 10 ** (START + STEP * np.arange(SIZE))
+LONG = (2.78, 5e-4, 3930)  # start, step and size of the coarse lattice: 602.6 to 55526 A
+COMPLETE_WAVE = 10 ** np.arange(2.7792, 4.746, STEP)  # covers the coarse lattice with fine pixels
+LONG_WAVE = 10 ** (LONG[0] + LONG[1] * np.arange(LONG[2]))
 AGES = np.array([0.005, 0.025, 0.101, 0.286, 0.640, 0.904, 1.434, 2.5, 5.0, 10.0])  # Gyr
 METALLICITIES = np.array([0.004, 0.008, 0.02, 0.05])
 NEBULAR = (3728, 3869, 3889, 3970, 4102, 4341, 4363, 7137, 7321, 7751, 9071)  # in kcorrect's templates
@@ -37,52 +41,72 @@ def air_to_vacuum(wave):
     return wave * (1 + 5.792105e-2 / (238.0185 - s2) + 1.67917e-3 / (57.362 - s2))
 
 
-def rebin(wave, flux):
+def rebin(wave, flux, start=START, step=STEP, size=SIZE):
     """Conserve flux: difference the cumulative integral at the edges of the new pixels."""
-    edges = 10 ** (START + STEP * (np.arange(SIZE + 1) - 0.5))
+    edges = 10 ** (start + step * (np.arange(size + 1) - 0.5))
     old_edges = np.concatenate([[wave[0]], (wave[1:] + wave[:-1]) / 2, [wave[-1]]])
     cumulative = np.concatenate([[0], np.cumsum(flux * np.diff(old_edges))])
     return np.diff(np.interp(edges, old_edges, cumulative)) / np.diff(edges)
 
 
-def read_kcorrect(root):
-    """Templates (6, SIZE) that reach from the far ultraviolet to the infrared; vacuum."""
+def read_kcorrect(root, wave):
+    """Templates (6, len(wave)) that reach from the far ultraviolet to the infrared; vacuum."""
     templates = []
     for name in ("kcorrect-default-v4", "kcorrect-lrg1-v4"):
         table = fits.getdata(root / f"kcorrect/data/templates/{name}.fits", 1)
-        wave = table["wave"].ravel().astype(float)
-        for flux in table["flux"].reshape(-1, wave.size):
-            templates.append(np.interp(WAVE, wave, flux.astype(float)))
+        native = table["wave"].ravel().astype(float)
+        for flux in table["flux"].reshape(-1, native.size):
+            templates.append(np.interp(wave, native, flux.astype(float)))
     return np.array(templates)
 
 
 def continuation(ssp, templates, inside, edge):
-    """Combination of `templates` that fits `ssp` where `inside`, best near the pixel `edge`."""
+    """Coefficients of the combination of `templates` that fits `ssp` where `inside`, best near `edge`."""
     weight = np.exp(-np.abs(np.log(WAVE[inside] / WAVE[edge])) / 0.1)
     design = templates[:, inside].T
     size = design.mean(0)
     level = ssp[inside].mean()
     coefficients, _ = nnls(design / size * weight[:, None], ssp[inside] / level * weight)
-    return coefficients / size * level @ templates
+    return coefficients / size * level
 
 
-def extend(ssp, first, last, templates, clean):
-    """Continue `ssp`, known on pixels first..last, blueward and redward; a ramp hides the seams."""
+def extend(ssp, first, last, templates, complete, clean):
+    """Continue `ssp`, known on pixels first..last, blueward and redward; a ramp hides the seams.
+
+    Returns the spectrum (SIZE,) on the fine lattice, and (LONG[2],) on the coarse one.
+    """
     join = 300  # pixels over which levels are matched
-    blue = continuation(ssp, templates, clean & (WAVE > WAVE[first]) & (WAVE < 4600), first)
-    blue *= ssp[first : first + join].mean() / blue[first : first + join].mean()
-    red = continuation(ssp, templates, clean & (WAVE > 7000) & (WAVE < WAVE[last]), last)
-    red = median_filter(red, 151, mode="nearest")  # kcorrect's have nebular lines there
-    red *= ssp[last - join : last].mean() / red[last - join : last].mean()
+    blue_share = continuation(ssp, templates, clean & (WAVE > WAVE[first]) & (WAVE < 4600), first)
+    blue = blue_share @ templates
+    blue_scale = ssp[first : first + join].mean() / blue[first : first + join].mean()
+    blue *= blue_scale
+    red_share = continuation(ssp, templates, clean & (WAVE > 7000) & (WAVE < WAVE[last]), last)
+    red = median_filter(red_share @ templates, 151, mode="nearest")  # kcorrect's have nebular lines there
+    red_scale = ssp[last - join : last].mean() / red[last - join : last].mean()
+    red *= red_scale
     pixel = np.arange(SIZE)
     from_blue = np.clip((pixel - first) / 120, 0, 1)
     from_red = np.clip((last - pixel) / 120, 0, 1)
-    return (1 - from_blue) * blue + from_blue * from_red * ssp + (1 - from_red) * red
+    fine = (1 - from_blue) * blue + from_blue * from_red * ssp + (1 - from_red) * red
+    return fine, lengthen(fine, blue_scale * blue_share, red_scale * red_share, complete)
+
+
+def lengthen(fine, blue_share, red_share, complete):
+    """Resample the spectrum `fine` to the coarse lattice; shares of the `complete` templates continue it."""
+    blue = median_filter(blue_share @ complete, 55, mode="nearest")  # narrow: Lyman alpha is physical
+    red = median_filter(red_share @ complete, 151, mode="nearest")
+    pieces = [rebin(x, y, *LONG) for x, y in ((COMPLETE_WAVE, blue), (WAVE, fine), (COMPLETE_WAVE, red))]
+    margin = 1 + LONG[1] * np.log(10)  # the fine lattice must cover a pixel completely
+    piece = (LONG_WAVE > WAVE[0] * margin).astype(int) + (LONG_WAVE > WAVE[-1] / margin)
+    return np.choose(piece, pieces)
 
 
 def build(root):
-    """All 40 templates, (40, SIZE) in Lsun/A per solar mass formed; metallicity is the slow index."""
-    templates = read_kcorrect(root)
+    """All templates, (40, SIZE) and (40, LONG[2]) in Lsun/A per solar mass formed.
+
+    Metallicity is the slow index.
+    """
+    templates, complete = read_kcorrect(root, WAVE), read_kcorrect(root, COMPLETE_WAVE)
     clean = np.all([np.abs(WAVE / line - 1) > 0.004 for line in NEBULAR], axis=0)
     ssps = []
     for metallicity in METALLICITIES:
@@ -91,8 +115,8 @@ def build(root):
             flux = fits.getdata(root / "mangadap/data/spectral_templates/bc03_mpajhu" / name).astype(float)
             wave = air_to_vacuum(3326.0 + np.arange(flux.size))
             first, last = np.flatnonzero((WAVE > wave[0] + 3) & (WAVE < wave[-1] - 3))[[0, -1]]
-            ssps.append(extend(rebin(wave, flux), first, last, templates, clean))
-    return np.array(ssps)
+            ssps.append(extend(rebin(wave, flux), first, last, templates, complete, clean))
+    return [np.array(spectra) for spectra in zip(*ssps)]
 
 
 def download(folder):
@@ -109,7 +133,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         if args.folder is None:
             download(temporary)
-        ssps = build(args.folder or Path(temporary))
+        ssps, long_ssps = build(args.folder or Path(temporary))
     level = ssps[:, (WAVE > 5400) & (WAVE < 5600)].mean(1)
     np.savez_compressed(
         args.out,
@@ -119,8 +143,11 @@ def main():
         metallicities=METALLICITIES,
         start=START,
         step=STEP,
+        long_flux=(long_ssps / level[:, None]).astype(np.float16),
+        long_start=LONG[0],
+        long_step=LONG[1],
     )
-    print(f"{args.out}: {ssps.shape}, {args.out.stat().st_size / 1e6:.3f} MB")
+    print(f"{args.out}: {ssps.shape}, {long_ssps.shape}, {args.out.stat().st_size / 1e6:.3f} MB")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pix2spec.data.simulate.gas import BROAD, agn_lines, star_forming_lines
 
 __all__ = [
     "Components",
+    "RestFrameModel",
     "SpectrumModel",
     "dn4000",
 ]
@@ -62,12 +63,26 @@ def load_templates() -> dict:
 
 
 def milky_way_extinction(wave) -> np.ndarray:
-    """A(lambda) / A(V) for R_V = 3.1 at wavelengths above 3030 A (Cardelli et al. 1989, ApJ 345:245)."""
+    """A(lambda) / A(V) for R_V = 3.1 at wavelengths above 1000 A (Cardelli et al. 1989, ApJ 345:245)."""
     x = 1e4 / np.asarray(wave, float)
     y = np.clip(x, 1.1, 3.3) - 1.82
     a = np.polyval([0.32999, -0.77530, 0.01979, 0.72085, -0.02427, -0.50447, 0.17699, 1.0], y)
     b = np.polyval([-2.09002, 5.30260, -0.62251, -5.38434, 1.07233, 2.28305, 1.41338, 0.0], y)
-    return np.where(x < 1.1, (0.574 - 0.527 / 3.1) * x**1.61, a + b / 3.1)
+    optical = np.where(x < 1.1, (0.574 - 0.527 / 3.1) * x**1.61, a + b / 3.1)
+    return np.where(x > 3.3, _ultraviolet_extinction(np.clip(x, 3.3, 10)), optical)
+
+
+def _ultraviolet_extinction(x):
+    """A(lambda) / A(V) for R_V = 3.1 at x = 3.3 to 10 per micrometre (the same authors)."""
+    a = 1.752 - 0.316 * x - 0.104 / ((x - 4.67) ** 2 + 0.341)
+    b = -3.090 + 1.825 * x + 1.206 / ((x - 4.62) ** 2 + 0.263)
+    y = np.clip(x, 5.9, 8) - 5.9
+    a += np.polyval([-0.009779, -0.04473, 0, 0], y)
+    b += np.polyval([0.1207, 0.2130, 0, 0], y)
+    y = x - 8
+    far_a = np.polyval([-0.070, 0.137, -0.628, -1.073], y)
+    far_b = np.polyval([0.374, -0.420, 4.257, 13.670], y)
+    return np.where(x > 8, far_a + far_b / 3.1, a + b / 3.1)
 
 
 def dn4000(flux: np.ndarray, z: np.ndarray, start: float, step: float) -> np.ndarray:
@@ -101,38 +116,50 @@ def dn4000(flux: np.ndarray, z: np.ndarray, start: float, step: float) -> np.nda
     return mean_fnu(4001.13, 4101.16) / mean_fnu(3851.09, 3951.12)
 
 
-class SpectrumModel:
-    """Computes the observed spectra of the components of galaxies.
+@dataclass
+class RestFrame:
+    """Rest-frame spectra of bulges and discs per Msun formed, behind their own dust.
 
-    Attributes
-    ----------
-    start, step : float
-        The lattice of wavelengths: log10 of the first vacuum wavelength in Angstrom, and the step in dex.
-    wave : array (W,)
-        Wavelengths of the lattice in Angstrom. They are rest-frame for templates, observed for `Components`.
+    Continua are in Lsun/A on the W pixels of a model's lattice, luminosities of lines in Lsun, in the order
+    of LINES. Narrow and broad lines of the nucleus belong to the bulge, whose continuum includes the
+    nucleus's. The fractions of the mass that formed in the last 10.5 Myr are `bulge_young` and `disc_young`.
     """
 
-    def __init__(self):
+    bulge: np.ndarray  # (n, W)
+    disc: np.ndarray
+    bulge_gas: np.ndarray  # (n, number of lines)
+    disc_gas: np.ndarray
+    narrow: np.ndarray
+    broad: np.ndarray
+    narrow_dispersion: np.ndarray  # (n,) km/s
+    broad_dispersion: np.ndarray
+    bulge_young: np.ndarray  # (n,)
+    disc_young: np.ndarray
+
+
+class RestFrameModel:
+    """Computes the rest-frame spectra of the components of galaxies on a lattice of wavelengths.
+
+    Parameters
+    ----------
+    flux : array (40, W)
+        Stellar templates relative to their mean at 5500 A.
+    start, step : float
+        The lattice: log10 of the first vacuum wavelength in Angstrom, and the step in dex.
+    """
+
+    def __init__(self, flux, start, step):
         stored = load_templates()
-        self.flux = stored["flux"]
+        self.flux = flux
         self.level = stored["level"].astype(float)  # Lsun/A per Msun formed, at 5500 A
         self.ages, self.metallicities = stored["ages"], stored["metallicities"]
-        self.start, self.step = float(stored["start"]), float(stored["step"])
-        size = self.flux.shape[1]
-        self.wave = 10 ** (self.start + self.step * np.arange(size))
-        self.bands = filter_matrix(self.wave, SDSS.filters).astype(np.float32)
-        self.frequency = np.fft.rfftfreq(size)
-        line_wave = np.array(list(LINES.values()))
-        position = (np.log10(line_wave) - self.start) / self.step
-        pixel_width = line_wave * np.log(10) * self.step
-        phase = np.exp(-2j * np.pi * np.outer(position, self.frequency))
-        self.line_transforms = (phase / pixel_width[:, None]).astype(np.complex64)  # of unit line flux
+        self.start, self.step = float(start), float(step)
+        self.wave = 10 ** (self.start + self.step * np.arange(flux.shape[1]))
         # Power laws for the diffuse dust and the birth clouds (Charlot & Fall 2000, ApJ 539:718).
         self.diffuse_dust = ((self.wave / 5500) ** -0.7).astype(np.float32)
         self.birth_dust = ((self.wave / 5500) ** -1.3).astype(np.float32)
-        self.line_wave = line_wave
-        self.line_dust = milky_way_extinction(line_wave)
-        self.foreground = milky_way_extinction(self.wave).astype(np.float32)
+        self.line_wave = np.array(list(LINES.values()))
+        self.line_dust = milky_way_extinction(self.line_wave)
         self.near_halpha = (self.wave > 6450) & (self.wave < 6680)
 
     def ssp_weights(self, logz, start, tau, recent, burst):
@@ -191,28 +218,6 @@ class SpectrumModel:
         spectrum *= np.exp(magnitudes * av[:, None].astype(np.float32) * self.diffuse_dust)
         return spectrum
 
-    def broadening(self, dispersion):
-        """Fourier transform of velocity distribution and line spread, for `dispersion` (n,) in km/s."""
-        pixel = LIGHT_SPEED_KM_S * np.log(10) * self.step
-        variance = ((dispersion**2 + SDSS_LINE_SPREAD_KM_S**2) / pixel**2).astype(np.float32)
-        return np.exp(variance[:, None] * (-2 * np.pi**2 * self.frequency**2).astype(np.float32))
-
-    def add_lines(self, transform, luminosity, dispersion):
-        """Add lines of `luminosity` (n, lines) to the Fourier transforms `transform` of spectra, in place."""
-        rows = np.flatnonzero(luminosity.any(1))
-        if len(rows):
-            lines = luminosity[rows].astype(np.float32) @ self.line_transforms
-            transform[rows] += lines * self.broadening(dispersion[rows])
-
-    def observe(self, transform, z, ebv):
-        """Observed spectra (n, W): redshift the transforms, transform them back, add Galactic extinction."""
-        shift = np.log10(1 + z) / self.step
-        phase = np.exp(-2j * np.pi * shift[:, None] * self.frequency).astype(np.complex64)
-        spectrum = np.fft.irfft(transform * phase, n=len(self.wave), axis=1)
-        depth = (-0.4 * np.log(10) * 3.1 * ebv).astype(np.float32)
-        spectrum *= np.exp(depth[:, None] * self.foreground)
-        return spectrum.astype(np.float32, copy=False)
-
     def nucleus(self, galaxies: Galaxies, stars):
         """Lines and power-law continuum of active nuclei, scaled to the bulges' continuum `stars` (n, W).
 
@@ -237,8 +242,8 @@ class SpectrumModel:
             continuum = (strength[:, None] * (self.wave / 6500) ** -1.5).astype(np.float32)
         return narrow, broad, continuum
 
-    def components(self, galaxies: Galaxies) -> Components:
-        """Compute the observed spectra of bulges and discs, scaled to the r magnitude of each galaxy."""
+    def rest_frame(self, galaxies: Galaxies) -> RestFrame:
+        """Compute the rest-frame spectra of bulges and discs, not yet broadened by motions."""
         g = galaxies
         bulge_weights, bulge_young = self.ssp_weights(
             g.bulge_metallicity, g.start, g.bulge_timescale, 0.1 * g.recent, g.burst
@@ -253,20 +258,80 @@ class SpectrumModel:
         gas_dust = 10 ** (-0.4 * gas_av[:, None] * self.line_dust)
         nuclear_dust = 10 ** (-0.4 * np.minimum(gas_av, 1.0)[:, None] * self.line_dust)
         halpha = HALPHA_PER_SFR / YOUNGEST  # Lsun per Msun formed in the youngest bin
-        bulge_gas = gas_dust * star_forming_lines(halpha * bulge_young, g.oxygen, g.line_scatter)
-        disc_gas = gas_dust * star_forming_lines(halpha * disc_young, g.oxygen, g.line_scatter)
         narrow, broad, continuum = self.nucleus(g, bulge)
-        narrow *= nuclear_dust
+        return RestFrame(
+            bulge=bulge + continuum,
+            disc=disc,
+            bulge_gas=gas_dust * star_forming_lines(halpha * bulge_young, g.oxygen, g.line_scatter),
+            disc_gas=gas_dust * star_forming_lines(halpha * disc_young, g.oxygen, g.line_scatter),
+            narrow=narrow * nuclear_dust,
+            broad=broad,
+            narrow_dispersion=np.clip(1.1 * g.bulge_dispersion, 90, 350),
+            broad_dispersion=1300 * np.exp(0.3 * g.agn_scatter),
+            bulge_young=bulge_young,
+            disc_young=disc_young,
+        )
 
-        bulge_transform = np.fft.rfft(bulge + continuum, axis=1) * self.broadening(g.bulge_dispersion)
-        disc_transform = np.fft.rfft(disc, axis=1) * self.broadening(g.disc_dispersion)
-        self.add_lines(bulge_transform, bulge_gas, g.gas_dispersion)
-        self.add_lines(disc_transform, disc_gas, g.gas_dispersion)
-        self.add_lines(bulge_transform, narrow, np.clip(1.1 * g.bulge_dispersion, 90, 350))
-        self.add_lines(bulge_transform, broad, 1300 * np.exp(0.3 * g.agn_scatter))
+
+class SpectrumModel(RestFrameModel):
+    """Computes the observed spectra of the components of galaxies.
+
+    Attributes
+    ----------
+    start, step : float
+        The lattice of wavelengths: log10 of the first vacuum wavelength in Angstrom, and the step in dex.
+    wave : array (W,)
+        Wavelengths of the lattice in Angstrom. They are rest-frame for templates, observed for `Components`.
+    """
+
+    def __init__(self):
+        stored = load_templates()
+        super().__init__(stored["flux"], stored["start"], stored["step"])
+        size = len(self.wave)
+        self.bands = filter_matrix(self.wave, SDSS.filters).astype(np.float32)
+        self.frequency = np.fft.rfftfreq(size)
+        position = (np.log10(self.line_wave) - self.start) / self.step
+        pixel_width = self.line_wave * np.log(10) * self.step
+        phase = np.exp(-2j * np.pi * np.outer(position, self.frequency))
+        self.line_transforms = (phase / pixel_width[:, None]).astype(np.complex64)  # of unit line flux
+        # The limit keeps the u band of simulated galaxies at the values that published datasets have.
+        self.foreground = milky_way_extinction(np.maximum(self.wave, 1e4 / 3.3)).astype(np.float32)
+
+    def broadening(self, dispersion):
+        """Fourier transform of velocity distribution and line spread, for `dispersion` (n,) in km/s."""
+        pixel = LIGHT_SPEED_KM_S * np.log(10) * self.step
+        variance = ((dispersion**2 + SDSS_LINE_SPREAD_KM_S**2) / pixel**2).astype(np.float32)
+        return np.exp(variance[:, None] * (-2 * np.pi**2 * self.frequency**2).astype(np.float32))
+
+    def add_lines(self, transform, luminosity, dispersion):
+        """Add lines of `luminosity` (n, lines) to the Fourier transforms `transform` of spectra, in place."""
+        rows = np.flatnonzero(luminosity.any(1))
+        if len(rows):
+            lines = luminosity[rows].astype(np.float32) @ self.line_transforms
+            transform[rows] += lines * self.broadening(dispersion[rows])
+
+    def observe(self, transform, z, ebv):
+        """Observed spectra (n, W): redshift the transforms, transform them back, add Galactic extinction."""
+        shift = np.log10(1 + z) / self.step
+        phase = np.exp(-2j * np.pi * shift[:, None] * self.frequency).astype(np.complex64)
+        spectrum = np.fft.irfft(transform * phase, n=len(self.wave), axis=1)
+        depth = (-0.4 * np.log(10) * 3.1 * ebv).astype(np.float32)
+        spectrum *= np.exp(depth[:, None] * self.foreground)
+        return spectrum.astype(np.float32, copy=False)
+
+    def components(self, galaxies: Galaxies) -> Components:
+        """Compute the observed spectra of bulges and discs, scaled to the r magnitude of each galaxy."""
+        g, rest = galaxies, self.rest_frame(galaxies)
+        bulge_transform = np.fft.rfft(rest.bulge, axis=1) * self.broadening(g.bulge_dispersion)
+        disc_transform = np.fft.rfft(rest.disc, axis=1) * self.broadening(g.disc_dispersion)
+        self.add_lines(bulge_transform, rest.bulge_gas, g.gas_dispersion)
+        self.add_lines(disc_transform, rest.disc_gas, g.gas_dispersion)
+        self.add_lines(bulge_transform, rest.narrow, rest.narrow_dispersion)
+        self.add_lines(bulge_transform, rest.broad, rest.broad_dispersion)
         bulge = self.observe(bulge_transform, g.z, g.ebv_milky_way)
         disc = self.observe(disc_transform, g.z, g.ebv_milky_way)
-        return self.scale(g, bulge, disc, bulge_gas + narrow, disc_gas, bulge_young, disc_young)
+        bulge_lines, disc_lines = rest.bulge_gas + rest.narrow, rest.disc_gas
+        return self.scale(g, bulge, disc, bulge_lines, disc_lines, rest.bulge_young, rest.disc_young)
 
     def scale(self, g, bulge, disc, bulge_lines, disc_lines, bulge_young, disc_young) -> Components:
         """Scale each component to its share of the r flux, and compute masses and star formation rates."""
