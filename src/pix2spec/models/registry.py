@@ -59,6 +59,7 @@ _OWN = {
     "contrastive": _own("pixel", "ContrastivePreset", "ranker:ContrastiveModel", None),
     "factorised": _own("latent", "FactorisedPreset", "model:FactorisedModel", "FactorisedGenerator"),
     "wu-peek": _own("baselines.wu_peek", "WuPeekPreset", "model:WuPeekModel", "WuPeekGenerator"),
+    "redshift": _own("redshift", "RedshiftPreset", "network:RedshiftModel", None),
     "mean": _own("baselines", "MeanPreset", "mean:MeanModel", "FittedGenerator"),
     "neighbours": _own("baselines", "NeighboursPreset", "neighbours:NeighboursModel", "FittedGenerator"),
     "regressor": _own("baselines", "RegressorPreset", "regressor:RegressorModel", "FittedGenerator"),

@@ -8,6 +8,7 @@ import torch
 __all__ = [
     "BatchRng",
     "candidate_generator",
+    "candidate_uniform",
 ]
 
 
@@ -66,5 +67,14 @@ class BatchRng:
 
 def candidate_generator(seed: int, object_id: str, candidate: int) -> torch.Generator:
     """Random generator of one candidate spectrum. It depends on seed, object id and number alone."""
+    return torch.Generator().manual_seed(_candidate_key(seed, object_id, candidate) >> 1)
+
+
+def candidate_uniform(seed: int, object_id: str, candidate: int) -> float:
+    """Uniform number in (0, 1) of one candidate, independent of the numbers of `candidate_generator`."""
+    return (_candidate_key(seed, f"uniform\0{object_id}", candidate) + 0.5) / 2**64
+
+
+def _candidate_key(seed: int, object_id: str, candidate: int) -> int:
     key = hashlib.blake2b(f"{seed}\0{object_id}\0{candidate}".encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)
+    return int.from_bytes(key, "little")

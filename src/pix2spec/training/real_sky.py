@@ -19,7 +19,7 @@ from pix2spec.core.filters import typical_error
 from pix2spec.core.photometry import MAX_MAGNITUDE, MIN_MAGNITUDE, NANOMAGGY, filter_matrix, magnitude
 from pix2spec.errors import InputError
 
-__all__ = ["FOLDS", "Curve", "RealTable", "digest", "jpas_filters", "load_real", "spectrum_fluxes"]
+__all__ = ["FOLDS", "Curve", "RealTable", "digest", "jpas_filters", "load_real", "spectrum_fluxes", "survey_filters"]
 
 FOLDS = 4
 SAME_Z, SAME_MAGNITUDE = 1.05e-6, 0.3  # rows that agree so well are one galaxy; z is often rounded to 1e-6
@@ -257,13 +257,18 @@ def _good_spectra(data) -> np.ndarray:
     return np.flatnonzero((z > SPECTRUM_Z[0]) & (z < SPECTRUM_Z[1]) & (fluxes > 0).all(1))
 
 
-def _survey_curves(folder: Path, names: list[str]) -> list[str | Curve]:
-    """Speclite's names, or curves of ``filters_surveys.npz``."""
-    data = _read(folder / "filters_surveys.npz")
-    own = {}
+def survey_filters(folder: str | Path) -> list[Curve]:
+    """The curves of ``filters_surveys.npz``: filters that speclite lacks."""
+    data, curves = _read(Path(folder) / "filters_surveys.npz"), []
     for name, wave, response in zip(map(str, data["name"]), data["wave"], data["response"]):
         used = np.isfinite(wave) & np.isfinite(response)
-        own[name] = Curve(name, wave[used].astype(float), response[used].clip(min=0).astype(float))
+        curves.append(Curve(name, wave[used].astype(float), response[used].clip(min=0).astype(float)))
+    return curves
+
+
+def _survey_curves(folder: Path, names: list[str]) -> list[str | Curve]:
+    """Speclite's names, or curves of ``filters_surveys.npz``."""
+    own = {curve.name: curve for curve in survey_filters(folder)}
     return [own.get(name, name) for name in names]
 
 

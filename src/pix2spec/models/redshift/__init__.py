@@ -1,0 +1,1 @@
+"""Redshifts of galaxies given their photometry: q(z | measurements), learnt from spectroscopic surveys."""

@@ -1,0 +1,116 @@
+"""The redshift model: an ensemble of networks from sets of measurements to redshift distributions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.survey import SDSS, Survey
+from pix2spec.models.redshift.posterior import RedshiftPosterior, to_y
+from pix2spec.models.redshift.preset import RedshiftPreset
+from pix2spec.models.shared.measurements import SetEncoder, Tokens
+from pix2spec.models.shared.network import Network
+
+__all__ = ["RedshiftModel", "RedshiftNetwork"]
+
+LOG_SD = -6.5, 1.5  # limits of the Gaussians' ln(sd)
+BATCH = 4096  # values of galaxies x measurements that pass at once, in hundreds
+
+
+class RedshiftNetwork(nn.Module):
+    """One network: a mixture of Gaussians in y, and the logit of "this is outside the training set"."""
+
+    def __init__(self, preset: RedshiftPreset):
+        super().__init__()
+        sizes = preset.queries, preset.values, preset.width, preset.dropout
+        self.encoder = SetEncoder(3 * preset.components + 1, *sizes)
+
+    def forward(self, x: Tokens) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Log weights, means and log sds (N, components) of the mixture, and the logit (N,)."""
+        out = self.encoder(x)
+        weight, mean, log_sd = out[:, :-1].chunk(3, 1)
+        return weight.log_softmax(1), mean, log_sd.clamp(*LOG_SD), out[:, -1]
+
+    def losses(self, x: Tokens, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Negative log likelihood (N,) of redshifts, per unit of y, and the logit (N,) of being outside."""
+        weight, mean, log_sd, logit = self(x)
+        deviation = (to_y(z)[:, None] - mean) * torch.exp(-log_sd)
+        log_density = weight - log_sd - 0.5 * deviation**2
+        return -torch.logsumexp(log_density, 1), logit
+
+
+class RedshiftModel(Network):
+    """Redshift distributions from an ensemble of networks.
+
+    Each network was trained without some *folds* of the real galaxies, so that it can be tested on them.
+
+    Parameters
+    ----------
+    preset : RedshiftPreset
+        The settings.
+    grid, survey
+        Not used; every model of the package has them.
+    """
+
+    def __init__(self, preset: RedshiftPreset, grid: SpectralGrid, survey: Survey = SDSS):
+        super().__init__(preset, grid, survey)
+        self.networks = nn.ModuleList(RedshiftNetwork(preset) for _ in preset.without)
+        self.register_buffer("threshold", torch.zeros(()))  # of the logit of being outside
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "RedshiftModel":
+        """Load the model of a folder."""
+        from pix2spec.models.storage import load_model
+
+        return load_model(folder)[0]
+
+    def posterior(self, table, without: np.ndarray | None = None) -> RedshiftPosterior:
+        """Redshift distributions of galaxies.
+
+        Parameters
+        ----------
+        table : MeasurementTable or Tokens
+            Their measurements.
+        without : array (N,), int, optional
+            Fold of each galaxy: only the networks that never saw this fold answer. -1: all networks.
+
+        Returns
+        -------
+        RedshiftPosterior
+        """
+        weight, mean, sd, _ = self._answers(table, without)
+        return RedshiftPosterior(weight, mean, sd)
+
+    def outside(self, table, without: np.ndarray | None = None) -> np.ndarray:
+        """Whether galaxies (N,) are outside the training set: stars, quasars, colours that nobody saw."""
+        return self._answers(table, without)[3] > float(self.threshold)
+
+    @torch.inference_mode()
+    def _answers(self, table, without) -> tuple[np.ndarray, ...]:
+        """Weights, means and sds (N, M) of the mixtures of the ensemble, and mean logits (N,)."""
+        tokens = table if isinstance(table, Tokens) else table.tokens()
+        votes = self._votes(len(tokens), without)
+        size = max(1, BATCH * 100 // tokens.flux.shape[1] // 64)
+        parts: list[list[np.ndarray]] = []
+        for start in range(0, len(tokens), size):
+            rows = slice(start, start + size)
+            made = [network(tokens[rows]) for network in self.networks]
+            share = torch.from_numpy(votes[rows])
+            weight = torch.cat([m[0].exp() * share[:, [k]] for k, m in enumerate(made)], 1)
+            mean, log_sd = (torch.cat([m[i] for m in made], 1) for i in (1, 2))
+            logit = (torch.stack([m[3] for m in made], 1) * share).sum(1)
+            parts.append([values.double().numpy() for values in (weight, mean, log_sd.exp(), logit)])
+        return tuple(np.concatenate(values) for values in zip(*parts))
+
+    def _votes(self, n: int, without: Sequence[int] | np.ndarray | None) -> np.ndarray:
+        """Weight of each network for each galaxy (N, networks), float32."""
+        folds = np.full(n, -1) if without is None else np.asarray(without)
+        saw = np.array([[fold not in left_out for left_out in self.preset.without] for fold in folds])
+        may = ~saw | (folds < 0)[:, None]
+        if not may.any(1).all():
+            fold = folds[~may.any(1)][0]
+            raise ValueError(f"all networks were trained on fold {fold}")
+        return (may / may.sum(1, keepdims=True)).astype(np.float32)

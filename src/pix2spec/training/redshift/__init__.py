@@ -1,0 +1,1 @@
+"""Training of the redshift model from real redshift surveys; see `pix2spec.training.redshift.recipe`."""

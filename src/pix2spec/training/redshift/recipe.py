@@ -1,0 +1,102 @@
+"""Train the networks of the redshift model, each without some folds of the real galaxies."""
+
+import math
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from pix2spec.models.redshift.network import RedshiftNetwork
+from pix2spec.models.redshift.preset import RedshiftPreset
+from pix2spec.models.shared.measurements import Tokens
+from pix2spec.training.checkpoint import load_checkpoint, save_checkpoint
+from pix2spec.training.redshift.samples import Samples, cat_tokens
+
+__all__ = ["BROAD", "NARROW", "OUTSIDE", "train_network"]
+
+# Galaxies of each sample in a step with broad bands, and in a step with narrow bands (every fourth).
+BROAD = {"simulated": 96, "sdss": 160, "mgs": 64, "gama": 160, "deep": 40, "zcosmos": 56, "spectra": 56}
+NARROW = {"simulated": 80, "sdss": 24, "mgs": 12, "gama": 24, "deep": 12, "zcosmos": 24, "spectra": 56}
+OUTSIDE = {"quasars": 40, "stars": 40, "beyond": 24}
+SCRAMBLED = 32
+RATE, DECAY, EMA = 1.5e-3, 3e-3, 0.9995
+CHECKPOINT_SECONDS = 60
+
+
+def batch(samples: Samples, narrow: bool) -> tuple[Tokens, torch.Tensor, torch.Tensor]:
+    """Tokens, redshifts, and whether each is outside: a star, a quasar, or colours that no galaxy has."""
+    shares = NARROW if narrow else BROAD | OUTSIDE
+    drawn = {name: samples.draw(name, n, narrow) for name, n in shares.items() if name in samples.samples}
+    tokens = cat_tokens([part for part, _ in drawn.values()])
+    z = torch.cat([redshift for _, redshift in drawn.values()])
+    outside = torch.cat([torch.full((len(x),), float(name in OUTSIDE)) for name, (x, _) in drawn.items()])
+    if narrow:
+        return tokens, z, outside
+    chosen = torch.randint(int((1 - outside).sum()), (SCRAMBLED,))  # galaxies come first
+    tokens = cat_tokens([tokens, scrambled(tokens[chosen])])
+    return tokens, torch.cat([z, z[chosen]]), torch.cat([outside, torch.ones(SCRAMBLED)])
+
+
+def scrambled(x: Tokens) -> Tokens:
+    """Galaxies with colours that no galaxy has: one band is far off, or all are."""
+    n, k = x.flux.shape
+    offset = torch.empty(n, 1).uniform_(0.8, 3.5) * torch.where(torch.rand(n, 1) < 0.5, -1.0, 1.0)
+    one = torch.zeros(n, k).scatter_(1, torch.multinomial(x.seen.float() + 1e-6, 1), 1.0)
+    several = (torch.rand(n, k) < 0.5) * torch.randn(n, k) * torch.empty(n, 1).uniform_(0.6, 2.5)
+    change = torch.where(torch.rand(n, 1) < 0.6, one * offset, several)
+    factor = 10 ** (-0.4 * change)
+    return Tokens(x.flux * factor, x.error * factor, x.centre, x.width, x.seen, x.kind, x.extinction)
+
+
+def train_network(preset: RedshiftPreset, samples: Samples, out: Path, steps: int, seed: int, report=print) -> Path:
+    """Train one network; continue where a killed training stopped.
+
+    Parameters
+    ----------
+    preset : RedshiftPreset
+    samples : Samples
+        Without the folds that the network must not see.
+    out : Path
+        Folder of the checkpoint.
+    steps, seed : int
+        A step depends on the seed and its number alone.
+    report : callable
+        Called with a line of text now and then.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    network = RedshiftNetwork(preset)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(EMA))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
+    step, seconds = 0, 0.0
+    if (out / "checkpoint.safetensors").exists():
+        step, seconds = load_checkpoint(out / "checkpoint.safetensors", network, average, optimizer)
+    began = saved = time.monotonic()
+    running = None
+    network.train()
+    while step < steps:
+        torch.manual_seed(seed * 1_000_003 + step)
+        samples.rng = np.random.default_rng([seed, step])
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * min(1, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-6
+        tokens, z, outside = batch(samples, narrow=step % 4 == 3)
+        nll, logit = network.losses(tokens, z)
+        inside = 1 - outside
+        loss = (nll * inside).sum() / inside.sum() + 0.3 * binary_cross_entropy_with_logits(logit, outside)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        average.update_parameters(network)
+        step += 1
+        running = loss.item() if running is None else 0.995 * running + 0.005 * loss.item()
+        if step % 500 == 0:
+            report(f"{out.name} step {step} loss {running:.4f} {seconds + time.monotonic() - began:.0f} s")
+        if step == steps or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            saved = time.monotonic()
+            save_checkpoint(out, network, average, optimizer, step, seconds + saved - began)
+    return out / "checkpoint.safetensors"
