@@ -1,5 +1,7 @@
 """Photometry as users write it: each form is right, or is refused in one sentence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from astropy.table import QTable, Table
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pix2spec.core.filters import load_filter
 from pix2spec.core.survey import LSST, PS1
 from pix2spec.data.measurements import ERROR_ASSUMED, check_not_magnitudes
 from pix2spec.data.schema import Galaxy
@@ -83,6 +86,59 @@ def test_letters_are_the_surveys_bands_and_other_filters_have_their_names():
     np.testing.assert_allclose(galaxy.photometry_ivar, [1 / 0.15**2, 1 / 0.1**2], rtol=1e-5)
     assert Galaxy("g", photometry=[1.0, 2, 3, 4, 5], survey=PS1).filters == PS1.filters
     assert Galaxy("g", photometry={"y": 1.0}, survey=LSST).filters == ("lsst2023-y",)
+
+
+WAVE = np.linspace(4000, 6000, 41)
+BELL = np.exp(-0.5 * ((WAVE - 5000) / 200) ** 2)
+OWN = {"mine": (WAVE, BELL), "my nm": (WAVE / 10 * u.nm, BELL)}
+OWN_FORMS = {
+    "a dictionary": {"r": (3.0, 0.1), "mine": 2.0, "my nm": (7.262 * u.uJy, 0.3631 * u.uJy)},
+    "a pandas Series": pd.Series({"r": 3.0, "r_err": 0.1, "mine": 2.0, "my nm": 2.0, "my nm_err": 0.1}),
+    "a row": Table({"r": [3.0], "e_r": [0.1], "mine": [2.0], "my nm": [2.0], "e_my nm": [0.1]})[0],
+    "a table": Table({"filter": ["r", "mine", "my nm"], "flux": [3.0, 2, 2], "error": [0.1, np.nan, 0.1]}),
+}
+
+
+@pytest.mark.parametrize("form", OWN_FORMS)
+def test_own_curves_are_filters_like_others(form):
+    galaxy = Galaxy("g", photometry=OWN_FORMS[form], filters=OWN)
+    assert_fluxes(galaxy, ["sdss2010-r", "mine", "my nm"], [3, 2, 2], [0.1, 0.2, 0.1])
+    assert set(galaxy.curves) == {"mine", "my nm"} and galaxy.flags == (ERROR_ASSUMED,)
+    assert galaxy.curves["my nm"].centre == pytest.approx(5000)
+
+
+def test_galaxies_of_one_table_share_their_curves():
+    one = Galaxy("a", photometry={"mine": 2.0}, filters=OWN)
+    two = Galaxy("b", photometry={"my nm": 2.0, "r": 3.0}, filters=one.curves)
+    assert two.curves is one.curves and two.filters == ("my nm", "sdss2010-r")
+    same = replace(two, z=0.1)
+    assert same.curves is one.curves and same.filters == two.filters
+    assert Galaxy("c", photometry={"r": 3.0}).curves == {}
+
+
+def test_a_speclite_filter_that_is_given_again_is_no_own_curve():
+    r = load_filter("sdss2010-r")
+    galaxy = Galaxy("g", photometry={"sdss2010-r": 3.0}, filters={"sdss2010-r": (r.wave, r.response)})
+    assert galaxy.curves == {} and galaxy.filters == ("sdss2010-r",)
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ({"photometry": {"other": 2.0}}, "no filter is called 'other'.*a curve of your own as `filters`"),
+        ({"photometry": [1.0, 2.0]}, "does not say in which of the filters.*dictionary by filter"),
+        ({"photometry": [1.0, 2.0], "photometry_ivar": [1.0, 1.0]}, "does not say in which"),
+        ({"photometry": {"mine": 2.0}, "filters": {"mine": (WAVE / 10, BELL)}}, "filters: mine: .*u.nm"),
+        ({"photometry": {"sdss2010-r": 1}, "filters": {"sdss2010-r": (WAVE, BELL)}}, "another curve"),
+        ({"photometry": {"wise2010-W3": 2.0}}, "templates hold no emission of dust"),
+        ({"photometry": {"mine": 2.0}, "extinction": -0.1}, "extinction: -0.1 is unknown"),
+        ({"photometry": {"mine": 2.0}, "extinction": np.nan}, "extinction: nan is unknown"),
+        ({"photometry": {"mine": 2.0}, "extinction": None}, "extinction: None is unknown"),
+    ],
+)
+def test_what_is_wrong_with_own_curves_is_said(options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Galaxy("m31", **({"filters": OWN} | options))
 
 
 @pytest.mark.parametrize("error", [None, np.nan, 0.0, -1.0])

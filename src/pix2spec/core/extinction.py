@@ -3,20 +3,26 @@
 sfdmap2 reads the maps of Schlegel, Finkbeiner & Davis (SFD; 1998, ApJ 500:525) from a folder of the user.
 Nothing is downloaded. Coefficients turn E(B-V) of these maps into magnitudes in a band. They contain the
 recalibration by 0.86 (Schlafly & Finkbeiner 2011, ApJ 737:103), so that the maps must not be scaled as well.
+Other coefficients are computed from the extinction law of that paper, at the centre of the filter.
 """
 
 import os
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from pix2spec.core.filters import Filter, load_filter
 from pix2spec.errors import InputError
 
 __all__ = [
     "COEFFICIENTS",
     "coefficients",
+    "correct",
     "deredden_fluxes",
     "deredden_image",
+    "extinction_law",
     "find_maps",
     "open_maps",
 ]
@@ -39,29 +45,97 @@ MAP_FILES = ("SFD_dust_4096_ngp.fits", "SFD_dust_4096_sgp.fits")
 FOLDER_VARIABLE = "SFD_DIR"  # environment variable, which sfdmap2 reads too
 
 
-def coefficients(filters) -> np.ndarray:
+def coefficients(filters: Sequence[str | Filter], own: Mapping[str, Filter] | None = None) -> np.ndarray:
     """Extinction in magnitudes for E(B-V) = 1 on SFD's maps.
 
     Parameters
     ----------
-    filters : sequence of str
-        speclite names of the response curves.
+    filters : sequence of str or Filter
+        speclite's names, keys of `own`, or curves.
+    own : mapping of str to Filter, optional
+        The user's own curves.
 
     Returns
     -------
     array (band,)
+        From `COEFFICIENTS`, else `extinction_law` at the centre of the filter.
 
     Raises
     ------
     InputError
-        If the coefficient of a response curve is not known.
+        If there is no such filter.
+
+    Examples
+    --------
+    >>> from pix2spec.core.extinction import coefficients
+    >>> coefficients(["sdss2010-r", "wise2010-W1"]).round(3)
+    array([2.285, 0.174])
     """
-    unknown = [name for name in filters if name not in COEFFICIENTS]
-    if unknown:
-        raise InputError(
-            ", ".join(unknown), "its extinction coefficient is not known", 'use `extinction="keep"`'
-        )
-    return np.array([COEFFICIENTS[name] for name in filters])
+    return np.array([_coefficient(item, own or {}) for item in filters], float)
+
+
+def _coefficient(item: str | Filter, own: Mapping[str, Filter]) -> float:
+    if isinstance(item, str):
+        if item in COEFFICIENTS and item not in own:
+            return COEFFICIENTS[item]
+        item = load_filter(item, own)
+    return float(extinction_law(item.centre))
+
+
+def extinction_law(wave) -> np.ndarray:
+    """Extinction in magnitudes at wavelengths (...) in Angstrom, for E(B-V) = 1 on SFD's maps.
+
+    The law of Fitzpatrick (1999, PASP 111:63) for R_V = 3.1, from 0.1 um to the infrared. Its scale is that
+    of Schlafly & Finkbeiner (2011): at 1 um, 0.78 times the 1.32 mag of SFD.
+    """
+    return _SCALE * _fitzpatrick(wave) / _fitzpatrick(1e4)
+
+
+_SCALE = 0.78 * 1.32  # magnitudes at 1 um
+
+
+def _fitzpatrick(wave) -> np.ndarray:
+    """A(lambda) / E(B-V) for R_V = 3.1: parameters below 0.27 um, a spline in the paper's table 3 above."""
+    x = 1e4 / np.asarray(wave, float)  # 1/um
+    drude = x**2 / ((x**2 - 4.596**2) ** 2 + (0.99 * x) ** 2)
+    y = np.maximum(x - 5.9, 0)
+    slope = -0.824 + 4.717 / 3.1
+    far = 0.5392 * y**2 + 0.05644 * y**3
+    ultraviolet = 3.1 + 2.030 - 3.007 * slope + slope * x + 3.23 * drude + 0.41 * far
+    return np.where(x > 1 / 0.27, ultraviolet, _spline()(x))
+
+
+@cache
+def _spline():
+    from scipy.interpolate import CubicSpline
+
+    wave = np.array([np.inf, 26500, 12200, 6000, 5470, 4670, 4110, 2700, 2600])
+    values = (0, 0.265, 0.829, 2.688, 3.055, 3.806, 4.315, 6.265, 6.591)
+    return CubicSpline(1e4 / wave, values, bc_type="natural")
+
+
+def correct(
+    filters: Sequence[str | Filter], flux, ivar, ebv, own: Mapping[str, Filter] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Remove the extinction by the Milky Way's dust from fluxes in any filters.
+
+    Parameters
+    ----------
+    filters : sequence of str or Filter
+        As for `coefficients`, for each of the bands.
+    flux, ivar : array (..., band)
+        Fluxes and their inverse variances.
+    ebv : float or array (...)
+        E(B-V) in magnitudes, as on SFD's maps.
+    own : mapping of str to Filter, optional
+        The user's own curves.
+
+    Returns
+    -------
+    flux, ivar : array (..., band), float32
+        Of dereddened light; the signal-to-noise ratios are those of the input.
+    """
+    return deredden_fluxes(flux, ivar, np.asarray(ebv, float)[..., None] * coefficients(filters, own))
 
 
 def deredden_fluxes(flux, ivar, extinction) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +145,7 @@ def deredden_fluxes(flux, ivar, extinction) -> tuple[np.ndarray, np.ndarray]:
     ----------
     flux, ivar : array (..., band)
         Fluxes and their inverse variances.
-    extinction : array (band,)
+    extinction : array (band,) or (..., band)
         Extinction in magnitudes.
 
     Returns

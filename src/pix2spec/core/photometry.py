@@ -1,11 +1,11 @@
 """Synthetic photometry: the band fluxes of spectra in nanomaggies."""
 
-from functools import lru_cache
+from collections.abc import Sequence
 
 import numpy as np
 
+from pix2spec.core.filters import Filter, load_filter
 from pix2spec.core.lines import LIGHT_SPEED_ANGSTROM_S
-from pix2spec.errors import InputError
 
 __all__ = ["aperture_weights", "filter_matrix", "fit_amplitude", "magnitude", "synthetic_photometry"]
 
@@ -20,20 +20,7 @@ def magnitude(flux: np.ndarray | float) -> np.ndarray:
     return NANOMAGGY_MAGNITUDE - 2.5 * np.log10(np.where(np.asarray(flux) > 0, flux, np.nan))
 
 
-@lru_cache(maxsize=16)
-def _filter_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
-    import speclite.filters
-
-    try:
-        curve = speclite.filters.load_filter(name)
-    except ValueError as error:
-        what = "the installed version of speclite does not have this response curve"
-        hint = "pip install -U speclite, or give another curve in the survey"
-        raise InputError(name, what, hint) from error
-    return np.asarray(curve.wavelength, float), np.asarray(curve.response, float)
-
-
-def filter_matrix(wave: np.ndarray, filters: tuple, min_coverage: float = 0.0) -> np.ndarray:
+def filter_matrix(wave: np.ndarray, filters: Sequence[str | Filter], min_coverage: float = 0.0) -> np.ndarray:
     """Weights that turn spectra into AB band fluxes: ``nanomaggies = flux @ weights``.
 
     The flux in a band follows the convention for photon counters: sum(f_lambda T lambda dlambda) /
@@ -44,8 +31,8 @@ def filter_matrix(wave: np.ndarray, filters: tuple, min_coverage: float = 0.0) -
     ----------
     wave : array (L,)
         Vacuum wavelengths of the pixels in Angstrom, increasing.
-    filters : tuple of str or of (name, wavelengths, response)
-        speclite names, for example ``"sdss2010-r"``, or response curves with wavelengths in Angstrom.
+    filters : sequence of str or Filter
+        speclite's names, for example ``"sdss2010-r"``, or curves.
     min_coverage : float
         The weights of a band are NaN if a smaller fraction of its transmission lies inside `wave`.
 
@@ -58,14 +45,14 @@ def filter_matrix(wave: np.ndarray, filters: tuple, min_coverage: float = 0.0) -
     Raises
     ------
     InputError
-        If speclite does not have a response curve.
+        If speclite does not have a curve, or it lies beyond 5.5 um.
     """
     width = np.gradient(wave)
     columns = []
-    for name in filters:
-        curve_wave, curve = _filter_curve(name) if isinstance(name, str) else name[1:]
-        response = np.interp(wave, curve_wave, curve, left=0, right=0)
-        inside = np.sum(response * width) / np.trapezoid(curve, curve_wave)
+    for item in filters:
+        curve = load_filter(item) if isinstance(item, str) else item
+        response = np.interp(wave, curve.wave, curve.response, left=0, right=0)
+        inside = np.sum(response * width) / np.trapezoid(curve.response, curve.wave)
         ab_source = np.sum(response / wave * width) * LIGHT_SPEED_ANGSTROM_S * NANOMAGGY
         if ab_source == 0 or inside < min_coverage:
             columns.append(np.full(len(wave), np.nan))
@@ -75,7 +62,7 @@ def filter_matrix(wave: np.ndarray, filters: tuple, min_coverage: float = 0.0) -
 
 
 def synthetic_photometry(
-    flux: np.ndarray, wave: np.ndarray, filters: tuple[str, ...], min_coverage: float = 0.99
+    flux: np.ndarray, wave: np.ndarray, filters: Sequence[str | Filter], min_coverage: float = 0.99
 ) -> np.ndarray:
     """AB band fluxes of spectra.
 

@@ -14,11 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from pix2spec.core.filters import KINDS, filter_name, typical_error
+from pix2spec.core.filters import KINDS, Filter, filter_name, is_filter, typical_error
 from pix2spec.core.survey import Survey
 from pix2spec.errors import InputError
 
-__all__ = ["ERROR_ASSUMED", "Measurements", "check_kinds", "check_not_magnitudes", "read_photometry"]
+__all__ = [
+    "DICT_FORM",
+    "ERROR_ASSUMED",
+    "Measurements",
+    "check_kinds",
+    "check_not_magnitudes",
+    "read_photometry",
+]
 
 ERROR_ASSUMED = "error-assumed"  # the flag of a galaxy with a flux whose error is the filter's typical one
 MAGNITUDES = (10.0, 30.0)  # the range in which numbers may be magnitudes
@@ -31,7 +38,7 @@ DICT_FORM = '{"r": 17.3 * u.ABmag} or, in nanomaggies, {"r": (120.2, 1.5)}'
 class Measurements:
     """Fluxes of one galaxy in any filters: parallel columns of equal length."""
 
-    filters: tuple[str, ...]  # speclite's names
+    filters: tuple[str, ...]  # speclite's names, or those of the user's own curves
     flux: np.ndarray  # float64, nanomaggies
     error: np.ndarray  # float64, nanomaggies; positive
     kinds: tuple[str, ...]  # some of `pix2spec.core.filters.KINDS`
@@ -43,7 +50,13 @@ class Measurements:
         return 1 / np.square(self.error)
 
 
-def read_photometry(photometry: Any, survey: Survey, kind: str | tuple, where: str) -> Measurements:
+def read_photometry(
+    photometry: Any,
+    survey: Survey,
+    kind: str | tuple,
+    where: str,
+    own: Mapping[str, Filter] | None = None,
+) -> Measurements:
     """Photometry in any of the forms above as `Measurements`.
 
     Parameters
@@ -56,19 +69,22 @@ def read_photometry(photometry: Any, survey: Survey, kind: str | tuple, where: s
         Kind of each flux that states none.
     where : str
         Id of the galaxy, for errors.
+    own : mapping of str to Filter, optional
+        The user's own curves.
 
     Raises
     ------
     InputError
         If a filter is unknown, a value is no flux or magnitude, or plain numbers look like magnitudes.
     """
-    rows = list(_rows(photometry, survey, where))
+    own = own or {}
+    rows = list(_rows(photometry, survey, where, own))
     if not rows:
         raise InputError(where, "photometry: it holds no filter that is known", f"as in {DICT_FORM}")
     names, values, errors, kinds = zip(*rows)
     kinds = tuple(own or given for own, given in zip(kinds, _kinds(kind, len(rows), where)))
     check_kinds(kinds, where)
-    filters = tuple(filter_name(name, survey, where) for name in names)
+    filters = tuple(filter_name(name, survey, where, own) for name in names)
     (twice, _), count = Counter(zip(filters, kinds)).most_common(1)[0]
     if count > 1:
         raise InputError(where, f"photometry: {twice} is there twice", "keep one, or state their kinds")
@@ -114,7 +130,7 @@ def check_not_magnitudes(numbers, where: str) -> None:
         raise InputError(where, what, "give units, as in {'r': 17.3 * u.ABmag} or {'r': 17.3 * u.nmgy}")
 
 
-def _rows(photometry, survey: Survey, where: str) -> Iterator[tuple]:
+def _rows(photometry, survey: Survey, where: str, own: Mapping[str, Filter]) -> Iterator[tuple]:
     """(filter, value, error or None, kind or "") of each measurement."""
     columns = getattr(photometry, "colnames", None)
     if columns is not None and {"filter", "flux"} <= set(columns):
@@ -128,21 +144,22 @@ def _rows(photometry, survey: Survey, where: str) -> Iterator[tuple]:
         raise InputError(where, what, "give one row of it, or a table with the columns filter, flux, error")
     elif columns is not None or hasattr(photometry, "to_dict"):
         cells = {str(k): _cell(photometry, k) for k in (columns or photometry.index)}
-        yield from _by_name(cells, survey)
+        yield from _by_name(cells, survey, own)
     elif isinstance(photometry, Mapping):
         yield from ((str(name), *_split(value), "") for name, value in photometry.items())
+    elif own:
+        what = "photometry: an array of fluxes does not say in which of the filters they are"
+        raise InputError(where, what, f"give a dictionary by filter: {DICT_FORM}")
     else:
         yield from zip(survey.photometry_bands, _array(photometry, survey, where), repeat(None), repeat(""))
 
 
-def _by_name(cells: dict, survey: Survey) -> Iterator[tuple]:
+def _by_name(cells: dict, survey: Survey, own: Mapping[str, Filter]) -> Iterator[tuple]:
     """Measurements of a row with a column each; columns that name no filter are not photometry."""
     for name, value in cells.items():
         if name == "z" and _is_plain(value) and _looks_like_redshift(value, cells):
             continue
-        try:
-            filter_name(name, survey)
-        except InputError:
+        if not is_filter(name, survey, own):
             continue
         error = next((cells[form.format(name)] for form in ERROR_NAMES if form.format(name) in cells), None)
         yield name, value, error, ""

@@ -1,22 +1,26 @@
 """The Galaxy: what the project knows about one galaxy, and how a dataset of them lies in Parquet."""
 
 import json
-from dataclasses import InitVar, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from pix2spec.core.extinction import correct
+from pix2spec.core.filters import Filter, own_filters
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS, Survey, survey_of
-from pix2spec.data.measurements import check_kinds, read_photometry
+from pix2spec.data.measurements import DICT_FORM, check_kinds, read_photometry
 from pix2spec.errors import InputError
 
-__all__ = ["SCHEMA_VERSION", "DatasetInfo", "Galaxy"]
+__all__ = ["SCHEMA_VERSION", "DatasetInfo", "Galaxy", "dereddened"]
 
 SCHEMA_VERSION = 1
 DEFAULT_GRID = SpectralGrid()
 EXTINCTIONS = ("observed", "dereddened", "unknown")
+MAX_EBV = 100.0  # magnitudes; the largest on SFD's maps
 
 
 @dataclass
@@ -41,9 +45,9 @@ class Galaxy:
         Fluxes in any of these forms:
 
         - by filter, ``{"g": (17.9 * u.ABmag, 0.02), "wise2010-W1": 310 * u.uJy}``. Letters are bands of
-          `survey`; other names are speclite's. Values are astropy Quantities, or plain numbers in
-          nanomaggies, alone or with an error. An error that is missing or not positive becomes the typical
-          one of the filter, and the galaxy has the flag ``error-assumed``;
+          `survey`; other names are speclite's, or keys of `filters`. Values are astropy Quantities, or plain
+          numbers in nanomaggies, alone or with an error. An error that is missing or not positive becomes the
+          typical one of the filter, and the galaxy has the flag ``error-assumed``;
         - an astropy Table with the columns filter, flux, error, kind, or a row with a column a filter;
         - an array with a flux in nanomaggies for each band of the survey.
 
@@ -56,14 +60,17 @@ class Galaxy:
         The survey's own bits (SDSS: and_mask).
     truth : dict
         ``true_*`` columns of simulated galaxies.
-    filters : tuple of str
-        speclite's names of the filters of `photometry`. Empty: the bands of the survey of the dataset or the
-        model that the galaxy is used with, within its fibre.
+    filters : mapping of str to (wavelength, response)
+        The user's own transmission curves: wavelengths in Angstrom, or with a unit of length. It becomes a
+        tuple of str, the names of the filters of `photometry`. A tuple goes with an array of fluxes. Empty:
+        the bands of the survey of the dataset or the model that the galaxy is used with, within its fibre.
     kind : str or tuple of str
         Which light the fluxes enclose: one of `pix2spec.core.filters.KINDS`.
     extinction : str or float
         ``"observed"`` (as seen through the Milky Way's dust), ``"dereddened"``, ``"unknown"``, or the
         E(B-V) in magnitudes of dust that is still in the fluxes.
+    curves : mapping of str to Filter
+        The user's own transmission curves, from `filters`. Galaxies of one table share it.
     flags : tuple of str
         What was assumed when the galaxy was made; results repeat it.
     survey : Survey or str
@@ -72,7 +79,7 @@ class Galaxy:
     Raises
     ------
     InputError
-        If photometry cannot be understood; the error shows a form that can.
+        If photometry or a curve cannot be understood; the error shows a form that can.
 
     Notes
     -----
@@ -101,34 +108,62 @@ class Galaxy:
     ivar: np.ndarray | None = None
     mask: np.ndarray | None = None
     truth: dict = field(default_factory=dict)
-    filters: tuple[str, ...] = ()
+    filters: Any = ()
     kind: str | tuple[str, ...] = "unknown"
     extinction: str | float = "unknown"
+    curves: Mapping[str, Filter] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     survey: InitVar[Survey | str] = SDSS
 
     def __post_init__(self, survey):
         self.group_id = self.group_id or self.object_id
-        if isinstance(self.extinction, str) and self.extinction not in EXTINCTIONS:
-            known = f"one of {', '.join(EXTINCTIONS)}, or E(B-V) in magnitudes"
-            raise InputError(self.object_id, f"extinction: {self.extinction!r} is unknown", known)
+        self.extinction = _checked_extinction(self.extinction, self.object_id)
         check_kinds((self.kind,) if isinstance(self.kind, str) else self.kind, self.object_id)
+        if isinstance(self.filters, Mapping):
+            self.curves, self.filters = own_filters(self.filters, self.object_id), ()
+            if self.photometry_ivar is not None:
+                what = "photometry: an array of fluxes does not say in which of the filters they are"
+                raise InputError(self.object_id, what, f"give a dictionary by filter: {DICT_FORM}")
         if self.photometry is None or self.filters:
             return
         if self.photometry_ivar is not None:
             self.photometry = _masked_as_nan(self.photometry)
             return
         survey = survey_of(survey) if isinstance(survey, str) else survey
-        found = read_photometry(self.photometry, survey, self.kind, self.object_id)
+        found = read_photometry(self.photometry, survey, self.kind, self.object_id, self.curves)
         self.photometry = found.flux.astype(np.float32)
         self.photometry_ivar = found.ivar.astype(np.float32)
         self.filters, self.kind = found.filters, found.kinds
         self.flags = (*self.flags, *found.flags)
 
 
+def _checked_extinction(value, where: str) -> str | float:
+    if isinstance(value, str) and value in EXTINCTIONS:
+        return value
+    if isinstance(value, float | int | np.number) and 0 <= value < MAX_EBV:
+        return float(value)
+    hint = f"one of {', '.join(EXTINCTIONS)}, or E(B-V) in magnitudes"
+    raise InputError(where, f"extinction: {value!r} is unknown", hint)
+
+
 def _masked_as_nan(values):
     """Masked values are missing ones."""
     return values.filled(np.nan) if isinstance(values, np.ma.MaskedArray) else values
+
+
+def dereddened(galaxy: Galaxy, survey: Survey = SDSS) -> Galaxy:
+    """The galaxy with fluxes that are corrected for a known extinction.
+
+    Fluxes change where `Galaxy.extinction` is a number; it is ``"dereddened"`` then. Other galaxies, and
+    images, stay as they are. An array without `Galaxy.filters` holds the bands of `survey`.
+    """
+    if isinstance(galaxy.extinction, str) or galaxy.photometry is None:
+        return galaxy
+    filters, ivar = galaxy.filters or survey.filters, galaxy.photometry_ivar
+    stated = np.zeros(len(filters)) if ivar is None else ivar
+    flux, corrected = correct(filters, galaxy.photometry, stated, galaxy.extinction, galaxy.curves)
+    ivar = None if ivar is None else corrected
+    return replace(galaxy, photometry=flux, photometry_ivar=ivar, extinction="dereddened")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from pix2spec.core.extinction import (
-    COEFFICIENTS,
     coefficients,
     deredden_fluxes,
     deredden_image,
@@ -55,11 +54,13 @@ class Foreground:
         Returns
         -------
         ebv : float
-            E(B-V) in magnitudes, NaN if unknown. If the bands' extinction is known and no map is, the value
-            that fits it best.
+            E(B-V) in magnitudes, NaN if unknown: the galaxy's own; else the value that fits best to the
+            bands' extinction, if that is known; else that of the maps.
         extinction : array (bands,) or None
             Magnitudes in the photometric bands, None if unknown.
         """
+        if not isinstance(galaxy.extinction, str):
+            return galaxy.extinction, galaxy.extinction * coefficients(self.survey.filters)
         per_band = self.known.get(galaxy.object_id)
         if per_band is not None and np.isfinite(per_band).all():
             k = coefficients(self.survey.filters)
@@ -76,7 +77,7 @@ class Foreground:
             raise InputError(self.maps.mapdir, f"its maps cannot be read: {error}") from error
 
     def apply(self, galaxy: Galaxy) -> tuple[Galaxy, float, list[str]]:
-        """Correct a galaxy, whose image must be linear.
+        """Correct a galaxy, whose image must be linear. Fluxes that are dereddened already stay as they are.
 
         Returns
         -------
@@ -93,9 +94,13 @@ class Foreground:
         if not self.correct:
             return galaxy, ebv, [KEPT]
         changes: dict[str, Any] = {}
-        if galaxy.photometry is not None:
-            flux, ivar = deredden_fluxes(galaxy.photometry, galaxy.photometry_ivar, extinction)
-            changes = {"photometry": flux, "photometry_ivar": ivar}
+        if galaxy.photometry is not None and galaxy.extinction != "dereddened":
+            if galaxy.filters and galaxy.filters != self.survey.filters:
+                extinction_of_fluxes = ebv * coefficients(galaxy.filters, galaxy.curves)
+            else:
+                extinction_of_fluxes = extinction
+            flux, ivar = deredden_fluxes(galaxy.photometry, galaxy.photometry_ivar, extinction_of_fluxes)
+            changes = {"photometry": flux, "photometry_ivar": ivar, "extinction": "dereddened"}
         if galaxy.image is not None:
             by_band = dict(zip(self.survey.photometry_bands, extinction))
             changes["image"] = deredden_image(galaxy.image, [by_band[b] for b in self.survey.image_bands])
@@ -107,7 +112,7 @@ class Foreground:
             "corrected": self.correct and bool(self.known or self.maps is not None),
             "maps": f"SFD 1998, {self.maps.mapdir}" if self.maps is not None else None,
             "with_photometry": len(self.known),
-            "coefficients": {name: COEFFICIENTS.get(name) for name in self.survey.filters},
+            "coefficients": dict(zip(self.survey.filters, coefficients(self.survey.filters).tolist())),
         }
 
     def __str__(self) -> str:

@@ -9,17 +9,16 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pix2spec.core.filters import typical_error
+from pix2spec.core.filters import Filter, typical_error
 from pix2spec.core.photometry import MAX_MAGNITUDE, MIN_MAGNITUDE, NANOMAGGY, filter_matrix, magnitude
 from pix2spec.errors import InputError
 
-__all__ = ["FOLDS", "Curve", "RealTable", "digest", "jpas_filters", "load_real", "spectrum_fluxes", "survey_filters"]
+__all__ = ["FOLDS", "RealTable", "digest", "jpas_filters", "load_real", "spectrum_fluxes", "survey_filters"]
 
 FOLDS = 4
 SAME_Z, SAME_MAGNITUDE = 1.05e-6, 0.3  # rows that agree so well are one galaxy; z is often rounded to 1e-6
@@ -32,14 +31,6 @@ SPECTRUM_COVERAGE = 0.98  # of a filter's transmission, which a spectrum must co
 CALIBFLUX_ERROR = 0.03  # of a fibre flux, as a fraction: `sdss_galaxies.npz` states none
 
 
-class Curve(NamedTuple):
-    """A response curve that is not among speclite's."""
-
-    name: str
-    wave: np.ndarray  # Angstrom
-    response: np.ndarray
-
-
 @dataclass(frozen=True)
 class RealTable:
     """Galaxies with measured fluxes and spectroscopic redshifts, all in the same filters."""
@@ -47,7 +38,7 @@ class RealTable:
     flux: np.ndarray  # (N, K) nanomaggies; NaN: not measured
     error: np.ndarray  # (N, K) nanomaggies; NaN: not measured
     z: np.ndarray  # (N,)
-    filters: tuple[str | Curve, ...]  # K
+    filters: tuple[str | Filter, ...]  # K
     kind: tuple[str, ...]  # K of `pix2spec.core.filters.KINDS`
     extinction: str  # "observed", "dereddened" or "unknown"
     source: np.ndarray  # (N,) name of the survey
@@ -139,25 +130,25 @@ def digest(tables: dict[str, RealTable]) -> dict[str, str]:
     }
 
 
-def jpas_filters(folder: str | Path, low: float = 3700, high: float = 9200) -> list[Curve]:
+def jpas_filters(folder: str | Path, low: float = 3700, high: float = 9200) -> list[Filter]:
     """The narrow bands of ``filters_jpas.npz`` whose names give a wavelength between `low` and `high` [A]."""
     data = _read(Path(folder) / "filters_jpas.npz")
     curves = zip(map(str, data["name"]), data["response"])
     return [
-        Curve(f"jpas-{name}", data["wave"], response.astype(float))
+        Filter(f"jpas-{name}", data["wave"], response.astype(float))
         for name, response in curves
         if name[1:].isdigit() and low < int(name[1:]) < high
     ]
 
 
-def spectrum_fluxes(folder: str | Path, filters: Sequence[str | Curve]) -> tuple[np.ndarray, np.ndarray]:
+def spectrum_fluxes(folder: str | Path, filters: Sequence[str | Filter]) -> tuple[np.ndarray, np.ndarray]:
     """Synthetic fluxes of the real spectra in any filters, scaled to the fibre flux in r.
 
     Parameters
     ----------
     folder : path
         With ``sdss_galaxies.npz``.
-    filters : sequence of str or Curve
+    filters : sequence of str or Filter
         F of them.
 
     Returns
@@ -257,16 +248,16 @@ def _good_spectra(data) -> np.ndarray:
     return np.flatnonzero((z > SPECTRUM_Z[0]) & (z < SPECTRUM_Z[1]) & (fluxes > 0).all(1))
 
 
-def survey_filters(folder: str | Path) -> list[Curve]:
+def survey_filters(folder: str | Path) -> list[Filter]:
     """The curves of ``filters_surveys.npz``: filters that speclite lacks."""
     data, curves = _read(Path(folder) / "filters_surveys.npz"), []
     for name, wave, response in zip(map(str, data["name"]), data["wave"], data["response"]):
         used = np.isfinite(wave) & np.isfinite(response)
-        curves.append(Curve(name, wave[used].astype(float), response[used].clip(min=0).astype(float)))
+        curves.append(Filter(name, wave[used].astype(float), response[used].clip(min=0).astype(float)))
     return curves
 
 
-def _survey_curves(folder: Path, names: list[str]) -> list[str | Curve]:
+def _survey_curves(folder: Path, names: list[str]) -> list[str | Filter]:
     """Speclite's names, or curves of ``filters_surveys.npz``."""
     own = {curve.name: curve for curve in survey_filters(folder)}
     return [own.get(name, name) for name in names]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2spec.core.photometry import _filter_curve as filter_curve
-from pix2spec.training.real_sky import Curve, jpas_filters, survey_filters
+from pix2spec.core.extinction import extinction_law
+from pix2spec.core.filters import Filter, load_filter
+from pix2spec.training.real_sky import jpas_filters, survey_filters
 
 __all__ = ["TrainingFilters", "training_filters"]
 
@@ -57,7 +58,7 @@ class TrainingFilters:
     """Filters by number, with their curves and sets."""
 
     names: list[str]
-    curves: list[Curve]
+    curves: list[Filter]
     centre: np.ndarray  # (F,) Angstrom
     width: np.ndarray  # (F,) Angstrom, rms
     extinction: np.ndarray  # (F,) magnitudes for E(B-V) = 1
@@ -77,7 +78,7 @@ class TrainingFilters:
 def training_filters(data: str | Path) -> TrainingFilters:
     """All filters: speclite's, J-PAS's and other surveys' from the folder `data`, and boxes."""
     names = [f"{group}-{band}" for group, bands in GROUPS.items() for band in bands] + list(OTHERS)
-    curves = [Curve(name, *filter_curve(name)) for name in names]
+    curves = [load_filter(name) for name in names]
     curves += survey_filters(data)
     jpas = jpas_filters(data)
     curves += jpas
@@ -87,28 +88,14 @@ def training_filters(data: str | Path) -> TrainingFilters:
         curves += boxes
         narrow.append([box.name for box in boxes])
     names = [curve.name for curve in curves]
-    centre, width = np.array([_moments(curve) for curve in curves]).T
+    centre, width = np.array([(curve.centre, curve.width) for curve in curves]).T
     number = {name: k for k, name in enumerate(names)}
     return TrainingFilters(
-        names, curves, centre, width, _extinction(centre),
+        names, curves, centre, width, extinction_law(centre),
         [[number[name] for name in some] for some in SETS], [[number[name] for name in some] for some in narrow],
     )  # fmt: skip
 
 
-def _box(low: float, width: float) -> Curve:
+def _box(low: float, width: float) -> Filter:
     wave = np.array([low - 0.01, low, low + width, low + width + 0.01])
-    return Curve(f"box-{low + width / 2:.0f}-{width}", wave, np.array([0.0, 1.0, 1.0, 0.0]))
-
-
-def _moments(curve: Curve) -> tuple[float, float]:
-    """Mean wavelength and rms width of a response."""
-    total = np.trapezoid(curve.response, curve.wave)
-    centre = np.trapezoid(curve.response * curve.wave, curve.wave) / total
-    return centre, np.sqrt(np.trapezoid(curve.response * (curve.wave - centre) ** 2, curve.wave) / total)
-
-
-def _extinction(centre: np.ndarray) -> np.ndarray:
-    """Magnitudes for E(B-V) = 1 on SFD's maps, recalibrated by 0.86 (Schlafly & Finkbeiner 2011)."""
-    from pix2spec.data.simulate.spectra import milky_way_extinction
-
-    return 0.86 * 3.1 * milky_way_extinction(centre)
+    return Filter(f"box-{low + width / 2:.0f}-{width}", wave, np.array([0.0, 1.0, 1.0, 0.0]))
