@@ -13,8 +13,8 @@ class RedshiftPreset(FittedPreset):
     without: tuple[tuple[int, ...], ...] = ((0,), (1,), (2,), (3,))  # folds that each network never saw
     components: PositiveInt = 12  # Gaussians of the mixture
     queries: PositiveInt = 32
-    values: PositiveInt = 32
-    width: PositiveInt = 320
+    values: PositiveInt = 16
+    width: PositiveInt = 256
     dropout: float = Field(0.05, ge=0, lt=1)
 
     def contract(self) -> dict[str, str]:

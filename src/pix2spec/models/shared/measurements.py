@@ -14,7 +14,19 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["EXTINCTION_STATES", "KIND_GROUPS", "MeasurementTable", "SetEncoder", "Tokens"]
+from pix2spec.core.filters import FLOOR, load_filter, with_floor
+from pix2spec.core.survey import Survey
+from pix2spec.data.schema import Galaxy, dereddened
+
+__all__ = [
+    "EXTINCTION_STATES",
+    "KIND_GROUPS",
+    "MeasurementTable",
+    "SetEncoder",
+    "Tokens",
+    "cat_tokens",
+    "tokens_of",
+]
 
 # Kinds that enclose nearly the same light are one kind for the network. A PSF magnitude of a galaxy is none
 # of the others.
@@ -106,6 +118,52 @@ def filter_features(centre: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
 FEATURES = 2 * len(PERIODS) + 1
 
 
+def tokens_of(galaxies: Sequence[Galaxy], survey: Survey, floor: float = FLOOR) -> Tokens:
+    """The measurements of galaxies as tensors.
+
+    Parameters
+    ----------
+    galaxies : sequence of Galaxy
+        Fluxes without `Galaxy.filters` are those of the bands of `survey`, within its fibre.
+    survey : Survey
+    floor : float
+        Least error in magnitudes; it is added in quadrature.
+    """
+    tables = [_table_of(dereddened(galaxy, survey), survey, floor) for galaxy in galaxies]
+    return cat_tokens([table.tokens() for table in tables])
+
+
+def _table_of(galaxy: Galaxy, survey: Survey, floor: float) -> MeasurementTable:
+    """The measurements of one galaxy."""
+    names = galaxy.filters or survey.filters
+    kind = galaxy.kind if galaxy.filters or galaxy.kind != "unknown" else "fibre"
+    filters = [load_filter(name, galaxy.curves) for name in names]
+    flux = np.full(len(names), np.nan) if galaxy.photometry is None else np.asarray(galaxy.photometry, float)
+    ivar = np.zeros(len(names)) if galaxy.photometry_ivar is None else np.asarray(galaxy.photometry_ivar, float)
+    with np.errstate(divide="ignore"):
+        error = np.where(np.nan_to_num(ivar) > 0, 1 / np.sqrt(ivar), np.nan)
+    state = galaxy.extinction if isinstance(galaxy.extinction, str) else "dereddened"
+    centre, width = (np.array([getattr(f, name) for f in filters]) for name in ("centre", "width"))
+    return MeasurementTable(flux[None], with_floor(flux, error, floor)[None], centre, width, kind, state)
+
+
+def cat_tokens(parts: list[Tokens]) -> Tokens:
+    """Tokens of several batches as one; shorter sets are padded."""
+    longest = max(part.flux.shape[1] for part in parts)
+
+    def joined(name: str) -> torch.Tensor:
+        values = [getattr(part, name) for part in parts]
+        if values[0].ndim == 1:
+            return torch.cat(values)
+        pads = [(0, longest - v.shape[1]) for v in values]
+        return torch.cat([nn.functional.pad(v, pad, value=PADDING[name]) for v, pad in zip(values, pads)])
+
+    return Tokens(*(joined(name) for name in vars(parts[0])))
+
+
+PADDING = {"flux": 0.0, "error": 1.0, "centre": 5000.0, "width": 500.0, "seen": False, "kind": 0}
+
+
 class SetEncoder(nn.Module):
     """A network from a set of measurements to a vector.
 
@@ -123,44 +181,98 @@ class SetEncoder(nn.Module):
 
     def __init__(self, outputs: int, queries: int = 32, values: int = 32, width: int = 320, dropout: float = 0.0):
         super().__init__()
-        self.queries = queries
+        self.queries, self.values = queries, values
         self.filter = nn.Linear(FEATURES, 96)
         self.light = nn.Linear(3 + 4 + 3, 96)
         self.token = nn.Sequential(nn.SiLU(), nn.Linear(96, 96), nn.SiLU(), nn.Linear(96, queries + values))
+        self.slope = nn.Sequential(nn.Linear(FEATURES, 96), nn.SiLU(), nn.Linear(96, values))
+        self.smooth = Smooth()
         self.out = nn.Sequential(
-            nn.Linear(queries * values + queries + 5, width), nn.SiLU(),
+            nn.Linear(queries * values + queries + 5 + 2 * len(LATTICE), width), nn.SiLU(),
             nn.Linear(width, 256), nn.SiLU(), nn.Dropout(dropout),
             nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, outputs),
         )  # fmt: skip
 
     def forward(self, x: Tokens) -> torch.Tensor:
         """Vectors (N, outputs) of the galaxies of `x`."""
-        light, whole = _light(x)
-        hidden = self.filter(filter_features(x.centre, x.width)) + self.light(light)
-        hidden = self.token(hidden)
+        brightness = Brightness.of(x)
+        features = filter_features(x.centre, x.width)
+        hidden = self.token(self.filter(features) + self.light(brightness.tokens))
         score = hidden[..., : self.queries].masked_fill(~x.seen[..., None], -1e4)
-        pooled = score.softmax(1).transpose(1, 2) @ hidden[..., self.queries :]
+        # A value is linear in the colour, as the flux in any other band is to first order, plus the rest.
+        value = hidden[..., self.queries :] + self.slope(features) * brightness.colour[..., None]
+        pooled = score.softmax(1).transpose(1, 2) @ value
         crowd = torch.logsumexp(score, 1).clamp(-10, 10) / 5
-        return self.out(torch.cat([pooled.flatten(1), crowd, whole], 1))
+        curve = self.smooth(x, brightness)
+        return self.out(torch.cat([pooled.flatten(1), crowd, brightness.whole, curve], 1))
 
 
-def _light(x: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features of brightness: (N, K, 10) of each measurement, and (N, 5) of the galaxy as a whole."""
-    bright = torch.maximum(x.flux, x.error).clamp(min=1e-9)
-    magnitude = 22.5 - 2.5 * torch.log10(bright)
-    weight = x.seen / ((x.error / bright) ** 2 + SOFT_ERROR**2)
-    level = (magnitude * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1e-9)
-    unit = 10 ** (-0.4 * (level - 22.5))
-    flux, error = x.flux / unit, (x.error / unit).clamp(*ERROR_LIMITS)
-    # The inverse hyperbolic sine is a logarithm for what is bright, and linear for what is not detected.
-    colour = 2.5 / math.log(10) * (torch.asinh(flux / KNEE / 2) - math.asinh(1 / KNEE / 2))
-    relative = error / torch.sqrt(flux**2 + KNEE**2)
-    pull = (colour / relative.clamp(min=0.01) / 20).clamp(-5, 5)
-    state = nn.functional.one_hot(x.extinction, 3).float()
-    tokens = [
-        torch.stack([colour * 2, relative.log() / 2, pull], -1),
-        nn.functional.one_hot(x.kind, 4).float(),
-        state[:, None].expand(-1, x.flux.shape[1], -1),
-    ]
-    count = torch.log(x.seen.sum(1, keepdim=True) + 1.0) / 2
-    return torch.cat(tokens, -1), torch.cat([level / 3 - 6, state, count], 1)
+LATTICE = np.log(np.r_[1600, 2100, 2700, np.geomspace(3200, 10000, 19), 12000, 15500, 21000, 33000, 45000])
+
+
+class Smooth(nn.Module):
+    """The smooth curve through a galaxy's colours: a Gaussian process's mean and sd on a lattice of wavelengths.
+
+    It is the best linear prediction of brightness at other wavelengths (Rasmussen & Williams 2006, eq. 2.25),
+    and gives the layers behind it about the same numbers for the same galaxy, whatever the filters.
+    """
+
+    TERMS = ((1.5, 1.0), (0.5, 0.25), (0.15, 0.1))  # sd in magnitudes, and length in ln(wavelength)
+    LEVEL = 2.0  # sd of the unknown level, in magnitudes
+    FLOOR = 0.005  # least error of a colour, in magnitudes
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("lattice", torch.tensor(LATTICE, dtype=torch.float32), persistent=False)
+
+    def _covariance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        distance = (a[..., :, None] - b[..., None, :]) ** 2
+        return sum(sd**2 * torch.exp(-0.5 * distance / length**2) for sd, length in self.TERMS) + self.LEVEL**2
+
+    @torch.no_grad()
+    def forward(self, x: Tokens, brightness: "Brightness") -> torch.Tensor:
+        """Means and scaled log sds (N, 2 x lattice)."""
+        ln = torch.log(x.centre)
+        noise = (1.0857 * brightness.relative.double()).clamp(max=3) ** 2 + self.FLOOR**2
+        own = self._covariance(ln, ln).double() * (x.seen[:, :, None] & x.seen[:, None, :])
+        factor = torch.linalg.cholesky(own + torch.diag_embed(noise))
+        cross = self._covariance(self.lattice, ln).double() * x.seen[:, None]
+        sides = torch.cat([cross.transpose(1, 2), brightness.colour.double()[..., None]], 2)
+        half = torch.linalg.solve_triangular(factor, sides, upper=False)
+        mean = (half[..., :-1] * half[..., -1:]).sum(1)
+        prior = self.LEVEL**2 + sum(sd**2 for sd, _ in self.TERMS)
+        sd = (prior - (half[..., :-1] ** 2).sum(1)).clamp(min=1e-6).sqrt()
+        return torch.cat([mean.clamp(-8, 8), sd.log() / 2], 1).float()
+
+
+@dataclass
+class Brightness:
+    """How bright galaxies are in each band, relative to their level."""
+
+    colour: torch.Tensor  # (N, K) magnitudes, positive where brighter than the level
+    relative: torch.Tensor  # (N, K) error relative to the flux
+    tokens: torch.Tensor  # (N, K, 10) features of the measurements
+    whole: torch.Tensor  # (N, 5) features of the galaxies
+
+    @classmethod
+    def of(cls, x: Tokens) -> "Brightness":
+        """Of measurements. Fluxes may be negative."""
+        bright = torch.maximum(x.flux, x.error).clamp(min=1e-9)
+        magnitude = 22.5 - 2.5 * torch.log10(bright)
+        weight = x.seen / ((x.error / bright) ** 2 + SOFT_ERROR**2)
+        level = (magnitude * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1e-9)
+        unit = 10 ** (-0.4 * (level - 22.5))
+        flux, error = x.flux / unit, (x.error / unit).clamp(*ERROR_LIMITS)
+        # The inverse hyperbolic sine is a logarithm for what is bright, and linear for what is not detected.
+        colour = 2.5 / math.log(10) * (torch.asinh(flux / KNEE / 2) - math.asinh(1 / KNEE / 2))
+        relative = error / torch.sqrt(flux**2 + KNEE**2)
+        pull = (colour / relative.clamp(min=0.01) / 20).clamp(-5, 5)
+        state = nn.functional.one_hot(x.extinction, 3).float()
+        tokens = [
+            torch.stack([colour * 2, relative.log() / 2, pull], -1),
+            nn.functional.one_hot(x.kind, 4).float(),
+            state[:, None].expand(-1, x.flux.shape[1], -1),
+        ]
+        count = torch.log(x.seen.sum(1, keepdim=True) + 1.0) / 2
+        whole = torch.cat([level / 3 - 6, state, count], 1)
+        return cls(colour * x.seen, relative, torch.cat(tokens, -1), whole)

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from pix2spec.models.redshift.network import RedshiftNetwork
 from pix2spec.models.redshift.preset import RedshiftPreset
-from pix2spec.models.shared.measurements import Tokens
+from pix2spec.models.shared.measurements import Tokens, cat_tokens
 from pix2spec.training.checkpoint import load_checkpoint, save_checkpoint
-from pix2spec.training.redshift.samples import Samples, cat_tokens
+from pix2spec.training.redshift.samples import Samples
 
 __all__ = ["BROAD", "NARROW", "OUTSIDE", "train_network"]
 
@@ -23,17 +23,16 @@ BROAD = {"simulated": 96, "sdss": 160, "mgs": 64, "gama": 160, "deep": 40, "zcos
 NARROW = {"simulated": 80, "sdss": 24, "mgs": 12, "gama": 24, "deep": 12, "zcosmos": 24, "spectra": 56}
 OUTSIDE = {"quasars": 40, "stars": 40, "beyond": 24}
 SCRAMBLED = 32
-RATE, DECAY, EMA = 1.5e-3, 3e-3, 0.9995
+RATE, DECAY, EMA = 1.5e-3, 1e-3, 0.999
 CHECKPOINT_SECONDS = 60
 
 
-def batch(samples: Samples, narrow: bool) -> tuple[Tokens, torch.Tensor, torch.Tensor]:
+def batch(samples: Samples, narrow: bool, rng) -> tuple[Tokens, torch.Tensor, torch.Tensor]:
     """Tokens, redshifts, and whether each is outside: a star, a quasar, or colours that no galaxy has."""
     shares = NARROW if narrow else BROAD | OUTSIDE
-    drawn = {name: samples.draw(name, n, narrow) for name, n in shares.items() if name in samples.samples}
-    tokens = cat_tokens([part for part, _ in drawn.values()])
-    z = torch.cat([redshift for _, redshift in drawn.values()])
-    outside = torch.cat([torch.full((len(x),), float(name in OUTSIDE)) for name, (x, _) in drawn.items()])
+    shares = {name: n for name, n in shares.items() if name in samples.names}
+    tokens, z = samples.draw(shares, narrow, rng)
+    outside = torch.cat([torch.full((n,), float(name in OUTSIDE)) for name, n in shares.items()])
     if narrow:
         return tokens, z, outside
     chosen = torch.randint(int((1 - outside).sum()), (SCRAMBLED,))  # galaxies come first
@@ -50,6 +49,13 @@ def scrambled(x: Tokens) -> Tokens:
     change = torch.where(torch.rand(n, 1) < 0.6, one * offset, several)
     factor = 10 ** (-0.4 * change)
     return Tokens(x.flux * factor, x.error * factor, x.centre, x.width, x.seen, x.kind, x.extinction)
+
+
+def _average(average: list, now: list, steps: int) -> None:
+    """Move the averaged weights towards those of now: faster at first, when they change fast."""
+    share = 1 - min(EMA, (1 + int(steps)) / (10 + int(steps)))
+    for a, b in zip(average, now):
+        a.lerp_(b, share)
 
 
 def train_network(preset: RedshiftPreset, samples: Samples, out: Path, steps: int, seed: int, report=print) -> Path:
@@ -70,7 +76,7 @@ def train_network(preset: RedshiftPreset, samples: Samples, out: Path, steps: in
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     network = RedshiftNetwork(preset)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(EMA))
+    average = AveragedModel(network, multi_avg_fn=_average)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
     step, seconds = 0, 0.0
     if (out / "checkpoint.safetensors").exists():
@@ -80,10 +86,9 @@ def train_network(preset: RedshiftPreset, samples: Samples, out: Path, steps: in
     network.train()
     while step < steps:
         torch.manual_seed(seed * 1_000_003 + step)
-        samples.rng = np.random.default_rng([seed, step])
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-6
-        tokens, z, outside = batch(samples, narrow=step % 4 == 3)
+        tokens, z, outside = batch(samples, step % 4 == 3, np.random.default_rng([seed, step]))
         nll, logit = network.losses(tokens, z)
         inside = 1 - outside
         loss = (nll * inside).sum() / inside.sum() + 0.3 * binary_cross_entropy_with_logits(logit, outside)

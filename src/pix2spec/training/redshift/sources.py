@@ -49,7 +49,7 @@ def read_samples(data: str | Path, bank: Bank, filters: TrainingFilters, seed: i
 def _simulated(bank: Bank, filters: TrainingFilters) -> Sample:
     n = len(bank.fibre)
     return Sample(
-        mag=bank.fibre, error=np.zeros_like(bank.fibre), z=bank.fibre_z, kind=KIND_GROUPS["fibre"],
+        mag=bank.fibre, error=0.0, z=bank.fibre_z, kind=KIND_GROUPS["fibre"],
         extinction=EXTINCTION_STATES.index("dereddened"), fold=np.full(n, -1),
         measured=np.ones(len(filters.names), bool), is_simulated=True, sets=[filters.numbers("sdss2010", "ugriz")],
     )  # fmt: skip
@@ -62,7 +62,7 @@ def _beyond(bank: Bank, filters: TrainingFilters, rng) -> Sample:
     mag = bank.total[rows]
     mag = mag + (rng.uniform(18.5, 22.5, len(rows)) - mag[:, i_band])[:, None].astype(np.float32)
     return Sample(
-        mag=mag.astype(np.float32), error=np.zeros_like(mag), z=bank.total_z[rows], kind=KIND_GROUPS["total"],
+        mag=mag.astype(np.float32), error=0.0, z=bank.total_z[rows], kind=KIND_GROUPS["total"],
         extinction=EXTINCTION_STATES.index("dereddened"), fold=np.full(len(rows), -1),
         measured=np.ones(mag.shape[1], bool), is_simulated=True,
     )  # fmt: skip
@@ -99,9 +99,9 @@ def _real(table: RealTable, bank: Bank, filters: TrainingFilters, rng, own_sets)
     kinds = np.full(len(filters.names), KIND_GROUPS[table.kind[lending[0]]])
     kinds[known] = [KIND_GROUPS[kind] for kind in table.kind]
     return Sample(
-        mag=every, error=every_error, z=table.z, kind=KIND_GROUPS[table.kind[lending[0]]],
+        mag=every, error=every_error, z=table.z, kind=kinds,
         extinction=EXTINCTION_STATES.index(table.extinction), fold=table.fold, measured=measured,
-        extrapolated=np.maximum(0, np.maximum(low - ln, ln - high)), kinds=kinds,
+        extrapolated=np.maximum(0, np.maximum(low - ln, ln - high)),
         sets=[filters.own_set(table.names, letters) for letters in own_sets],
     )  # fmt: skip
 
