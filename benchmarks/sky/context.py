@@ -5,32 +5,25 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2spec.core.photometry import _filter_curve as filter_curve
-from pix2spec.training.real_sky import Curve, RealTable
+from pix2spec.core.filters import Filter, load_filter
+from pix2spec.training.real_sky import RealTable
 from sky.scores import Row, redshift_scores
 
 DRAWS = 256  # of each galaxy's redshift; the interval of 68 % then holds 67.5 % of calibrated truths
 BATCH = 4096
 
 
-def curve(item: str | Curve) -> Curve:
-    """The response curve of a filter."""
-    return Curve(item, *filter_curve(item)) if isinstance(item, str) else item
-
-
-def moments(item: str | Curve) -> tuple[float, float]:
-    """Mean wavelength and rms width of a filter's response, in Angstrom."""
-    _, wave, response = curve(item)
-    total = np.trapezoid(response, wave)
-    centre = np.trapezoid(response * wave, wave) / total
-    return centre, np.sqrt(np.trapezoid(response * (wave - centre) ** 2, wave) / total)
+def curve(item: str | Filter) -> Filter:
+    """A filter by its name, or as it is."""
+    return load_filter(item) if isinstance(item, str) else item
 
 
 def to_measurements(table: RealTable):
     """The table in the form that a redshift model takes."""
     from pix2spec.models.shared.measurements import MeasurementTable
 
-    centre, width = np.array([moments(item) for item in table.filters]).T
+    filters = [curve(item) for item in table.filters]
+    centre, width = (np.array([getattr(item, name) for item in filters]) for name in ("centre", "width"))
     return MeasurementTable(table.flux, table.error, centre, width, table.kind, table.extinction)
 
 

@@ -14,7 +14,7 @@ from pix2spec.data.simulate.galaxies import draw_galaxies
 from pix2spec.data.simulate.photometry import PhotometryModel
 from pix2spec.data.simulate.spectra import milky_way_extinction
 from pix2spec.training.real_sky import RealTable, jpas_filters
-from sky.context import Sky, curve, moments
+from sky.context import Sky, curve
 from sky.scores import Row, within
 
 POINT, EXTENDED = 2.0, 1.0  # a galaxy's error, relative to that of what the depth is for
@@ -124,7 +124,7 @@ def _as_observed(table: RealTable, mag: np.ndarray, filters: list) -> RealTable:
 
 def extinction(filters) -> np.ndarray:
     """Magnitudes for E(B-V) = 1 at the mean wavelengths of the filters: (K,)."""
-    return R_V * milky_way_extinction(np.array([moments(item)[0] for item in filters]))
+    return R_V * milky_way_extinction(np.array([curve(item).centre for item in filters]))
 
 
 def lend(mag: np.ndarray, z: np.ndarray, known: list, filters: list, rng) -> np.ndarray:
@@ -134,14 +134,15 @@ def lend(mag: np.ndarray, z: np.ndarray, known: list, filters: list, rng) -> np.
     every = [*known, *filters]
     total, total_z = simulated_magnitudes(every)
     bank = Bank(total[:0], total_z[:0], total, total_z)
-    centre = np.array([moments(item)[0] for item in every])
+    centre = np.array([curve(item).centre for item in every])
     return transfer(mag, z, bank, np.arange(len(known)), centre, rng)[:, len(known) :].astype(float)
 
 
 def simulated_magnitudes(filters: list) -> tuple[np.ndarray, np.ndarray]:
     """Magnitudes (M, F) and redshifts (M,) of simulated galaxies that no training has drawn."""
     model = PhotometryModel()
-    weights = np.hstack([model.weights({"filter": curve(item)[1:]}) for item in filters])
+    curves = [curve(item) for item in filters]
+    weights = np.hstack([model.weights({item.name: (item.wave, item.response)}) for item in curves])
     mag, redshifts = [], []
     for block in range(BANK_SIZE // BANK_BLOCK):
         rng = np.random.default_rng([BANK_SEED, block])

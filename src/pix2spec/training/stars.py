@@ -45,7 +45,7 @@ class StarLibrary:
 
         Parameters
         ----------
-        filters : sequence of str or of (name, wavelengths, response)
+        filters : sequence of str or Filter
             K of them, between 1340 Angstrom and 5.5 um.
         ebv : float or array (N,)
             E(B-V) of the dust, with R_V = 3.1.
@@ -78,7 +78,7 @@ def draw_stars(
     ----------
     n : int
         Number of stars. Each spectrum of the libraries is as likely as every other.
-    filters : sequence of str or of (name, wavelengths, response)
+    filters : sequence of str or Filter
         K of them.
     seed : int
         Of the random numbers.
