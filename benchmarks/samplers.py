@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from default_model import score
 
+from default_model import score
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.evaluation.metrics.calibration import interval_coverage
 from pix2spec.generate.load import load

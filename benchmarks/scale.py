@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+
 from training_cost import GPU_RATE
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # its tiny models

@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 import torch
-from default_model import galaxies_of
 
+from default_model import galaxies_of
 from pix2spec.core.survey import SDSS
 from pix2spec.data.schema import DEFAULT_GRID
 from pix2spec.data.simulate import SimulatedSurvey

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from pix2spec.core.filters import Filter
 from pix2spec.core.photometry import synthetic_photometry
 from pix2spec.errors import InputError
-from pix2spec.training.real_sky import FOLDS, Curve, digest, jpas_filters, load_real, spectrum_fluxes
+from pix2spec.training.real_sky import FOLDS, digest, jpas_filters, load_real, spectrum_fluxes
 from support.paths import SHARED
 
 
@@ -44,13 +45,14 @@ def test_millijansky_become_nanomaggies(tmp_path):
         tmp_path / "fors2.npz", z=[0.4], filters=["kids-r", "galex-nuv"],
         flux_mJy=[[3.631e-3, np.nan]], flux_err_mJy=[[3.631e-4, np.nan]],
     )  # fmt: skip
-    curve = {"name": ["kids-r"], "wave": [[6000, 6500, np.nan]], "response": [[0.5, -0.1, np.nan]]}
+    curve = {"name": ["kids-r"], "wave": [[6000, 6500, 7000, np.nan]], "response": [[0, 0.5, -0.001, np.nan]]}
     np.savez(tmp_path / "filters_surveys.npz", **curve)
     table = load_real(tmp_path)["fors2"]
     assert np.allclose(table.flux[0, 0], 1) and np.allclose(table.error[0, 0], 0.1)
     assert np.isnan(table.flux[0, 1])
     assert table.names == ("kids-r", "galex-nuv") and table.filters[1] == "galex-nuv"
-    assert list(table.filters[0].wave) == [6000, 6500] and list(table.filters[0].response) == [0.5, 0]
+    assert list(table.filters[0].wave) == [6000, 6500, 7000]
+    assert list(table.filters[0].response) == [0, 0.5, 0]
 
 
 def test_one_galaxy_in_two_tables_is_in_one_fold(tmp_path):
@@ -91,7 +93,7 @@ def test_spectra_of_one_object_and_its_photometry_are_in_one_fold(tmp_path):
 def test_synthetic_fluxes_are_scaled_to_the_fibre_flux(tmp_path):
     write_spectra(tmp_path, [0.05], 10.0, [0], flux=3.0)
     wave = 10 ** (3.59 + 1e-4 * np.arange(3598))
-    square = Curve("square", np.array([5000.0, 5001, 6000, 6001]), np.array([0.0, 1, 1, 0]))
+    square = Filter("square", np.array([5000.0, 5001, 6000, 6001]), np.array([0.0, 1, 1, 0]))
     filters = ["sdss2010-r", "panstarrs-g", "sdss2010-u", square]
     flux, error = spectrum_fluxes(tmp_path, filters)
     expected = synthetic_photometry(np.full(3598, 3.0), wave, ("sdss2010-r", "panstarrs-g"))

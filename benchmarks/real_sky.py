@@ -1,0 +1,106 @@
+"""Score photometric redshifts on the real sky: every target of the redshift model, by cross-validation.
+
+    python benchmarks/real_sky.py --data DIR [--model FOLDER] [--train-folds] [--out OUT]
+
+DIR holds tables of real galaxies with redshifts; docs/guides/real-data.md says how anybody gets them. The
+released model is an ensemble whose networks were each trained without a fold of these tables: a galaxy is
+scored by networks alone that never saw its fold. With `--unseen`, DIR holds other galaxies than training's,
+and all networks answer.
+
+`--train-folds` first trains such an ensemble from nothing on DIR, and continues where a killed training
+stopped.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pix2spec.errors import InputError
+from pix2spec.runtime.provenance import run_provenance
+from pix2spec.training.real_sky import digest, load_real
+from sky import flags, report, rows, surveys
+from sky.context import Sky, open_model
+from sky.scores import Row
+
+ROWS = {  # name: what yields its rows, and the tables that it needs
+    "sdss": (rows.sdss, ["sdss"]),
+    "mgs": (rows.mgs, ["mgs"]),
+    "gama": (rows.gama, ["gama"]),
+    "zcosmos": (rows.zcosmos, ["zcosmos"]),
+    "deep": (rows.deep, ["deep"]),
+    "errors": (rows.errors, ["sdss", "mgs"]),
+    "spectra": (rows.spectra, ["spectra"]),
+    "narrow": (rows.narrow, ["spectra"]),
+    "surveys": (surveys.surveys, ["gama"]),
+    "fors2": (rows.fors2, ["fors2"]),
+    "flags": (flags.known, []),
+    "simulated": (flags.simulated, []),
+    "stars": (flags.stars, []),
+    "timing": (flags.timing, []),
+}
+FOLDS_FOLDER = Path("runs/real-sky")
+
+
+def train_folds(data: Path, folder: Path, recipe: str) -> Path:
+    """Train the networks of all folds on DIR: the folder of the model."""
+    from pix2spec.training.redshift import train
+
+    return train(data, folder, recipe=recipe, resume=True)
+
+
+def check_folds(model, tables) -> None:
+    """Refuse to score by folds on tables that a model was not trained on in these folds."""
+    known = getattr(model, "tables", None)
+    found = digest(tables)
+    if known is not None and any(known.get(name) != value for name, value in found.items()):
+        what = "these are not the tables of the model's training, so that their folds mean nothing to it"
+        raise InputError("--data", what, "score galaxies that it never saw with --unseen")
+
+
+def score(sky: Sky, names: list[str]) -> Iterator[Row]:
+    """All rows of these names whose tables are there."""
+    for name in names:
+        function, needed = ROWS[name]
+        missing = [table for table in needed if table not in sky.tables]
+        if missing:
+            print(f"{name}: left out, because the folder has no table {', '.join(missing)}")
+            continue
+        began = time.monotonic()
+        yield from function(sky)
+        print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of real tables")
+    parser.add_argument("--model", type=Path, help="folder of a redshift model; else the released one")
+    parser.add_argument("--unseen", action="store_true", help="training never saw these tables")
+    parser.add_argument(
+        "--train-folds", action="store_true", help=f"train first, in {FOLDS_FOLDER} or --model"
+    )
+    parser.add_argument("--recipe", default="release", help="name of the recipe of --train-folds")
+    parser.add_argument("--only", nargs="+", choices=ROWS, help="some of the rows")
+    parser.add_argument("--timing", action="store_true", help="measure speeds as well")
+    parser.add_argument("--out", type=Path, default=Path("runs/real-sky-scores"))
+    args = parser.parse_args()
+    tables = load_real(args.data)
+    folder = args.model
+    if args.train_folds:
+        folder = train_folds(args.data, args.model or FOLDS_FOLDER, args.recipe)
+    model = open_model(folder)
+    if not args.unseen:
+        check_folds(model, tables)
+    sky = Sky(model, tables, args.data, folds=not args.unseen)
+    names = args.only or [name for name in ROWS if name != "timing" or args.timing]
+    found = list(score(sky, names))
+    report.show(found)
+    facts = {"data": str(args.data), "tables": digest(tables), "unseen": args.unseen, **run_provenance()}
+    report.write(found, args.out, facts)
+    report.draw(sky.kept, args.out / "real_sky.png")
+    failed = sum(row.reached(measure) is False for row in found for measure in row.values)
+    print(f"{args.out}: real_sky.md, .json, .parquet, .png; {failed} targets are not reached")
+
+
+if __name__ == "__main__":
+    main()

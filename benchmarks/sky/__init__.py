@@ -1,0 +1,1 @@
+"""Parts of the benchmark benchmarks/real_sky.py."""
