@@ -200,7 +200,7 @@ def _fluxes(mag: np.ndarray, fraction: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return flux, flux * fraction
 
 
-def _sdss(source: str) -> Callable[[Path], RealTable]:
+def _sdss(source: str, extinction: str = "observed") -> Callable[[Path], RealTable]:
     def read(path: Path) -> RealTable:
         data = _read(path)
         mag = data["mag_ugriz"]
@@ -208,7 +208,7 @@ def _sdss(source: str) -> Callable[[Path], RealTable]:
             fraction = data["mag_err_ugriz"].astype(float) * MAGNITUDE_TO_FRACTION
         else:
             fraction = np.broadcast_to([typical_error(name) for name in SDSS_FILTERS], mag.shape)
-        return _table(data, *_fluxes(mag, fraction), SDSS_FILTERS, "model", "observed", source)
+        return _table(data, *_fluxes(mag, fraction), SDSS_FILTERS, "model", extinction, source)
 
     return read
 
@@ -265,7 +265,7 @@ def _survey_curves(folder: Path, names: list[str]) -> list[str | Filter]:
 
 READERS: dict[str, tuple[str, Callable[[Path], RealTable]]] = {
     "sdss": ("sdss_photometry.npz", _sdss("SDSS")),
-    "mgs": ("mgs_photometry.npz", _sdss("SDSS main sample")),
+    "mgs": ("mgs_photometry.npz", _sdss("SDSS main sample", "dereddened")),
     "gama": ("des_gama_photometry.npz", _des),
     "deep": ("des_deep_photometry.npz", _des),
     "zcosmos": ("zcosmos_photometry.npz", _zcosmos),

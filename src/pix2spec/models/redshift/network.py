@@ -11,6 +11,7 @@ from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS, Survey
 from pix2spec.models.redshift.posterior import RedshiftPosterior, to_y
 from pix2spec.models.redshift.preset import RedshiftPreset
+from pix2spec.models.redshift.prior import COUNTS_R, COUNTS_Z
 from pix2spec.models.shared.measurements import SetEncoder, Tokens
 from pix2spec.models.shared.network import Network
 
@@ -59,6 +60,9 @@ class RedshiftModel(Network):
         super().__init__(preset, grid, survey)
         self.networks = nn.ModuleList(RedshiftNetwork(preset) for _ in preset.without)
         self.register_buffer("threshold", torch.zeros(()))  # of the logit of being outside
+        self.register_buffer(
+            "counts", torch.zeros(len(COUNTS_R) - 1, len(COUNTS_Z) - 1)
+        )  # see `Prior.weights`
 
     @classmethod
     def open(cls, folder: str | Path) -> "RedshiftModel":
@@ -84,9 +88,13 @@ class RedshiftModel(Network):
         weight, mean, sd, _ = self._answers(table, without)
         return RedshiftPosterior(weight, mean, sd)
 
+    def logit(self, table, without: np.ndarray | None = None) -> np.ndarray:
+        """Logit (N,) of the probability that an object is outside the training set."""
+        return self._answers(table, without)[3]
+
     def outside(self, table, without: np.ndarray | None = None) -> np.ndarray:
-        """Whether galaxies (N,) are outside the training set: stars, quasars, colours that nobody saw."""
-        return self._answers(table, without)[3] > float(self.threshold)
+        """Whether objects (N,) are outside the training set: stars, quasars, colours that nobody saw."""
+        return self.logit(table, without) > float(self.threshold)
 
     @torch.inference_mode()
     def _answers(self, table, without) -> tuple[np.ndarray, ...]:
@@ -108,9 +116,7 @@ class RedshiftModel(Network):
     def _votes(self, n: int, without: Sequence[int] | np.ndarray | None) -> np.ndarray:
         """Weight of each network for each galaxy (N, networks), float32."""
         folds = np.full(n, -1) if without is None else np.asarray(without)
-        saw = np.array([[fold not in left_out for left_out in self.preset.without] for fold in folds])
-        may = ~saw | (folds < 0)[:, None]
+        may = np.array([(folds < 0) | np.isin(folds, left_out) for left_out in self.preset.without]).T
         if not may.any(1).all():
-            fold = folds[~may.any(1)][0]
-            raise ValueError(f"all networks were trained on fold {fold}")
+            raise ValueError(f"all networks were trained on fold {folds[~may.any(1)][0]}")
         return (may / may.sum(1, keepdims=True)).astype(np.float32)

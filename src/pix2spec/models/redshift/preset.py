@@ -17,6 +17,12 @@ class RedshiftPreset(FittedPreset):
     width: PositiveInt = 256
     dropout: float = Field(0.05, ge=0, lt=1)
 
+    @classmethod
+    def released(cls) -> "RedshiftPreset":
+        """The preset of the model that ships."""
+        about = "Redshift, given measurements in any filters: learnt from spectroscopic surveys."
+        return cls(task="redshift", name="redshift", about=about)
+
     def contract(self) -> dict[str, str]:
         """From measurements in any filters to a redshift."""
         return {"image": "none; measurements in any filters", "spectrum": "none; redshifts from 0 to 0.75"}

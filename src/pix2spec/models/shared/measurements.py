@@ -66,8 +66,8 @@ class MeasurementTable:
     def __len__(self) -> int:
         return len(self.flux)
 
-    def tokens(self) -> "Tokens":
-        """The same as tensors."""
+    def tokens(self, floor: float = FLOOR) -> "Tokens":
+        """The same as tensors, with `floor` in magnitudes added to the errors in quadrature."""
         n, k = np.shape(self.flux)
         kinds = [self.kind] * k if isinstance(self.kind, str) else self.kind
         seen = np.isfinite(self.flux) & np.isfinite(self.error) & (np.nan_to_num(self.error) > 0)
@@ -129,22 +129,24 @@ def tokens_of(galaxies: Sequence[Galaxy], survey: Survey, floor: float = FLOOR) 
     floor : float
         Least error in magnitudes; it is added in quadrature.
     """
-    tables = [_table_of(dereddened(galaxy, survey), survey, floor) for galaxy in galaxies]
-    return cat_tokens([table.tokens() for table in tables])
+    tables = [_table_of(dereddened(galaxy, survey), survey) for galaxy in galaxies]
+    return cat_tokens([table.tokens(floor) for table in tables])
 
 
-def _table_of(galaxy: Galaxy, survey: Survey, floor: float) -> MeasurementTable:
+def _table_of(galaxy: Galaxy, survey: Survey) -> MeasurementTable:
     """The measurements of one galaxy."""
     names = galaxy.filters or survey.filters
     kind = galaxy.kind if galaxy.filters or galaxy.kind != "unknown" else "fibre"
     filters = [load_filter(name, galaxy.curves) for name in names]
     flux = np.full(len(names), np.nan) if galaxy.photometry is None else np.asarray(galaxy.photometry, float)
-    ivar = np.zeros(len(names)) if galaxy.photometry_ivar is None else np.asarray(galaxy.photometry_ivar, float)
+    ivar = (
+        np.zeros(len(names)) if galaxy.photometry_ivar is None else np.asarray(galaxy.photometry_ivar, float)
+    )
     with np.errstate(divide="ignore"):
         error = np.where(np.nan_to_num(ivar) > 0, 1 / np.sqrt(ivar), np.nan)
     state = galaxy.extinction if isinstance(galaxy.extinction, str) else "dereddened"
     centre, width = (np.array([getattr(f, name) for f in filters]) for name in ("centre", "width"))
-    return MeasurementTable(flux[None], with_floor(flux, error, floor)[None], centre, width, kind, state)
+    return MeasurementTable(flux[None], error[None], centre, width, kind, state)
 
 
 def cat_tokens(parts: list[Tokens]) -> Tokens:
@@ -179,7 +181,9 @@ class SetEncoder(nn.Module):
         Probability that training drops a hidden value.
     """
 
-    def __init__(self, outputs: int, queries: int = 32, values: int = 32, width: int = 320, dropout: float = 0.0):
+    def __init__(
+        self, outputs: int, queries: int = 32, values: int = 32, width: int = 320, dropout: float = 0.0
+    ):
         super().__init__()
         self.queries, self.values = queries, values
         self.filter = nn.Linear(FEATURES, 96)
@@ -227,7 +231,9 @@ class Smooth(nn.Module):
 
     def _covariance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         distance = (a[..., :, None] - b[..., None, :]) ** 2
-        return sum(sd**2 * torch.exp(-0.5 * distance / length**2) for sd, length in self.TERMS) + self.LEVEL**2
+        return (
+            sum(sd**2 * torch.exp(-0.5 * distance / length**2) for sd, length in self.TERMS) + self.LEVEL**2
+        )
 
     @torch.no_grad()
     def forward(self, x: Tokens, brightness: "Brightness") -> torch.Tensor:

@@ -1,7 +1,6 @@
 """Train the networks of the redshift model, each without some folds of the real galaxies."""
 
 import math
-import os
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from pix2spec.models.redshift.network import RedshiftNetwork
 from pix2spec.models.redshift.preset import RedshiftPreset
 from pix2spec.models.shared.measurements import Tokens, cat_tokens
 from pix2spec.training.checkpoint import load_checkpoint, save_checkpoint
+from pix2spec.training.redshift.optimizer import MuonAdam
 from pix2spec.training.redshift.samples import Samples
 
 __all__ = ["BROAD", "NARROW", "OUTSIDE", "train_network"]
@@ -23,7 +23,7 @@ BROAD = {"simulated": 96, "sdss": 160, "mgs": 64, "gama": 160, "deep": 40, "zcos
 NARROW = {"simulated": 80, "sdss": 24, "mgs": 12, "gama": 24, "deep": 12, "zcosmos": 24, "spectra": 56}
 OUTSIDE = {"quasars": 40, "stars": 40, "beyond": 24}
 SCRAMBLED = 32
-RATE, DECAY, EMA = 1.5e-3, 1e-3, 0.999
+RATE, DECAY, EMA = 5e-3, 1e-3, 0.999
 CHECKPOINT_SECONDS = 60
 
 
@@ -58,7 +58,9 @@ def _average(average: list, now: list, steps: int) -> None:
         a.lerp_(b, share)
 
 
-def train_network(preset: RedshiftPreset, samples: Samples, out: Path, steps: int, seed: int, report=print) -> Path:
+def train_network(
+    preset: RedshiftPreset, samples: Samples, out: Path, steps: int, seed: int, report=print
+) -> Path:
     """Train one network; continue where a killed training stopped.
 
     Parameters
@@ -77,7 +79,7 @@ def train_network(preset: RedshiftPreset, samples: Samples, out: Path, steps: in
     torch.manual_seed(seed)
     network = RedshiftNetwork(preset)
     average = AveragedModel(network, multi_avg_fn=_average)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
+    optimizer = MuonAdam(network.parameters(), lr=RATE, weight_decay=DECAY)
     step, seconds = 0, 0.0
     if (out / "checkpoint.safetensors").exists():
         step, seconds = load_checkpoint(out / "checkpoint.safetensors", network, average, optimizer)
@@ -87,7 +89,9 @@ def train_network(preset: RedshiftPreset, samples: Samples, out: Path, steps: in
     while step < steps:
         torch.manual_seed(seed * 1_000_003 + step)
         for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-6
+            group["lr"] = (
+                RATE * min(1, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-6
+            )
         tokens, z, outside = batch(samples, step % 4 == 3, np.random.default_rng([seed, step]))
         nll, logit = network.losses(tokens, z)
         inside = 1 - outside

@@ -38,7 +38,10 @@ class Sample:
     fold: np.ndarray  # (N,)
     measured: np.ndarray  # (F,) bool: as the survey measured it; the rest is inferred
     is_simulated: bool = False
-    extrapolated: np.ndarray | float = 0.0  # (F,) ln(wavelength) from the nearest measured band, if beyond all
+    extrapolated: np.ndarray | float = (
+        0.0  # (F,) ln(wavelength) from the nearest measured band, if beyond all
+    )
+    misstated: float = 0.0  # share of users who say that such dereddened magnitudes are as observed
     sets: list[list[int]] = field(default_factory=list)  # the survey's own sets of bands
 
 
@@ -55,7 +58,9 @@ class Samples:
         Of the sets of bands.
     """
 
-    def __init__(self, filters: TrainingFilters, samples: dict[str, Sample], without: tuple[int, ...], seed: int):
+    def __init__(
+        self, filters: TrainingFilters, samples: dict[str, Sample], without: tuple[int, ...], seed: int
+    ):
         rng, shape = np.random.default_rng(seed), (len(filters.names),)
         self.filters, self.names = filters, list(samples)
         every = list(samples.values())
@@ -72,13 +77,17 @@ class Samples:
         beyond = np.stack([np.broadcast_to(s.extrapolated, shape) for s in every])
         self.beyond = torch.from_numpy(beyond.astype(np.float32)).clamp(max=1)
         self.state = torch.tensor([s.extinction for s in every])
+        self.misstated = torch.tensor([s.misstated for s in every])
         self.simulated = torch.tensor([s.is_simulated for s in every])
         self.index, self.seen = (torch.stack(x) for x in zip(*(_band_sets(filters, s, rng) for s in every)))
         self.centre, self.width, self.dust = (
-            torch.from_numpy(a.astype(np.float32)) for a in (filters.centre, filters.width, filters.extinction)
+            torch.from_numpy(a.astype(np.float32))
+            for a in (filters.centre, filters.width, filters.extinction)
         )
 
-    def draw(self, shares: dict[str, int], narrow: bool, rng: np.random.Generator) -> tuple[Tokens, torch.Tensor]:
+    def draw(
+        self, shares: dict[str, int], narrow: bool, rng: np.random.Generator
+    ) -> tuple[Tokens, torch.Tensor]:
         """Galaxies as measured by some survey, and their redshifts.
 
         Parameters
@@ -90,11 +99,15 @@ class Samples:
         rng : numpy.random.Generator
             Chooses the narrow bands; torch's global generator draws all the rest.
         """
-        rows = torch.cat([self.rows[name][torch.randint(len(self.rows[name]), (n,))] for name, n in shares.items()])
+        rows = torch.cat(
+            [self.rows[name][torch.randint(len(self.rows[name]), (n,))] for name, n in shares.items()]
+        )
         which = torch.cat([torch.full((n,), self.names.index(name)) for name, n in shares.items()])
         n = len(rows)
         chosen = torch.randint(SETS, (n,))
-        index, seen = self._narrow_set(n, rng) if narrow else (self.index[which, chosen], self.seen[which, chosen])
+        index, seen = (
+            self._narrow_set(n, rng) if narrow else (self.index[which, chosen], self.seen[which, chosen])
+        )
         mag, own = self.mag[rows[:, None], index], self.error[rows[:, None], index]
         seen = seen & torch.isfinite(mag)
         mag, own = torch.nan_to_num(mag, nan=20.0), torch.nan_to_num(own, nan=0.05)
@@ -123,10 +136,11 @@ class Samples:
         """Magnitudes behind more or less of the Milky Way's dust, and the state of extinction (n,)."""
         n, state = len(mag), self.state[which]
         ebv = torch.exp(EBV[0] + EBV[1] * torch.randn(n, 1)).clamp(max=EBV[2]) * self.dust[index]
-        change = torch.rand(n) < 0.35
+        change = torch.rand(n) < 0.25
         clean = state == DEREDDENED
         mag = mag + torch.where(clean, 1.0, -1.0)[:, None] * change[:, None] * ebv
         state = torch.where(change, torch.where(clean, OBSERVED, DEREDDENED), state)
+        state = torch.where(torch.rand(n) < self.misstated[which] * ~change, OBSERVED, state)
         return mag, torch.where(torch.rand(n) < 0.15, UNKNOWN_STATE, state)
 
     def _enclose(self, mag, which, index) -> tuple[torch.Tensor, torch.Tensor]:
@@ -135,7 +149,7 @@ class Samples:
         part = (torch.rand(n, 1) < 0.05) & (kind == TOTAL)
         mag = mag + part * torch.empty(n, 1).uniform_(0, 1.3)
         kind = torch.where(part, APERTURE, kind)
-        return mag, torch.where(torch.rand(n, 1) < 0.12, UNKNOWN_KIND, kind)
+        return mag, torch.where(torch.rand(n, 1) < 0.1, UNKNOWN_KIND, kind)
 
     def _unstated(self, which, index, simulated, narrow: bool) -> torch.Tensor:
         """Relative errors (n, K) that no catalogue states: of the simulation, and of inferred bands."""
@@ -155,13 +169,13 @@ def _band_sets(filters: TrainingFilters, sample: Sample, rng) -> tuple[torch.Ten
     broad = filters.sets
     every = sorted({k for some in broad for k in some})
     for i, u in enumerate(rng.random(SETS)):
-        if u < 0.5 and sample.sets:
+        if u < 0.6 and sample.sets:
             chosen = np.array(sample.sets[rng.integers(len(sample.sets))])
-        elif u < 0.88:
+        elif u < 0.9:
             chosen = np.array(broad[rng.integers(len(broad))])
         else:
             chosen = rng.choice(every, rng.integers(2, MAX_BROAD), replace=False)
-        if rng.random() < 0.35 and len(chosen) > 2:
+        if rng.random() < 0.3 and len(chosen) > 2:
             chosen = rng.permutation(chosen)[: rng.integers(2, len(chosen))]
         chosen = chosen[:MAX_BROAD]
         index[i, : len(chosen)], seen[i, : len(chosen)] = chosen, True
@@ -175,7 +189,7 @@ def _extra_error(mag, own, simulated, narrow: bool) -> torch.Tensor:
     relative = level * torch.exp(0.3 * torch.randn(shape))
     depth = mag[:, :1] + torch.empty(n, 1).uniform_(-0.5, 5.0) + 0.8 * torch.randn(shape)  # 5 sigma
     sky = torch.hypot((0.2 * 10 ** (0.4 * (mag - depth))).clamp(max=20), 0.01 * torch.rand(n, 1))
-    which, none = torch.rand(n, 1), torch.where(simulated, 0.0, 0.55)
+    which, none = torch.rand(n, 1), torch.where(simulated, 0.0, 0.6)
     extra = torch.where(which < none, 0.0, torch.where(which < none + (1 - none) * 0.6, relative, sky))
     factor = torch.exp((torch.rand(n, 1) < 0.3) * torch.empty(n, 1).uniform_(0, math.log(10)))
     return torch.hypot(extra, own * (factor**2 - 1).clamp(min=0).sqrt())

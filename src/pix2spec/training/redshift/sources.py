@@ -4,17 +4,19 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2spec.core.filters import typical_error
-from pix2spec.models.shared.measurements import EXTINCTION_STATES, KIND_GROUPS
+from pix2spec.core.filters import load_filter, typical_error
+from pix2spec.models.shared.measurements import EXTINCTION_STATES, KIND_GROUPS, MeasurementTable
 from pix2spec.training.real_sky import RealTable, load_real, spectrum_fluxes
 from pix2spec.training.redshift.bank import Bank, transfer
 from pix2spec.training.redshift.filters import TrainingFilters
 from pix2spec.training.redshift.samples import Sample
+from pix2spec.training.stars import draw_stars
 
-__all__ = ["read_samples"]
+__all__ = ["as_measurements", "read_samples"]
 
 Z_RANGE = 5e-4, 0.75
 BEYOND_Z = 0.8, 1.2  # simulated galaxies that the model must not answer
+N_STARS = 20_000
 SYNTHETIC_ERROR = 0.003  # least relative error of a spectrum's synthetic flux
 
 # Sets of bands in which each table is drawn half of the time.
@@ -23,6 +25,9 @@ OWN_SETS = {
     "gama": ["griz", "griz", "grz", "grizY"], "deep": ["griz", "griz", "grizY"],
     "zcosmos": ["uBVgriz", "uBVgriz", "uBVgrizJKs"],
 }  # fmt: skip
+
+# Many lists of main-sample galaxies hold dereddened magnitudes and do not say so.
+MISSTATED = {"mgs": 0.4}
 
 
 def read_samples(data: str | Path, bank: Bank, filters: TrainingFilters, seed: int = 0) -> dict[str, Sample]:
@@ -40,10 +45,18 @@ def read_samples(data: str | Path, bank: Bank, filters: TrainingFilters, seed: i
     tables = load_real(data)
     samples = {"simulated": _simulated(bank, filters), "beyond": _beyond(bank, filters, rng)}
     for name in ("sdss", "mgs", "gama", "deep", "zcosmos"):
-        samples[name] = _real(tables[name], bank, filters, rng, OWN_SETS[name])
+        samples[name] = _real(tables[name], bank, filters, rng, OWN_SETS[name], MISSTATED.get(name, 0.0))
     samples["spectra"] = _spectra(Path(data), tables["spectra"], filters)
     samples["quasars"] = _smooth(tables["quasars"], filters)
+    samples["stars"] = _stars(filters, seed)
     return samples
+
+
+def as_measurements(table: RealTable) -> MeasurementTable:
+    """The table as a redshift model takes it."""
+    filters = [load_filter(item) if isinstance(item, str) else item for item in table.filters]
+    centre, width = (np.array([getattr(item, name) for item in filters]) for name in ("centre", "width"))
+    return MeasurementTable(table.flux, table.error, centre, width, table.kind, table.extinction)
 
 
 def _simulated(bank: Bank, filters: TrainingFilters) -> Sample:
@@ -68,6 +81,17 @@ def _beyond(bank: Bank, filters: TrainingFilters, rng) -> Sample:
     )  # fmt: skip
 
 
+def _stars(filters: TrainingFilters, seed: int) -> Sample:
+    flux, _ = draw_stars(N_STARS, filters.curves, seed)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mag = np.where(flux > 0, 22.5 - 2.5 * np.log10(flux), np.nan).astype(np.float32)
+    return Sample(
+        mag=mag, error=0.0, z=np.zeros(N_STARS), kind=KIND_GROUPS["total"],
+        extinction=EXTINCTION_STATES.index("observed"), fold=np.full(N_STARS, -1),
+        measured=np.ones(mag.shape[1], bool), is_simulated=True,
+    )  # fmt: skip
+
+
 def _known(table: RealTable, filters: TrainingFilters) -> np.ndarray:
     return np.array([filters.names.index(name) for name in table.names])
 
@@ -76,12 +100,14 @@ def _relative(table: RealTable) -> np.ndarray:
     return np.where(table.flux > 0, table.error / np.where(table.flux > 0, table.flux, 1), np.nan)
 
 
-def _real(table: RealTable, bank: Bank, filters: TrainingFilters, rng, own_sets) -> Sample:
+def _real(table: RealTable, bank: Bank, filters: TrainingFilters, rng, own_sets, misstated) -> Sample:
     """A real table whose galaxies lend their other bands from the bank, where all main bands are measured."""
     known, mag, error = _known(table, filters), table.magnitude, _relative(table)
     inside = (table.z > Z_RANGE[0]) & (table.z < Z_RANGE[1]) & (np.isfinite(mag).sum(1) >= 2)
     table, mag, error = table.rows(inside), mag[inside], error[inside]
-    lending = [k for k, name in enumerate(table.names) if not name.startswith(("galex", "cosmos-FUV", "cosmos-NUV"))]
+    lending = [
+        k for k, name in enumerate(table.names) if not name.startswith(("galex", "cosmos-FUV", "cosmos-NUV"))
+    ]
     lending = [k for k in lending if np.isfinite(mag[:, k]).mean() > 0.9]
     whole = np.isfinite(mag[:, lending]).all(1)
     every = np.full((len(mag), len(filters.names)), np.nan, np.float32)
@@ -101,7 +127,7 @@ def _real(table: RealTable, bank: Bank, filters: TrainingFilters, rng, own_sets)
     return Sample(
         mag=every, error=every_error, z=table.z, kind=kinds,
         extinction=EXTINCTION_STATES.index(table.extinction), fold=table.fold, measured=measured,
-        extrapolated=np.maximum(0, np.maximum(low - ln, ln - high)),
+        extrapolated=np.maximum(0, np.maximum(low - ln, ln - high)), misstated=misstated,
         sets=[filters.own_set(table.names, letters) for letters in own_sets],
     )  # fmt: skip
 

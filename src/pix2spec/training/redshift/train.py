@@ -1,0 +1,166 @@
+"""Train the redshift model from nothing on a folder of real tables."""
+
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.errors import InputError
+from pix2spec.models.redshift.network import RedshiftModel
+from pix2spec.models.redshift.preset import RedshiftPreset
+from pix2spec.models.redshift.prior import COUNTS_R, COUNTS_Z
+from pix2spec.models.storage import save_model
+from pix2spec.runtime.provenance import run_provenance
+from pix2spec.runtime.resumable import Resumable
+from pix2spec.training.real_sky import RealTable, digest, load_real
+from pix2spec.training.redshift.bank import build_bank
+from pix2spec.training.redshift.filters import training_filters
+from pix2spec.training.redshift.recipe import train_network
+from pix2spec.training.redshift.samples import Samples
+from pix2spec.training.redshift.sources import as_measurements, read_samples
+
+__all__ = ["RECIPES", "Recipe", "train"]
+
+INSIDE = 0.985  # of the real galaxies must not be flagged
+COMPLETE = {
+    "mgs": (14.0, 17.7),
+    "gama": (17.7, 19.7),
+    "zcosmos": (19.7, 22.5),
+}  # r where tables are fair samples
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long to train."""
+
+    steps: int
+    blocks: int  # of simulated galaxies in the bank
+    about: str
+
+
+RECIPES = {
+    "release": Recipe(20_000, 800, "the released model: about 55 minutes on two cores"),
+    "quick": Recipe(4_000, 400, "a fifth of the steps: about 12 minutes on two cores"),
+}
+
+
+def train(
+    data: str | Path,
+    out: str | Path,
+    recipe: str = "release",
+    resume: bool = False,
+    processes: int = 2,
+    seed: int = 0,
+) -> Path:
+    """Train one network without each fold of the tables, and join them in a model.
+
+    Parameters
+    ----------
+    data : path
+        Folder of the real tables; docs/guides/real-data.md says what they hold.
+    out : path
+        Folder of the model. Checkpoints lie in it until it is complete.
+    recipe : str
+        One of `RECIPES`.
+    resume : bool
+        Continue a training that was cut off.
+    processes : int
+        Number of networks that train at the same time, each on one core.
+    seed : int
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    InputError
+        If a table that the recipe needs is missing, or `out` holds another training.
+    """
+    if recipe not in RECIPES:
+        raise InputError("`recipe`", f"{recipe!r} is unknown", f"one of {', '.join(RECIPES)}")
+    out, preset, tables = Path(out), RedshiftPreset.released(), load_real(data)
+    identity = {
+        "recipe": recipe,
+        "seed": seed,
+        "preset": preset.model_dump(mode="json"),
+        "tables": digest(tables),
+    }
+    job = Resumable(out, identity, "a redshift model")
+    job.claim(resume)
+    with job.locked():
+        build_bank(training_filters(data), out / "bank.npz", RECIPES[recipe].blocks, processes)
+        with ProcessPoolExecutor(processes) as pool:
+            work = [
+                pool.submit(_train_one, Path(data), out, preset, k, RECIPES[recipe].steps, seed)
+                for k in range(len(preset.without))
+            ]
+            for done in as_completed(work):
+                done.result()
+        model = _joined(out, preset)
+        _set_threshold(model, tables)
+        model.counts.copy_(torch.from_numpy(_counts(tables)))
+        save_model(out, model, _record(data, recipe, tables))
+        job.finish()
+    return out
+
+
+def _train_one(data: Path, out: Path, preset: RedshiftPreset, number: int, steps: int, seed: int) -> None:
+    torch.set_num_threads(1)  # two threads each on two cores are several times slower
+    filters = training_filters(data)
+    samples = read_samples(data, build_bank(filters, out / "bank.npz"), filters, seed)
+    kept = Samples(filters, samples, preset.without[number], seed)
+
+    def report(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    train_network(preset, kept, out / f"network-{number}", steps, 1000 * seed + number, report)
+
+
+def _joined(out: Path, preset: RedshiftPreset) -> RedshiftModel:
+    """The model with the averaged weights of the trained networks."""
+    model = RedshiftModel(preset, SpectralGrid())
+    prefix = "average.module."
+    for number, network in enumerate(model.networks):
+        weights = load_file(out / f"network-{number}" / "checkpoint.safetensors")
+        network.load_state_dict({k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)})
+    return model.eval()
+
+
+def _set_threshold(model: RedshiftModel, tables: dict[str, RealTable]) -> None:
+    """Flag few galaxies, each judged by a network that never saw it."""
+    logits = [
+        model.logit(as_measurements(tables[name]), tables[name].fold) for name in ("mgs", "sdss", "gama")
+    ]
+    model.threshold.fill_(max(float(np.quantile(some, INSIDE)) for some in logits))
+
+
+def _counts(tables: dict[str, RealTable]) -> np.ndarray:
+    """Galaxies per bin of r and z, from the tables that are complete there."""
+    counts = np.zeros((len(COUNTS_R) - 1, len(COUNTS_Z) - 1))
+    for name, (low, high) in COMPLETE.items():
+        table = tables[name]
+        rows = (table.r >= low) & (table.r < high) & (table.z > 0)
+        found, _, _ = np.histogram2d(table.r[rows], table.z[rows], [COUNTS_R, COUNTS_Z])
+        counts += found
+    # Numbers of galaxies on the sky grow with r as 10^(0.6 r) near, and 10^(0.4 r) far.
+    middle = (COUNTS_R[1:] + COUNTS_R[:-1]) / 2
+    number = 10 ** (0.6 * np.minimum(middle, 17) + 0.4 * np.maximum(middle - 17, 0))
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    return (share * (number / number.max())[:, None]).astype(np.float32)
+
+
+def _record(data, recipe: str, tables: dict[str, RealTable]) -> dict:
+    return {
+        "trained_on": ", ".join(f"{len(table)} of {name}" for name, table in tables.items()),
+        "tables": digest(tables),
+        "recipe": recipe,
+        "steps": RECIPES[recipe].steps,
+        **run_provenance(),
+    }
