@@ -1,20 +1,26 @@
 import errno
+import json
 import os
 import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy import units as u
+from astropy.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pix2spec.core.filters import KINDS, Filter
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS
 from pix2spec.data import dataset as module
+from pix2spec.data.check import check_dataset
 from pix2spec.data.dataset import Dataset, split_of, write_dataset
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
@@ -109,6 +115,142 @@ def test_whatever_is_written_comes_back(tmp_path_factory, data, shard_size):
     write_dataset(folder, galaxies, INFO, shard_size)
     for read, written in zip(Dataset(folder), galaxies, strict=True):
         assert_same(read, written)
+
+
+WAVE = np.linspace(4000, 6000, 21)
+CURVES = {"NB500": Filter("NB500", WAVE, np.exp(-0.5 * ((WAVE - 5000) / 200) ** 2))}
+MEASURED = replace(INFO, as_measured=True, curves=CURVES)
+KNOWN = ("sdss2010-g", "sdss2010-r", "lsst2023-y", "wise2010-W1", "NB500")
+
+
+def measured(i, photometry, **changes):
+    """A galaxy with photometry by filter, otherwise as `galaxy`."""
+    changes = {"photometry_ivar": None, "filters": CURVES, "photometry": photometry} | changes
+    return galaxy(i, **changes)
+
+
+def assert_same_measurements(a, b):
+    assert_same(a, b)
+    assert (a.filters, a.kind, a.extinction, a.flags) == (b.filters, b.kind, b.extinction, b.flags)
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_measurements_in_any_filters_come_back(tmp_path_factory, data):
+    number = st.floats(2**-10, 1e5, width=32)
+    states = st.one_of(st.sampled_from(["observed", "dereddened", "unknown"]), st.floats(0, 5))
+    galaxies = []
+    for i in range(data.draw(st.integers(1, 5))):
+        names = data.draw(st.lists(st.sampled_from(KNOWN), min_size=1, unique=True))
+        photometry = {name: (data.draw(number) * u.nmgy, data.draw(number) * u.nmgy) for name in names}
+        kinds = tuple(data.draw(st.lists(st.sampled_from(KINDS), min_size=len(names), max_size=len(names))))
+        galaxies.append(measured(i, photometry, kind=kinds, extinction=data.draw(states)))
+    folder = tmp_path_factory.mktemp("measured")
+    write_dataset(folder, galaxies, MEASURED, shard_size=2)
+    data = Dataset(folder)
+    assert data.info == MEASURED and data.info.schema_version == 2
+    for read, written in zip(data, galaxies, strict=True):
+        assert (read.filters, read.kind) == (written.filters, written.kind)
+        assert read.extinction == written.extinction
+        np.testing.assert_array_equal(read.photometry, written.photometry)
+        np.testing.assert_allclose(read.photometry_ivar, written.photometry_ivar, rtol=1e-6)
+        assert read.curves is data.info.curves and read.measurements().filters == written.filters
+
+
+def test_measurements_of_all_kinds_of_galaxies_come_back(tmp_path):
+    galaxies = [
+        measured(0, {"r": (3.0, 0.5), "NB500": 2.0}, extinction=0.25),
+        measured(1, {"wise2010-W1": (3.0, 0.5)}, kind="total", image=None),
+        galaxy(2, photometry=None, photometry_ivar=None, filters=()),
+        galaxy(3),
+        galaxy(4, filters=(), photometry_ivar=np.array([1, 0, 1, np.nan, 4], np.float32)),
+    ]
+    write_dataset(tmp_path / "d", galaxies, MEASURED)
+    data = Dataset(tmp_path / "d")
+    for i in (0, 1):
+        np.testing.assert_allclose(data[i].photometry_ivar, galaxies[i].photometry_ivar, rtol=1e-6)
+        assert_same_measurements(replace(data[i], photometry_ivar=galaxies[i].photometry_ivar), galaxies[i])
+    assert data[0].flags == ("error-assumed",) and data[1].kind == ("total",)
+    assert data[2].photometry is None and data[2].filters == ()
+    assert data[3].filters == SDSS.filters and data[3].kind == ("unknown",) * 5
+    bands = [SDSS.filters[k] for k in (0, 2, 4)]
+    assert data[4].filters == tuple(bands) and data[4].kind == ("fibre",) * 3
+    np.testing.assert_array_equal(data[4].photometry, galaxies[4].photometry[[0, 2, 4]])
+    assert check_dataset(tmp_path / "d").ok
+
+
+def test_batches_of_measurements_are_in_the_bands_of_the_survey(tmp_path):
+    two = Table({"filter": ["r", "r", "g"], "flux": [9.0, 3.0, 5.0], "error": [1.0, 0.5, 1.0]})
+    two["kind"] = ["total", "fibre", "total"]
+    galaxies = [measured(0, two), galaxy(1, photometry=None, photometry_ivar=None, filters=())]
+    write_dataset(tmp_path / "d", galaxies, MEASURED)
+    data = Dataset(tmp_path / "d")
+    batch = data.batch([0, 1], ["photometry", "photometry_ivar"])
+    assert set(batch) == {"photometry", "photometry_ivar"} and batch["photometry"].dtype == np.float32
+    np.testing.assert_array_equal(batch["photometry"][0], [np.nan, 5, 3, np.nan, np.nan])
+    np.testing.assert_array_equal(batch["photometry_ivar"], [[0, 1, 4, 0, 0], [0] * 5])
+    assert data.batch([0], ["z"])["z"] == [0.1]
+    whole = data.batch([0])
+    assert whole["photometry"].shape == (1, 5) and whole["extinction"][0] == "unknown"
+    np.testing.assert_array_equal(data.having("photometry"), [0])
+
+
+def test_columns_of_bands_refuse_other_photometry(tmp_path):
+    for i, wrong in enumerate(
+        (
+            measured(0, {"r": 3.0}),
+            measured(0, {"r": 3.0, "NB500": 2.0}),
+            galaxy(0, kind="total"),
+            galaxy(0, filters=tuple(reversed(SDSS.filters))),
+            galaxy(0, extinction="observed"),
+            galaxy(0, extinction=0.1),
+        )
+    ):
+        with pytest.raises(InputError, match=r"object-0: its photometry is not in the bands of sdss.*as_mea"):
+            write_dataset(tmp_path / str(i), [wrong], INFO)
+    with pytest.raises(InputError, match="filter 'NB500' is not among the dataset's curves"):
+        write_dataset(tmp_path / "d", [measured(0, {"NB500": 2.0})], replace(MEASURED, curves={}))
+
+
+def test_datasets_in_bands_are_as_before(tmp_path):
+    """Their metadata and columns hold nothing new: earlier versions read them."""
+    (path,) = write_dataset(tmp_path / "d", [galaxy(0)], INFO)
+    schema = pq.read_schema(path)
+    facts = json.loads(schema.metadata[b"pix2spec"])
+    old = {"grid", "survey", "image_kind", "image_size", "truth", "provenance", "schema_version"}
+    assert set(facts) == old and facts["schema_version"] == 1
+    assert not {"filters", "kind", "extinction", "flags"} & set(schema.names)
+    assert schema.field("photometry").type == pa.list_(pa.float32(), 5)
+    read = Dataset(path)[0]
+    assert (read.filters, read.kind, read.extinction) == (SDSS.filters, "fibre", "unknown")
+
+
+@pytest.mark.parametrize(
+    "damage, sentence",
+    [
+        ({"filters": [["sdss2010-r"]]}, "do not fit together"),
+        ({"kind": [None]}, "do not fit together"),
+        ({"photometry_ivar": [[0.0, 1.0]]}, "do not fit together"),
+        ({"photometry_ivar": [[None, 1.0]]}, "do not fit together"),
+        ({"filters": [["sdss2010-r", "../../etc/passwd"]]}, "its filter '../../etc/passwd'"),
+        ({"filters": [["sdss2010-r", None]]}, "its filter 'None'"),
+        ({"filters": [["sdss2010-r", "wise2010-W3"]]}, "no emission of dust"),
+        ({"kind": [["fibre", "isophotal"]]}, "'isophotal' is unknown"),
+        ({"extinction": ["much"]}, "extinction: 'much' is unknown"),
+        ({"extinction": [None]}, "extinction: None is unknown"),
+    ],
+)
+def test_damaged_measurements_name_the_object(tmp_path, damage, sentence):
+    (path,) = write_dataset(tmp_path / "d", [measured(0, {"r": (3.0, 1.0), "NB500": (2.0, 1.0)})], MEASURED)
+    table = pq.read_table(path)
+    for name, values in damage.items():
+        column = pa.array(values, table.schema.field(name).type)
+        table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), column)
+    pq.write_table(table, path)
+    with pytest.raises(InputError, match=f"object-0: .*{sentence}"):
+        Dataset(path)[0]
+    report = check_dataset(path)
+    assert not report.ok and sentence.split("'")[0] in str(report.problems)
 
 
 def test_null_values_in_a_batch(tmp_path):

@@ -223,12 +223,11 @@ def _is_known(name: str) -> bool:
 def _speclite_filter(name: str) -> Filter:
     import speclite.filters
 
-    try:
-        curve = speclite.filters.load_filter(name)
-    except ValueError as error:
+    if not _is_known(name):  # speclite would open any file
         what = "the installed version of speclite does not have this transmission curve"
         hint = "pip install -U speclite, or give the curve as `filters`"
-        raise InputError(name, what, hint) from error
+        raise InputError(str(name)[:MAX_NAME], what, hint)
+    curve = speclite.filters.load_filter(name)
     return Filter(name, np.asarray(curve.wavelength, float), np.asarray(curve.response, float))
 
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pix2spec.core.photometry import magnitude
-from pix2spec.data.dataset import read_schema, shard_paths, split_of, to_numpy
+from pix2spec.data.arrow_rows import as_arrays, read_measurements
+from pix2spec.data.dataset import read_schema, shard_paths, split_of
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.errors import InputError
 
@@ -159,7 +160,7 @@ class _Checker:
             self.problem(shard.name, f"it is damaged: {str(error).splitlines()[0]}", "make the dataset again")
 
     def _rows(self, table: pa.Table, info: DatasetInfo) -> None:
-        rows = {name: to_numpy(name, table[name], info) for name in table.column_names}
+        rows = as_arrays(table, info)
         present = {n: table[n].is_valid().to_numpy() for n in ("image", "photometry", "flux", "ivar")}
         for name, flags in present.items():
             self.has[name] += int(flags.sum())
@@ -167,6 +168,9 @@ class _Checker:
         self._identities(ids, groups)
         self.classes.update(c or "unknown" for c in rows["spec_class"])
         checks = _row_checks(rows, present, info)
+        for error in read_measurements(table, info) if info.as_measured else ():
+            if isinstance(error, InputError):
+                self.problem(error.where, error.what, error.hint)
         for what, bad in checks:
             for i in np.flatnonzero(bad):
                 self.problem(ids[i], what)
@@ -252,7 +256,7 @@ def _row_checks(rows: dict, present: dict, info: DatasetInfo) -> list[tuple[str,
             "photometry_ivar is negative or NaN",
             photometry & ~(np.isfinite(band_ivar) & (band_ivar >= 0)).all(1),
         ),
-        ("photometry has no usable band", photometry & ~(band_ivar > 0).any(1)),
+        ("photometry has no usable band", photometry & ~info.as_measured & ~(band_ivar > 0).any(1)),
         (
             "photometry is brighter than magnitude 0 (check that its unit is nanomaggies)",
             photometry & (band_flux > 1e9).any(1),

@@ -11,15 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pix2spec.data.arrow_rows import as_arrays, needed_columns, to_galaxy, to_table
 from pix2spec.data.row_cache import map_shards
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 from pix2spec.runtime.atomic import write_atomically
 
 __all__ = ["Dataset", "split_of", "write_dataset", "write_shard", "write_table_atomically"]
-
-SCALARS = ("ra", "dec", "z", "z_err")
-VECTORS = ("image", "photometry", "photometry_ivar", "flux", "ivar", "mask")
 
 
 def split_of(group_id: str) -> str:
@@ -56,36 +54,7 @@ def write_table_atomically(table: pa.Table, path: Path) -> None:
 
 def write_shard(path: Path, galaxies: list[Galaxy], info: DatasetInfo) -> None:
     """Write `galaxies` as one shard of a dataset. The file `path` appears once it is complete."""
-    write_table_atomically(_to_table(galaxies, info), path)
-
-
-def _to_table(galaxies: list[Galaxy], info: DatasetInfo) -> pa.Table:
-    schema = info.arrow_schema()
-    arrays = []
-    for column in schema:
-        values = [
-            p.truth.get(column.name) if column.name in info.truth else getattr(p, column.name)
-            for p in galaxies
-        ]
-        if column.name in VECTORS:
-            values = [_flat(p, v, column) for p, v in zip(galaxies, values)]
-        try:
-            arrays.append(pa.array(values, column.type))
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            where = f"galaxies {galaxies[0].object_id} to {galaxies[-1].object_id}"
-            raise InputError(where, f"column {column.name!r}: {error}") from error
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _flat(galaxy: Galaxy, value, column: pa.Field):
-    """Flatten one value of a vector column, verify its length and convert it to the column's type."""
-    if value is None:
-        return None
-    flat = np.asarray(value).ravel()
-    if len(flat) != column.type.list_size:
-        what = f"its {column.name} has {len(flat)} values, the dataset needs {column.type.list_size}"
-        raise InputError(galaxy.object_id, what)
-    return flat.astype(column.type.value_type.to_pandas_dtype(), copy=False)
+    write_table_atomically(to_table(galaxies, info), path)
 
 
 def write_dataset(
@@ -202,11 +171,12 @@ class Dataset:
         Returns
         -------
         dict of str to array (n, ...)
-            Missing values are NaN, or 0 for inverse variances and masks.
+            Missing values are NaN, or 0 for inverse variances and masks. Photometry is in the bands of the
+            survey, also in a dataset whose galaxies have other filters.
         """
         names = self.columns if columns is None else list(columns)
-        table = self.rows.take(np.atleast_1d(self.indices[index]), names)
-        return {name: to_numpy(name, table[name], self.info) for name in table.column_names}
+        rows = np.atleast_1d(self.indices[index])
+        return as_arrays(self.rows.take(rows, needed_columns(names, self.info)), self.info, names)
 
     def having(self, *columns: str) -> np.ndarray:
         """Positions of the galaxies in which none of `columns` is missing. No values are read."""
@@ -217,15 +187,7 @@ class Dataset:
         return np.flatnonzero(present)
 
     def __getitem__(self, i: int) -> Galaxy:
-        row = self.rows.take(self.indices[[i]], self.columns)
-        values: dict = {name: to_numpy(name, row[name], self.info)[0] for name in row.column_names}
-        for name in VECTORS:
-            if row[name].null_count:
-                values[name] = None
-        scalars: dict = {name: float(values.pop(name)) for name in SCALARS}
-        truth = {name: values.pop(name) for name in self.info.truth}
-        filters = self.info.survey.filters
-        return Galaxy(**values, **scalars, truth=truth, filters=filters, kind="fibre")
+        return to_galaxy(self.rows.take(self.indices[[i]], self.columns), self.info)
 
     def __iter__(self) -> Iterator[Galaxy]:
         return (self[i] for i in range(len(self)))
@@ -271,24 +233,3 @@ def read_info(shards: list[Path]) -> DatasetInfo:
         if replace(other, provenance=info.provenance) != info:
             raise InputError(shard, f"its grid, survey or images differ from those of {shards[0].name}")
     return info
-
-
-def to_numpy(name: str, column: pa.ChunkedArray, info: DatasetInfo) -> np.ndarray:
-    """Column of a dataset as an array (n, ...). Nulls become NaN, or 0 in inverse variances and masks."""
-    column = column.combine_chunks()
-    if isinstance(column, pa.ChunkedArray):  # older pyarrow
-        column = pa.concat_arrays(column.chunks)
-    if pa.types.is_string(column.type):
-        return np.array(column.to_pylist(), dtype=object)
-    if not pa.types.is_fixed_size_list(column.type):
-        return column.to_numpy(zero_copy_only=False)
-    size = column.type.list_size
-    shape = (-1, *info.image_shape) if name == "image" else (-1, size)
-    if column.null_count == 0:
-        return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), *shape[1:])
-    is_float = pa.types.is_floating(column.type.value_type)
-    missing = 0 if name.endswith("ivar") or not is_float else np.nan
-    values = np.full((len(column), size), missing, np.float32 if is_float else np.int32)
-    present = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-    values[present] = column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, size)
-    return values.reshape(len(column), *shape[1:])

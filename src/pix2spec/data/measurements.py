@@ -1,37 +1,41 @@
-"""Photometry as users have it, and the four columns that a `Galaxy` keeps of it.
+"""Measurements of a galaxy: fluxes in any filters, and the columns of datasets and catalogues that hold them.
 
 A measurement is a flux in one filter, its error, and its *kind*: which light of the galaxy it encloses.
-Users give measurements as a dictionary or a pandas Series by filter, as an astropy Table with a row each, or
-as a row of a table with a column each. Values are astropy Quantities (AB magnitudes, nanomaggies, Jansky and
-its fractions) or plain numbers in nanomaggies.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import repeat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from pix2spec.core.filters import KINDS, Filter, filter_name, is_filter, typical_error
-from pix2spec.core.survey import Survey
+from pix2spec.core.filters import KINDS, Filter, load_filter
 from pix2spec.errors import InputError
 
 __all__ = [
-    "DICT_FORM",
     "ERROR_ASSUMED",
+    "EXTINCTIONS",
+    "MEASUREMENT_COLUMNS",
     "Measurements",
+    "check_extinction",
     "check_kinds",
     "check_not_magnitudes",
-    "read_photometry",
+    "choose",
 ]
 
 ERROR_ASSUMED = "error-assumed"  # the flag of a galaxy with a flux whose error is the filter's typical one
 MAGNITUDES = (10.0, 30.0)  # the range in which numbers may be magnitudes
-OPTICAL = "ugrizy"  # last letters of filters' names, in the order of wavelength
-ERROR_NAMES = ("{}_err", "{}_error", "{}Err", "e_{}", "err_{}", "{}.error")
-DICT_FORM = '{"r": 17.3 * u.ABmag} or, in nanomaggies, {"r": (120.2, 1.5)}'
+EXTINCTIONS = ("observed", "dereddened", "unknown")
+MAX_EBV = 100.0  # magnitudes; the largest on SFD's maps
+# Columns of the measurements of an object in a dataset or a catalogue; lists have a value for each filter.
+MEASUREMENT_COLUMNS = {
+    "filters": pa.list_(pa.string()),
+    "photometry": pa.list_(pa.float32()),  # nanomaggies
+    "photometry_ivar": pa.list_(pa.float32()),
+    "kind": pa.list_(pa.string()),
+    "extinction": pa.string(),  # one of EXTINCTIONS, or E(B-V) in magnitudes
+}
 
 
 @dataclass(frozen=True)
@@ -43,73 +47,67 @@ class Measurements:
     error: np.ndarray  # float64, nanomaggies; positive
     kinds: tuple[str, ...]  # some of `pix2spec.core.filters.KINDS`
     flags: tuple[str, ...] = ()
+    extinction: str | float = "unknown"
+    curves: Mapping[str, Filter] = field(default_factory=dict)  # the user's own
 
     @property
     def ivar(self) -> np.ndarray:
         """Inverse variances, 1/nanomaggies^2."""
         return 1 / np.square(self.error)
 
+    def as_row(self) -> dict:
+        """Values of `MEASUREMENT_COLUMNS`; `from_row` is the inverse."""
+        return {
+            "filters": list(self.filters),
+            "photometry": np.asarray(self.flux, np.float32),
+            "photometry_ivar": self.ivar.astype(np.float32),
+            "kind": list(self.kinds),
+            "extinction": str(self.extinction),
+        }
 
-def read_photometry(
-    photometry: Any,
-    survey: Survey,
-    kind: str | tuple,
-    where: str,
-    own: Mapping[str, Filter] | None = None,
-) -> Measurements:
-    """Photometry in any of the forms above as `Measurements`.
+    @classmethod
+    def from_row(cls, row: Mapping, curves: Mapping[str, Filter], where: str) -> "Measurements":
+        """Rebuild measurements from `MEASUREMENT_COLUMNS`.
 
-    Parameters
-    ----------
-    photometry : mapping, pandas Series, astropy Table or Row, or array
-        An array, or a list of numbers, holds one flux in nanomaggies for each band of the survey.
-    survey : Survey
-        Whose filters single letters mean.
-    kind : str or tuple of str
-        Kind of each flux that states none.
-    where : str
-        Id of the galaxy, for errors.
-    own : mapping of str to Filter, optional
-        The user's own curves.
+        Raises
+        ------
+        InputError
+            If the columns do not fit together, or a filter is unknown.
+        """
+        lists = [() if row[name] is None else tuple(row[name]) for name in list(MEASUREMENT_COLUMNS)[:4]]
+        filters, kinds = lists[0], lists[3]
+        flux, ivar = (np.array([np.nan if x is None else x for x in some], float) for some in lists[1:3])
+        if len({*map(len, lists)}) > 1 or not (ivar > 0).all():
+            what = "its filters, fluxes, inverse variances and kinds do not fit together"
+            raise InputError(where, what, "each filter needs one of each, and a positive inverse variance")
+        check_kinds(kinds, where)
+        for name in filters:
+            _check_filter(name, curves, where)
+        extinction = check_extinction(_number_or_text(row["extinction"]), where)
+        return cls(filters, flux, 1 / np.sqrt(ivar), kinds, (), extinction, curves)
 
-    Raises
-    ------
-    InputError
-        If a filter is unknown, a value is no flux or magnitude, or plain numbers look like magnitudes.
+
+def choose(filters: Sequence[str], kinds: Sequence[str], wanted: Sequence[str]) -> dict[int, int]:
+    """Positions of the filters `wanted` (key) among the measurements of a galaxy (value).
+
+    Of several fluxes in one filter, the one within the fibre is chosen, else the first one.
     """
-    own = own or {}
-    rows = list(_rows(photometry, survey, where, own))
-    if not rows:
-        raise InputError(where, "photometry: it holds no filter that is known", f"as in {DICT_FORM}")
-    names, values, errors, kinds = zip(*rows)
-    kinds = tuple(own or given for own, given in zip(kinds, _kinds(kind, len(rows), where)))
-    check_kinds(kinds, where)
-    filters = tuple(filter_name(name, survey, where, own) for name in names)
-    (twice, _), count = Counter(zip(filters, kinds)).most_common(1)[0]
-    if count > 1:
-        raise InputError(where, f"photometry: {twice} is there twice", "keep one, or state their kinds")
-    optical = {n[-1]: v for n, v in zip(filters, values) if n[-1] in OPTICAL and _is_plain(v)}
-    in_order = sorted(optical, key=OPTICAL.index)
-    check_not_magnitudes([_number(optical[band], where, band) for band in in_order], where)
-    pairs = [_in_nanomaggies(*row, where) for row in zip(names, values, errors)]
-    flux, error = np.array(pairs).T
-    assumed = np.isnan(error) & np.isfinite(flux)
-    if (flux[assumed] <= 0).any():
-        name = filters[int(np.flatnonzero(assumed & (flux <= 0))[0])]
-        raise InputError(where, f"photometry: {name} has no error and is not positive", "state its error")
-    typical = np.array([typical_error(name) for name in filters])
-    error = np.where(assumed, typical * flux, error)
-    known = np.isfinite(flux)
-    return Measurements(
-        tuple(name for name, good in zip(filters, known) if good),
-        flux[known],
-        error[known],
-        tuple(k for k, good in zip(kinds, known) if good),
-        (ERROR_ASSUMED,) if assumed.any() else (),
-    )
+    order = sorted(range(len(filters)), key=lambda k: kinds[k] != "fibre")
+    place = {filters[k]: k for k in reversed(order)}
+    return {i: place[name] for i, name in enumerate(wanted) if name in place}
 
 
-def check_kinds(kinds: tuple[str, ...], where: str) -> None:
+def check_extinction(value: Any, where: str) -> str | float:
+    """The state of extinction, one of `EXTINCTIONS` or E(B-V) in magnitudes; else raises `InputError`."""
+    if isinstance(value, str) and value in EXTINCTIONS:
+        return value
+    if isinstance(value, float | int | np.number) and 0 <= value < MAX_EBV:
+        return float(value)
+    hint = f"one of {', '.join(EXTINCTIONS)}, or E(B-V) in magnitudes"
+    raise InputError(where, f"extinction: {value!r} is unknown", hint)
+
+
+def check_kinds(kinds: Sequence[str], where: str) -> None:
     """Raise `InputError` if one of the kinds is not in `pix2spec.core.filters.KINDS`."""
     for kind in kinds:
         if kind not in KINDS:
@@ -130,155 +128,16 @@ def check_not_magnitudes(numbers, where: str) -> None:
         raise InputError(where, what, "give units, as in {'r': 17.3 * u.ABmag} or {'r': 17.3 * u.nmgy}")
 
 
-def _rows(photometry, survey: Survey, where: str, own: Mapping[str, Filter]) -> Iterator[tuple]:
-    """(filter, value, error or None, kind or "") of each measurement."""
-    columns = getattr(photometry, "colnames", None)
-    if columns is not None and {"filter", "flux"} <= set(columns):
-        entries = photometry if hasattr(photometry, "iterrows") else [photometry]
-        for row in entries:
-            values = [_cell(row, name) for name in ("flux", "error")]
-            kind = _cell(row, "kind")
-            yield str(row["filter"]), *values, "" if kind is None else str(kind)
-    elif columns is not None and hasattr(photometry, "iterrows"):
-        what = f"photometry: a table of {', '.join(map(str, columns))[:80]}"
-        raise InputError(where, what, "give one row of it, or a table with the columns filter, flux, error")
-    elif columns is not None or hasattr(photometry, "to_dict"):
-        cells = {str(k): _cell(photometry, k) for k in (columns or photometry.index)}
-        yield from _by_name(cells, survey, own)
-    elif isinstance(photometry, Mapping):
-        yield from ((str(name), *_split(value), "") for name, value in photometry.items())
-    elif own:
-        what = "photometry: an array of fluxes does not say in which of the filters they are"
-        raise InputError(where, what, f"give a dictionary by filter: {DICT_FORM}")
-    else:
-        yield from zip(survey.photometry_bands, _array(photometry, survey, where), repeat(None), repeat(""))
-
-
-def _by_name(cells: dict, survey: Survey, own: Mapping[str, Filter]) -> Iterator[tuple]:
-    """Measurements of a row with a column each; columns that name no filter are not photometry."""
-    for name, value in cells.items():
-        if name == "z" and _is_plain(value) and _looks_like_redshift(value, cells):
-            continue
-        if not is_filter(name, survey, own):
-            continue
-        error = next((cells[form.format(name)] for form in ERROR_NAMES if form.format(name) in cells), None)
-        yield name, value, error, ""
-
-
-def _looks_like_redshift(z, cells: dict) -> bool:
-    """Whether the column ``z`` of a table's row is a redshift and no flux: small, and far below r or i."""
-    others = [cells[band] for band in "ri" if isinstance(cells.get(band), int | float | np.number)]
-    return "redshift" not in cells and bool(others) and abs(float(z)) < min(7, 0.3 * min(others))
-
-
-def _array(photometry, survey: Survey, where: str) -> list:
-    form = f"give a dictionary by filter: {DICT_FORM}"
+def _check_filter(name, curves: Mapping[str, Filter], where: str) -> None:
     try:
-        values: np.ndarray = np.ma.filled(
-            np.ma.asarray(getattr(photometry, "value", photometry), float), np.nan
-        )
+        load_filter(str(name), curves)
+    except InputError as error:
+        raise InputError(where, f"its filter {str(name)[:60]!r}: {error.what}", error.hint) from error
+
+
+def _number_or_text(text) -> Any:
+    """The number that a text holds, or the text."""
+    try:
+        return float(text)
     except (TypeError, ValueError):
-        what = f"photometry: it is {type(photometry).__name__}, not numbers"
-        raise InputError(where, what, form) from None
-    if values.shape != (len(survey.photometry_bands),):
-        bands = (
-            f"{len(survey.photometry_bands)} bands of {survey.name} ({', '.join(survey.photometry_bands)})"
-        )
-        raise InputError(where, f"photometry: an array of shape {values.shape} does not have {bands}", form)
-    unit = getattr(photometry, "unit", None)
-    return list(values) if unit is None else [v * unit for v in values]
-
-
-def _cell(row, name):
-    """Value of a row's column with its unit; None where there is no such column, or it is masked."""
-    columns = getattr(row, "colnames", None)
-    if columns is not None and name not in columns:
-        return None
-    value = row[name]
-    if np.ma.is_masked(value):
-        return None
-    unit = getattr(getattr(row, "columns", {}).get(name), "unit", None) if columns is not None else None
-    return value if unit is None or hasattr(value, "unit") else value * unit
-
-
-def _split(value) -> tuple:
-    """Value and error of an entry: ``value`` or ``(value, error)``."""
-    if isinstance(value, tuple | list) and len(value) == 2:
-        return tuple(value)
-    return value, None
-
-
-def _kinds(kind, count: int, where: str) -> tuple:
-    kinds = (kind,) * count if isinstance(kind, str) else tuple(kind)
-    if len(kinds) != count:
-        raise InputError(
-            where, f"kind: {len(kinds)} kinds for {count} fluxes", "give one for all, or one each"
-        )
-    return kinds
-
-
-def _is_plain(value) -> bool:
-    return value is not None and not hasattr(value, "unit")
-
-
-def _number(value, where: str, name: str) -> float:
-    try:
-        return float(np.ma.filled(np.ma.asarray(value, float), np.nan))
-    except (TypeError, ValueError):
-        what = f"photometry: {name} is {str(value)[:40]!r}, not a number"
-        raise InputError(where, what, f"as in {DICT_FORM}") from None
-
-
-def _in_nanomaggies(name: str, value, error, where: str) -> tuple[float, float]:
-    """Flux and error in nanomaggies; NaN where the value is missing or the error unknown."""
-    if value is None:
-        return np.nan, np.nan
-    if _is_plain(value):
-        flux, sigma = (
-            _number(value, where, name),
-            np.nan if error is None else _plain_error(error, where, name),
-        )
-        return flux, sigma if sigma > 0 else np.nan
-    from astropy import units as u
-
-    magnitude = _as_ab_magnitude(value, u, name, where)
-    if magnitude is None:
-        unit = value.unit
-        flux = _to_nanomaggies(value, u, name, where)
-        sigma = np.nan
-        if error is not None:
-            error = error if hasattr(error, "unit") else error * unit
-            sigma = _to_nanomaggies(error, u, name, where)
-    else:
-        flux = 10 ** (0.4 * (22.5 - magnitude))
-        spread = np.nan if error is None else float(getattr(error, "value", error))
-        sigma = 0.4 * np.log(10) * flux * spread
-    return flux, sigma if sigma > 0 else np.nan
-
-
-def _plain_error(error, where: str, name: str) -> float:
-    if not _is_plain(error):
-        what = f"photometry: {name} is a plain number and its error has the unit {error.unit}"
-        raise InputError(where, what, "give both the unit")
-    return _number(error, where, name)
-
-
-def _as_ab_magnitude(value, u, name: str, where: str) -> float | None:
-    """The AB magnitude, or None if the value is a flux."""
-    unit = value.unit
-    if unit == u.mag:
-        what = f"photometry: {name} is in mag, which does not say the system"
-        raise InputError(where, what, "AB magnitudes are u.ABmag")
-    if not isinstance(unit, u.function.logarithmic.LogUnit):
-        return None
-    if unit.physical_unit != u.AB:
-        raise InputError(where, f"photometry: {name} is in {unit}", "convert it to u.ABmag")
-    return float(value.value)
-
-
-def _to_nanomaggies(value, u, name: str, where: str) -> float:
-    try:
-        return float(value.to_value(u.nmgy, u.zero_point_flux(3631 * u.Jy)))
-    except (u.UnitConversionError, TypeError, AttributeError):
-        what = f"photometry: {name} is in {getattr(value, 'unit', '?')}, which is no flux in a filter"
-        raise InputError(where, what, "AB magnitudes (u.ABmag), nanomaggies (u.nmgy) or u.uJy") from None
+        return text

@@ -12,15 +12,20 @@ from pix2spec.core.extinction import correct
 from pix2spec.core.filters import Filter, own_filters
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS, Survey, survey_of
-from pix2spec.data.measurements import DICT_FORM, check_kinds, read_photometry
+from pix2spec.data.measurements import (
+    MEASUREMENT_COLUMNS,
+    Measurements,
+    check_extinction,
+    check_kinds,
+)
+from pix2spec.data.photometry_forms import DICT_FORM, read_photometry
 from pix2spec.errors import InputError
 
 __all__ = ["SCHEMA_VERSION", "DatasetInfo", "Galaxy", "dereddened"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # of datasets in the bands of their survey
+MEASURED_VERSION = 2  # of datasets with measurements in any filters
 DEFAULT_GRID = SpectralGrid()
-EXTINCTIONS = ("observed", "dereddened", "unknown")
-MAX_EBV = 100.0  # magnitudes; the largest on SFD's maps
 
 
 @dataclass
@@ -117,7 +122,7 @@ class Galaxy:
 
     def __post_init__(self, survey):
         self.group_id = self.group_id or self.object_id
-        self.extinction = _checked_extinction(self.extinction, self.object_id)
+        self.extinction = check_extinction(self.extinction, self.object_id)
         check_kinds((self.kind,) if isinstance(self.kind, str) else self.kind, self.object_id)
         if isinstance(self.filters, Mapping):
             self.curves, self.filters = own_filters(self.filters, self.object_id), ()
@@ -136,14 +141,27 @@ class Galaxy:
         self.filters, self.kind = found.filters, found.kinds
         self.flags = (*self.flags, *found.flags)
 
+    def measurements(self, survey: Survey = SDSS) -> Measurements | None:
+        """The fluxes that have an error, with their filters; None without photometry.
 
-def _checked_extinction(value, where: str) -> str | float:
-    if isinstance(value, str) and value in EXTINCTIONS:
-        return value
-    if isinstance(value, float | int | np.number) and 0 <= value < MAX_EBV:
-        return float(value)
-    hint = f"one of {', '.join(EXTINCTIONS)}, or E(B-V) in magnitudes"
-    raise InputError(where, f"extinction: {value!r} is unknown", hint)
+        Fluxes without `filters` are in the bands of `survey`, within its fibre unless `kind` says otherwise.
+        """
+        if self.photometry is None or self.photometry_ivar is None:
+            return None
+        filters = self.filters or survey.filters
+        kinds = (self.kind,) * len(filters) if isinstance(self.kind, str) else self.kind
+        if not self.filters and self.kind == "unknown":
+            kinds = ("fibre",) * len(filters)
+        flux, ivar = (np.asarray(x, float) for x in (self.photometry, self.photometry_ivar))
+        if not flux.shape == ivar.shape == (len(filters),) == (len(kinds),):
+            what = f"photometry: {flux.shape} fluxes and {ivar.shape} ivars in {len(filters)} filters"
+            raise InputError(self.object_id, what, "each filter needs one")
+        good = np.flatnonzero(np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0))
+        chosen_filters, chosen_kinds = (tuple(x[k] for k in good) for x in (filters, kinds))
+        error = 1 / np.sqrt(ivar[good])
+        return Measurements(
+            chosen_filters, flux[good], error, chosen_kinds, self.flags, self.extinction, self.curves
+        )
 
 
 def _masked_as_nan(values):
@@ -172,6 +190,9 @@ class DatasetInfo:
 
     `image_kind` is ``"linear"`` (nanomaggies) or ``"composite"`` (8-bit colour picture, 0 to 255, its
     channels stored in the order of `survey.image_bands`), or ``None`` without images.
+
+    Photometry is in the bands of `survey`, within its fibre. With `as_measured`, each galaxy has fluxes in
+    filters of its own, with their kinds and the state of extinction; `curves` are the user's own filters.
     """
 
     grid: SpectralGrid = DEFAULT_GRID
@@ -180,7 +201,13 @@ class DatasetInfo:
     image_size: int = 64
     truth: dict = field(default_factory=dict)  # true_* column -> 0 (scalar), -1 (text) or its length
     provenance: dict = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
+    as_measured: bool = False
+    curves: Mapping[str, Filter] = field(default_factory=dict)
+
+    @property
+    def schema_version(self) -> int:
+        """Version of the columns, 1 or 2."""
+        return MEASURED_VERSION if self.as_measured else SCHEMA_VERSION
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -191,7 +218,7 @@ class DatasetInfo:
         """Schema of the Parquet shards, with these facts as metadata."""
         f32 = pa.float32()
         spectrum = pa.list_(f32, self.grid.size)
-        bands = pa.list_(f32, len(self.survey.photometry_bands))
+        bands = pa.list_(f32, -1 if self.as_measured else len(self.survey.photometry_bands))
         columns = [pa.field(n, pa.string()) for n in ("object_id", "group_id", "spec_class")]
         columns += [pa.field(n, pa.float64()) for n in ("ra", "dec", "z", "z_err")]
         columns += [
@@ -205,12 +232,20 @@ class DatasetInfo:
         for name, size in self.truth.items():
             kind = {0: pa.float64(), -1: pa.string()}.get(size) or pa.list_(f32, size)
             columns.append(pa.field(name, kind))
+        if self.as_measured:
+            known = {column.name for column in columns}
+            columns += [pa.field(n, kind) for n, kind in MEASUREMENT_COLUMNS.items() if n not in known]
+            columns.append(pa.field("flags", pa.list_(pa.string())))
         return pa.schema(columns, metadata={"pix2spec": json.dumps(self.as_dict())})
 
     def as_dict(self) -> dict:
         """Plain dictionary for JSON."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return values | {"grid": self.grid.as_dict(), "survey": self.survey.as_dict()}
+        values |= {"grid": self.grid.as_dict(), "survey": self.survey.as_dict()}
+        as_measured, curves = values.pop("as_measured"), values.pop("curves")
+        if as_measured:
+            values["curves"] = {name: curve.as_dict() for name, curve in curves.items()}
+        return values | {"schema_version": self.schema_version}
 
     @classmethod
     def from_schema(cls, schema: pa.Schema, where="dataset") -> "DatasetInfo":
@@ -222,16 +257,18 @@ class DatasetInfo:
             )
         try:
             values = json.loads(raw)
-            version = values["schema_version"]
-            if version == SCHEMA_VERSION:
+            version = values.pop("schema_version")
+            if version in (SCHEMA_VERSION, MEASURED_VERSION):
                 grid, survey = SpectralGrid(**values.pop("grid")), Survey.from_dict(values.pop("survey"))
-                info = cls(grid=grid, survey=survey, **values)
+                curves = {n: Filter.from_dict(n, v) for n, v in values.pop("curves", {}).items()}
+                as_measured = version == MEASURED_VERSION
+                info = cls(grid=grid, survey=survey, as_measured=as_measured, curves=curves, **values)
                 info.arrow_schema()  # facts of wrong kinds have none
                 return info
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise InputError(where, f"its pix2spec metadata are damaged: {error}", "make it again") from error
         raise InputError(
             where,
-            f"schema version {version} is not {SCHEMA_VERSION}",
+            f"schema version {version} is neither {SCHEMA_VERSION} nor {MEASURED_VERSION}",
             "read it with the version of pix2spec that made it, or make it again",
         )
