@@ -78,6 +78,8 @@ class Galaxy:
         The user's own transmission curves, from `filters`. Galaxies of one table share it.
     flags : tuple of str
         What was assumed when the galaxy was made; results repeat it.
+    measured : Measurements, optional
+        The fluxes as they were given, once `photometry` holds those in a model's bands.
     survey : Survey or str
         Whose filters the single letters and the arrays without inverse variances mean.
 
@@ -118,6 +120,7 @@ class Galaxy:
     extinction: str | float = "unknown"
     curves: Mapping[str, Filter] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    measured: Measurements | None = None
     survey: InitVar[Survey | str] = SDSS
 
     def __post_init__(self, survey):

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from pix2spec.core.filters import FLOOR
 from pix2spec.core.photometry import filter_matrix, fit_amplitude
 from pix2spec.data.measurements import check_not_magnitudes
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
+from pix2spec.models.redshift.prior import read_prior
 from pix2spec.models.shared.checks import fibre_photometry, galaxy_of_array, in_bands_of, mask_invalid_fluxes
 from pix2spec.models.shared.inputs import TOKENS
 from pix2spec.models.shared.settings import FLOW_SAMPLERS, PIXEL_SAMPLERS
@@ -56,6 +58,11 @@ class Settings:
         use the image alone.
     guidance : float
         Scale of the classifier-free guidance of factorised models; 1 turns it off.
+    floor : float
+        Least error of fluxes in magnitudes, which is added to the stated errors in quadrature where redshifts
+        are drawn.
+    prior : str, optional
+        File with the user's own weights of redshifts, or n(z); see `pix2spec.models.redshift.prior`.
     """
 
     n: int = 25
@@ -66,6 +73,8 @@ class Settings:
     noise: str = "observed"
     use: tuple[str, ...] = ("image", "photometry")
     guidance: float = 1.0
+    floor: float = FLOOR
+    prior: str | None = None
 
     def __post_init__(self):
         if self.n < 1:
@@ -77,6 +86,10 @@ class Settings:
             raise InputError("`noise`", f"{self.noise!r} is unknown", "observed or none")
         if not self.use or set(self.use) - set(TOKENS):
             raise InputError("`use`", f"{','.join(self.use)!r}", f"some of {', '.join(TOKENS)}")
+        if not 0 <= self.floor < 1:
+            raise InputError("`floor`", f"{self.floor} magnitudes", "0.01, or another number from 0 to 1")
+        if self.prior is not None:
+            read_prior(self.prior)
         if self.steps is not None and self.steps < 1:
             raise InputError("`steps`", f"{self.steps} steps", "take at least one")
         _, m = parse_selection(self.select)
@@ -108,6 +121,7 @@ class Generator(ABC):
 
     no_selector = "this model does not use a contrastive network"
     takes_redshift = False
+    takes_any_filter = False  # whether fluxes that are in none of the survey's bands are of use
 
     def __repr__(self) -> str:
         record, wave = self.config["record"], self.grid.wave
@@ -275,7 +289,7 @@ class Generator(ABC):
 
     def _prepared(self, galaxy: Galaxy) -> Galaxy:
         """The galaxy with its fluxes in the order of the model's bands; invalid fluxes become missing."""
-        return mask_invalid_fluxes(in_bands_of(galaxy, self.survey))
+        return mask_invalid_fluxes(in_bands_of(galaxy, self.survey, self.takes_any_filter))
 
     def _ensemble(self, galaxy: Galaxy, image_kind: str, settings: Settings, **values) -> Ensemble:
         """An ensemble with the galaxy's data and flags, and with the provenance."""

@@ -207,20 +207,37 @@ class ConditionNetwork(nn.Module):
 
     def forward(self, tokens: dict[str, torch.Tensor]) -> torch.Tensor:
         """Conditions (B, width) from the tokens of `image_token`, `photometry_token`, `redshift_token`."""
+        return self.join(self.vectors(tokens), tokens)
+
+    def vectors(self, tokens: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """A vector (B, width) for each token."""
         if tokens["has_image"].any():
             image = self.image(tokens["image"], tokens["lossy"])
         else:  # skip the image network, which takes most of the time
             image = self.absent[:1].expand(len(tokens["lossy"]), -1)
-        made = {
+        return {
             "image": image,
             "photometry": self.photometry(tokens["photometry"]),
             "redshift": self.redshift(tokens["redshift"]),
         }
+
+    def join(self, vectors: dict[str, torch.Tensor], tokens: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Conditions (B, width) from the vectors of the tokens that are there."""
         seen = [
-            torch.where(tokens[f"has_{name}"][:, None] > 0, made[name], self.absent[i])
+            torch.where(tokens[f"has_{name}"][:, None] > 0, vectors[name], self.absent[i])
             for i, name in enumerate(TOKENS)
         ]
         return self.mix(torch.cat(seen, dim=1))
+
+    def at_redshifts(self, tokens: dict[str, torch.Tensor], z: torch.Tensor) -> torch.Tensor:
+        """Conditions (B * n, width) of galaxies whose redshift is known to be each of `z` (B, n)."""
+        n = z.shape[1]
+        vectors = {name: v.repeat_interleave(n, dim=0) for name, v in self.vectors(tokens).items()}
+        known = redshift_token(z.flatten().cpu().numpy(), np.zeros(z.numel()))
+        known = {name: value.to(z.device) for name, value in known.items()}
+        there = {f"has_{name}": tokens[f"has_{name}"].repeat_interleave(n, dim=0) for name in TOKENS}
+        vectors["redshift"] = self.redshift(known["redshift"])
+        return self.join(vectors, there | {"has_redshift": known["has_redshift"]})
 
     def nothing(self, n: int) -> torch.Tensor:
         """The condition (n, width) of n galaxies without any token."""

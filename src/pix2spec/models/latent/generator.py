@@ -9,10 +9,13 @@ from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.generator import Generator, Settings
 from pix2spec.models.latent.conditions import centre, image_token, redshift_token
+from pix2spec.models.latent.redshifts import MAX_SPECTROSCOPIC, draw_redshifts
 from pix2spec.models.latent.sampler import sample_flow
+from pix2spec.models.redshift.network import RedshiftModel
 from pix2spec.models.shared.checks import check_image, fibre_photometry, has_photometry
 from pix2spec.models.shared.inputs import photometry_token
 from pix2spec.models.shared.settings import FLOW_SAMPLERS
+from pix2spec.models.storage import find_model, load_model, model_id
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.selection import select
 from pix2spec.products.units import PHYSICAL, RELATIVE
@@ -27,8 +30,20 @@ EVALUATIONS = 16  # default number of network evaluations per candidate
 class FactorisedGenerator(Generator):
     """The default model: from any of image, photometry and redshift to spectra in physical flux."""
 
+    redshifts: RedshiftModel | None = None
+
     takes_redshift = True
     no_selector = "this model has a contrastive network of its own"
+
+    @classmethod
+    def open(cls, folder, model, ids, config, device, selector=None):
+        """Make the generator of a loaded model, with the redshift model that its preset names."""
+        made = super().open(folder, model, ids, config, device, selector)
+        if model.preset.redshift:
+            other = find_model(model.preset.redshift)
+            made.redshifts = load_model(other)[0]
+            made.ids = ids | {"redshift_model": model_id(other)}
+        return made
 
     def __post_init__(self):
         super().__post_init__()
@@ -36,6 +51,11 @@ class FactorisedGenerator(Generator):
         self.autocast = torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda"))
         if self.device.startswith("cuda"):
             self.flow = torch.compile(self.flow, dynamic=True)
+
+    @property
+    def takes_any_filter(self) -> bool:
+        """The redshift model does."""
+        return self.redshifts is not None
 
     @property
     def default_select(self) -> str:
@@ -66,7 +86,11 @@ class FactorisedGenerator(Generator):
         ):
             z_range = f"beyond the model's range, 0 to {self.model.basis.z_max}"
             raise InputError(galaxy.object_id, f"its redshift {galaxy.z:.3f} is {z_range}")
-        if self._has_photometry(galaxy, settings) or ("redshift" in settings.use and np.isfinite(galaxy.z)):
+        if (
+            self._has_photometry(galaxy, settings)
+            or self._is_measured(galaxy, settings)
+            or ("redshift" in settings.use and np.isfinite(galaxy.z))
+        ):
             return
         if "image" in settings.use:
             check_image(galaxy, self.survey.image_bands)
@@ -77,24 +101,34 @@ class FactorisedGenerator(Generator):
     def _has_photometry(galaxy: Galaxy, settings: Settings) -> bool:
         return "photometry" in settings.use and has_photometry(galaxy)
 
+    def _is_measured(self, galaxy: Galaxy, settings: Settings) -> bool:
+        """Whether the redshift model can use fluxes that the flow cannot."""
+        return self.redshifts is not None and "photometry" in settings.use and bool(galaxy.measured)
+
     def _ensembles(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> list[Ensemble]:
         n, originals = settings.n, galaxies
         seen, flags = zip(*(self._restrict(galaxy, settings) for galaxy in galaxies))
         galaxies = list(seen)
         generators = [candidate_generator(settings.seed, p.object_id, k) for p in galaxies for k in range(n)]
+        draws = draw_redshifts(self.redshifts, galaxies, originals, settings, self.model.basis.z_max)
+        drawn = torch.from_numpy(draws.z.astype(np.float32)).clamp(0, self.model.basis.z_max).to(self.device)
         with self.autocast:
-            condition = self.model.condition(self._tokens(galaxies, image_kind))
-            latents = self._latents(condition, settings, generators)
+            tokens = self._tokens(galaxies, image_kind)
+            condition = self.model.condition(tokens)
+            latents = self._latents(self._per_candidate(condition, tokens, drawn), settings, generators)
         latents, condition = latents.float(), condition.float()
-        known = torch.tensor([p.z if p.z_err < 1e-3 else np.nan for p in galaxies]).repeat_interleave(n)
+        exact = [p.z if p.z_err < MAX_SPECTROSCOPIC else np.nan for p in galaxies]
+        known = torch.tensor(exact, dtype=torch.float32).repeat_interleave(n)
+        known = torch.where(drawn.flatten().isfinite(), drawn.flatten(), known.to(self.device))
         amplitudes = [self._amplitude(galaxy, image_kind) for galaxy in galaxies]
         r = torch.tensor([a for a, _, _ in amplitudes], device=self.device).repeat_interleave(n).log10()
         latents[:, 1] = torch.where(torch.isfinite(r), r, latents[:, 1])
-        spectra, z = self.model.spectra(latents, known.to(self.device))
+        spectra, z = self.model.spectra(latents, known)
         observed = spectra + self.model.noise.sample(spectra, generators)[0]
         scores = self.model.ranker.scores(condition, observed.unflatten(0, (-1, n))).cpu().numpy()
         candidates = (spectra if settings.noise == "none" else observed).unflatten(0, (-1, n)).cpu().numpy()
         z = z.unflatten(0, (-1, n)).cpu().numpy()
+        z = np.where(np.isfinite(draws.z), draws.z, z).astype(np.float32)
         return [
             self._ensemble(
                 galaxy,
@@ -105,7 +139,7 @@ class FactorisedGenerator(Generator):
                 selected=select(settings.select, n, scores[i]),
                 scores=scores[i],
                 unit=amplitudes[i][1],
-                flags=flags[i] + amplitudes[i][2],
+                flags=flags[i] + draws.flags[i] + amplitudes[i][2],
             )
             for i, galaxy in enumerate(originals)
         ]
@@ -156,9 +190,18 @@ class FactorisedGenerator(Generator):
         )
         return {name: tensor.to(self.device) for name, tensor in tokens.items()}
 
-    def _latents(self, condition, settings: Settings, generators) -> torch.Tensor:
-        """Draw latent vectors (galaxies * n, D) from the flow, given conditions (galaxies, C)."""
-        repeated = condition.repeat_interleave(settings.n, dim=0)
+    def _per_candidate(self, condition, tokens: dict, z: torch.Tensor) -> torch.Tensor:
+        """Conditions (galaxies * n, C) of candidates, with the redshifts `z` (galaxies, n) where finite."""
+        repeated = condition.repeat_interleave(z.shape[1], dim=0)
+        rows = z.isfinite().all(1)
+        if rows.any():
+            some = {name: values[rows] for name, values in tokens.items()}
+            where = rows.repeat_interleave(z.shape[1])
+            repeated[where] = self.model.condition.at_redshifts(some, z[rows]).to(repeated.dtype)
+        return repeated
+
+    def _latents(self, repeated, settings: Settings, generators) -> torch.Tensor:
+        """Draw latent vectors (candidates, D) from the flow, given their conditions (candidates, C)."""
         velocity = self.flow
         if settings.guidance != 1:
             nothing = self.model.condition.nothing(len(repeated))

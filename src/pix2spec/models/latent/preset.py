@@ -60,6 +60,7 @@ class RankerSection(Section):
 class FactorisedPreset(TrainedPreset):
     """The default model: redshift, rest-frame spectrum and noise, given any photometry."""
 
+    redshift: str = ""  # name or folder of the redshift model that candidates' redshifts are drawn from
     hold_out_test: bool = True  # false: a final model, which is trained on the test split too
     basis: BasisSection = BasisSection()
     condition: ConditionSection = ConditionSection()

@@ -88,6 +88,11 @@ class RedshiftModel(Network):
         weight, mean, sd, _ = self._answers(table, without)
         return RedshiftPosterior(weight, mean, sd)
 
+    def answer(self, table) -> tuple[RedshiftPosterior, np.ndarray]:
+        """What `posterior` and `outside` return, in one pass of all networks."""
+        weight, mean, sd, logit = self._answers(table, None)
+        return RedshiftPosterior(weight, mean, sd), logit > float(self.threshold)
+
     def logit(self, table, without: np.ndarray | None = None) -> np.ndarray:
         """Logit (N,) of the probability that an object is outside the training set."""
         return self._answers(table, without)[3]

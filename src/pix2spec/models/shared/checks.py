@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from pix2spec.core.filters import typical_error
+from pix2spec.core.filters import load_filter, typical_error
 from pix2spec.core.photometry import aperture_weights
 from pix2spec.core.survey import Survey
-from pix2spec.data.measurements import ERROR_ASSUMED
+from pix2spec.data.measurements import ERROR_ASSUMED, Measurements, choose
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 
@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 MAX_NANOMAGGIES = 1e9  # magnitude 0
+NEAR, NEAR_ERROR = 0.05, 0.05  # ln(wavelength) between filters that stand for each other; error for that
 
 
 def galaxy_of_array(source, image_kind: str | None) -> tuple[Galaxy, str]:
@@ -34,14 +35,24 @@ def galaxy_of_array(source, image_kind: str | None) -> tuple[Galaxy, str]:
     return Galaxy("galaxy", image=image), image_kind or "linear"
 
 
-def in_bands_of(galaxy: Galaxy, survey: Survey) -> Galaxy:
+def in_bands_of(galaxy: Galaxy, survey: Survey, may_lack: bool = False) -> Galaxy:
     """The galaxy with its fluxes in the order of a survey's bands; bands without a flux are NaN, ivar 0.
+
+    A flux in a filter that is nearly one of the survey's stands for it, with an error of 5 % more. The fluxes
+    as they were given are the result's `Galaxy.measured`.
+
+    Parameters
+    ----------
+    galaxy : Galaxy
+    survey : Survey
+    may_lack : bool
+        Whether a galaxy none of whose filters is like one of the survey's is returned without photometry.
 
     Raises
     ------
     InputError
         If an array of fluxes has another length than the survey has bands, or none of the galaxy's filters
-        is the survey's.
+        is like one of the survey's.
     """
     if galaxy.photometry is None:
         return galaxy
@@ -55,26 +66,47 @@ def in_bands_of(galaxy: Galaxy, survey: Survey) -> Galaxy:
                     f"{name}: an array of shape {np.shape(values)} does not have the model's bands ({bands})"
                 )
                 raise InputError(galaxy.object_id, what, 'give a dictionary by filter: {"r": 17.3 * u.ABmag}')
-        return replace(galaxy, flags=_united(galaxy.flags, _kind_flags(galaxy)))
-    kinds = galaxy.kind if isinstance(galaxy.kind, tuple) else (galaxy.kind,) * len(galaxy.filters)
-    # Of several fluxes in one filter, the one within the fibre is what the model learned from.
-    order = sorted(range(len(kinds)), key=lambda k: kinds[k] != "fibre")
-    chosen = {galaxy.filters[k]: k for k in reversed(order)}
-    if not set(chosen) & set(survey.filters):
+        measured = galaxy.measurements(survey)
+        return replace(galaxy, flags=_united(galaxy.flags, _kind_flags(galaxy)), measured=measured)
+    measured = galaxy.measurements(survey)
+    chosen, near = _nearest(measured, survey)
+    if not chosen and may_lack:
+        flags = _united(galaxy.flags, ("spectrum-from-redshift-alone",))
+        return replace(galaxy, photometry=None, photometry_ivar=None, measured=measured, flags=flags)
+    if not chosen:
         theirs, known = ", ".join(galaxy.filters), ", ".join(survey.filters)
         what = f"photometry: none of its filters ({theirs}) is known to the model ({known})"
         raise InputError(galaxy.object_id, what, "give fluxes in the model's filters")
-    stated = np.nan_to_num(np.asarray(galaxy.photometry_ivar, np.float32))
     values, ivar = np.full(count, np.nan, np.float32), np.zeros(count, np.float32)
-    for k, name in enumerate(survey.filters):
-        if name in chosen:
-            values[k] = flux[chosen[name]]
-            ivar[k] = stated[chosen[name]]
-    unused = ("filters-unused",) if set(chosen) - set(survey.filters) else ()
-    flags = _united(galaxy.flags, _kind_flags(galaxy), unused)
-    return replace(
-        galaxy, photometry=values, photometry_ivar=ivar, filters=survey.filters, kind="fibre", flags=flags
+    for band, k in chosen.items():
+        values[band] = measured.flux[k]
+        ivar[band] = 1 / (measured.error[k] ** 2 + ((band in near) * NEAR_ERROR * measured.flux[k]) ** 2)
+    unused = len(chosen) < len(measured.filters)
+    flags = _united(
+        galaxy.flags,
+        _kind_flags(galaxy),
+        ("filters-unused",) if unused else (),
+        ("filters-approximated",) if near else (),
     )
+    return replace(
+        galaxy, photometry=values, photometry_ivar=ivar, filters=survey.filters, kind="fibre", flags=flags,
+        measured=measured,
+    )  # fmt: skip
+
+
+def _nearest(measured: Measurements, survey: Survey) -> tuple[dict[int, int], set[int]]:
+    """Number of the measurement for each band of a survey, and the bands whose filter is another one."""
+    chosen = choose(measured.filters, measured.kinds, survey.filters)
+    near = set()
+    theirs = [load_filter(name, measured.curves) for name in measured.filters]
+    for band in set(range(len(survey.filters))) - set(chosen):
+        own = load_filter(survey.filters[band])
+        distance = [abs(np.log(f.centre / own.centre)) for f in theirs]
+        like = [k for k, f in enumerate(theirs) if distance[k] < NEAR and 0.6 < f.width / own.width < 1.7]
+        if like:
+            chosen[band] = min(like, key=lambda k: distance[k])
+            near.add(band)
+    return chosen, near
 
 
 def _with_errors(galaxy: Galaxy, survey: Survey) -> Galaxy:

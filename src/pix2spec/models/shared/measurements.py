@@ -14,12 +14,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from pix2spec.core.extinction import coefficients
 from pix2spec.core.filters import FLOOR, load_filter, with_floor
-from pix2spec.core.survey import Survey
-from pix2spec.data.schema import Galaxy, dereddened
+from pix2spec.data.measurements import EXTINCTIONS, Measurements
 
 __all__ = [
-    "EXTINCTION_STATES",
     "KIND_GROUPS",
     "MeasurementTable",
     "SetEncoder",
@@ -33,7 +32,6 @@ __all__ = [
 KIND_GROUPS = {
     "fibre": 0, "model": 1, "cmodel": 1, "petrosian": 1, "kron": 1, "total": 1, "aperture": 2, "psf": 3, "unknown": 3,
 }  # fmt: skip
-EXTINCTION_STATES = ("observed", "dereddened", "unknown")
 PERIODS = np.geomspace(6.0, 0.012, 15)  # of ln(wavelength)
 ERROR_LIMITS = 1e-3, 30.0  # relative to the galaxy's level
 SOFT_ERROR = 0.02  # relative error below which measurements weigh alike in the galaxy's level
@@ -53,7 +51,7 @@ class MeasurementTable:
     kind : str or sequence of str (K,)
         Some of `pix2spec.core.filters.KINDS`.
     extinction : str
-        One of `EXTINCTION_STATES`.
+        One of `EXTINCTIONS`.
     """
 
     flux: np.ndarray
@@ -77,7 +75,7 @@ class MeasurementTable:
             return torch.from_numpy(values.astype(np.float32))
 
         groups = torch.tensor([KIND_GROUPS[name] for name in kinds]).expand(n, k)
-        state = torch.full((n,), EXTINCTION_STATES.index(self.extinction))
+        state = torch.full((n,), EXTINCTIONS.index(self.extinction))
         every = torch.from_numpy(seen)
         return Tokens(
             tensor(self.flux, 0), tensor(self.error, 1), tensor(self.centre, 5000), tensor(self.width, 500),
@@ -95,7 +93,7 @@ class Tokens:
     width: torch.Tensor  # (N, K) float32, Angstrom
     seen: torch.Tensor  # (N, K) bool
     kind: torch.Tensor  # (N, K) int64, values of KIND_GROUPS
-    extinction: torch.Tensor  # (N,) int64, an index of EXTINCTION_STATES
+    extinction: torch.Tensor  # (N,) int64, an index of EXTINCTIONS
 
     def __len__(self) -> int:
         return len(self.flux)
@@ -118,35 +116,28 @@ def filter_features(centre: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
 FEATURES = 2 * len(PERIODS) + 1
 
 
-def tokens_of(galaxies: Sequence[Galaxy], survey: Survey, floor: float = FLOOR) -> Tokens:
+def tokens_of(galaxies: Sequence[Measurements], floor: float = FLOOR) -> Tokens:
     """The measurements of galaxies as tensors.
 
     Parameters
     ----------
-    galaxies : sequence of Galaxy
-        Fluxes without `Galaxy.filters` are those of the bands of `survey`, within its fibre.
-    survey : Survey
+    galaxies : sequence of Measurements
+        A known E(B-V) is removed from their fluxes.
     floor : float
         Least error in magnitudes; it is added in quadrature.
     """
-    tables = [_table_of(dereddened(galaxy, survey), survey) for galaxy in galaxies]
-    return cat_tokens([table.tokens(floor) for table in tables])
+    return cat_tokens([_table_of(galaxy).tokens(floor) for galaxy in galaxies])
 
 
-def _table_of(galaxy: Galaxy, survey: Survey) -> MeasurementTable:
+def _table_of(galaxy: Measurements) -> MeasurementTable:
     """The measurements of one galaxy."""
-    names = galaxy.filters or survey.filters
-    kind = galaxy.kind if galaxy.filters or galaxy.kind != "unknown" else "fibre"
-    filters = [load_filter(name, galaxy.curves) for name in names]
-    flux = np.full(len(names), np.nan) if galaxy.photometry is None else np.asarray(galaxy.photometry, float)
-    ivar = (
-        np.zeros(len(names)) if galaxy.photometry_ivar is None else np.asarray(galaxy.photometry_ivar, float)
-    )
-    with np.errstate(divide="ignore"):
-        error = np.where(np.nan_to_num(ivar) > 0, 1 / np.sqrt(ivar), np.nan)
-    state = galaxy.extinction if isinstance(galaxy.extinction, str) else "dereddened"
+    filters = [load_filter(name, galaxy.curves) for name in galaxy.filters]
     centre, width = (np.array([getattr(f, name) for f in filters]) for name in ("centre", "width"))
-    return MeasurementTable(flux[None], error[None], centre, width, kind, state)
+    flux, error, state = galaxy.flux, galaxy.error, galaxy.extinction
+    if not isinstance(state, str):
+        dust = 10 ** (0.4 * state * coefficients(filters))
+        flux, error, state = flux * dust, error * dust, "dereddened"
+    return MeasurementTable(flux[None], error[None], centre, width, galaxy.kinds, state)
 
 
 def cat_tokens(parts: list[Tokens]) -> Tokens:

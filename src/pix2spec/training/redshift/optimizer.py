@@ -24,7 +24,9 @@ class MuonAdam:
     def __init__(self, parameters: Iterable[torch.nn.Parameter], lr: float, weight_decay: float):
         every = list(parameters)
         matrices, others = ([p for p in every if (p.ndim == 2) == wanted] for wanted in (True, False))
-        self.muon = torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+        self.muon = torch.optim.Muon(
+            matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
         self.adam = torch.optim.AdamW(others, lr=lr, weight_decay=0.0)
         self.count = len(matrices)
 

@@ -13,12 +13,13 @@ import torch
 from torch.distributions import StudentT
 
 from pix2spec.core.filters import FLOOR
-from pix2spec.models.shared.measurements import EXTINCTION_STATES, KIND_GROUPS, Tokens
+from pix2spec.data.measurements import EXTINCTIONS
+from pix2spec.models.shared.measurements import KIND_GROUPS, Tokens
 from pix2spec.training.redshift.filters import TrainingFilters
 
 __all__ = ["Sample", "Samples"]
 
-OBSERVED, DEREDDENED, UNKNOWN_STATE = range(len(EXTINCTION_STATES))
+OBSERVED, DEREDDENED, UNKNOWN_STATE = range(len(EXTINCTIONS))
 TOTAL, APERTURE, UNKNOWN_KIND = (KIND_GROUPS[kind] for kind in ("total", "aperture", "unknown"))
 TO_FRACTION = math.log(10) / 2.5  # error relative to the flux, of an error of one magnitude
 EBV = math.log(0.035), 0.6, 0.3  # of ln E(B-V) at high galactic latitude: mean and sd; the largest E(B-V)

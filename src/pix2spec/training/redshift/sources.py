@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from pix2spec.core.filters import load_filter, typical_error
-from pix2spec.models.shared.measurements import EXTINCTION_STATES, KIND_GROUPS, MeasurementTable
+from pix2spec.data.measurements import EXTINCTIONS
+from pix2spec.models.shared.measurements import KIND_GROUPS, MeasurementTable
 from pix2spec.training.real_sky import RealTable, load_real, spectrum_fluxes
 from pix2spec.training.redshift.bank import Bank, transfer
 from pix2spec.training.redshift.filters import TrainingFilters
@@ -63,7 +64,7 @@ def _simulated(bank: Bank, filters: TrainingFilters) -> Sample:
     n = len(bank.fibre)
     return Sample(
         mag=bank.fibre, error=0.0, z=bank.fibre_z, kind=KIND_GROUPS["fibre"],
-        extinction=EXTINCTION_STATES.index("dereddened"), fold=np.full(n, -1),
+        extinction=EXTINCTIONS.index("dereddened"), fold=np.full(n, -1),
         measured=np.ones(len(filters.names), bool), is_simulated=True, sets=[filters.numbers("sdss2010", "ugriz")],
     )  # fmt: skip
 
@@ -76,7 +77,7 @@ def _beyond(bank: Bank, filters: TrainingFilters, rng) -> Sample:
     mag = mag + (rng.uniform(18.5, 22.5, len(rows)) - mag[:, i_band])[:, None].astype(np.float32)
     return Sample(
         mag=mag.astype(np.float32), error=0.0, z=bank.total_z[rows], kind=KIND_GROUPS["total"],
-        extinction=EXTINCTION_STATES.index("dereddened"), fold=np.full(len(rows), -1),
+        extinction=EXTINCTIONS.index("dereddened"), fold=np.full(len(rows), -1),
         measured=np.ones(mag.shape[1], bool), is_simulated=True,
     )  # fmt: skip
 
@@ -87,7 +88,7 @@ def _stars(filters: TrainingFilters, seed: int) -> Sample:
         mag = np.where(flux > 0, 22.5 - 2.5 * np.log10(flux), np.nan).astype(np.float32)
     return Sample(
         mag=mag, error=0.0, z=np.zeros(N_STARS), kind=KIND_GROUPS["total"],
-        extinction=EXTINCTION_STATES.index("observed"), fold=np.full(N_STARS, -1),
+        extinction=EXTINCTIONS.index("observed"), fold=np.full(N_STARS, -1),
         measured=np.ones(mag.shape[1], bool), is_simulated=True,
     )  # fmt: skip
 
@@ -126,7 +127,7 @@ def _real(table: RealTable, bank: Bank, filters: TrainingFilters, rng, own_sets,
     kinds[known] = [KIND_GROUPS[kind] for kind in table.kind]
     return Sample(
         mag=every, error=every_error, z=table.z, kind=kinds,
-        extinction=EXTINCTION_STATES.index(table.extinction), fold=table.fold, measured=measured,
+        extinction=EXTINCTIONS.index(table.extinction), fold=table.fold, measured=measured,
         extrapolated=np.maximum(0, np.maximum(low - ln, ln - high)), misstated=misstated,
         sets=[filters.own_set(table.names, letters) for letters in own_sets],
     )  # fmt: skip
@@ -142,7 +143,7 @@ def _spectra(data: Path, table: RealTable, filters: TrainingFilters) -> Sample:
     mag[:, known], relative[:, known] = table.magnitude, _relative(table)
     return Sample(
         mag=mag.astype(np.float32), error=relative.astype(np.float32), z=table.z, kind=KIND_GROUPS["fibre"],
-        extinction=EXTINCTION_STATES.index("observed"), fold=table.fold,
+        extinction=EXTINCTIONS.index("observed"), fold=table.fold,
         measured=np.isfinite(mag).any(0), sets=[filters.own_set(table.names, "ugriz")],
     )  # fmt: skip
 
@@ -161,6 +162,6 @@ def _smooth(table: RealTable, filters: TrainingFilters) -> Sample:
     measured[known] = True
     return Sample(
         mag=every, error=np.broadcast_to(np.minimum(error, 0.02), every.shape).copy(), z=table.z,
-        kind=KIND_GROUPS["model"], extinction=EXTINCTION_STATES.index("observed"), fold=table.fold,
+        kind=KIND_GROUPS["model"], extinction=EXTINCTIONS.index("observed"), fold=table.fold,
         measured=measured, sets=[filters.own_set(table.names, "ugriz")],
     )  # fmt: skip
