@@ -154,7 +154,7 @@ class Filter:
         if below:
             raise self._refuse(f"{span} Angstrom", "the spectra of galaxies are known from 0.1 um on")
         if self.centre > CENTRE_LIMITS[1]:
-            what = f"its centre is at {self.centre / 1e4:.3g} um, and templates hold no emission of dust"
+            what = f"its centre is at {self.centre / 1e4:.3g} um, and templates end at 5.5 um"
             raise self._refuse(what, "leave out filters beyond 5.5 um, such as W3 and W4 of WISE")
         if last > WAVE_LIMITS[1]:
             raise self._refuse(f"{span} Angstrom", "a filter must end at 6 um")

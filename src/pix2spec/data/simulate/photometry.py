@@ -1,7 +1,9 @@
 """Photometry of simulated galaxies in any filters, from 1,331 A to 5.55 um, at redshifts 0 to 1.2.
 
 Spectra are computed on a coarse lattice of wavelengths, 345 km/s a pixel. This suffices for filters wider
-than about 50 A, and covers the far ultraviolet to WISE W2.
+than about 50 A, and covers the far ultraviolet to WISE W2. Dust emits the light that it absorbs from stars.
+The nuclei of active galaxies have no hot dust of their own, and neutral hydrogen between galaxies absorbs
+nothing.
 """
 
 from collections.abc import Mapping
@@ -36,6 +38,8 @@ class PhotometryModel(RestFrameModel):
     def __init__(self):
         stored = load_templates()
         super().__init__(stored["long_flux"].astype(np.float32), stored["long_start"], stored["long_step"])
+        self.dust_flux = stored["dust_flux"]  # per Angstrom, of the luminosity that dust absorbs
+        self.pixel_width = (self.wave * np.log(10) * self.step).astype(np.float32)
         self.foreground = milky_way_extinction(self.wave).astype(np.float32)
         r = SDSS.photometry_bands.index("r")
         self.r_weights = filter_matrix(self.wave, SDSS.filters)[:, r].astype(np.float32)
@@ -120,6 +124,13 @@ class PhotometryModel(RestFrameModel):
             bands = spectrum @ r_and_all
             components.append(bands[:, 1:] * (share * total / bands[:, 0])[:, None].astype(np.float32))
         return components[0], components[1]
+
+    def stars(self, weights, av, av_birth):
+        """Rest-frame spectra (n, W) of stars and their dust, as `RestFrameModel.stars` has them without."""
+        spectrum = super().stars(weights, av, av_birth)
+        light = (weights * self.level).astype(np.float32)
+        absorbed = light @ (self.flux @ self.pixel_width) - spectrum @ self.pixel_width
+        return spectrum + absorbed[:, None] * self.dust_flux
 
     def spectra(self, galaxies: Galaxies, z: np.ndarray, ebv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Observed spectra (n, W) of bulges and discs placed at `z` (n,) behind `ebv` (n,); any amplitude."""
