@@ -1,17 +1,20 @@
 """The benchmark's results as a table on the screen, Markdown, JSON, Parquet and a figure."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from sky.scores import MEASURES, Row, coverage
 
 LEVELS = np.linspace(0.05, 0.95, 19)
+STYLES = ("-", "--")
+PIPE_WIDTH = 150  # characters of a line where no terminal says how many it has
 
 
 def number(measure: str, value: float) -> str:
@@ -48,14 +51,17 @@ HEADINGS = ("section", "row", "galaxies", "measure", "value", "target", "reached
 
 
 def show(rows: list[Row], console: Console | None = None) -> None:
-    """Print the table: one line for a row, targets and failures below its values."""
+    """Print a table for each section: a row's values, and below them their targets."""
+    if console is None:
+        console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
     for section in dict.fromkeys(row.section for row in rows):
         some = [row for row in rows if row.section == section]
         measures = [m for m in MEASURES if any(m in row.values for row in some)]
-        table = Table("row", "n", *(MEASURES[m][0] for m in measures), title=section, title_justify="left")
+        headings = (MEASURES[m][0] for m in measures)
+        table = Table(Column("row", no_wrap=True), "n", *headings, title=section, title_justify="left")
         for row in some:
             table.add_row(row.name, f"{row.n:,}", *(_cell(row, m) for m in measures))
-        (console or Console()).print(table)
+        console.print(table)
 
 
 def _cell(row: Row, measure: str) -> str:
@@ -107,11 +113,13 @@ def draw(kept: dict[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
         panel.set(title=name, xlabel="spectroscopic z", ylabel="median of the draws")
         panel.title.set_fontsize(8)
     last = axes[len(kept)]
-    for name, (z, draws) in kept.items():
-        last.plot(LEVELS, coverage(draws, z, LEVELS) - LEVELS, lw=1, label=name)
+    for k, (name, (z, draws)) in enumerate(kept.items()):
+        last.plot(
+            LEVELS, coverage(draws, z, LEVELS) - LEVELS, lw=1, color=f"C{k % 10}", ls=STYLES[k // 10 % 2]
+        )
     last.axhline(0, color="0.4", lw=0.8)
     last.set(xlabel="nominal coverage", ylabel="coverage minus nominal", ylim=(-0.15, 0.15))
-    last.legend(fontsize=4)
     for panel in axes[len(kept) + 1 :]:
         panel.set_axis_off()
+    figure.legend(last.lines, list(kept), loc="outside lower center", ncols=3, fontsize=8)
     figure.savefig(path, dpi=130)
