@@ -113,7 +113,7 @@ def draw(kept: dict[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
         panel.set(title=name, xlabel="spectroscopic z", ylabel="median of the draws")
         panel.title.set_fontsize(8)
     last = axes[len(kept)]
-    for k, (name, (z, draws)) in enumerate(kept.items()):
+    for k, (z, draws) in enumerate(kept.values()):
         last.plot(
             LEVELS, coverage(draws, z, LEVELS) - LEVELS, lw=1, color=f"C{k % 10}", ls=STYLES[k // 10 % 2]
         )

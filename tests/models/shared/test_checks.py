@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-from astropy import units as u
 
 import pix2spec
+from pix2spec import Galaxy
+from pix2spec.core.survey import SDSS
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.errors import InputError
+from pix2spec.models.shared.checks import in_bands_of
 
 FLUXES = np.array([13.7, 55.0, 120.2, 177.0, 237.7])
 IVAR = 1 / np.square(0.03 * FLUXES)
@@ -61,8 +63,24 @@ def test_filters_that_the_model_does_not_know_are_flagged_or_refused(model):
     only = spectra(model, photometry=BY_LETTER, kind="fibre")
     np.testing.assert_allclose(more.candidates, only.candidates, rtol=1e-4, atol=1e-3)
     assert "filters-unused" in more.flags and "filters-unused" not in only.flags
-    with pytest.raises(InputError, match=r"none of its filters \(lsst2023-g, lsst2023-r\).*sdss2010-u"):
-        spectra(model, photometry={"g": 20 * u.ABmag, "r": 19 * u.ABmag}, survey="lsst")
+
+
+def test_a_filter_that_is_nearly_the_models_stands_for_it_with_a_larger_error():
+    lsst = Galaxy("a", photometry={"g": (30.0, 0.3), "r": (60.0, 0.6)}, survey="lsst", kind="fibre")
+    seen = in_bands_of(lsst, SDSS)
+    np.testing.assert_array_equal(seen.photometry, [np.nan, 30, 60, np.nan, np.nan])
+    np.testing.assert_allclose(seen.photometry_ivar[1:3], 1 / (np.array([30, 60]) ** 2 * (0.01**2 + 0.05**2)))
+    assert "filters-approximated" in seen.flags and "filters-unused" not in seen.flags
+    assert seen.measured.filters == ("lsst2023-g", "lsst2023-r")
+
+
+def test_filters_unlike_any_of_the_models_are_refused_or_left_to_the_redshift_model():
+    infrared = Galaxy("a", photometry={"wise2010-W1": (200.0, 6.0), "twomass-J": (90.0, 3.0)})
+    with pytest.raises(InputError, match=r"none of its filters \(wise2010-W1, twomass-J\).*sdss2010-u"):
+        in_bands_of(infrared, SDSS)
+    seen = in_bands_of(infrared, SDSS, may_lack=True)
+    assert seen.photometry is None and seen.measured.filters == ("wise2010-W1", "twomass-J")
+    assert "spectrum-from-redshift-alone" in seen.flags
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,8 @@ __all__ = [
 
 # Kinds that enclose nearly the same light are one kind for the network. A PSF magnitude of a galaxy is none
 # of the others.
-KIND_GROUPS = {
-    "fibre": 0, "model": 1, "cmodel": 1, "petrosian": 1, "kron": 1, "total": 1, "aperture": 2, "psf": 3, "unknown": 3,
-}  # fmt: skip
+KIND_GROUPS = {"fibre": 0, "aperture": 2, "psf": 3, "unknown": 3}
+KIND_GROUPS |= dict.fromkeys(("model", "cmodel", "petrosian", "kron", "total"), 1)
 PERIODS = np.geomspace(6.0, 0.012, 15)  # of ln(wavelength)
 ERROR_LIMITS = 1e-3, 30.0  # relative to the galaxy's level
 SOFT_ERROR = 0.02  # relative error below which measurements weigh alike in the galaxy's level
@@ -74,13 +73,15 @@ class MeasurementTable:
             values = np.where(seen, np.broadcast_to(values, (n, k)), missing)
             return torch.from_numpy(values.astype(np.float32))
 
-        groups = torch.tensor([KIND_GROUPS[name] for name in kinds]).expand(n, k)
-        state = torch.full((n,), EXTINCTIONS.index(self.extinction))
-        every = torch.from_numpy(seen)
         return Tokens(
-            tensor(self.flux, 0), tensor(self.error, 1), tensor(self.centre, 5000), tensor(self.width, 500),
-            every, groups, state,
-        )  # fmt: skip
+            flux=tensor(self.flux, 0),
+            error=tensor(with_floor(self.flux, self.error, floor), 1),
+            centre=tensor(self.centre, 5000),
+            width=tensor(self.width, 500),
+            seen=torch.from_numpy(seen),
+            kind=torch.tensor([KIND_GROUPS[name] for name in kinds]).expand(n, k),
+            extinction=torch.full((n,), EXTINCTIONS.index(self.extinction)),
+        )
 
 
 @dataclass
@@ -135,7 +136,7 @@ def _table_of(galaxy: Measurements) -> MeasurementTable:
     centre, width = (np.array([getattr(f, name) for f in filters]) for name in ("centre", "width"))
     flux, error, state = galaxy.flux, galaxy.error, galaxy.extinction
     if not isinstance(state, str):
-        dust = 10 ** (0.4 * state * coefficients(filters))
+        dust = 10 ** (0.4 * state * coefficients(galaxy.filters, galaxy.curves))
         flux, error, state = flux * dust, error * dust, "dereddened"
     return MeasurementTable(flux[None], error[None], centre, width, galaxy.kinds, state)
 
@@ -206,7 +207,7 @@ LATTICE = np.log(np.r_[1600, 2100, 2700, np.geomspace(3200, 10000, 19), 12000, 1
 
 
 class Smooth(nn.Module):
-    """The smooth curve through a galaxy's colours: a Gaussian process's mean and sd on a lattice of wavelengths.
+    """The smooth curve through a galaxy's colours: mean and sd of a Gaussian process on a lattice.
 
     It is the best linear prediction of brightness at other wavelengths (Rasmussen & Williams 2006, eq. 2.25),
     and gives the layers behind it about the same numbers for the same galaxy, whatever the filters.

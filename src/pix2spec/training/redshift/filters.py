@@ -12,8 +12,8 @@ from pix2spec.training.real_sky import jpas_filters, survey_filters
 __all__ = ["TrainingFilters", "training_filters"]
 
 GROUPS = {
-    "sdss2010": "ugriz", "decam2014": "ugrizY", "BASS": "gr", "MzLS": "z", "panstarrs": "grizy", "lsst2023": "ugrizy",
-    "hsc2017": "grizy", "cfht_megacam": "ugriz", "bessell": "UBVRI",
+    "sdss2010": "ugriz", "decam2014": "ugrizY", "BASS": "gr", "MzLS": "z", "panstarrs": "grizy",
+    "lsst2023": "ugrizy", "hsc2017": "grizy", "cfht_megacam": "ugriz", "bessell": "UBVRI",
 }  # fmt: skip
 OTHERS = (
     "galex-fuv", "galex-nuv", "twomass-J", "twomass-H", "twomass-Ks", "wise2010-W1", "wise2010-W2",
@@ -92,7 +92,8 @@ def training_filters(data: str | Path) -> TrainingFilters:
     number = {name: k for k, name in enumerate(names)}
     return TrainingFilters(
         names, curves, centre, width, extinction_law(centre),
-        [[number[name] for name in some] for some in SETS], [[number[name] for name in some] for some in narrow],
+        [[number[name] for name in some] for some in SETS],
+        [[number[name] for name in some] for some in narrow],
     )  # fmt: skip
 
 

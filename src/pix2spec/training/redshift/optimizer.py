@@ -8,7 +8,7 @@ __all__ = ["MuonAdam"]
 
 
 class MuonAdam:
-    """The optimiser Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon), with AdamW where it cannot be used.
+    """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon), and AdamW where it cannot be used.
 
     Muon moves weight matrices along orthogonal directions. At the same learning rate its steps are as large
     as those of AdamW (Liu et al. 2025, arXiv:2502.16982).

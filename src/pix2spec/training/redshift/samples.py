@@ -175,7 +175,7 @@ def _band_sets(filters: TrainingFilters, sample: Sample, rng) -> tuple[torch.Ten
         elif u < 0.9:
             chosen = np.array(broad[rng.integers(len(broad))])
         else:
-            chosen = rng.choice(every, rng.integers(2, MAX_BROAD), replace=False)
+            chosen = rng.choice(every, rng.integers(2, min(MAX_BROAD, len(every) + 1)), replace=False)
         if rng.random() < 0.3 and len(chosen) > 2:
             chosen = rng.permutation(chosen)[: rng.integers(2, len(chosen))]
         chosen = chosen[:MAX_BROAD]

@@ -65,7 +65,8 @@ def _simulated(bank: Bank, filters: TrainingFilters) -> Sample:
     return Sample(
         mag=bank.fibre, error=0.0, z=bank.fibre_z, kind=KIND_GROUPS["fibre"],
         extinction=EXTINCTIONS.index("dereddened"), fold=np.full(n, -1),
-        measured=np.ones(len(filters.names), bool), is_simulated=True, sets=[filters.numbers("sdss2010", "ugriz")],
+        measured=np.ones(len(filters.names), bool), is_simulated=True,
+        sets=[filters.numbers("sdss2010", "ugriz")],
     )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ class Recipe:
 
 
 RECIPES = {
-    "release": Recipe(20_000, 800, "the released model: about 55 minutes on two cores"),
+    "release": Recipe(17_000, 800, "the released model: about 55 minutes on two cores"),
     "quick": Recipe(4_000, 400, "a fifth of the steps: about 12 minutes on two cores"),
 }
 
