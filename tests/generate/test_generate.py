@@ -1,12 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import pix2spec
+from pix2spec.core.filters import Filter
 from pix2spec.core.photometry import filter_matrix
 from pix2spec.core.survey import SDSS
 from pix2spec.data.dataset import Dataset, write_dataset
-from pix2spec.data.schema import DatasetInfo
+from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 from pix2spec.generate.catalogue import generate_catalogue
 from pix2spec.models.generator import Settings
@@ -159,6 +162,33 @@ def test_a_catalogue_keeps_order_and_loses_no_good_row_to_a_bad_one(model, tmp_p
     assert len(list((tmp_path / "b" / "spectra").glob("*.fits"))) == 5
     assert (tmp_path / "b" / "spectra.png").stat().st_size > 10_000
     assert b.provenance["seed"] == 0 and b.provenance["model"] == model.ids["model"]
+
+
+def test_a_catalogue_records_the_measurements_as_they_were_given(model, tmp_path):
+    """From a galaxy over a dataset to the catalogue: own filters, errors, kinds, extinction."""
+    wave = np.linspace(4900, 5100, 21)
+    own = {"NB500": Filter("NB500", wave, np.exp(-0.5 * ((wave - 5000) / 30) ** 2))}
+    tiny = [tiny_galaxy(i) for i in range(3)]
+    photometry = {"r": (50.0, 1.0), "NB500": (20.0, 3.0), "wise2010-W1": (-1.0, 2.0)}
+    facts = {"kind": ("model", "total", "unknown"), "extinction": 0.02}
+    galaxies = [
+        Galaxy("mine", image=tiny[0].image, photometry=photometry, filters=own, **facts),
+        replace(tiny[1], photometry=tiny[1].photometry, photometry_ivar=None, filters=SDSS.filters),
+        replace(tiny[2], photometry=None, photometry_ivar=None, filters=()),
+    ]
+    info = DatasetInfo(grid=GRID, as_measured=True, curves=own)
+    write_dataset(tmp_path / "data", galaxies, info)
+    generate_catalogue(model, tmp_path / "data", tmp_path / "out", Settings(n=2, steps=2), progress=False)
+    first, *others = open_catalogue(tmp_path / "out")
+    given = first.measurements
+    assert given.filters == ("sdss2010-r", "NB500", "wise2010-W1") and given.kinds == facts["kind"]
+    np.testing.assert_allclose(given.flux, [50, 20, -1])
+    np.testing.assert_allclose(given.error, [1, 3, 2], rtol=1e-6)
+    assert given.extinction == 0.02 and given.curves == own
+    assert [ensemble.measurements for ensemble in others] == [None, None]  # fluxes without errors are none
+    direct = model.generate(galaxies[1], n=2, steps=2).measurements
+    assert direct.filters == SDSS.filters  # with the errors that were assumed
+    assert open_catalogue(tmp_path / "out").ensemble("mine").plot() is not None
 
 
 def test_data_of_another_grid_are_refused(model, tmp_path):

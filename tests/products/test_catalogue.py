@@ -1,11 +1,15 @@
 """The catalogue on disk: streamed, atomic, readable by others."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pix2spec.core.filters import Filter
 from pix2spec.core.grid import SpectralGrid
+from pix2spec.data.measurements import MEASUREMENT_COLUMNS, Measurements
 from pix2spec.errors import InputError
 from pix2spec.products import catalogue as module
 from pix2spec.products.catalogue import CatalogueWriter, open_catalogue
@@ -44,6 +48,68 @@ def test_ensembles_come_back(tmp_path):
         assert (after.scores is None) == (before.scores is None)
         assert (after.unit, after.flags, after.z) == (before.unit, before.flags, before.z)
     assert catalogue.ensemble("bb").object_id == "bb"
+
+
+WAVE = np.linspace(4000, 6000, 21)
+CURVES = {"NB 500": Filter("NB 500", WAVE, np.exp(-0.5 * ((WAVE - 5000) / 200) ** 2))}
+GIVEN = Measurements(
+    ("sdss2010-r", "wise2010-W1", "NB 500"), np.array([3.0, -1, 2]), np.array([0.5, 2, 0.1]),
+    ("model", "total", "unknown"), (), 0.25, CURVES,
+)  # fmt: skip
+
+
+def assert_same_measurements(a, b):
+    assert (a.filters, a.kinds, a.extinction) == (b.filters, b.kinds, b.extinction)
+    np.testing.assert_array_equal(a.flux, b.flux)
+    np.testing.assert_allclose(a.error, b.error, rtol=1e-6)
+
+
+def test_measurements_come_back_as_they_were_given(tmp_path):
+    other = replace(GIVEN, filters=GIVEN.filters[:2], flux=GIVEN.flux[:2], error=GIVEN.error[:2])
+    other = replace(other, kinds=("fibre", "aperture"), extinction="dereddened")
+    written = [make("a", measurements=GIVEN), make("bb"), make("ccc", measurements=other)]
+    catalogue = write(tmp_path, written, curves=CURVES)
+    first, second, third = catalogue
+    assert_same_measurements(first.measurements, GIVEN)
+    assert_same_measurements(third.measurements, other)
+    assert second.measurements is None and catalogue.curves == CURVES
+    assert first.measurements.curves is catalogue.curves
+    rows = catalogue.read(["filters", "photometry", "extinction"]).to_pylist()
+    assert rows[0] == {"filters": list(GIVEN.filters), "photometry": [3, -1, 2], "extinction": "0.25"}
+    assert rows[3] == {"filters": [], "photometry": [], "extinction": ""}  # failed
+
+
+def test_a_catalogue_that_lost_its_curves_says_so(tmp_path):
+    catalogue = write(tmp_path, [make("a", measurements=GIVEN)])
+    with pytest.raises(InputError, match=r"a: its filter 'NB 500': .*give the curve as `filters`"):
+        list(catalogue)
+
+
+def test_catalogues_of_earlier_versions_have_no_measurements(tmp_path):
+    """Their files lack the columns; a run that they began is continued with empty ones."""
+    catalogue = write(tmp_path / "new", [make("a", measurements=GIVEN)], curves=CURVES)
+    table = pq.read_table(catalogue.path).drop_columns(list(MEASUREMENT_COLUMNS))
+    old = tmp_path / "old" / "catalog.parquet"
+    old.parent.mkdir()
+    pq.write_table(table, old)
+    (ensemble,) = open_catalogue(old)
+    assert ensemble.measurements is None
+    with CatalogueWriter(tmp_path / "joined", SMALL, {}) as writer:
+        writer.append_file(old)
+        writer.append_file(catalogue.path)
+    rows = open_catalogue(tmp_path / "joined").read(["object_id", "filters", "extinction"]).to_pylist()
+    assert [len(row["filters"]) for row in rows] == [0, 0, 3, 0] and rows[0]["extinction"] == ""
+
+
+def test_fits_files_hold_the_measurements(tmp_path):
+    from astropy.table import Table
+
+    make("a", measurements=GIVEN).write_fits(tmp_path / "a.fits")
+    table = Table.read(tmp_path / "a.fits", hdu="PHOTOMETRY")
+    assert list(table["filter"]) == list(GIVEN.filters) and list(table["kind"]) == list(GIVEN.kinds)
+    np.testing.assert_allclose(table["flux"].quantity.to_value("Jy"), GIVEN.flux * 3631e-9, rtol=1e-6)
+    np.testing.assert_allclose(table["error"], 3.631 * GIVEN.error, rtol=1e-6)
+    assert table.meta["EXTINCT"] == "0.25"
 
 
 def test_failures_keep_their_error(tmp_path):

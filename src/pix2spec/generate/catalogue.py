@@ -126,9 +126,11 @@ def generate_catalogue(
     total = min(len(dataset), limit or len(dataset))
     provenance = generator.provenance(settings) | {"galactic_extinction": dust.stated}
     batch = batch or generator.default_batch
-    shards = Shards(out, total, generator.grid, provenance, keep_candidates, generator.survey, batch)
+    contents = (generator.grid, provenance, keep_candidates, generator.survey, batch, dataset.info.curves)
+    shards = Shards(out, total, *contents)
     identity = {k: v for k, v in provenance.items() if k != "command"}
     identity |= {"input": str(dataset.path.resolve()), "objects": total, "batch": batch}
+    identity |= {"curves": sorted(dataset.info.curves)} if dataset.info.curves else {}
     shards.claim(identity | {"candidates": keep_candidates}, resume)
     folders = {"spectra": out / "spectra"} if fits else {}
     folders |= {"spec": out / "spec"} if spec else {}

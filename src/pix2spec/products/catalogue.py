@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -11,8 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pix2spec.core.filters import Filter
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS, Survey
+from pix2spec.data.measurements import MEASUREMENT_COLUMNS
 from pix2spec.data.readers.guards import check_expansion, reading
 from pix2spec.errors import InputError
 from pix2spec.products.columns import VECTORS, Derived, catalogue_schema
@@ -25,6 +27,8 @@ __all__ = ["CATALOGUE_VERSION", "Catalogue", "CatalogueWriter", "open_catalogue"
 CATALOGUE_VERSION = 1
 FILE_NAME = "catalog.parquet"
 SHARDS = "catalog"  # folder of the shards of one that grows, or is large
+LISTS = ("flags", *MEASUREMENT_COLUMNS)  # lists of texts, and short ones of numbers
+NO_MEASUREMENTS: dict = {name: "" if name == "extinction" else [] for name in MEASUREMENT_COLUMNS}
 ROW_GROUP_BYTES = 32 * 2**20  # candidates of some 90 objects; what a reader holds at a time
 
 
@@ -46,6 +50,8 @@ class CatalogueWriter:
         Whether the candidates go along: 14 kB each.
     survey : Survey
         Filters of the synthetic magnitudes.
+    curves : mapping of str to Filter, optional
+        The user's own filters of the objects' measurements.
     name : str
         Of the file.
     partial : str, optional
@@ -64,6 +70,7 @@ class CatalogueWriter:
         provenance: dict,
         keep_candidates: bool = True,
         survey: Survey = SDSS,
+        curves: Mapping[str, Filter] | None = None,
         name: str = FILE_NAME,
         partial: str | None = None,
     ):
@@ -76,6 +83,7 @@ class CatalogueWriter:
         metadata = {"catalogue_version": CATALOGUE_VERSION, "grid": grid.as_dict()}
         metadata |= {"survey": survey.as_dict(), "provenance": provenance}
         metadata |= {"candidates": keep_candidates}
+        metadata |= {"curves": {name: curve.as_dict() for name, curve in curves.items()}} if curves else {}
         self.schema = catalogue_schema(grid, self._derive.names, metadata)
         self._temporary = self.path.with_name(partial or name + ".partial")
         floats = [f"{name}.list.element" for name in (*VECTORS, "candidates")]
@@ -107,6 +115,7 @@ class CatalogueWriter:
         row |= {name: np.nan for name in self._derive.names}
         row |= {name: np.full(self.grid.size, np.nan, np.float32) for name in VECTORS}
         row |= {name: [] for name in ("flags", *PER_CANDIDATE, "selected", "candidates")}
+        row |= NO_MEASUREMENTS
         self.n_failed += 1
         self._append(row)
 
@@ -128,8 +137,11 @@ class CatalogueWriter:
         self._flush()
         with pq.ParquetFile(path) as other:
             for group in range(other.num_row_groups):
-                rows = other.read_row_group(group).replace_schema_metadata(self.schema.metadata)
-                self._file.write_table(rows)
+                rows = other.read_row_group(group)
+                for name in set(NO_MEASUREMENTS) - set(rows.column_names):  # of an earlier version
+                    empty = pa.array([NO_MEASUREMENTS[name]] * len(rows), MEASUREMENT_COLUMNS[name])
+                    rows = rows.append_column(name, empty)
+                self._file.write_table(rows.select(self.schema.names).cast(self.schema))
 
     def close(self) -> Path:
         """Finish the file and give it its name."""
@@ -175,6 +187,8 @@ class Catalogue:
         Model id and hash, version, seed, command.
     has_candidates : bool
         Whether it holds the candidates, or the chosen spectra alone.
+    curves : dict of str to Filter
+        The user's own filters of the objects' measurements.
     """
 
     def __init__(self, path: str | Path):
@@ -190,11 +204,14 @@ class Catalogue:
             self.grid, self.survey = SpectralGrid(**metadata["grid"]), Survey.from_dict(metadata["survey"])
             self.provenance = dict(metadata["provenance"])
             self.has_candidates = bool(metadata["candidates"])
-        except (KeyError, TypeError, ValueError) as error:
+            self.curves = {n: Filter.from_dict(n, v) for n, v in metadata.get("curves", {}).items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise self._damaged(f"{type(error).__name__} {error}") from error
         for file in self._files:
+            names = file.schema_arrow.names
             for wanted in catalogue_schema(self.grid, [], {}):
-                names = file.schema_arrow.names
+                if wanted.name in MEASUREMENT_COLUMNS and wanted.name not in names:
+                    continue  # an earlier version wrote it
                 found = file.schema_arrow.field(wanted.name).type if wanted.name in names else "missing"
                 if found != wanted.type:
                     raise self._damaged(f"{wanted.name} is {found}, not {wanted.type}")
@@ -283,10 +300,10 @@ class Catalogue:
         row = {}
         for name in rows.column_names:
             value = rows[name][i]
-            is_vector = isinstance(value, pa.ListScalar | pa.FixedSizeListScalar) and name != "flags"
+            is_vector = isinstance(value, pa.ListScalar | pa.FixedSizeListScalar) and name not in LISTS
             row[name] = value.values.to_numpy(zero_copy_only=False) if is_vector else value.as_py()
         with reading(self.path, "a catalogue"):
-            return Ensemble.from_row(row, self.grid, self.provenance)
+            return Ensemble.from_row(row, self.grid, self.provenance, self.curves)
 
 
 def _find(path: Path) -> tuple[Path, list[Path]]:

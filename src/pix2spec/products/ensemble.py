@@ -1,12 +1,15 @@
 """The product of a generation: candidate spectra of one object, the chosen one, and its uncertainty."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from pix2spec.core.filters import Filter
 from pix2spec.core.grid import SpectralGrid
+from pix2spec.data.measurements import MEASUREMENT_COLUMNS, Measurements
 from pix2spec.errors import InputError
 from pix2spec.products.units import PER_CANDIDATE, PHYSICAL, QUANTILE_NAMES, QUANTILES, RELATIVE, ascii_text
 from pix2spec.runtime.atomic import write_atomically
@@ -18,6 +21,13 @@ __all__ = [
 
 def _number(value) -> float:
     return np.nan if value is None else float(value)
+
+
+def _measurements(row: dict, curves: Mapping[str, Filter]) -> Measurements | None:
+    """Measurements in a row of a catalogue; catalogues of earlier versions have none."""
+    if not set(MEASUREMENT_COLUMNS) <= set(row) or not row["filters"]:
+        return None
+    return Measurements.from_row(row, curves, row["object_id"])
 
 
 @dataclass(eq=False, repr=False)
@@ -41,7 +51,9 @@ class Ensemble:
     select : str
         The rule that made `selected`: ``"single"``, ``"best"``, ``"mean:5"`` or ``"all"``.
     image, image_kind, photometry, photometry_ivar
-        The input, as in `pix2spec.Galaxy`; kept for figures.
+        The input, as in `pix2spec.Galaxy`; kept for figures. Fluxes are in the bands of the model.
+    measurements : Measurements, optional
+        The fluxes that were given, in any filters, with their errors, kinds and the state of extinction.
     z, ra, dec : float
         Redshift and position (deg, ICRS), NaN if unknown.
     flags : list of str
@@ -88,6 +100,7 @@ class Ensemble:
     provenance: dict = field(default_factory=dict)
     redshifts: np.ndarray | None = None
     amplitude: np.ndarray | None = None
+    measurements: Measurements | None = None
 
     def __post_init__(self):
         self.candidates = np.asarray(self.candidates, np.float32)
@@ -203,11 +216,18 @@ class Ensemble:
             values = getattr(self, name)
             row[name] = np.empty(0, np.float32) if values is None else values.ravel()
         row["candidates"] = self.candidates.ravel() if keep_candidates else np.empty(0, np.float32)
-        return row
+        given = self.measurements or Measurements((), np.empty(0), np.empty(0), (), extinction="")
+        return row | given.as_row()
 
     @classmethod
-    def from_row(cls, row: dict, grid: SpectralGrid, provenance: dict | None = None) -> "Ensemble":
-        """Rebuild an ensemble from a row of a catalogue.
+    def from_row(
+        cls,
+        row: dict,
+        grid: SpectralGrid,
+        provenance: dict | None = None,
+        curves: Mapping[str, Filter] | None = None,
+    ) -> "Ensemble":
+        """Rebuild an ensemble from a row of a catalogue, whose own filters are `curves`.
 
         Where the catalogue did not keep its candidates, the chosen spectrum stands in as the only one.
         """
@@ -226,6 +246,7 @@ class Ensemble:
             select=row["select"],
             flags=list(row["flags"]),
             provenance=provenance or {},
+            measurements=_measurements(row, curves or {}),
             **numbers,
         )
 
@@ -307,7 +328,8 @@ class Ensemble:
         """Write an SDSS-like FITS file that ``specutils.Spectrum.read(path)`` opens.
 
         The primary header has the provenance; the table SPECTRUM has wavelength, flux, uncertainty, mask,
-        loglam and quantiles; the image CANDIDATES (n, L) and the table SCORES follow.
+        loglam and quantiles; the image CANDIDATES (n, L) and the table SCORES follow, and the table
+        PHOTOMETRY with the fluxes that were given.
 
         Parameters
         ----------
@@ -331,7 +353,20 @@ class Ensemble:
         if candidates:
             units.append(fits.ImageHDU(self.candidates, name="CANDIDATES"))
             units.append(fits.BinTableHDU.from_columns(self._score_columns(), name="SCORES"))
+        if self.measurements is not None:
+            units.append(self._photometry_table(self.measurements))
         write_atomically(Path(path), lambda temporary: fits.HDUList(units).writeto(temporary, overwrite=True))
+
+    def _photometry_table(self, given: Measurements):
+        from astropy.io import fits
+
+        texts = {"filter": [ascii_text(name) for name in given.filters], "kind": list(given.kinds)}
+        columns = [fits.Column(n, f"{max(map(len, t))}A", array=t) for n, t in texts.items() if t]
+        for name, values in (("flux", given.flux), ("error", given.error)):
+            columns.append(fits.Column(name, "E", "uJy", array=3.631 * values))
+        table = fits.BinTableHDU.from_columns(columns, name="PHOTOMETRY")
+        table.header["EXTINCT"] = (str(given.extinction), "observed, dereddened, unknown or E(B-V)")
+        return table
 
     def _score_columns(self):
         from astropy.io import fits

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pix2spec.core.filters import load_filter
 from pix2spec.core.lines import LINES, OTHER_LINES, mean_wavelength
 from pix2spec.core.photometry import magnitude
 from pix2spec.core.scaling import asinh_image, lupton_rgb
@@ -15,6 +16,7 @@ from pix2spec.data.schema import Galaxy
 from pix2spec.products.units import PHYSICAL
 
 if TYPE_CHECKING:
+    from pix2spec.data.measurements import Measurements
     from pix2spec.products.ensemble import Ensemble
 
 __all__ = [
@@ -42,6 +44,7 @@ LINE_LABELS = (
     ("Hα+[N II]", LINES["H_alpha"], True),
     ("[S II]", mean_wavelength("[S_II] 6716", "[S_II] 6730"), True),
 )
+MAX_TICKS = 8  # filters that are named below their magnitudes
 BLUE, GREY = "#14508c", "0.55"
 LINE_COLOURS = {True: "#a8480f", False: "#4d4d4d"}
 QUANTILE_BANDS = (
@@ -139,6 +142,10 @@ def draw_image(axes, ensemble) -> None:
 
 
 def _draw_photometry(axes, ensemble: Ensemble) -> None:
+    given = ensemble.measurements
+    if given is not None and (given.flux > 0).any():
+        _draw_measurements(axes, given)
+        return
     flux = ensemble.photometry
     if flux is None or not (np.nan_to_num(flux) > 0).any():
         axes.text(0.5, 0.5, "no image", ha="center", va="center", color=GREY)
@@ -148,6 +155,22 @@ def _draw_photometry(axes, ensemble: Ensemble) -> None:
     bands = np.flatnonzero(good)
     axes.plot(bands, magnitude(flux[good]), "o-", color=BLUE, ms=4, lw=0.8)
     axes.set_xticks(np.arange(len(flux)), list("ugriz") if len(flux) == 5 else None)
+    axes.invert_yaxis()
+    axes.set_ylabel("AB magnitude", fontsize=8)
+    axes.tick_params(labelsize=8)
+
+
+def _draw_measurements(axes, given: Measurements) -> None:
+    """Draw magnitudes over the wavelengths of the filters, whose names stand below."""
+    good = given.flux > 0
+    names = [name for name, shown in zip(given.filters, good) if shown]
+    wave = np.array([load_filter(name, given.curves).centre for name in names]) / 1e4
+    order = np.argsort(wave)
+    axes.plot(wave[order], magnitude(given.flux[good])[order], "o-", color=BLUE, ms=4, lw=0.8)
+    axes.set_xscale("log")
+    few = order if len(order) <= MAX_TICKS else order[:: len(order) - 1]
+    axes.set_xticks(wave[few], [names[k].rpartition("-")[2] for k in few], minor=False)
+    axes.set_xticks([], minor=True)
     axes.invert_yaxis()
     axes.set_ylabel("AB magnitude", fontsize=8)
     axes.tick_params(labelsize=8)

@@ -5,9 +5,10 @@ A shard is a Parquet file that holds a fixed range of the catalogue's objects.
 
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pix2spec.core.filters import Filter
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS, Survey
 from pix2spec.errors import InputError
@@ -36,7 +37,7 @@ class Shards:
         Folder of the catalogue.
     total : int
         Number of objects.
-    grid, provenance, keep_candidates, survey
+    grid, provenance, keep_candidates, survey, curves
         As for `pix2spec.products.catalogue.CatalogueWriter`.
     batch : int
         Objects that share a pass through the networks. Each shard holds whole batches: a resumed run then has
@@ -57,11 +58,12 @@ class Shards:
         keep_candidates: bool = True,
         survey: Survey = SDSS,
         batch: int = 1,
+        curves: Mapping[str, Filter] | None = None,
     ):
         self.out, self.total = Path(out_dir), total
         self.folder = self.out / SHARDS
         self.size = batch * -(-SHARD // batch)
-        self._contents = (grid, provenance, keep_candidates, survey)
+        self._contents = (grid, provenance, keep_candidates, survey, curves)
 
     def claim(self, identity: dict, resume: bool) -> None:
         """Reserve the folder for this run, or continue an earlier run of the same identity.
