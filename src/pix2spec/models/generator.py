@@ -12,7 +12,7 @@ from torch import nn
 
 from pix2spec.core.filters import FLOOR
 from pix2spec.core.photometry import filter_matrix, fit_amplitude
-from pix2spec.data.measurements import Measurements, check_not_magnitudes
+from pix2spec.data.measurements import check_not_magnitudes
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.redshift.prior import read_prior
@@ -259,15 +259,13 @@ class Generator(ABC):
         InputError
             For the first galaxy that cannot be used. `check` finds such galaxies beforehand.
         """
-        prepared = [self._prepared(galaxy) for galaxy in galaxies]
-        for galaxy in prepared:
+        galaxies = [self._prepared(galaxy) for galaxy in galaxies]
+        for galaxy in galaxies:
             self.check(galaxy, settings)
-        given = [self._measured(*pair) for pair in zip(galaxies, prepared)]
-        made = self._finite(prepared, image_kind, settings)
-        for result, measured in zip(made, given):
+        made = self._finite(galaxies, image_kind, settings)
+        for result in made:
             if isinstance(result, InputError):
                 raise result
-            result.measurements = measured
         return made
 
     @torch.inference_mode()
@@ -293,10 +291,6 @@ class Generator(ABC):
         """The galaxy with its fluxes in the order of the model's bands; invalid fluxes become missing."""
         return mask_invalid_fluxes(in_bands_of(galaxy, self.survey, self.takes_any_filter))
 
-    def _measured(self, galaxy: Galaxy, prepared: Galaxy) -> Measurements | None:
-        """The fluxes as they were given; with the errors that were assumed if none was."""
-        return galaxy.measurements(self.survey) or prepared.measurements(self.survey)
-
     def _ensemble(self, galaxy: Galaxy, image_kind: str, settings: Settings, **values) -> Ensemble:
         """An ensemble with the galaxy's data and flags, and with the provenance."""
         values["flags"] = [*galaxy.flags, *values.get("flags", ())]
@@ -308,6 +302,7 @@ class Generator(ABC):
             image_kind=image_kind,
             photometry=galaxy.photometry,
             photometry_ivar=galaxy.photometry_ivar,
+            measurements=galaxy.measured,
             z=galaxy.z,
             ra=galaxy.ra,
             dec=galaxy.dec,
@@ -368,12 +363,10 @@ class Generator(ABC):
     def _run_batch(self, group: list[Galaxy], image_kind: str, settings: Settings) -> list:
         """Ensembles of galaxies that share a pass; (galaxy, reason) replaces each unusable galaxy."""
         results: list = []
-        given: dict = {}
-        for k, galaxy in enumerate(group):
+        for galaxy in group:
             try:
                 prepared = self._prepared(galaxy)
                 self.check(prepared, settings)
-                given[k] = self._measured(galaxy, prepared)
                 results.append(prepared)
             except InputError as error:
                 results.append((galaxy, str(error)))
@@ -384,9 +377,6 @@ class Generator(ABC):
         filled = [results[k] if k in usable else results[usable[0]] for k in range(len(results))]
         made = self._finite(filled, image_kind, settings)
         for k in usable:
-            if isinstance(made[k], InputError):
-                results[k] = (results[k], str(made[k]))
-            else:
-                made[k].measurements = given[k]
-                results[k] = made[k]
+            failed = isinstance(made[k], InputError)
+            results[k] = (results[k], str(made[k])) if failed else made[k]
         return results
