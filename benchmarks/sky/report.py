@@ -121,5 +121,5 @@ def draw(kept: dict[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
     last.set(xlabel="nominal coverage", ylabel="coverage minus nominal", ylim=(-0.15, 0.15))
     for panel in axes[len(kept) + 1 :]:
         panel.set_axis_off()
-    figure.legend(last.lines, list(kept), loc="outside lower center", ncols=3, fontsize=8)
+    figure.legend(last.lines[: len(kept)], list(kept), loc="outside lower center", ncols=3, fontsize=8)
     figure.savefig(path, dpi=130)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pix2spec.core.extinction import coefficients
 from pix2spec.core.filters import Filter
 from pix2spec.core.photometry import synthetic_photometry
 from pix2spec.errors import InputError
@@ -140,3 +141,18 @@ def test_the_real_tables():
         assert len(set(tables["spectra"].fold[same])) == 1
     flux, _ = spectrum_fluxes(SHARED, jpas_filters(SHARED))
     assert np.isfinite(flux).all(0).sum() == 49
+
+
+@pytest.mark.skipif(not (SHARED / "mgs_photometry.npz").exists(), reason=f"no real photometry in {SHARED}")
+def test_the_main_samples_magnitudes_are_dereddened():
+    """Galaxies that are in both of SDSS's tables differ by the Milky Way's extinction."""
+    tables = load_real(SHARED)
+    one, other = tables["sdss"], tables["mgs"]
+    _, i, j = np.intersect1d(one.group, other.group, return_indices=True)
+    difference = one.magnitude[i] - other.magnitude[j]
+    same = (np.abs(difference - np.median(difference, 0)) < 0.15).all(1)
+    law = coefficients([f"sdss2010-{band}" for band in "ugriz"])
+    ebv = difference[same] @ law / (law @ law)
+    assert same.sum() > 50 and 0.02 < np.median(ebv) < 0.05
+    assert np.abs(np.median(difference[same] - ebv[:, None] * law, 0)).max() < 0.01
+    assert other.extinction == "dereddened" and one.extinction == "observed"

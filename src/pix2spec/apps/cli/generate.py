@@ -42,6 +42,17 @@ def generate(
         str, typer.Option(help="What the model may know of an object: any of image,photometry,redshift.")
     ] = "image,photometry",
     guidance: Annotated[float, typer.Option(help="Scale of classifier-free guidance; 1 is none.")] = 1.0,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Your own weights of redshifts, a table with the columns z and weight; or n(z), a table with z "
+            "and n, with the magnitude limit of your sample, as in nz.csv:r<19.",
+        ),
+    ] = None,
+    floor: Annotated[
+        float, typer.Option(help="Least error of fluxes in magnitudes, added in quadrature for redshifts.")
+    ] = 0.01,
     sampler: Annotated[
         str, typer.Option(help="dpm++ | euler | heun; for pixel models dpm++ | ddim | ddpm.")
     ] = "dpm++",
@@ -150,7 +161,7 @@ def generate(
 
     # What the user typed is checked before anything slow happens.
     tokens = tuple(word.strip() for word in use.split(","))
-    settings = Settings(n, select or "all", sampler, steps, seed, noise, tokens, guidance)
+    settings = Settings(n, select or "all", sampler, steps, seed, noise, tokens, guidance, floor, prior)
     place = Engine(engine, workers, address)
     its_survey = survey_of(survey) if survey else None
     services = Services.at(mirror) if mirror else Services()
