@@ -121,7 +121,6 @@ class Generator(ABC):
 
     no_selector = "this model does not use a contrastive network"
     takes_redshift = False
-    takes_any_filter = False  # whether fluxes that are in none of the survey's bands are of use
 
     def __repr__(self) -> str:
         record, wave = self.config["record"], self.grid.wave
@@ -173,6 +172,10 @@ class Generator(ABC):
     @abstractmethod
     def default_batch(self) -> int:
         """Number of galaxies of a catalogue that share a pass through the networks."""
+
+    def takes_any_filter(self) -> bool:
+        """Whether fluxes that are in none of the survey's bands are of use."""
+        return False
 
     def inputs(self, settings: Settings) -> set[str]:
         """Inputs that affect the result under these settings: ``"image"``, ``"photometry"`` or both.
@@ -289,7 +292,7 @@ class Generator(ABC):
 
     def _prepared(self, galaxy: Galaxy) -> Galaxy:
         """The galaxy with its fluxes in the order of the model's bands; invalid fluxes become missing."""
-        return mask_invalid_fluxes(in_bands_of(galaxy, self.survey, self.takes_any_filter))
+        return mask_invalid_fluxes(in_bands_of(galaxy, self.survey, self.takes_any_filter()))
 
     def _ensemble(self, galaxy: Galaxy, image_kind: str, settings: Settings, **values) -> Ensemble:
         """An ensemble with the galaxy's data and flags, and with the provenance."""

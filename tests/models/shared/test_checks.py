@@ -139,8 +139,8 @@ def test_a_batch_reports_what_cannot_be_used_and_goes_on(model):
     galaxies = [
         pix2spec.Galaxy("good", photometry=FLUXES, photometry_ivar=IVAR),
         pix2spec.Galaxy("short", photometry=np.ones(4), photometry_ivar=np.ones(4)),
-        pix2spec.Galaxy("other", photometry={"lsst2023-g": 3.0}),
+        pix2spec.Galaxy("other"),
     ]
     good, (short, why_short), (other, why_other) = model.run(galaxies, "linear", pix2spec.Settings(**QUICK))
     assert good.object_id == "good" and short.object_id == "short" and other.object_id == "other"
-    assert "shape (4,)" in why_short and "none of its filters" in why_other
+    assert "shape (4,)" in why_short and "its image" in why_other or "no image" in why_other

@@ -21,7 +21,7 @@ def samples():
 
 
 def test_a_killed_training_gives_the_same_weights(samples, tmp_path, monkeypatch):
-    train_network(SMALL, samples, tmp_path / "whole", 8, seed=3)
+    train_network(SMALL, samples, tmp_path / "whole", 6, 2, seed=3)
     monkeypatch.setattr(recipe, "CHECKPOINT_SECONDS", 0)
     calls = []
 
@@ -33,8 +33,8 @@ def test_a_killed_training_gives_the_same_weights(samples, tmp_path, monkeypatch
 
     monkeypatch.setattr(recipe, "batch", batch)
     with pytest.raises(KeyboardInterrupt):
-        train_network(SMALL, samples, tmp_path / "killed", 8, seed=3)
-    train_network(SMALL, samples, tmp_path / "killed", 8, seed=3)
+        train_network(SMALL, samples, tmp_path / "killed", 6, 2, seed=3)
+    train_network(SMALL, samples, tmp_path / "killed", 6, 2, seed=3)
     a, b = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "killed"))
     assert a.keys() == b.keys()
     for name in a:
@@ -80,7 +80,7 @@ def test_a_network_learns_the_exact_posterior_of_a_gaussian_galaxy(tmp_path):
     z = from_y(y)
     one = sample(4000, error=0.0, mag=mag.astype(np.float32), z=z, fold=np.zeros(4000, int), extinction=1)
     samples = Samples(FILTERS, {"sdss": one}, (3,), 0)
-    train_network(SMALL.model_copy(update={"width": 64}), samples, tmp_path, 1500, seed=0)
+    train_network(SMALL.model_copy(update={"width": 64}), samples, tmp_path, 1200, 300, seed=0)
     weights = load_file(tmp_path / "checkpoint.safetensors")
     network = RedshiftNetwork(SMALL.model_copy(update={"width": 64})).eval()
     prefix = "average.module."

@@ -46,8 +46,8 @@ def generate(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Your own weights of redshifts, a table with the columns z and weight; or n(z), a table with z "
-            "and n, with the magnitude limit of your sample, as in nz.csv:r<19.",
+            help="Your own weights of redshifts: a table with the columns z and weight; or with z and n, and "
+            "then the magnitude limit of your sample, as in nz.csv:r<19.",
         ),
     ] = None,
     floor: Annotated[

@@ -53,11 +53,6 @@ class FactorisedGenerator(Generator):
             self.flow = torch.compile(self.flow, dynamic=True)
 
     @property
-    def takes_any_filter(self) -> bool:
-        """The redshift model does."""
-        return self.redshifts is not None
-
-    @property
     def default_select(self) -> str:
         """The whole ensemble, because any other rule would narrow its distribution."""
         return "all"
@@ -66,6 +61,10 @@ class FactorisedGenerator(Generator):
     def default_batch(self) -> int:
         """Enough galaxies to make matrix products efficient, with less than 1 GB of memory."""
         return 32 if self.device == "cpu" else 256
+
+    def takes_any_filter(self) -> bool:
+        """The redshift model does."""
+        return self.redshifts is not None
 
     def inputs(self, settings: Settings) -> set[str]:
         """Photometry that the settings allow to use. A redshift is not photometry."""

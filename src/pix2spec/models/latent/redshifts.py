@@ -52,7 +52,7 @@ def draw_redshifts(
     rows = [i for i, (s, o) in enumerate(zip(seen, originals)) if model and _decides(s, o)]
     if not rows or model is None:
         return draws
-    tokens = tokens_of([originals[i].measured for i in rows], settings.floor)
+    tokens = tokens_of([m for i in rows if (m := originals[i].measured)], settings.floor)
     posterior, outside = model.answer(tokens)
     posterior = _conditioned(posterior, [seen[i] for i in rows], settings, model)
     found = posterior.sample(settings.n, settings.seed, [originals[i].object_id for i in rows])

@@ -12,7 +12,7 @@ from pix2spec.core.survey import SDSS, Survey
 from pix2spec.models.redshift.posterior import RedshiftPosterior, to_y
 from pix2spec.models.redshift.preset import RedshiftPreset
 from pix2spec.models.redshift.prior import COUNTS_R, COUNTS_Z
-from pix2spec.models.shared.measurements import SetEncoder, Tokens
+from pix2spec.models.shared.measurements import MeasurementTable, SetEncoder, Tokens
 from pix2spec.models.shared.network import Network
 
 __all__ = ["RedshiftModel", "RedshiftNetwork"]
@@ -70,6 +70,12 @@ class RedshiftModel(Network):
         from pix2spec.models.storage import load_model
 
         return load_model(folder)[0]
+
+    def parts(self) -> dict:
+        """One network, for a galaxy with five measurements."""
+        flux = np.ones((1, 5))
+        table = MeasurementTable(flux, flux, np.linspace(3600, 9000, 5), np.full(5, 300.0))
+        return {"network": (self.networks[0], (table.tokens(),))}
 
     def posterior(self, table, without: np.ndarray | None = None) -> RedshiftPosterior:
         """Redshift distributions of galaxies.

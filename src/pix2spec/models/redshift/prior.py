@@ -83,13 +83,17 @@ def read_prior(prior: str | Path) -> Prior:
     if name == "n" and limit is None:
         what = "it gives n(z), which depends on how faint the sample is, and no magnitude limit"
         raise InputError(path, what, f"state the limit in r: {path}:r<19")
-    z, values = (np.ma.filled(np.ma.asarray(table[column], float), np.nan) for column in ("z", name))
+    z, values = _column(table, "z"), _column(table, name)
     if len(z) < 2 or not (np.isfinite(z) & np.isfinite(values) & (values >= 0)).all():
         raise InputError(path, f"z and {name} must be numbers, at least two, and none negative", FORM)
     order = np.argsort(z)
     if not values.any() or (np.diff(z[order]) <= 0).any():
         raise InputError(path, f"all {name} are zero, or a redshift is there twice", FORM)
     return Prior(z[order], values[order], limit if name == "n" else None)
+
+
+def _column(table, name: str) -> np.ndarray:
+    return np.asarray(np.ma.filled(np.ma.asarray(table[name], float), np.nan))
 
 
 def _read(path: str):

@@ -69,11 +69,11 @@ def in_bands_of(galaxy: Galaxy, survey: Survey, may_lack: bool = False) -> Galax
         measured = galaxy.measurements(survey)
         return replace(galaxy, flags=_united(galaxy.flags, _kind_flags(galaxy)), measured=measured)
     measured = galaxy.measurements(survey)
-    chosen, near = _nearest(measured, survey)
+    chosen, near = _nearest(measured, survey) if measured else ({}, set())
     if not chosen and may_lack:
         flags = _united(galaxy.flags, ("spectrum-from-redshift-alone",))
         return replace(galaxy, photometry=None, photometry_ivar=None, measured=measured, flags=flags)
-    if not chosen:
+    if not chosen or measured is None:
         theirs, known = ", ".join(galaxy.filters), ", ".join(survey.filters)
         what = f"photometry: none of its filters ({theirs}) is known to the model ({known})"
         raise InputError(galaxy.object_id, what, "give fluxes in the model's filters")

@@ -84,7 +84,7 @@ def training_filters(data: str | Path) -> TrainingFilters:
     curves += jpas
     narrow = [*MANY, *[[curve.name for curve in jpas]] * 4]
     for width in BOX_WIDTHS:
-        boxes = [_box(low, width) for low in np.arange(BOX_RANGE[0], BOX_RANGE[1] - width + 1, width)]
+        boxes = [_box(float(low), width) for low in np.arange(BOX_RANGE[0], BOX_RANGE[1] - width + 1, width)]
         curves += boxes
         narrow.append([box.name for box in boxes])
     names = [curve.name for curve in curves]

@@ -14,7 +14,7 @@ from pix2spec.models.redshift.preset import RedshiftPreset
 from pix2spec.models.shared.measurements import Tokens, cat_tokens
 from pix2spec.training.checkpoint import load_checkpoint, save_checkpoint
 from pix2spec.training.redshift.optimizer import MuonAdam
-from pix2spec.training.redshift.samples import Samples
+from pix2spec.training.redshift.samples import AS_MEASURED, VARIED, Samples, Variety
 
 __all__ = ["BROAD", "NARROW", "OUTSIDE", "train_network"]
 
@@ -23,15 +23,24 @@ BROAD = {"simulated": 96, "sdss": 160, "mgs": 64, "gama": 160, "deep": 40, "zcos
 NARROW = {"simulated": 80, "sdss": 24, "mgs": 12, "gama": 24, "deep": 12, "zcosmos": 24, "spectra": 56}
 OUTSIDE = {"quasars": 40, "stars": 40, "beyond": 24}
 SCRAMBLED = 32
-RATE, DECAY, EMA = 5e-3, 1e-3, 0.999
+RATE, POLISH_RATE, DECAY, EMA = 5e-3, 2.5e-3, 1e-3, 0.999
 CHECKPOINT_SECONDS = 60
 
 
-def batch(samples: Samples, narrow: bool, rng) -> tuple[Tokens, torch.Tensor, torch.Tensor]:
+def learning_rate(step: int, steps: int, polish: int) -> float:
+    """A warm-up, and half a cosine for each of the two parts of the training."""
+    if step < steps:
+        return RATE * min(1, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-6
+    return POLISH_RATE * 0.5 * (1 + math.cos(math.pi * (step - steps) / polish)) + 1e-6
+
+
+def batch(
+    samples: Samples, narrow: bool, rng, variety: Variety = VARIED
+) -> tuple[Tokens, torch.Tensor, torch.Tensor]:
     """Tokens, redshifts, and whether each is outside: a star, a quasar, or colours that no galaxy has."""
     shares = NARROW if narrow else BROAD | OUTSIDE
     shares = {name: n for name, n in shares.items() if name in samples.names}
-    tokens, z = samples.draw(shares, narrow, rng)
+    tokens, z = samples.draw(shares, narrow, rng, variety)
     outside = torch.cat([torch.full((n,), float(name in OUTSIDE)) for name, n in shares.items()])
     if narrow:
         return tokens, z, outside
@@ -59,7 +68,7 @@ def _average(average: list, now: list, steps: int) -> None:
 
 
 def train_network(
-    preset: RedshiftPreset, samples: Samples, out: Path, steps: int, seed: int, report=print
+    preset: RedshiftPreset, samples: Samples, out: Path, steps: int, polish: int, seed: int, report=print
 ) -> Path:
     """Train one network; continue where a killed training stopped.
 
@@ -70,7 +79,11 @@ def train_network(
         Without the folds that the network must not see.
     out : Path
         Folder of the checkpoint.
-    steps, seed : int
+    steps : int
+        Steps in which galaxies are seen in as many ways as possible.
+    polish : int
+        Steps after these, in which most are seen as their survey measured them, and more in narrow bands.
+    seed : int
         A step depends on the seed and its number alone.
     report : callable
         Called with a line of text now and then.
@@ -86,13 +99,12 @@ def train_network(
     began = saved = time.monotonic()
     running = None
     network.train()
-    while step < steps:
+    while step < steps + polish:
         torch.manual_seed(seed * 1_000_003 + step)
         for group in optimizer.param_groups:
-            group["lr"] = (
-                RATE * min(1, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-6
-            )
-        tokens, z, outside = batch(samples, step % 4 == 3, np.random.default_rng([seed, step]))
+            group["lr"] = learning_rate(step, steps, polish)
+        narrow, variety = (step % 4 == 3, VARIED) if step < steps else (step % 3 == 2, AS_MEASURED)
+        tokens, z, outside = batch(samples, narrow, np.random.default_rng([seed, step]), variety)
         nll, logit = network.losses(tokens, z)
         inside = 1 - outside
         loss = (nll * inside).sum() / inside.sum() + 0.3 * binary_cross_entropy_with_logits(logit, outside)
@@ -105,7 +117,7 @@ def train_network(
         running = loss.item() if running is None else 0.995 * running + 0.005 * loss.item()
         if step % 500 == 0:
             report(f"{out.name} step {step} loss {running:.4f} {seconds + time.monotonic() - began:.0f} s")
-        if step == steps or time.monotonic() - saved > CHECKPOINT_SECONDS:
+        if step == steps + polish or time.monotonic() - saved > CHECKPOINT_SECONDS:
             saved = time.monotonic()
             save_checkpoint(out, network, average, optimizer, step, seconds + saved - began)
     return out / "checkpoint.safetensors"

@@ -17,7 +17,7 @@ from pix2spec.data.measurements import EXTINCTIONS
 from pix2spec.models.shared.measurements import KIND_GROUPS, Tokens
 from pix2spec.training.redshift.filters import TrainingFilters
 
-__all__ = ["Sample", "Samples"]
+__all__ = ["AS_MEASURED", "VARIED", "Sample", "Samples", "Variety"]
 
 OBSERVED, DEREDDENED, UNKNOWN_STATE = range(len(EXTINCTIONS))
 TOTAL, APERTURE, UNKNOWN_KIND = (KIND_GROUPS[kind] for kind in ("total", "aperture", "unknown"))
@@ -25,6 +25,24 @@ TO_FRACTION = math.log(10) / 2.5  # error relative to the flux, of an error of o
 EBV = math.log(0.035), 0.6, 0.3  # of ln E(B-V) at high galactic latitude: mean and sd; the largest E(B-V)
 MAX_BROAD = 9
 SETS = 4096  # of bands, drawn beforehand for each sample
+
+
+@dataclass(frozen=True)
+class Variety:
+    """Probabilities with which a galaxy is seen otherwise than its survey measured it."""
+
+    other_bands: float  # those of another survey, or any
+    fewer_bands: float
+    noise: float  # more noise, which is stated
+    larger_errors: float  # up to ten times its own, with noise to match
+    dust: float  # dereddened magnitudes become reddened ones
+    unknown_dust: float
+    unknown_kind: float
+    wrong_errors: float  # stated too large, or too small
+
+
+VARIED = Variety(0.4, 0.3, 0.4, 0.3, 0.25, 0.15, 0.1, 0.33)
+AS_MEASURED = Variety(0.25, 0.2, 0.2, 0.15, 0.15, 0.1, 0.05, 0.2)
 
 
 @dataclass
@@ -80,14 +98,17 @@ class Samples:
         self.state = torch.tensor([s.extinction for s in every])
         self.misstated = torch.tensor([s.misstated for s in every])
         self.simulated = torch.tensor([s.is_simulated for s in every])
-        self.index, self.seen = (torch.stack(x) for x in zip(*(_band_sets(filters, s, rng) for s in every)))
+        self.sets = {
+            variety: [torch.stack(x) for x in zip(*(_band_sets(filters, s, variety, rng) for s in every))]
+            for variety in (VARIED, AS_MEASURED)
+        }
         self.centre, self.width, self.dust = (
             torch.from_numpy(a.astype(np.float32))
             for a in (filters.centre, filters.width, filters.extinction)
         )
 
     def draw(
-        self, shares: dict[str, int], narrow: bool, rng: np.random.Generator
+        self, shares: dict[str, int], narrow: bool, rng: np.random.Generator, variety: Variety = VARIED
     ) -> tuple[Tokens, torch.Tensor]:
         """Galaxies as measured by some survey, and their redshifts.
 
@@ -99,6 +120,8 @@ class Samples:
             In narrow bands, the same for all galaxies, or in broad ones.
         rng : numpy.random.Generator
             Chooses the narrow bands; torch's global generator draws all the rest.
+        variety : Variety
+            `VARIED` or `AS_MEASURED`.
         """
         rows = torch.cat(
             [self.rows[name][torch.randint(len(self.rows[name]), (n,))] for name, n in shares.items()]
@@ -107,19 +130,20 @@ class Samples:
         n = len(rows)
         chosen = torch.randint(SETS, (n,))
         index, seen = (
-            self._narrow_set(n, rng) if narrow else (self.index[which, chosen], self.seen[which, chosen])
+            self._narrow_set(n, rng) if narrow else (table[which, chosen] for table in self.sets[variety])
         )
         mag, own = self.mag[rows[:, None], index], self.error[rows[:, None], index]
         seen = seen & torch.isfinite(mag)
         mag, own = torch.nan_to_num(mag, nan=20.0), torch.nan_to_num(own, nan=0.05)
-        mag, state = self._redden(mag, which, index)
-        mag, kind = self._enclose(mag, which, index)
+        mag, state = self._redden(mag, which, index, variety)
+        mag, kind = self._enclose(mag, which, index, variety)
         simulated = self.simulated[which][:, None]
-        extra = _extra_error(mag, own, simulated, narrow)
+        extra = _extra_error(mag, own, simulated, narrow, variety)
         hidden = self._unstated(which, index, simulated, narrow)
         flux = 10 ** (-0.4 * (mag - 22.5))
         noisy = flux * (1 + hidden + extra * torch.randn(mag.shape))
-        error = torch.hypot(flux * _stated(torch.hypot(own, extra)), FLOOR * TO_FRACTION * noisy)
+        stated = _stated(torch.hypot(own, extra), variety)
+        error = torch.hypot(flux * stated, FLOOR * TO_FRACTION * noisy)
         return Tokens(noisy, error, self.centre[index], self.width[index], seen, kind, state), self.z[rows]
 
     def _narrow_set(self, n: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -133,24 +157,25 @@ class Samples:
         with_broad = (torch.rand(n, 1) < 0.4).expand(-1, len(beside))
         return torch.tensor(base + beside).expand(n, -1), torch.cat([seen, with_broad], 1)
 
-    def _redden(self, mag, which, index) -> tuple[torch.Tensor, torch.Tensor]:
-        """Magnitudes behind more or less of the Milky Way's dust, and the state of extinction (n,)."""
-        n, state = len(mag), self.state[which]
-        ebv = torch.exp(EBV[0] + EBV[1] * torch.randn(n, 1)).clamp(max=EBV[2]) * self.dust[index]
-        change = torch.rand(n) < 0.25
-        clean = state == DEREDDENED
-        mag = mag + torch.where(clean, 1.0, -1.0)[:, None] * change[:, None] * ebv
-        state = torch.where(change, torch.where(clean, OBSERVED, DEREDDENED), state)
-        state = torch.where(torch.rand(n) < self.misstated[which] * ~change, OBSERVED, state)
-        return mag, torch.where(torch.rand(n) < 0.15, UNKNOWN_STATE, state)
+    def _redden(self, mag, which, index, variety: Variety) -> tuple[torch.Tensor, torch.Tensor]:
+        """Magnitudes behind the Milky Way's dust, of some that are dereddened; and the state (n,).
 
-    def _enclose(self, mag, which, index) -> tuple[torch.Tensor, torch.Tensor]:
+        The reverse would need the dust in front of each galaxy: random dust blurs the colours.
+        """
+        n, state = len(mag), self.state[which]
+        ebv = torch.exp(EBV[0] + EBV[1] * torch.randn(n, 1)).clamp(max=EBV[2])
+        change = (torch.rand(n) < variety.dust) & (state == DEREDDENED)
+        mag = mag + change[:, None] * ebv * self.dust[index]
+        state = torch.where(change | (torch.rand(n) < self.misstated[which]), OBSERVED, state)
+        return mag, torch.where(torch.rand(n) < variety.unknown_dust, UNKNOWN_STATE, state)
+
+    def _enclose(self, mag, which, index, variety: Variety) -> tuple[torch.Tensor, torch.Tensor]:
         """Magnitudes of all or some of the light, and their kinds (n, K)."""
         n, kind = len(mag), self.kind[which[:, None], index]
         part = (torch.rand(n, 1) < 0.05) & (kind == TOTAL)
         mag = mag + part * torch.empty(n, 1).uniform_(0, 1.3)
         kind = torch.where(part, APERTURE, kind)
-        return mag, torch.where(torch.rand(n, 1) < 0.1, UNKNOWN_KIND, kind)
+        return mag, torch.where(torch.rand(n, 1) < variety.unknown_kind, UNKNOWN_KIND, kind)
 
     def _unstated(self, which, index, simulated, narrow: bool) -> torch.Tensor:
         """Relative errors (n, K) that no catalogue states: of the simulation, and of inferred bands."""
@@ -164,43 +189,49 @@ def _joined(arrays) -> torch.Tensor:
     return torch.from_numpy(np.concatenate(list(arrays)))
 
 
-def _band_sets(filters: TrainingFilters, sample: Sample, rng) -> tuple[torch.Tensor, torch.Tensor]:
+def _band_sets(
+    filters: TrainingFilters, sample: Sample, variety: Variety, rng
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Filters (SETS, MAX_BROAD), and which of them are there: the survey's own, another's, or any."""
     index, seen = np.zeros((SETS, MAX_BROAD), int), np.zeros((SETS, MAX_BROAD), bool)
     broad = filters.sets
     every = sorted({k for some in broad for k in some})
     for i, u in enumerate(rng.random(SETS)):
-        if u < 0.6 and sample.sets:
+        if u > variety.other_bands and sample.sets:
             chosen = np.array(sample.sets[rng.integers(len(sample.sets))])
-        elif u < 0.9:
+        elif u % 0.1 < 0.075:
             chosen = np.array(broad[rng.integers(len(broad))])
         else:
             chosen = rng.choice(every, rng.integers(2, min(MAX_BROAD, len(every) + 1)), replace=False)
-        if rng.random() < 0.3 and len(chosen) > 2:
+        if rng.random() < variety.fewer_bands and len(chosen) > 2:
             chosen = rng.permutation(chosen)[: rng.integers(2, len(chosen))]
         chosen = chosen[:MAX_BROAD]
         index[i, : len(chosen)], seen[i, : len(chosen)] = chosen, True
     return torch.from_numpy(index), torch.from_numpy(seen)
 
 
-def _extra_error(mag, own, simulated, narrow: bool) -> torch.Tensor:
+def _extra_error(mag, own, simulated, narrow: bool, variety: Variety) -> torch.Tensor:
     """Noise (n, K) to add, relative to the flux: none, in proportion to the flux, or as of a dark sky."""
     n, shape = len(mag), mag.shape
     level = torch.exp(torch.empty(n, 1).uniform_(math.log(0.003), math.log(0.3 if narrow else 0.2)))
     relative = level * torch.exp(0.3 * torch.randn(shape))
     depth = mag[:, :1] + torch.empty(n, 1).uniform_(-0.5, 5.0) + 0.8 * torch.randn(shape)  # 5 sigma
     sky = torch.hypot((0.2 * 10 ** (0.4 * (mag - depth))).clamp(max=20), 0.01 * torch.rand(n, 1))
-    which, none = torch.rand(n, 1), torch.where(simulated, 0.0, 0.6)
+    which, none = torch.rand(n, 1), torch.where(simulated, 0.0, 1 - variety.noise)
     extra = torch.where(which < none, 0.0, torch.where(which < none + (1 - none) * 0.6, relative, sky))
-    factor = torch.exp((torch.rand(n, 1) < 0.3) * torch.empty(n, 1).uniform_(0, math.log(10)))
+    factor = torch.exp(
+        (torch.rand(n, 1) < variety.larger_errors) * torch.empty(n, 1).uniform_(0, math.log(10))
+    )
     return torch.hypot(extra, own * (factor**2 - 1).clamp(min=0).sqrt())
 
 
-def _stated(error: torch.Tensor) -> torch.Tensor:
+def _stated(error: torch.Tensor, variety: Variety) -> torch.Tensor:
     """Errors as catalogues state them: most are right, some too large, few too small."""
     n = len(error)
-    u, factor = torch.rand(n, 1), torch.ones(n, 1)
-    factor = torch.where(u < 0.15, torch.exp(torch.empty(n, 1).uniform_(0, math.log(5))), factor)
-    factor = torch.where(u > 0.92, torch.exp(torch.empty(n, 1).uniform_(math.log(0.3), 0)), factor)
-    added = torch.where((u > 0.15) & (u < 0.25), torch.empty(n, 1).uniform_(0.01, 0.07), 0.0)
+    u, factor = torch.rand(n, 1) / variety.wrong_errors, torch.ones(n, 1)
+    factor = torch.where(u < 0.45, torch.exp(torch.empty(n, 1).uniform_(0, math.log(5))), factor)
+    factor = torch.where(
+        (u > 0.75) & (u < 1), torch.exp(torch.empty(n, 1).uniform_(math.log(0.3), 0)), factor
+    )
+    added = torch.where((u > 0.45) & (u < 0.75), torch.empty(n, 1).uniform_(0.01, 0.07), 0.0)
     return torch.hypot(error * factor, added).clamp(min=0.002)

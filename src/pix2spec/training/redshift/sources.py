@@ -145,7 +145,7 @@ def _spectra(data: Path, table: RealTable, filters: TrainingFilters) -> Sample:
     return Sample(
         mag=mag.astype(np.float32), error=relative.astype(np.float32), z=table.z, kind=KIND_GROUPS["fibre"],
         extinction=EXTINCTIONS.index("observed"), fold=table.fold,
-        measured=np.isfinite(mag).any(0), sets=[filters.own_set(table.names, "ugriz")],
+        measured=np.asarray(np.isfinite(mag).any(0)), sets=[filters.own_set(table.names, "ugriz")],
     )  # fmt: skip
 
 

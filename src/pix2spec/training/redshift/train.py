@@ -39,13 +39,14 @@ class Recipe:
     """How long to train."""
 
     steps: int
+    polish: int  # further steps, see `train_network`
     blocks: int  # of simulated galaxies in the bank
     about: str
 
 
 RECIPES = {
-    "release": Recipe(17_000, 800, "the released model: about 55 minutes on two cores"),
-    "quick": Recipe(4_000, 400, "a fifth of the steps: about 12 minutes on two cores"),
+    "release": Recipe(17_000, 5_000, 800, "the released model: about 55 minutes on two cores"),
+    "quick": Recipe(3_000, 1_000, 400, "a fifth of the steps: about 12 minutes on two cores"),
 }
 
 
@@ -98,7 +99,7 @@ def train(
         build_bank(training_filters(data), out / "bank.npz", RECIPES[recipe].blocks, processes)
         with ProcessPoolExecutor(processes) as pool:
             work = [
-                pool.submit(_train_one, Path(data), out, preset, k, RECIPES[recipe].steps, seed)
+                pool.submit(_train_one, Path(data), out, preset, k, RECIPES[recipe], seed)
                 for k in range(len(preset.without))
             ]
             for done in as_completed(work):
@@ -111,7 +112,7 @@ def train(
     return out
 
 
-def _train_one(data: Path, out: Path, preset: RedshiftPreset, number: int, steps: int, seed: int) -> None:
+def _train_one(data: Path, out: Path, preset: RedshiftPreset, number: int, recipe: Recipe, seed: int) -> None:
     torch.set_num_threads(1)  # two threads each on two cores are several times slower
     filters = training_filters(data)
     samples = read_samples(data, build_bank(filters, out / "bank.npz"), filters, seed)
@@ -120,7 +121,8 @@ def _train_one(data: Path, out: Path, preset: RedshiftPreset, number: int, steps
     def report(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    train_network(preset, kept, out / f"network-{number}", steps, 1000 * seed + number, report)
+    folder = out / f"network-{number}"
+    train_network(preset, kept, folder, recipe.steps, recipe.polish, 1000 * seed + number, report)
 
 
 def _joined(out: Path, preset: RedshiftPreset) -> RedshiftModel:
