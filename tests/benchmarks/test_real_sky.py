@@ -231,6 +231,7 @@ def test_timing(monkeypatch):
     assert single.values["milliseconds"] < 3 and many.values["seconds"] < 120
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "mgs_photometry.npz").exists(), reason=f"no real photometry in {SHARED}")
 def test_rows_of_the_real_tables():
     sky = sky_of(load_real(SHARED), folder=SHARED)
