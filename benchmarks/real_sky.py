@@ -17,10 +17,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pix2spec.errors import InputError
+from pix2spec.models.storage import find_model, load_model, model_id
 from pix2spec.runtime.provenance import run_provenance
 from pix2spec.training.real_sky import digest, load_real
+from pix2spec.training.redshift.train import RECIPES, train
 from sky import flags, report, rows, surveys
-from sky.context import Sky, open_model
+from sky.context import Sky
 from sky.scores import Row
 
 ROWS = {  # name: what yields its rows, and the tables that it needs
@@ -39,22 +41,34 @@ ROWS = {  # name: what yields its rows, and the tables that it needs
     "stars": (flags.stars, []),
     "timing": (flags.timing, []),
 }
-FOLDS_FOLDER = Path("runs/real-sky")
+RELEASED, FOLDS_FOLDER = "redshift", Path("runs/real-sky")
 
 
 def train_folds(data: Path, folder: Path, recipe: str) -> Path:
-    """Train the networks of all folds on DIR: the folder of the model."""
-    from pix2spec.training.redshift import train
+    """Train the networks of all folds on DIR, unless the folder holds them: the folder of the model."""
+    if not (folder / "config.json").exists():
+        train(data, folder, recipe=recipe, resume=True)
+    return folder
 
-    return train(data, folder, recipe=recipe, resume=True)
 
+def check_folds(record: dict, tables) -> None:
+    """Refuse to score by folds on other tables than those of a model's training.
 
-def check_folds(model, tables) -> None:
-    """Refuse to score by folds on tables that a model was not trained on in these folds."""
-    known = getattr(model, "tables", None)
-    found = digest(tables)
-    if known is not None and any(known.get(name) != value for name, value in found.items()):
-        what = "these are not the tables of the model's training, so that their folds mean nothing to it"
+    Parameters
+    ----------
+    record : dict
+        The record of the training, with the `digest` of its tables.
+    tables : dict of RealTable
+
+    Raises
+    ------
+    InputError
+        If a table or its folds differ.
+    """
+    known = record.get("tables", {})
+    other = [name for name, value in digest(tables).items() if known.get(name) != value]
+    if other:
+        what = f"the model was not trained on these galaxies in these folds: {', '.join(other)}"
         raise InputError("--data", what, "score galaxies that it never saw with --unseen")
 
 
@@ -74,28 +88,29 @@ def score(sky: Sky, names: list[str]) -> Iterator[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of real tables")
-    parser.add_argument("--model", type=Path, help="folder of a redshift model; else the released one")
+    parser.add_argument("--model", help="folder of a redshift model, or a name; else the released one")
     parser.add_argument("--unseen", action="store_true", help="training never saw these tables")
     parser.add_argument(
         "--train-folds", action="store_true", help=f"train first, in {FOLDS_FOLDER} or --model"
     )
-    parser.add_argument("--recipe", default="release", help="name of the recipe of --train-folds")
+    parser.add_argument("--recipe", default="release", choices=RECIPES, help="how long --train-folds trains")
     parser.add_argument("--only", nargs="+", choices=ROWS, help="some of the rows")
     parser.add_argument("--timing", action="store_true", help="measure speeds as well")
     parser.add_argument("--out", type=Path, default=Path("runs/real-sky-scores"))
     args = parser.parse_args()
     tables = load_real(args.data)
-    folder = args.model
     if args.train_folds:
-        folder = train_folds(args.data, args.model or FOLDS_FOLDER, args.recipe)
-    model = open_model(folder)
+        folder = train_folds(args.data, Path(args.model or FOLDS_FOLDER), args.recipe)
+    else:
+        folder = find_model(args.model or RELEASED)
+    model, config = load_model(folder)
     if not args.unseen:
-        check_folds(model, tables)
+        check_folds(config["record"], tables)
     sky = Sky(model, tables, args.data, folds=not args.unseen)
     names = args.only or [name for name in ROWS if name != "timing" or args.timing]
     found = list(score(sky, names))
     report.show(found)
-    facts = {"data": str(args.data), "tables": digest(tables), "unseen": args.unseen, **run_provenance()}
+    facts = {"model": model_id(folder), "data": str(args.data), "unseen": args.unseen, **run_provenance()}
     report.write(found, args.out, facts)
     report.draw(sky.kept, args.out / "real_sky.png")
     failed = sum(row.reached(measure) is False for row in found for measure in row.values)

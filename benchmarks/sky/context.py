@@ -5,32 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2spec.core.filters import Filter, load_filter
 from pix2spec.training.real_sky import RealTable
+from pix2spec.training.redshift.sources import as_measurements
 from sky.scores import Row, redshift_scores
 
 DRAWS = 256  # of each galaxy's redshift; the interval of 68 % then holds 67.5 % of calibrated truths
 BATCH = 4096
-
-
-def curve(item: str | Filter) -> Filter:
-    """A filter by its name, or as it is."""
-    return load_filter(item) if isinstance(item, str) else item
-
-
-def to_measurements(table: RealTable):
-    """The table in the form that a redshift model takes."""
-    from pix2spec.models.shared.measurements import MeasurementTable
-
-    filters = [curve(item) for item in table.filters]
-    centre, width = (np.array([getattr(item, name) for item in filters]) for name in ("centre", "width"))
-    return MeasurementTable(table.flux, table.error, centre, width, table.kind, table.extinction)
-
-
-def open_model(folder: Path):
-    from pix2spec.models.redshift import RedshiftModel
-
-    return RedshiftModel.open(folder)
 
 
 @dataclass
@@ -57,7 +37,7 @@ class Sky:
         parts = []
         for start in range(0, len(table), BATCH):
             part = table.rows(np.arange(start, min(start + BATCH, len(table))))
-            posterior = self.model.posterior(to_measurements(part), without=self.without(part))
+            posterior = self.model.posterior(as_measurements(part), without=self.without(part))
             parts.append(np.asarray(posterior.sample(DRAWS, seed + start), float))
         return np.concatenate(parts)
 
@@ -70,7 +50,7 @@ class Sky:
 
     def flagged(self, section: str, name: str, table: RealTable, targets=None) -> Row:
         """The row of the fraction that is flagged as outside of what training knew."""
-        flags = self.model.outside(to_measurements(table), without=self.without(table))
+        flags = self.model.outside(as_measurements(table), without=self.without(table))
         return Row(section, name, len(table), {"flagged": float(np.mean(flags))}, targets or {})
 
 

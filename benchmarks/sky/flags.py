@@ -9,8 +9,9 @@ import numpy as np
 from pix2spec.core.survey import SDSS
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.training.real_sky import RealTable
+from pix2spec.training.redshift.sources import as_measurements
 from pix2spec.training.stars import TEST_LIBRARIES, draw_stars
-from sky.context import Sky, to_measurements
+from sky.context import Sky
 from sky.rows import measured
 from sky.scores import Row, at_least, at_most
 from sky.surveys import DEPTHS, observe
@@ -92,7 +93,7 @@ def timing(sky: Sky) -> Iterator[Row]:
 
     def redshifts(some: RealTable) -> float:
         began = time.perf_counter()
-        posterior = sky.model.posterior(to_measurements(some))
+        posterior = sky.model.posterior(as_measurements(some))
         for q in (0.16, 0.5, 0.84):
             posterior.quantile(q)
         return time.perf_counter() - began

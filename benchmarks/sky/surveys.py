@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pix2spec.core.filters import Filter, load_filter
 from pix2spec.core.photometry import magnitude
 from pix2spec.data.simulate.galaxies import draw_galaxies
 from pix2spec.data.simulate.photometry import PhotometryModel
 from pix2spec.data.simulate.spectra import milky_way_extinction
 from pix2spec.training.real_sky import RealTable, jpas_filters
-from sky.context import Sky, curve
+from pix2spec.training.redshift.bank import Bank, transfer
+from sky.context import Sky
 from sky.scores import Row, within
 
 POINT, EXTENDED = 2.0, 1.0  # a galaxy's error, relative to that of what the depth is for
@@ -122,6 +124,11 @@ def _as_observed(table: RealTable, mag: np.ndarray, filters: list) -> RealTable:
     )  # fmt: skip
 
 
+def curve(item: str | Filter) -> Filter:
+    """A filter by its name, or as it is."""
+    return load_filter(item) if isinstance(item, str) else item
+
+
 def extinction(filters) -> np.ndarray:
     """Magnitudes for E(B-V) = 1 at the mean wavelengths of the filters: (K,)."""
     return R_V * milky_way_extinction(np.array([curve(item).centre for item in filters]))
@@ -129,8 +136,6 @@ def extinction(filters) -> np.ndarray:
 
 def lend(mag: np.ndarray, z: np.ndarray, known: list, filters: list, rng) -> np.ndarray:
     """Magnitudes (N, F) in `filters` of galaxies with magnitudes (N, K) in `known`, all dereddened."""
-    from pix2spec.training.redshift.bank import Bank, transfer
-
     every = [*known, *filters]
     total, total_z = simulated_magnitudes(every)
     bank = Bank(total[:0], total_z[:0], total, total_z)

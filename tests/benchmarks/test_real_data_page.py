@@ -21,9 +21,9 @@ def test_the_page_names_every_archive():
 def test_an_answer_of_casjobs_becomes_an_archive(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "real").mkdir()
-    columns = [f"{name}_{band}" for name in ("modelMag", "modelMagErr") for band in "ugriz"]
+    columns = [f"{name}_{band}" for name in ("dered", "modelMagErr") for band in "ugriz"]
     (query,) = (text for text in re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL) if "SpecObj AS" in text)
-    assert re.findall(r"p\.(modelMag\w+)", query) == columns
+    assert re.findall(r"p\.(\w+_[ugriz])\b", query) == columns
     pd.DataFrame({"z": [0.1], **{name: [17.0 if "Err" not in name else 0.02] for name in columns}}).to_csv(
         "casjobs.csv", index=False
     )

@@ -9,7 +9,8 @@ from rich.console import Console
 
 import real_sky
 from pix2spec.core.photometry import synthetic_photometry
-from pix2spec.training.real_sky import FOLDS, RealTable, load_real
+from pix2spec.errors import InputError
+from pix2spec.training.real_sky import FOLDS, RealTable, digest, load_real
 from sky import context, flags, report, rows, scores, surveys
 from support.paths import SHARED
 
@@ -49,7 +50,7 @@ class Oracle:
 @pytest.fixture(autouse=True)
 def tables_go_to_the_oracle(monkeypatch):
     for module in (context, flags):
-        monkeypatch.setattr(module, "to_measurements", lambda table: table)
+        monkeypatch.setattr(module, "as_measurements", lambda table: table)
 
 
 def table_of(n=4000, filters=("sdss2010-g", "sdss2010-r"), **changes) -> RealTable:
@@ -199,7 +200,6 @@ def test_every_survey_has_a_depth_for_each_band_and_a_source():
 
 
 def test_lent_magnitudes_are_those_of_galaxies_that_have_them(monkeypatch):
-    pytest.importorskip("pix2spec.training.redshift.bank")
     monkeypatch.setattr(surveys, "BANK_SIZE", 4 * surveys.BANK_BLOCK)
     griz, others = [f"decam2014-{b}" for b in "griz"], ["sdss2010-r", "panstarrs-z"]
     mag, z = surveys.simulated_magnitudes([*griz, *others])
@@ -225,12 +225,33 @@ def test_files_and_figure(tmp_path):
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 
+def test_a_model_is_scored_by_folds_on_its_own_tables_alone():
+    tables = {"mgs": table_of(), "sdss": table_of(100)}
+    record = {"tables": digest(tables)}
+    real_sky.check_folds(record, tables)
+    real_sky.check_folds(record, {"mgs": tables["mgs"]})
+    with pytest.raises(InputError, match="not trained on these galaxies in these folds: sdss"):
+        real_sky.check_folds(record, tables | {"sdss": tables["mgs"]})
+    with pytest.raises(InputError, match="mgs, sdss"):
+        real_sky.check_folds({}, tables)
+
+
+def test_folds_are_trained_once(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(real_sky, "train", lambda *arguments, **options: asked.append((arguments, options)))
+    assert real_sky.train_folds("data", tmp_path, "quick") == tmp_path
+    (tmp_path / "config.json").touch()
+    real_sky.train_folds("data", tmp_path, "quick")
+    assert asked == [(("data", tmp_path), {"recipe": "quick", "resume": True})]
+
+
 def test_timing(monkeypatch):
     monkeypatch.setattr(flags, "MANY", 1000)
     single, many = flags.timing(sky_of({"mgs": table_of()}))
     assert single.values["milliseconds"] < 3 and many.values["seconds"] < 120
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "mgs_photometry.npz").exists(), reason=f"no real photometry in {SHARED}")
 def test_rows_of_the_real_tables():
     sky = sky_of(load_real(SHARED), folder=SHARED)
