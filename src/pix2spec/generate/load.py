@@ -47,15 +47,19 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
     (3598, ('u', 'g', 'r', 'i', 'z'))
     >>> pix2spec.load("defualt")
     Traceback (most recent call last):
-    pix2spec.errors.InputError: defualt: no such model (give a run folder, or one of: default, default-sdss)
-    """
+    pix2spec.errors.InputError: defualt: no such model (give a run folder, or one of: default, default-sdss, redshift)
+    """  # noqa: E501
     folder = find_model(model)
     network, config = load_model(folder)
     family = find_family(network.preset.task)
     generator = family.part("generator") if family else None
     if generator is None:
         what = f"a model of the task {network.preset.task!r} makes no spectra"
-        raise InputError(folder, what, "a contrastive network ranks spectra of others: pass it as selector")
+        hints = {
+            "contrastive": "it ranks spectra of others: pass it as selector",
+            "redshift": "the model 'default' draws the redshifts of its spectra from it",
+        }
+        raise InputError(folder, what, hints.get(network.preset.task, "load a model that makes spectra"))
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     ids = {"model": model_id(folder), **source_of(folder)}
     return generator.open(folder, network, ids, config, device, selector)

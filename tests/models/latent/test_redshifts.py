@@ -121,6 +121,12 @@ def test_filters_that_no_spectrum_model_knows_give_a_redshift(model):
     assert np.isfinite(made.candidates).all()
 
 
+def test_a_galaxy_without_any_usable_flux_is_refused(model):
+    nothing = pix2spec.Galaxy("n", photometry=np.full(5, np.nan), photometry_ivar=np.zeros(5))
+    with pytest.raises(pix2spec.InputError, match="none of: photometry"):
+        model.generate(nothing, **QUICK)
+
+
 def test_an_image_beside_fibre_fluxes_keeps_the_flows_redshifts(model, loaded):
     from pix2spec.data.simulate import SimulatedSurvey
 

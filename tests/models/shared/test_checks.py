@@ -143,4 +143,4 @@ def test_a_batch_reports_what_cannot_be_used_and_goes_on(model):
     ]
     good, (short, why_short), (other, why_other) = model.run(galaxies, "linear", pix2spec.Settings(**QUICK))
     assert good.object_id == "good" and short.object_id == "short" and other.object_id == "other"
-    assert "shape (4,)" in why_short and "its image" in why_other or "no image" in why_other
+    assert ("shape (4,)" in why_short and "its image" in why_other) or "no image" in why_other

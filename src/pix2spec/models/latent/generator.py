@@ -102,7 +102,8 @@ class FactorisedGenerator(Generator):
 
     def _is_measured(self, galaxy: Galaxy, settings: Settings) -> bool:
         """Whether the redshift model can use fluxes that the flow cannot."""
-        return self.redshifts is not None and "photometry" in settings.use and bool(galaxy.measured)
+        filters = galaxy.measured.filters if galaxy.measured else ()
+        return self.redshifts is not None and "photometry" in settings.use and len(filters) > 0
 
     def _ensembles(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> list[Ensemble]:
         n, originals = settings.n, galaxies
