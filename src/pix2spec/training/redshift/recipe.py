@@ -19,8 +19,10 @@ from pix2spec.training.redshift.samples import AS_MEASURED, VARIED, Samples, Var
 __all__ = ["BROAD", "NARROW", "OUTSIDE", "train_network"]
 
 # Galaxies of each sample in a step with broad bands, and in a step with narrow bands (every fourth).
-BROAD = {"simulated": 96, "sdss": 160, "mgs": 64, "gama": 160, "deep": 40, "zcosmos": 56, "spectra": 56}
-NARROW = {"simulated": 80, "sdss": 24, "mgs": 12, "gama": 24, "deep": 12, "zcosmos": 24, "spectra": 56}
+BROAD = {"simulated": 96, "sdss": 160, "mgs": 64, "gama": 160, "deep": 40, "zcosmos": 56, "spectra": 40}
+BROAD |= {"fors2": 16}
+NARROW = {"simulated": 100, "sdss": 20, "mgs": 12, "gama": 20, "deep": 12, "zcosmos": 20, "spectra": 40}
+NARROW |= {"fors2": 8}
 OUTSIDE = {"quasars": 40, "stars": 40, "beyond": 24}
 SCRAMBLED = 32
 RATE, POLISH_RATE, DECAY, EMA = 5e-3, 2.5e-3, 1e-3, 0.999

@@ -217,7 +217,8 @@ def _extra_error(mag, own, simulated, narrow: bool, variety: Variety) -> torch.T
     relative = level * torch.exp(0.3 * torch.randn(shape))
     depth = mag[:, :1] + torch.empty(n, 1).uniform_(-0.5, 5.0) + 0.8 * torch.randn(shape)  # 5 sigma
     sky = torch.hypot((0.2 * 10 ** (0.4 * (mag - depth))).clamp(max=20), 0.01 * torch.rand(n, 1))
-    which, none = torch.rand(n, 1), torch.where(simulated, 0.0, 1 - variety.noise)
+    # Spectra give fluxes in narrow bands that have hardly any noise, which no survey has.
+    which, none = torch.rand(n, 1), torch.where(simulated | narrow, 0.0, 1 - variety.noise)
     extra = torch.where(which < none, 0.0, torch.where(which < none + (1 - none) * 0.6, relative, sky))
     factor = torch.exp(
         (torch.rand(n, 1) < variety.larger_errors) * torch.empty(n, 1).uniform_(0, math.log(10))

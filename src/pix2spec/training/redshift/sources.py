@@ -24,7 +24,7 @@ SYNTHETIC_ERROR = 0.003  # least relative error of a spectrum's synthetic flux
 OWN_SETS = {
     "sdss": ["ugriz"], "mgs": ["ugriz"], "spectra": ["ugriz"], "quasars": ["ugriz"],
     "gama": ["griz", "griz", "grz", "grizY"], "deep": ["griz", "griz", "grizY"],
-    "zcosmos": ["uBVgriz", "uBVgriz", "uBVgrizJKs"],
+    "zcosmos": ["uBVgriz", "uBVgriz", "uBVgrizJKs"], "fors2": ["ugri", "ugriZYJHKs", "ugriZYJHKs"],
 }  # fmt: skip
 
 # Many lists of main-sample galaxies hold dereddened magnitudes and do not say so.
@@ -45,7 +45,7 @@ def read_samples(data: str | Path, bank: Bank, filters: TrainingFilters, seed: i
     rng = np.random.default_rng(seed)
     tables = load_real(data)
     samples = {"simulated": _simulated(bank, filters), "beyond": _beyond(bank, filters, rng)}
-    for name in ("sdss", "mgs", "gama", "deep", "zcosmos"):
+    for name in ("sdss", "mgs", "gama", "deep", "zcosmos", "fors2"):
         samples[name] = _real(tables[name], bank, filters, rng, OWN_SETS[name], MISSTATED.get(name, 0.0))
     samples["spectra"] = _spectra(Path(data), tables["spectra"], filters)
     samples["quasars"] = _smooth(tables["quasars"], filters)
