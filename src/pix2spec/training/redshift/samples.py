@@ -39,10 +39,11 @@ class Variety:
     unknown_dust: float
     unknown_kind: float
     wrong_errors: float  # stated too large, or too small
+    equal_errors: float  # one number is stated for all bands
 
 
-VARIED = Variety(0.4, 0.3, 0.4, 0.3, 0.25, 0.15, 0.1, 0.33)
-AS_MEASURED = Variety(0.25, 0.2, 0.2, 0.15, 0.15, 0.1, 0.05, 0.2)
+VARIED = Variety(0.4, 0.3, 0.4, 0.3, 0.25, 0.15, 0.1, 0.33, 0.08)
+AS_MEASURED = Variety(0.25, 0.2, 0.2, 0.15, 0.15, 0.1, 0.05, 0.2, 0.08)
 
 
 @dataclass
@@ -227,8 +228,10 @@ def _extra_error(mag, own, simulated, narrow: bool, variety: Variety) -> torch.T
 
 
 def _stated(error: torch.Tensor, variety: Variety) -> torch.Tensor:
-    """Errors as catalogues state them: most are right, some too large, few too small."""
+    """Errors as catalogues state them: most are right, some too large, few too small, or all equal."""
     n = len(error)
+    one = error.median(1, keepdim=True).values * torch.exp(torch.empty(n, 1).uniform_(-0.5, 0.8))
+    error = torch.where(torch.rand(n, 1) < variety.equal_errors, one, error)
     u, factor = torch.rand(n, 1) / variety.wrong_errors, torch.ones(n, 1)
     factor = torch.where(u < 0.45, torch.exp(torch.empty(n, 1).uniform_(0, math.log(5))), factor)
     factor = torch.where(

@@ -158,11 +158,12 @@ def _smooth(table: RealTable, filters: TrainingFilters) -> Sample:
     every = np.stack([np.interp(ln, x, row) for row in mag]).astype(np.float32)
     every[:, (ln < x.min() - 0.05) | (ln > x.max() + 0.05)] = np.nan
     every[:, known] = mag
-    error = np.array([typical_error(name) for name in filters.names], np.float32)
+    # The errors of quasars must be those of galaxies, or else the network tells them apart by their errors.
+    error = np.interp(ln, x, [typical_error(name) for name in table.names]).astype(np.float32)
     measured = np.zeros(len(ln), bool)
     measured[known] = True
     return Sample(
-        mag=every, error=np.broadcast_to(np.minimum(error, 0.02), every.shape).copy(), z=table.z,
+        mag=every, error=np.broadcast_to(error, every.shape).copy(), z=table.z,
         kind=KIND_GROUPS["model"], extinction=EXTINCTIONS.index("observed"), fold=table.fold,
         measured=measured, sets=[filters.own_set(table.names, "ugriz")],
     )  # fmt: skip

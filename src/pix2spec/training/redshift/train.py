@@ -45,7 +45,7 @@ class Recipe:
 
 
 RECIPES = {
-    "release": Recipe(17_000, 3_000, 800, "the released model: about 55 minutes on two cores"),
+    "release": Recipe(17_000, 4_000, 800, "the released model: about 55 minutes on two cores"),
     "quick": Recipe(3_000, 1_000, 400, "a fifth of the steps: about 12 minutes on two cores"),
 }
 
