@@ -62,7 +62,7 @@ def test_candidates_with_a_given_redshift_have_it(galaxies):
 
 
 def test_the_real_model_takes_fluxes_alone(galaxies):
-    pairs, _ = galaxies
+    pairs, batch = galaxies
     ensemble = pix2spec.load("default-sdss", device="cpu").generate(pairs[0], n=8, use=("photometry",))
     assert ensemble.unit == pix2spec.products.units.PHYSICAL and np.isfinite(ensemble.candidates).all()
-    assert np.median(ensemble.redshifts) < 0.1  # it knows nearby galaxies
+    assert abs(np.median(ensemble.redshifts) - batch["z"][0]) < 0.05
