@@ -18,6 +18,14 @@ FLAGS = {
     "amplitude-from-one-parameter": "The colours disagree with the spectrum: the flux scale is rough.",
     "relative-flux": "Nothing fixes the flux: its scale is arbitrary. Add magnitudes to a colour picture.",
     "image-unusable": "The image could not be used.",
+    "outside-training": "No galaxy that training saw has such magnitudes: do not trust the redshift.",
+    "redshift-beyond-spectra": "The redshift may be beyond 0.45, where the model's spectra end.",
+    "photometry-not-fibre": "The spectrum takes these magnitudes for those within the fibre.",
+    "photometry-kind-unknown": "The spectrum takes these magnitudes for those within the fibre.",
+    "filters-approximated": "A filter that is nearly one of the model's stands for it.",
+    "filters-unused": "Some magnitudes tell about the redshift alone.",
+    "spectrum-from-redshift-alone": "No magnitude is in a filter like the model's: only the redshift is known.",
+    "error-assumed": "A magnitude had no error, and has the typical one of its filter.",
     "point-estimate": "This method makes one spectrum, without an uncertainty.",
 }
 CUTOUT_SIDE_PIXELS = 192
