@@ -24,7 +24,7 @@ FLAGS = {
     "photometry-kind-unknown": "The spectrum takes these magnitudes for those within the fibre.",
     "filters-approximated": "A filter that is nearly one of the model's stands for it.",
     "filters-unused": "Some magnitudes tell about the redshift alone.",
-    "spectrum-from-redshift-alone": "No magnitude is in a filter like the model's: only the redshift is known.",
+    "spectrum-from-redshift-alone": "No filter is like one of the model's: it knows the redshift alone.",
     "error-assumed": "A magnitude had no error, and has the typical one of its filter.",
     "point-estimate": "This method makes one spectrum, without an uncertainty.",
 }
