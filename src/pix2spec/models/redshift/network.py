@@ -29,9 +29,9 @@ class RedshiftNetwork(nn.Module):
         sizes = preset.queries, preset.values, preset.width, preset.dropout
         self.encoder = SetEncoder(3 * preset.components + 1, *sizes)
 
-    def forward(self, x: Tokens) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    def forward(self, x: Tokens, prepared: tuple | None = None) -> tuple[torch.Tensor, ...]:
         """Log weights, means and log sds (N, components) of the mixture, and the logit (N,)."""
-        out = self.encoder(x)
+        out = self.encoder(x, prepared)
         weight, mean, log_sd = out[:, :-1].chunk(3, 1)
         return weight.log_softmax(1), mean, log_sd.clamp(*LOG_SD), out[:, -1]
 
@@ -116,7 +116,9 @@ class RedshiftModel(Network):
         parts: list[list[np.ndarray]] = []
         for start in range(0, len(tokens), size):
             rows = slice(start, start + size)
-            made = [network(tokens[rows]) for network in self.networks]
+            part = tokens[rows]
+            prepared = self.networks[0].encoder.prepare(part)
+            made = [network(part, prepared) for network in self.networks]
             share = torch.from_numpy(votes[rows])
             weight = torch.cat([m[0].exp() * share[:, [k]] for k, m in enumerate(made)], 1)
             mean, log_sd = (torch.cat([m[i] for m in made], 1) for i in (1, 2))

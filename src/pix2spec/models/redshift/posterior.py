@@ -91,7 +91,9 @@ class RedshiftPosterior:
             return np.stack([self.quantile(column) for column in level.T], 1)
         # The uniform number chooses a Gaussian; its remainder is the quantile inside it.
         edges = np.cumsum(self.weight, 1)
-        which = (level[:, :, None] > edges[:, None, :-1]).sum(2)
+        which = np.zeros(level.shape, int)
+        for edge in edges.T[:-1]:
+            which += level > edge[:, None]
         rows = np.arange(len(self))[:, None]
         inside = 1 - (edges[rows, which] - level) / self.weight[rows, which]
         return from_y(self.mean[rows, which] + self.sd[rows, which] * ndtri(np.clip(inside, 1e-9, 1 - 1e-9)))

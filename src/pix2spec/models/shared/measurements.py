@@ -189,17 +189,20 @@ class SetEncoder(nn.Module):
             nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, outputs),
         )  # fmt: skip
 
-    def forward(self, x: Tokens) -> torch.Tensor:
-        """Vectors (N, outputs) of the galaxies of `x`."""
+    def prepare(self, x: Tokens) -> tuple[torch.Tensor, "Brightness", torch.Tensor]:
+        """What does not depend on weights, so that the networks of an ensemble share it."""
         brightness = Brightness.of(x)
-        features = filter_features(x.centre, x.width)
+        return filter_features(x.centre, x.width), brightness, self.smooth(x, brightness)
+
+    def forward(self, x: Tokens, prepared: tuple | None = None) -> torch.Tensor:
+        """Vectors (N, outputs) of the galaxies of `x`."""
+        features, brightness, curve = prepared or self.prepare(x)
         hidden = self.token(self.filter(features) + self.light(brightness.tokens))
         score = hidden[..., : self.queries].masked_fill(~x.seen[..., None], -1e4)
         # A value is linear in the colour, as the flux in any other band is to first order, plus the rest.
         value = hidden[..., self.queries :] + self.slope(features) * brightness.colour[..., None]
         pooled = score.softmax(1).transpose(1, 2) @ value
         crowd = torch.logsumexp(score, 1).clamp(-10, 10) / 5
-        curve = self.smooth(x, brightness)
         return self.out(torch.cat([pooled.flatten(1), crowd, brightness.whole, curve], 1))
 
 
