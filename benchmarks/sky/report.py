@@ -33,21 +33,29 @@ def target(measure: str, limits: tuple[float, float]) -> str:
     return f"≤ {scale * high:g}{unit}" if low <= 0 else f"{scale * low:g}–{scale * high:g}{unit}"
 
 
-def lines(rows: list[Row]) -> list[tuple[str, ...]]:
-    """(section, row, n, measure, value, target, reached) of each value."""
-    marks = {True: "yes", False: "NO", None: ""}
-    return [
-        (
-            row.section, row.name, f"{row.n:,}", MEASURES[measure][0], number(measure, value),
-            target(measure, row.targets[measure]) if measure in row.targets else "",
-            marks[row.reached(measure)],
-        )
-        for row in rows
-        for measure, value in row.values.items()
-    ]  # fmt: skip
+def markdown(rows: list[Row]) -> str:
+    """A table for each section; targets stand in brackets, and values that miss theirs are bold."""
+    parts = []
+    for section in dict.fromkeys(row.section for row in rows):
+        some = [row for row in rows if row.section == section]
+        measures = [m for m in MEASURES if any(m in row.values for row in some)]
+        headings = [section, "galaxies", *(MEASURES[m][0] for m in measures)]
+        table = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
+        for row in some:
+            cells = [row.name, f"{row.n:,}", *(_markdown_cell(row, m) for m in measures)]
+            table.append("| " + " | ".join(cells) + " |")
+        parts.append("\n".join(table))
+    return "\n\n".join(parts) + "\n"
 
 
-HEADINGS = ("section", "row", "galaxies", "measure", "value", "target", "reached")
+def _markdown_cell(row: Row, measure: str) -> str:
+    if measure not in row.values:
+        return ""
+    value = number(measure, row.values[measure])
+    if measure not in row.targets:
+        return value
+    value = value if row.reached(measure) else f"**{value}**"
+    return f"{value} ({target(measure, row.targets[measure])})"
 
 
 def show(rows: list[Row], console: Console | None = None) -> None:
@@ -77,9 +85,7 @@ def _cell(row: Row, measure: str) -> str:
 def write(rows: list[Row], folder: Path, facts: dict) -> None:
     """Write ``real_sky.md``, ``.json`` and ``.parquet`` into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    body = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
-    body += ["| " + " | ".join(line) + " |" for line in lines(rows)]
-    (folder / "real_sky.md").write_text("\n".join(body) + "\n")
+    (folder / "real_sky.md").write_text(markdown(rows))
     records = [
         {
             "section": row.section, "row": row.name, "n": row.n, "measure": measure, "value": value,
