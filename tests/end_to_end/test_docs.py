@@ -74,6 +74,16 @@ def test_links_between_pages_and_pictures_lead_somewhere():
     assert not missing
 
 
+def test_photometry_is_given_as_the_page_says():
+    import pix2spec
+
+    names = {"pix2spec": pix2spec}
+    for block in blocks("models.md", "python"):
+        if "Galaxy(" in block:
+            exec(block, names)
+    assert names["galaxy"].filters[:3] == ("sdss2010-r", "NB500", "box-4100-100")
+
+
 @pytest.mark.slow
 def test_a_band_is_added_as_the_page_says(tmp_path, monkeypatch):
     """The blocks of the page, one after another, on 80 made-up spectra; the training made short."""

@@ -2,17 +2,25 @@
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from pix2spec.core.filters import Filter
 from pix2spec.core.survey import Survey
 from pix2spec.data.readers.guards import sniff
 from pix2spec.data.readers.images import BAND_LETTERS, ImageBundle, image_kind, read_cutout
-from pix2spec.data.readers.tables import photometry_from_table, read_table, redshift
+from pix2spec.data.readers.tables import (
+    own_photometry,
+    photometry_from_table,
+    read_table,
+    redshift,
+    redshift_error,
+    sky_positions,
+)
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 
@@ -141,19 +149,31 @@ def link_groups(names: list[str], ra: np.ndarray, dec: np.ndarray) -> list[str]:
 class PhotometryTables:
     """Photometry of catalogue rows. Object ids, photometric ids or positions match rows to galaxies."""
 
-    def __init__(self, paths, survey: Survey, report: ImportReport):
-        self.report = report
+    def __init__(
+        self, paths, survey: Survey, report: ImportReport, curves: Mapping[str, Filter] | None = None
+    ):
+        self.report, self.survey, self.curves = report, survey, curves or {}
         self.rows: list[Galaxy] = []
         for path in paths:
             table = read_table(path)
-            ids, ra, dec, flux, ivar = photometry_from_table(table, survey)
-            self._append(path, table, ids, ra, dec, flux, ivar, redshift(table))
+            own, own_flux, own_ivar = own_photometry(table, self.curves)
+            filters = (*survey.filters, *own) if own else ()
+            try:
+                ids, ra, dec, flux, ivar = photometry_from_table(table, survey)
+            except InputError:
+                if not own:
+                    raise
+                ids, ra, dec = sky_positions(table)
+                filters, flux, ivar = tuple(own), own_flux[:, :0], own_ivar[:, :0]
+            flux, ivar = np.hstack([flux, own_flux]), np.hstack([ivar, own_ivar])
+            self._append(path, table, ids, ra, dec, flux, ivar, filters)
         self.found: dict[int, Galaxy] = {}
 
-    def _append(self, path, table, ids, ra, dec, flux, ivar, z) -> None:
+    def _append(self, path, table, ids, ra, dec, flux, ivar, filters) -> None:
         bad_rows = table.meta.get("bad_rows", 0)
         if bad_rows:
             self.report.fail(InputError(path, f"{bad_rows} rows have too many or too few cells"))
+        z, z_err = redshift(table), redshift_error(table)
         for i, name in enumerate(ids):
             if not (ivar[i] > 0).any():
                 self.report.fail(InputError(f"{path}, row {i + 1}", "no usable flux or magnitude"))
@@ -164,8 +184,12 @@ class PhotometryTables:
                     ra=float(ra[i]),
                     dec=float(dec[i]),
                     z=float(z[i]),
+                    z_err=float(z_err[i]),
                     photometry=flux[i],
                     photometry_ivar=ivar[i],
+                    filters=filters,
+                    kind="fibre" if filters else "unknown",
+                    curves=self.curves,
                 )
             )
 
@@ -192,7 +216,9 @@ class PhotometryTables:
         if row is None:
             return
         galaxy.photometry, galaxy.photometry_ivar = row.photometry, row.photometry_ivar
-        galaxy.z = row.z if np.isnan(galaxy.z) else galaxy.z
+        galaxy.filters, galaxy.kind, galaxy.curves = row.filters, row.kind, row.curves
+        if np.isnan(galaxy.z):
+            galaxy.z, galaxy.z_err = row.z, row.z_err
         if np.isnan(galaxy.ra):
             galaxy.ra, galaxy.dec = row.ra, row.dec
 

@@ -1,11 +1,12 @@
 """Import files of spectra, cutouts and catalogues into a dataset."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from pix2spec.core.filters import Filter
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS, Survey
 from pix2spec.data.crossmatch import Cutouts, ImportReport, PhotometryTables, Source, group_ids
@@ -33,6 +34,7 @@ def import_data(
     any_bands: bool = False,
     image_size: int = 64,
     grid: SpectralGrid | None = None,
+    filters: Mapping[str, Filter] | None = None,
 ) -> ImportReport:
     """Make a dataset of spectra, cutouts and catalogue photometry.
 
@@ -63,6 +65,9 @@ def import_data(
         Pixels per side of the dataset's images.
     grid : SpectralGrid, optional
         The wavelength grid of the dataset. The default is ``SpectralGrid()``.
+    filters : mapping of str to Filter, optional
+        The user's own transmission curves, as `pix2spec.data.readers.curves.read_curves` gives them. Columns
+        of `tables` may have their names in place of a band's. The dataset then keeps photometry as measured.
 
     Returns
     -------
@@ -84,7 +89,7 @@ def import_data(
         raise InputError(out, "it already holds a dataset", "choose another folder, or delete this one")
     report = ImportReport(out / "import-report.csv")
     cutouts = Cutouts(images, survey, image_size, any_pixel_scale, any_bands, report)
-    catalogue = PhotometryTables(tables or [], survey, report)
+    catalogue = PhotometryTables(tables or [], survey, report, filters)
     out.mkdir(parents=True, exist_ok=True)
     # The first pass reads headers only: the groups of repeats must be known before the first row is written.
     if spectra:
@@ -100,6 +105,8 @@ def import_data(
         image_kind=cutouts.kind,
         image_size=image_size,
         provenance=_provenance(spectra, images, tables),
+        as_measured=bool(filters),
+        curves=filters or {},
     )
     galaxies = _galaxies(sources, cutouts, catalogue, report)
     try:

@@ -55,6 +55,35 @@ class Measurements:
         """Inverse variances, 1/nanomaggies^2."""
         return 1 / np.square(self.error)
 
+    def joined(self, other: "Measurements", where: str) -> "Measurements":
+        """These measurements and others of the same object.
+
+        Raises
+        ------
+        InputError
+            If both hold a flux of one filter and kind, different curves of one name, or different states of
+            extinction, neither of which is ``"unknown"``.
+        """
+        twice = set(zip(self.filters, self.kinds)) & set(zip(other.filters, other.kinds))
+        if twice:
+            raise InputError(where, f"photometry: {min(twice)[0]} is there twice", "keep one")
+        states = {self.extinction, other.extinction} - {"unknown"}
+        if len(states) > 1:
+            what = f"extinction: one flux is {self.extinction}, and another one {other.extinction}"
+            raise InputError(where, what, "bring all fluxes to one state first")
+        for name in set(self.curves) & set(other.curves):
+            if self.curves[name] != other.curves[name]:
+                raise InputError(where, f"filters: {name} has two curves", "give them different names")
+        return Measurements(
+            self.filters + other.filters,
+            np.concatenate([self.flux, other.flux]),
+            np.concatenate([self.error, other.error]),
+            self.kinds + other.kinds,
+            tuple(dict.fromkeys(self.flags + other.flags)),
+            states.pop() if states else "unknown",
+            {**self.curves, **other.curves},
+        )
+
     def as_row(self) -> dict:
         """Values of `MEASUREMENT_COLUMNS`; `from_row` is the inverse."""
         return {

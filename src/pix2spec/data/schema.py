@@ -54,7 +54,8 @@ class Galaxy:
           numbers in nanomaggies, alone or with an error. An error that is missing or not positive becomes the
           typical one of the filter, and the galaxy has the flag ``error-assumed``;
         - an astropy Table with the columns filter, flux, error, kind, or a row with a column a filter;
-        - an array with a flux in nanomaggies for each band of the survey.
+        - an array with a flux in nanomaggies for each band of the survey;
+        - `Measurements`, such as those of a coarse spectrum.
 
         It is kept as float32 (filter,), in nanomaggies.
     photometry_ivar : array (filter,), float32
@@ -132,6 +133,8 @@ class Galaxy:
             if self.photometry_ivar is not None:
                 what = "photometry: an array of fluxes does not say in which of the filters they are"
                 raise InputError(self.object_id, what, f"give a dictionary by filter: {DICT_FORM}")
+        if isinstance(self.photometry, Measurements):
+            self._take(self.photometry)
         if self.photometry is None or self.filters:
             return
         if self.photometry_ivar is not None:
@@ -139,10 +142,15 @@ class Galaxy:
             return
         survey = survey_of(survey) if isinstance(survey, str) else survey
         found = read_photometry(self.photometry, survey, self.kind, self.object_id, self.curves)
+        self._take(replace(found, extinction=self.extinction, curves=self.curves))
+
+    def _take(self, found: Measurements) -> None:
+        """Set the photometry and its description."""
         self.photometry = found.flux.astype(np.float32)
         self.photometry_ivar = found.ivar.astype(np.float32)
-        self.filters, self.kind = found.filters, found.kinds
-        self.flags = (*self.flags, *found.flags)
+        self.filters, self.kind, self.curves = found.filters, found.kinds, found.curves
+        self.extinction = self.extinction if found.extinction == "unknown" else found.extinction
+        self.flags = tuple(dict.fromkeys((*self.flags, *found.flags)))
 
     def measurements(self, survey: Survey = SDSS) -> Measurements | None:
         """The fluxes that have an error, with their filters; None without photometry.

@@ -1,14 +1,18 @@
 """The objects that a user names as input: a dataset, a cutout, a folder of cutouts, a table of positions."""
 
 import shutil
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from pix2spec.core.filters import Filter
 from pix2spec.core.survey import Survey
 from pix2spec.data.archives.targets import Fetch, fetch_targets, is_position_table
-from pix2spec.data.dataset import Dataset
+from pix2spec.data.coarse_spectra import coarse_spectrum
+from pix2spec.data.dataset import Dataset, write_dataset
+from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 from pix2spec.generate.catalogue import check_survey
 from pix2spec.models.generator import Generator, Settings
@@ -39,12 +43,17 @@ class Source:
     note: str = ""
 
 
-def check_source(source: str | Path, survey: Survey | None) -> bool:
+def check_source(
+    source: str | Path | None,
+    survey: Survey | None,
+    filters: object | None = None,
+    spectrum: str | Path | None = None,
+) -> bool:
     """Check, before the slow work, that an input exists and that its download was asked for.
 
     Parameters
     ----------
-    source, survey
+    source, survey, filters, spectrum
         As for `open_source`.
 
     Returns
@@ -55,11 +64,18 @@ def check_source(source: str | Path, survey: Survey | None) -> bool:
     Raises
     ------
     InputError
-        If there is no such file, or a table of positions comes without `survey`.
+        If there is no such file, a table of positions comes without `survey`, or own filters come without
+        cutouts.
     """
-    if not Path(source).exists():
-        raise InputError(source, "no such file or folder")
-    is_table = is_position_table(source)
+    if source is None and spectrum is None:
+        raise InputError("`source`", "there is nothing to generate spectra for", "name an input")
+    for path in (source, spectrum):
+        if path is not None and not Path(path).exists():
+            raise InputError(path, "no such file or folder")
+    is_table = source is not None and is_position_table(source)
+    if filters is not None and (source is None or is_table or _is_dataset(source)):
+        what = "own filters are those of the columns of `tables`, which cutouts have"
+        raise InputError("`filters`", what, "a dataset has its own filters")
     if is_table and survey is None:
         what = "it is a table of positions, and nothing is fetched unasked"
         hint = "give `survey` sdss or legacy to fetch its cutouts; photometry of cutouts belongs to `tables`"
@@ -68,7 +84,7 @@ def check_source(source: str | Path, survey: Survey | None) -> bool:
 
 
 def open_source(
-    source: str | Path,
+    source: str | Path | None,
     out: str | Path,
     generator: Generator,
     settings: Settings | None = None,
@@ -76,14 +92,16 @@ def open_source(
     tables: list[Path] | None = None,
     any_pixel_scale: bool = False,
     fetch: Fetch | None = None,
+    filters: Mapping[str, Filter] | None = None,
+    spectrum: str | Path | None = None,
 ) -> Source:
     """Make a dataset of the objects that a user names.
 
     Parameters
     ----------
-    source : path
+    source : path, optional
         A dataset (folder or shard), a cutout file, a folder of cutouts, an npz bundle of pictures, or a
-        table of positions or names.
+        table of positions or names. It may be left out if `spectrum` is given.
     out : path
         Folder of the future catalogue. Cutouts become a dataset in ``OUT/input``.
     generator : Generator
@@ -100,6 +118,11 @@ def open_source(
         Accept cutouts of another pixel scale than the survey's.
     fetch : Fetch, optional
         Where to download from. By default the public services, with a cache in ``OUT/input/cache``.
+    filters : mapping of str to Filter, optional
+        Own transmission curves, of which columns of `tables` have the names.
+    spectrum : path, optional
+        A coarse spectrum of the only object. Its fluxes in boxes of 100 Angstrom join the object's
+        photometry.
 
     Returns
     -------
@@ -110,19 +133,60 @@ def open_source(
     InputError
         If the input cannot be used, or `out` already holds a catalogue that would be replaced.
     """
-    source, out = Path(source), Path(out)
-    if check_source(source, survey) and survey is not None:
-        return _download(source, out, generator, settings or Settings(), survey, fetch)
-    if source.suffix == ".parquet" or (source.is_dir() and any(source.glob("*.parquet"))):
-        dataset = Dataset(source)
-        if survey and dataset.info.survey.name != survey.name:
-            what = f"it is a dataset of {dataset.info.survey.name}, not {survey.name}"
+    out = Path(out)
+    is_table = check_source(source, survey, filters, spectrum)
+    if source is None:
+        return _with_spectrum(None, Path(str(spectrum)), out, generator, survey or generator.survey)
+    if is_table and survey is not None:
+        found = _download(source, out, generator, settings or Settings(), survey, fetch)
+    elif _is_dataset(source):
+        found = Source(Dataset(source))
+        if survey and found.dataset.info.survey.name != survey.name:
+            what = f"it is a dataset of {found.dataset.info.survey.name}, not {survey.name}"
             raise InputError(source, what, "leave out `survey`")
-        return Source(dataset)
-    return _import_cutouts(source, out, survey or generator.survey, generator, tables, any_pixel_scale)
+    else:
+        survey = survey or generator.survey
+        found = _import_cutouts(source, out, survey, generator, tables, any_pixel_scale, filters)
+    if spectrum is not None:
+        return _with_spectrum(found, Path(spectrum), out, generator, found.dataset.info.survey)
+    return found
 
 
-def _import_cutouts(source, out: Path, survey: Survey, generator, tables, any_pixel_scale: bool) -> Source:
+def _is_dataset(source: str | Path) -> bool:
+    path = Path(source)
+    return path.suffix == ".parquet" or (path.is_dir() and any(path.glob("*.parquet")))
+
+
+def _with_spectrum(opened: Source | None, path: Path, out: Path, generator, survey: Survey) -> Source:
+    """The only object, with its spectrum as photometry, as a dataset in ``OUT/input-with-spectrum``."""
+    from pix2spec.data.readers.observed_spectrum import read_observed_spectrum
+
+    if opened is not None and len(opened.dataset) != 1:
+        what = f"a spectrum belongs to one object, and the input has {len(opened.dataset)}"
+        raise InputError("`spectrum`", what, "give an input with one object")
+    galaxy = Galaxy(path.stem) if opened is None else opened.dataset[0]
+    info = DatasetInfo(generator.grid, survey, None) if opened is None else opened.dataset.info
+    given = galaxy.measurements(survey)
+    seen = read_observed_spectrum(path)
+    relative = getattr(seen.flux, "unit", None) is None
+    boxes = coarse_spectrum(
+        seen.wave, seen.flux, seen.error, relative=relative, photometry=given, where=str(path)
+    )
+    measured = boxes if given is None else given.joined(boxes, galaxy.object_id)
+    galaxy = replace(galaxy, photometry=measured, photometry_ivar=None, filters=())
+    provenance = info.provenance | {"spectrum": str(path)}
+    info = replace(info, as_measured=True, curves=measured.curves, provenance=provenance)
+    _check_no_catalogue(out)
+    folder = out / "input-with-spectrum"
+    if folder.exists():  # left by a run that failed later on
+        shutil.rmtree(folder)
+    write_dataset(folder, [galaxy], info)
+    return replace(opened or Source(Dataset(folder)), dataset=Dataset(folder))
+
+
+def _import_cutouts(
+    source, out: Path, survey: Survey, generator, tables, any_pixel_scale: bool, filters
+) -> Source:
     from pix2spec.data.import_files import import_data
 
     _check_no_catalogue(out)
@@ -131,7 +195,7 @@ def _import_cutouts(source, out: Path, survey: Survey, generator, tables, any_pi
         shutil.rmtree(folder)
     report = import_data(
         folder, [], images=source, tables=list(tables or ()), survey=survey, any_pixel_scale=any_pixel_scale,
-        grid=generator.grid,
+        grid=generator.grid, filters=filters,
     )  # fmt: skip
     if report.n_written == 0:
         reasons = "; ".join(f"{where}: {why}" for where, why in report.failures[:3])

@@ -91,7 +91,7 @@ def test_datasets_and_models_in_json(cli, tmp_path):
     [
         (["info", "nothing"], "nothing: no such model (give a run folder"),
         (["generate", "nowhere", "--out", "x"], "nowhere: no such file or folder"),
-        (["generate"], "Missing argument"),
+        (["generate"], "Missing option"),
         (["generate", "d", "--out", "x", "--bogus"], "No such option: --bogus"),
         (["generate", "d", "--out", "x", "-n", "many"], "(see `pix2spec generate --help`)"),
         (["data", "simulat", "x"], "(see `pix2spec data --help`)"),

@@ -90,7 +90,7 @@ WRONG = {
     "c.csv": ("wavelength,blue\n400,0\n450,1\n500,0\n", "filters: blue: .*plain numbers mean Angstrom"),
     "d.csv": ("filter,wavelength,response\na,4000,0\na,4500,1\na,4400,0\n", "filters: a: .*do not increase"),
     "e.csv": ("wavelength,sdss2010-r\n4000,0\n4500,1\n5000,0\n", "speclite has another curve of this name"),
-    "f.ecsv": ("# %ECSV 0.9\n# ---\n# datatype: [\nwavelength\n1\n", "cannot be read as an ECSV table"),
+    "f.ecsv": ("# %ECSV 0.9\n# ---\n# datatype: [\nwavelength\n1\n", "cannot be read as a table"),
 }
 
 

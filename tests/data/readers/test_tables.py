@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from pix2spec.data.readers.tables import (
     assumed_ivar,
+    own_photometry,
     photometry_from_table,
     positions_from_table,
     read_table,
     redshift,
+    redshift_error,
 )
 from pix2spec.errors import InputError
 from support.paths import SHARED
@@ -205,3 +207,35 @@ def test_a_table_that_would_fill_the_memory_is_refused(tmp_path):
     )
     with pytest.raises(InputError, match=r"the table would take .* MiB of memory"):
         read_table(tmp_path / "bomb.parquet")
+
+
+@pytest.mark.parametrize(
+    "columns, z, error",
+    [
+        ({"redshift": [0.1, 0.2], "redshift_err": [0.01, -1.0]}, [0.1, 0.2], [0.01, np.nan]),
+        ({"z_spec": [0.1], "e_z_spec": [0.01]}, [0.1], [0.01]),
+        ({"z": [0.1], "zerr": [0.01]}, [0.1], [0.01]),
+        ({"zsp": [0.1]}, [0.1], [np.nan]),
+        ({"g": [20.0], "r": [19.0], "z": [18.0], "z_err": [0.02]}, [np.nan], [np.nan]),  # magnitudes
+        ({"z": [18.0], "r": [19.0], "z_err": [0.02], "redshift": [0.1]}, [0.1], [np.nan]),
+        ({"z_err": [0.02]}, [np.nan], [np.nan]),
+    ],
+)
+def test_redshifts_come_with_their_errors(columns, z, error):
+    table = Table(columns)
+    np.testing.assert_array_equal(redshift(table), z)
+    np.testing.assert_array_equal(redshift_error(table), error)
+
+
+def test_own_filters_have_columns_of_the_usual_forms():
+    names = ["NB500", "my-Red", "other"]
+    magnitudes = {"nb500": [20.0, 99.0], "MY-RED": [17.5, 20.0], "r": [18.0, 18.0]}
+    found, flux, ivar = own_photometry(Table(magnitudes), names)
+    assert found == ["NB500", "my-Red"] and flux.dtype == ivar.dtype == np.float32
+    np.testing.assert_allclose(flux, [[10, 100], [np.nan, 10]], rtol=1e-6)
+    np.testing.assert_allclose(ivar[0], 1 / np.hypot(0.1 * flux[0], 0.05) ** 2, rtol=1e-5)  # typical errors
+    fluxes = {"flux_NB500": [3.0], "flux_my-red": [4.0], "flux_err_NB500": [0.5], "flux_err_my-red": [0.25]}
+    found, flux, ivar = own_photometry(Table(fluxes), names)
+    np.testing.assert_allclose([flux[0], ivar[0]], [[3, 4], [4, 16]])
+    found, flux, ivar = own_photometry(Table({"r": [18.0]}), names)
+    assert found == [] and flux.shape == ivar.shape == (1, 0)

@@ -12,21 +12,37 @@ __all__ = ["demo", "generate"]
 
 
 def generate(
+    out: Annotated[Path, typer.Option(help="Folder for the catalogue and other results.")],
     source: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="INPUT",
             help="A dataset, a cutout (FITS, JPEG, PNG), a folder of cutouts, or, with --survey, a table of "
-            "positions or names.",
+            "positions or names. Not needed with --spectrum.",
         ),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for the catalogue and other results.")],
+    ] = None,
     model: Model = "default",
     selector: Annotated[
         Path | None,
         typer.Option(help="Run folder of a contrastive network that ranks the candidates of a pixel model."),
     ] = None,
     tables: Tables = None,
+    filters: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Transmission curves of your own, as a table (ECSV, CSV, FITS) of wavelength and response, "
+            "or an .npz archive. Columns of --table may have their names.",
+        ),
+    ] = None,
+    spectrum: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A coarse spectrum of the only object, as a table of wavelength, flux and error or a FITS "
+            "spectrum. It is used as photometry in boxes of 100 Angstrom.",
+        ),
+    ] = None,
     n: Annotated[int, typer.Option("-n", help="Number of candidate spectra per object.")] = 25,
     select: Annotated[
         str | None,
@@ -144,6 +160,8 @@ def generate(
 
     `pix2spec generate targets.csv --survey sdss --out predictions`
 
+    `pix2spec generate one.fits --table photometry.csv --spectrum prism.ecsv --out predictions`
+
     If some objects fail, they are listed with the reason, the others are complete, and the exit code is 3.
     Nothing about objects is downloaded unless INPUT is a table and --survey is given.
     """
@@ -152,6 +170,7 @@ def generate(
     from pix2spec.core.survey import survey_of
     from pix2spec.data.archives.targets import Fetch
     from pix2spec.data.archives.urls import Services
+    from pix2spec.data.readers.curves import read_curves
     from pix2spec.generate.catalogue import generate_catalogue
     from pix2spec.generate.engines import Engine
     from pix2spec.generate.foreground import check_extinction, choose_foreground
@@ -167,11 +186,14 @@ def generate(
     services = Services.at(mirror) if mirror else Services()
     fetch = Fetch(services, cache or out / "input" / "cache", release, sesame)
     check_extinction(extinction, dust)
-    check_source(source, its_survey)
+    check_source(source, its_survey, filters, spectrum)
+    curves = None if filters is None else read_curves(filters)
 
     generator = load(model, selector)
     settings = replace(settings, select=select or generator.default_select)
-    opened = open_source(source, out, generator, settings, its_survey, tables, any_pixel_scale, fetch)
+    opened = open_source(
+        source, out, generator, settings, its_survey, tables, any_pixel_scale, fetch, curves, spectrum
+    )
     if opened.note:
         print_text(opened.note)
     foreground = choose_foreground(opened.dataset.info.survey, opened.extinction, extinction, dust)

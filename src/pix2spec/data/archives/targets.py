@@ -17,7 +17,13 @@ from pix2spec.data.archives.urls import release_named
 from pix2spec.data.dataset import Dataset, read_schema, write_dataset
 from pix2spec.data.readers.guards import fits_hdus, sniff
 from pix2spec.data.readers.images import read_cutout
-from pix2spec.data.readers.tables import photometry_from_table, positions_from_table, read_table, redshift
+from pix2spec.data.readers.tables import (
+    photometry_from_table,
+    positions_from_table,
+    read_table,
+    redshift,
+    redshift_error,
+)
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 from pix2spec.runtime.atomic import write_atomically
@@ -197,7 +203,7 @@ def _read(path, survey: Survey, failures) -> Iterator[_Target]:
             path, "it has neither ra and dec in degrees nor names", f"its columns are {', '.join(lower)}"
         )
     flux, ivar = _own_photometry(table, survey)
-    z, numbers = redshift(table), _numbers(len(table), left_out)
+    z, z_err, numbers = redshift(table), redshift_error(table), _numbers(len(table), left_out)
     seen: dict = {}
     for i, row in enumerate(numbers):
         name = "" if column is None else str(np.ma.filled(table[column][i], "")).strip()
@@ -206,7 +212,7 @@ def _read(path, survey: Survey, failures) -> Iterator[_Target]:
             failures.append((object_id, f"row {row}: it repeats the id of row {seen[object_id]}"))
             continue
         seen[object_id] = row
-        galaxy = Galaxy(object_id, ra=float(ra[i]), dec=float(dec[i]), z=float(z[i]))
+        galaxy = Galaxy(object_id, ra=float(ra[i]), dec=float(dec[i]), z=float(z[i]), z_err=float(z_err[i]))
         if flux is not None and (ivar[i] > 0).any():
             galaxy.photometry, galaxy.photometry_ivar = flux[i], ivar[i]
         yield _Target(row, galaxy, name)

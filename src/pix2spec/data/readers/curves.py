@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pix2spec.core.filters import Filter, own_filters
-from pix2spec.data.readers.guards import load_arrays, reading, sniff
+from pix2spec.data.readers.guards import load_arrays, sniff
 from pix2spec.data.readers.table_formats import read_table
 from pix2spec.errors import InputError
 
@@ -83,7 +83,7 @@ def _from_archive(path) -> Iterator[tuple]:
 
 
 def _from_table(path) -> Iterator[tuple]:
-    table = _read(path)
+    table = read_table(path)
     columns = {name.lower().strip(): name for name in table.colnames}
     wave_column, response_column, filter_column = (
         next((columns[name] for name in names if name in columns), None)
@@ -103,18 +103,6 @@ def _from_table(path) -> Iterator[tuple]:
     for name, rows, column in parts:
         x, response = _known(wave[rows], _floats(path, table, column)[rows])
         yield name, x if unit is None else x * unit, response
-
-
-def _read(path):
-    """The table in a file; ECSV with its units and metadata."""
-    with open(path, "rb") as stream:
-        is_ecsv = stream.read(7) == b"# %ECSV"
-    if not is_ecsv:
-        return read_table(path)
-    from astropy.table import Table
-
-    with reading(path, "an ECSV table"):
-        return Table.read(path, format="ascii.ecsv")
 
 
 def _name_of(path, table) -> str:

@@ -1,4 +1,4 @@
-"""Read tables in CSV, FITS, VOTable or Parquet, with any columns."""
+"""Read tables in CSV, ECSV, FITS, VOTable or Parquet, with any columns."""
 
 import codecs
 import math
@@ -24,8 +24,8 @@ def read_table(path: str | Path):
     Parameters
     ----------
     path : str or Path
-        A CSV, FITS, VOTable or Parquet file. A CSV file begins with a line of column names. Comment lines
-        that begin with # may stand before that line.
+        A CSV, ECSV, FITS, VOTable or Parquet file. A CSV file begins with a line of column names. Comment
+        lines that begin with # may stand before that line. ECSV files keep units and metadata.
 
     Returns
     -------
@@ -50,6 +50,7 @@ def read_table(path: str | Path):
         table = _read_fits(path)
     else:
         reader = {"parquet": _read_parquet, "votable": _read_votable}.get(kind, _read_csv)
+        reader = _read_ecsv if kind == "text" and _is_ecsv(path) else reader
         with reading(path, f"a table ({kind})"):
             table = reader(path)
     if len(table) == 0:
@@ -115,6 +116,17 @@ def _read_parquet(path):
     # In a dictionary, a long text that every row repeats is stored once.
     with pq.ParquetFile(path, read_dictionary=texts) as file:
         return _from_arrow(file.read())
+
+
+def _is_ecsv(path) -> bool:
+    with open(path, "rb") as stream:
+        return stream.read(7) == b"# %ECSV"
+
+
+def _read_ecsv(path):
+    from astropy.table import Table
+
+    return Table.read(path, format="ascii.ecsv")
 
 
 def _read_csv(path):

@@ -4,6 +4,7 @@ from difflib import get_close_matches
 
 import numpy as np
 
+from pix2spec.core.filters import OWN_CURVE_ERROR
 from pix2spec.core.photometry import MAX_MAGNITUDE, MIN_MAGNITUDE
 from pix2spec.core.survey import SDSS, Survey
 from pix2spec.data.readers.guards import spec_id
@@ -14,10 +15,13 @@ __all__ = [
     "ERROR_FLOOR",
     "ERROR_FRACTION",
     "assumed_ivar",
+    "own_photometry",
     "photometry_from_table",
     "positions_from_table",
     "read_table",
     "redshift",
+    "redshift_error",
+    "sky_positions",
 ]
 
 ERROR_FRACTION = 0.05  # of the flux
@@ -45,9 +49,12 @@ OBJECT_IDS = ("object_id", "objectid", "objid", "bestobjid", "dr7objid", "specob
 RA = ("ra", "plug_ra", "raj2000", "_ra", "ra_deg", "alpha")
 DEC = ("dec", "plug_dec", "dej2000", "_dec", "dec_deg", "delta", "decl")
 REDSHIFTS = ("redshift", "z_spec", "zspec", "specz", "z_sdss", "zsp")
+REDSHIFT_ERRORS = ("{}_err", "{}err", "{}_error", "e_{}", "err_{}")
 
 
-def assumed_ivar(flux: np.ndarray, measured_ivar: np.ndarray | None = None) -> np.ndarray:
+def assumed_ivar(
+    flux: np.ndarray, measured_ivar: np.ndarray | None = None, fraction: float = ERROR_FRACTION
+) -> np.ndarray:
     """Inverse variance of fluxes for which the catalogue gives no error, or only the photon noise.
 
     The assumed error is 5 % of the flux, 0.05 nanomaggies and the measured error (if there is one), added in
@@ -59,6 +66,8 @@ def assumed_ivar(flux: np.ndarray, measured_ivar: np.ndarray | None = None) -> n
         Fluxes in nanomaggies.
     measured_ivar : array (...), optional
         Measured inverse variances in 1/nanomaggies^2; 0 where unknown.
+    fraction : float
+        Assumed error in place of the 5 % of the flux.
 
     Returns
     -------
@@ -67,7 +76,7 @@ def assumed_ivar(flux: np.ndarray, measured_ivar: np.ndarray | None = None) -> n
     """
     flux = np.asarray(flux, float)
     good = np.isfinite(flux) & (flux > 0) & (flux < 1e9)
-    variance = (ERROR_FRACTION * np.where(good, flux, 0)) ** 2 + ERROR_FLOOR**2
+    variance = (fraction * np.where(good, flux, 0)) ** 2 + ERROR_FLOOR**2
     if measured_ivar is not None:
         known = np.isfinite(measured_ivar) & (measured_ivar > 1e-12)
         variance = variance + np.where(known, 1 / np.where(known, measured_ivar, 1), 0)
@@ -172,11 +181,34 @@ def photometry_from_table(table, survey: Survey = SDSS):
         If the table has no complete set of flux or magnitude columns.
     """
     flux, ivar = _fluxes(_Columns(table), survey.photometry_bands)
-    ids, ra, dec = positions_from_table(table)
-    off_sky = ~((ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90))
-    ra, dec = np.where(off_sky, np.nan, ra), np.where(off_sky, np.nan, dec)
     flux = np.where(ivar > 0, flux, np.nan).astype(np.float32)
-    return ids, ra, dec, flux, ivar.astype(np.float32)
+    return *sky_positions(table), flux, ivar.astype(np.float32)
+
+
+def own_photometry(table, names) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Fluxes in filters of the user, found in columns of the same forms as in `photometry_from_table`.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        As `read_table` gives it.
+    names : iterable of str
+        Names of the filters.
+
+    Returns
+    -------
+    found : list of str
+        The filters that the table has.
+    photometry, ivar : array (N, number found), float32
+        As in `photometry_from_table`. Without errors, the typical one of an own filter is assumed.
+    """
+    columns = _Columns(table)
+    forms = [[n for n in names if p.format(n.lower()) in columns] for p, *_ in PATTERNS]
+    found = max(forms, key=len)
+    if not found:
+        return [], np.empty((len(table), 0)), np.empty((len(table), 0))
+    flux, ivar = _fluxes_of_bands(columns, tuple(name.lower() for name in found), OWN_CURVE_ERROR)
+    return found, np.where(ivar > 0, flux, np.nan).astype(np.float32), ivar.astype(np.float32)
 
 
 def positions_from_table(table) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -196,14 +228,37 @@ def positions_from_table(table) -> tuple[list[str], np.ndarray, np.ndarray]:
     return _ids(columns), ra, dec
 
 
+def sky_positions(table) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Ids and positions as `positions_from_table` gives them; NaN where they are not on the sky."""
+    ids, ra, dec = positions_from_table(table)
+    off_sky = ~((ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90))
+    return ids, np.where(off_sky, np.nan, ra), np.where(off_sky, np.nan, dec)
+
+
 def redshift(table) -> np.ndarray:
     """Redshifts of the rows of a catalogue: array (N,), NaN where unknown.
 
     A column ``z`` is a magnitude, not a redshift, if the table also has a column ``r``.
     """
     columns = _Columns(table)
-    name = columns.first(REDSHIFTS) or ("z" if "z" in columns and "r" not in columns else None)
+    name = _redshift_column(columns)
     return columns.floats(name) if name else np.full(len(table), np.nan)
+
+
+def redshift_error(table) -> np.ndarray:
+    """Errors of the redshifts of `redshift`: array (N,), NaN where unknown or not positive.
+
+    The column is called as that of the redshift, with ``_err``, ``err``, ``_error``, ``e_`` or ``err_``.
+    """
+    columns = _Columns(table)
+    name = _redshift_column(columns)
+    error = columns.first([form.format(name) for form in REDSHIFT_ERRORS]) if name else None
+    values = columns.floats(error) if error else np.full(len(table), np.nan)
+    return np.where(values > 0, values, np.nan)
+
+
+def _redshift_column(columns: _Columns) -> str | None:
+    return columns.first(REDSHIFTS) or ("z" if "z" in columns and "r" not in columns else None)
 
 
 def _ids(columns: _Columns) -> list[str]:
@@ -231,6 +286,12 @@ def _fluxes(columns: _Columns, bands: tuple[str, ...]) -> tuple[np.ndarray, np.n
             if flux.shape[1:] == (len(bands),):
                 error = f"{name}_ivar"
                 return _with_errors(flux, columns.floats(error) if error in columns else None)
+    return _fluxes_of_bands(columns, bands)
+
+
+def _fluxes_of_bands(
+    columns: _Columns, bands: tuple[str, ...], typical: float = ERROR_FRACTION
+) -> tuple[np.ndarray, np.ndarray]:
     found: tuple[str, str | None, str] | None = None
     for pattern, names, unit in PATTERNS:
         if all(pattern.format(band) in columns for band in bands):
@@ -243,10 +304,10 @@ def _fluxes(columns: _Columns, bands: tuple[str, ...]) -> tuple[np.ndarray, np.n
     values = np.stack([columns.floats(pattern.format(b)) for b in bands], axis=1)
     errors = np.stack([columns.floats(fitting.format(b)) for b in bands], axis=1) if fitting else None
     if unit == "mag":
-        return _from_magnitudes(values, errors)
+        return _from_magnitudes(values, errors, typical)
     if unit == "flux" and errors is not None:
         errors = np.where(errors > 0, 1 / np.where(errors > 0, errors, 1) ** 2, 0)
-    return _with_errors(values, errors)
+    return _with_errors(values, errors, typical)
 
 
 def _nearest_pattern(columns: _Columns, bands) -> list[str]:
@@ -255,18 +316,22 @@ def _nearest_pattern(columns: _Columns, bands) -> list[str]:
     return min(reversed(missing), key=len)  # Of equal patterns, the last one has the shortest names.
 
 
-def _with_errors(flux: np.ndarray, ivar: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _with_errors(
+    flux: np.ndarray, ivar: np.ndarray | None, typical: float = ERROR_FRACTION
+) -> tuple[np.ndarray, np.ndarray]:
     if ivar is None:
-        return flux, assumed_ivar(flux)
+        return flux, assumed_ivar(flux, None, typical)
     sane = np.isfinite(flux) & (np.abs(flux) < 1e9) & (flux > -999)  # -999 and -9999 are fillers
     return flux, np.where(sane & np.isfinite(ivar) & (ivar > 0), ivar, 0)
 
 
-def _from_magnitudes(mag: np.ndarray, error: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _from_magnitudes(
+    mag: np.ndarray, error: np.ndarray | None, typical: float
+) -> tuple[np.ndarray, np.ndarray]:
     good = np.isfinite(mag) & (mag > MIN_MAGNITUDE) & (mag < MAX_MAGNITUDE)
     flux = np.where(good, 10 ** ((22.5 - np.where(good, mag, 22.5)) / 2.5), np.nan)
     if error is None:
-        return flux, assumed_ivar(flux)
+        return flux, assumed_ivar(flux, None, typical)
     known = good & np.isfinite(error) & (error > 0) & (error < 10)
     sigma = np.where(known, flux * np.log(10) / 2.5 * np.where(known, error, 1), 1)
     return flux, np.where(known, 1 / sigma**2, 0)
