@@ -181,7 +181,7 @@ def _other_survey(generator: Generator, dataset: Dataset, settings: Settings) ->
     are the fields of a galaxy that are to be None.
     """
     present = {name for name in INPUTS if len(dataset.having(name))}
-    if dataset.info.as_measured:  # Each flux names its filter.
+    if dataset.info.as_measured or generator.takes_any_filter():  # Each flux names its filter.
         present -= {"photometry"}
     seen = generator.inputs(settings) & present
     check_survey(generator, dataset.path, dataset.info.survey, seen)
