@@ -82,7 +82,7 @@ def build_bank(filters: TrainingFilters, out: str | Path, blocks: int = BLOCKS, 
             parts = list(progress_bar(pool.map(_block, range(blocks)), "bank", True, blocks))
         arrays = dict(zip(("fibre", "fibre_z", "total", "total_z"), map(np.concatenate, zip(*parts))))
         write_atomically(out, lambda path: _save(path, arrays))
-    with np.load(out) as stored:
+    with np.load(out, allow_pickle=False) as stored:
         return Bank(**stored)
 
 
