@@ -51,6 +51,19 @@ def _print_description(facts: dict) -> None:
         cost = facts["forward_gflop"].get(part)
         passes = f"{cost:>10.3f} GFLOP per pass" if cost is not None else ""
         print_text(f"  {part:20}{count:>12,} parameters{passes}")
+    if facts["task"] == "redshift":
+        print_text("  measurements in any filters, from 0.1 to 5.5 um; redshifts from 0 to 0.75")
+    else:
+        _print_data(facts)
+    for line in as_bullets(facts.get("record", {}), "  "):
+        print_text(line)
+    if "selector" in facts:
+        name, total = facts["selector"]["name"], facts["selector"]["parameters"]["total"]
+        print_text(f"  selector: {name}, {total:,} parameters")
+
+
+def _print_data(facts: dict) -> None:
+    """Print the grid of the spectra, and what images and photometry are."""
     grid, survey = facts["grid"], facts["survey"]
     last = grid["start"] + grid["step"] * (grid["size"] - 1)
     print_text(
@@ -62,11 +75,6 @@ def _print_description(facts: dict) -> None:
         f"  survey: {survey['name']}, photometry {' '.join(survey['photometry_bands'])} within "
         f'{survey["fibre_diameter"]:g}"' + (" (by default)" if facts["kind"] == "preset" else "")
     )
-    for line in as_bullets(facts.get("record", {}), "  "):
-        print_text(line)
-    if "selector" in facts:
-        name, total = facts["selector"]["name"], facts["selector"]["parameters"]["total"]
-        print_text(f"  selector: {name}, {total:,} parameters")
 
 
 def export(
