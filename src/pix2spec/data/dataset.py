@@ -187,7 +187,10 @@ class Dataset:
         return np.flatnonzero(present)
 
     def __getitem__(self, i: int) -> Galaxy:
-        return to_galaxy(self.rows.take(self.indices[[i]], self.columns), self.info)
+        try:
+            return to_galaxy(self.rows.take(self.indices[[i]], self.columns), self.info)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error.where}", error.what, error.hint) from error
 
     def __iter__(self) -> Iterator[Galaxy]:
         return (self[i] for i in range(len(self)))

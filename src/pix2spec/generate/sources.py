@@ -168,9 +168,8 @@ def _with_spectrum(opened: Source | None, path: Path, out: Path, generator, surv
     info = DatasetInfo(generator.grid, survey, None) if opened is None else opened.dataset.info
     given = galaxy.measurements(survey)
     seen = read_observed_spectrum(path)
-    relative = getattr(seen.flux, "unit", None) is None
     boxes = coarse_spectrum(
-        seen.wave, seen.flux, seen.error, relative=relative, photometry=given, where=str(path)
+        seen.wave, seen.flux, seen.error, relative=seen.is_relative, photometry=given, where=str(path)
     )
     measured = boxes if given is None else given.joined(boxes, galaxy.object_id)
     galaxy = replace(galaxy, photometry=measured, photometry_ivar=None, filters=())

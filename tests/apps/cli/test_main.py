@@ -167,6 +167,36 @@ def test_cutouts_as_a_file_and_as_a_folder(cli, tmp_path):
     assert code == 2 and "two.fits" in err and "band" in err
 
 
+def test_own_filters_and_a_spectrum_join_the_photometry(cli, tmp_path):
+    """As a user would type it: one cutout, a table with a band of the user's own, and a prism's spectrum."""
+    from astropy import units as u
+    from astropy.io import fits
+    from astropy.table import QTable
+
+    from pix2spec.products.catalogue import open_catalogue
+
+    fits.writeto(tmp_path / "cut.fits", tiny_galaxy(0).image)
+    (tmp_path / "t.csv").write_text("object_id,u,g,r,i,z,NB500\ncut,20,19,18.5,18,17.5,19\n")
+    (tmp_path / "curves.csv").write_text("wavelength,NB500\n4900,0\n5000,1\n5100,0\n")
+    wave = np.arange(4000.0, 7000, 10)
+    flux = np.full(300, 12.0) * u.Unit("1e-17 erg / (s cm2 Angstrom)")
+    QTable({"wavelength": wave * u.AA, "flux": flux, "error": 0.1 * flux}).write(tmp_path / "prism.ecsv")
+    files = ["--table", tmp_path / "t.csv", "--filters", tmp_path / "curves.csv"]
+    files += ["--spectrum", tmp_path / "prism.ecsv", "--out", tmp_path / "out"]
+    code, _, err = cli("generate", tmp_path / "cut.fits", *files, "-n", 2, "--steps", 2, "--fits")
+    assert code == 0, err
+    (ensemble,) = open_catalogue(tmp_path / "out")
+    given = ensemble.measurements
+    assert given.filters[4:7] == ("sdss2010-z", "NB500", "box-4100-100") and len(given.filters) == 35
+    assert set(given.curves) == set(given.filters[5:])
+    assert len(fits.getdata(tmp_path / "out" / "spectra" / "cut.fits", "PHOTOMETRY")) == 35
+    code, _, err = cli("generate", "--out", tmp_path / "none")
+    assert code == 2 and err == "pix2spec: INPUT: there is nothing to generate spectra for (name an input)\n"
+    files = ["--filters", tmp_path / "none.csv", "--out", tmp_path / "none"]
+    code, _, err = cli("generate", tmp_path / "cut.fits", *files)
+    assert code == 2 and "none.csv: no such file" in err
+
+
 def test_a_missing_extra_is_named(tmp_path, monkeypatch, capsys):
     loaded = [name for name in sys.modules if name.startswith("astroquery.")]
     for name in ("astroquery", *loaded):  # as if it could not be imported

@@ -30,6 +30,52 @@ def shard(folder: Path, change=lambda table: table, facts: dict | None = None) -
     return path
 
 
+def measured_shard(folder: Path, change=lambda table: table) -> Path:
+    """A shard of galaxies with measurements in filters of their own, changed."""
+    from pix2spec.core.filters import Filter
+    from pix2spec.data.dataset import write_dataset
+    from pix2spec.data.schema import DatasetInfo, Galaxy
+
+    curves = {"NB500": Filter("NB500", [4900, 5000, 5100], [0, 1, 0])}
+    photometry = {"r": (30.0, 1.0), "NB500": (20.0, 3.0)}
+    galaxies = [Galaxy(f"tiny-{i}", photometry=photometry, filters=curves) for i in range(3)]
+    info = DatasetInfo(grid=GRID, image_kind=None, as_measured=True, curves=curves)
+    (path,) = write_dataset(folder / "data", galaxies, info)
+    pq.write_table(change(pq.read_table(path)), path)
+    return path
+
+
+def _replaced(name: str, values: list):
+    """A change of a table: one column with other values."""
+
+    def change(table):
+        field = table.schema.field(name)
+        column = pa.array(values * len(table), field.type)
+        return table.set_column(table.schema.get_field_index(name), field, column)
+
+    return change
+
+
+@bad("Parquet", "measured", "its filter '../../etc/passwd'")
+def shard_whose_filter_is_a_path(folder):
+    return measured_shard(folder, _replaced("filters", [["../../etc/passwd", "NB500"]]))
+
+
+@bad("Parquet", CHECK, "its filters, fluxes, inverse variances and kinds do not")
+def shard_with_fewer_fluxes_than_filters(folder):
+    return measured_shard(folder, _replaced("photometry", [[1.0]]))
+
+
+@bad("Parquet", "measured", "metadata are damaged")
+def shard_whose_curve_runs_backwards(folder):
+    def change(table):
+        facts = json.loads(table.schema.metadata[b"pix2spec"])
+        facts["curves"]["NB500"]["wave"].reverse()
+        return table.replace_schema_metadata({"pix2spec": json.dumps(facts)})
+
+    return measured_shard(folder, change)
+
+
 @bad("Parquet", CHECK, "truncated, damaged or not Parquet")
 def parquet_of_four_bytes(folder):
     return put(folder, "pairs-00000.parquet", b"PAR1")

@@ -48,6 +48,20 @@ def _table(path):
     photometry_from_table(read_table(path))
 
 
+def _curves(path):
+    from pix2spec.data.readers.curves import read_curves
+
+    read_curves(path)
+
+
+def _observed(path):
+    from pix2spec.data.coarse_spectra import coarse_spectrum
+    from pix2spec.data.readers.observed_spectrum import read_observed_spectrum
+
+    seen = read_observed_spectrum(path)
+    coarse_spectrum(seen.wave, seen.flux, seen.error, relative=seen.is_relative, where=str(path))
+
+
 def _universe(path):
     from pix2spec.data.mmu.read import read_rows
 
@@ -94,6 +108,7 @@ def _model(path):
 
 READERS = {
     "cutout": _cutout, "pictures": _pictures, "spectrum": _spectrum, "spectra": _spectra, "coadd": _coadd,
-    "table": _table, "universe": _universe, "dataset": _dataset, "catalogue": _catalogue,
+    "table": _table, "curves": _curves, "observed": _observed, "measured": _dataset,
+    "universe": _universe, "dataset": _dataset, "catalogue": _catalogue,
     "predictions": _predictions, "preset": _preset, "model": _model,
 }  # fmt: skip

@@ -6,6 +6,7 @@ from pathlib import Path
 
 # Commands as which an input is tried, instead of a reader.
 GENERATE = "generate {path} --out {out} -n 1 --steps 1"
+GENERATE_WITH_SPECTRUM = "generate --spectrum {path} --out {out} -n 1 --steps 1"
 IMPORT = "data import {out} {path}"
 IMPORT_TABLE = "data import {out} --table {path}"
 CHECK = "data check {path}"

@@ -4,7 +4,7 @@ import numpy as np
 from astropy.table import Table
 
 from robustness.corpus.fits_cutouts import image
-from robustness.corpus.registry import IMPORT_TABLE, bad, put
+from robustness.corpus.registry import GENERATE_WITH_SPECTRUM, IMPORT_TABLE, bad, put
 from support.fake_sdss import cutout
 
 MAGNITUDES = "name,ra,dec,u,g,r,i,z\n"
@@ -97,3 +97,33 @@ def fits_table_that_is_an_image(folder):
 def fits_table_cut_off(folder):
     Table({f"mag_{b}": np.full(500, 20.0) for b in "ugriz"}).write(folder / "t.fits")
     return put(folder, "t.fits", (folder / "t.fits").read_bytes()[:9000])
+
+
+@bad("CSV", "curves", "a: its wavelengths do not increase")
+def curve_that_runs_backwards(folder):
+    return put(folder, "curves.csv", "wavelength,a\n6000,0\n5000,1\n4000,0\n")
+
+
+@bad("CSV", "curves", "plain numbers mean Angstrom")
+def curve_in_nanometres(folder):
+    return put(folder, "curves.csv", "wavelength,a\n400,0\n500,1\n600,0\n")
+
+
+@bad("CSV", "curves", "templates hold no emission of dust")
+def curve_in_the_far_infrared(folder):
+    return put(folder, "curves.csv", "wavelength,a\n4e5,0\n5e5,1\n6e5,0\n")
+
+
+@bad("CSV", "observed", "is it in erg/s/cm2/Angstrom, in Jy, or relative")
+def spectrum_without_a_unit(folder):
+    return put(folder, "spectrum.csv", "wavelength,flux,error\n4000,1,1\n4010,1,1\n4020,1,1\n")
+
+
+@bad("CSV", "observed", "no columns wavelength and flux")
+def spectrum_without_wavelengths(folder):
+    return put(folder, "spectrum.csv", "flux,error\n1,1\n")
+
+
+@bad("CSV", GENERATE_WITH_SPECTRUM, "a relative spectrum needs photometry")
+def relative_spectrum_alone(folder):
+    return put(folder, "spectrum.csv", "wavelength,flux,error\n4000,1,1\n4010,1,1\n4020,1,1\n")

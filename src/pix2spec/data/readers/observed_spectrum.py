@@ -33,6 +33,11 @@ class ObservedSpectrum:
     flux: Any  # array (L,) of unknown scale, or Quantity
     error: Any  # as `flux`, or None
 
+    @property
+    def is_relative(self) -> bool:
+        """Whether the file states no unit, so that the scale of the flux is unknown."""
+        return getattr(self.flux, "unit", None) is None
+
 
 def read_observed_spectrum(path: str | Path) -> ObservedSpectrum:
     """Read one spectrum.
