@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -189,6 +190,22 @@ def test_a_catalogue_records_the_measurements_as_they_were_given(model, tmp_path
     direct = model.generate(galaxies[1], n=2, steps=2).measurements
     assert direct.filters == SDSS.filters  # with the errors that were assumed
     assert open_catalogue(tmp_path / "out").ensemble("mine").plot() is not None
+
+
+def test_a_damaged_row_of_a_dataset_fails_alone(model, tmp_path):
+    galaxies = [replace(tiny_galaxy(i), filters=SDSS.filters) for i in range(3)]
+    (path,) = write_dataset(tmp_path / "data", galaxies, DatasetInfo(grid=GRID, as_measured=True))
+    table = pq.read_table(path)
+    filters = table["filters"].to_pylist()
+    filters[1] = ["no such filter"] * 5
+    place = table.schema.get_field_index("filters")
+    pq.write_table(table.set_column(place, table.schema.field(place), [filters]), path)
+    summary = generate_catalogue(
+        model, tmp_path / "data", tmp_path / "out", Settings(n=2, steps=2), progress=False
+    )
+    assert (summary.n_ok, summary.n_failed) == (2, 1)
+    ((name, reason),) = summary.failures
+    assert name == galaxies[1].object_id and "no such filter" in reason
 
 
 def test_data_of_another_grid_are_refused(model, tmp_path):

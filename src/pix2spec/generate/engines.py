@@ -4,7 +4,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 from pathlib import Path
 
@@ -98,18 +98,28 @@ class ShardMaker:
     unseen: dict
     spectra: Path | None = None
     spec: Path | None = None
+    damaged: dict[str, str] = field(default_factory=dict)  # why rows of the dataset cannot be read
 
     def make(self, k: int) -> Iterator[None]:
         """Write shard k, unless it is there; yields once per object."""
         if self.shards.path(k).exists():  # made by a worker that was believed lost
             yield from repeat(None, len(self.shards.rows(k)))
             return
-        galaxies = (self.dust.before(replace(self.dataset[i], **self.unseen)) for i in self.shards.rows(k))
+        galaxies = (self._read(i) for i in self.shards.rows(k))
         kind = self.dataset.info.image_kind or "linear"
         with self.shards.writer(k) as writer:
             for result in self.generator.run(galaxies, kind, self.settings, self.batch):
                 self._add(writer, result)
                 yield
+
+    def _read(self, i: int) -> Galaxy:
+        """Row i of the dataset; a galaxy without any data in the place of one that is damaged."""
+        try:
+            return self.dust.before(replace(self.dataset[i], **self.unseen))
+        except InputError as error:
+            name = str(self.dataset.batch(i, ["object_id"])["object_id"][0])
+            self.damaged[name] = str(error)
+            return Galaxy(name)
 
     def _add(self, writer: CatalogueWriter, result: Ensemble | tuple[Galaxy, str]) -> None:
         if isinstance(result, Ensemble):
@@ -124,7 +134,7 @@ class ShardMaker:
         else:
             galaxy, reason = result
             self.dust.notes.pop(galaxy.object_id, None)
-            writer.add_failure(galaxy.object_id, reason)
+            writer.add_failure(galaxy.object_id, self.damaged.pop(galaxy.object_id, reason))
 
 
 def run_local(maker: ShardMaker, missing: list[int]) -> Iterator[None]:
