@@ -98,7 +98,9 @@ class ShardMaker:
     unseen: dict
     spectra: Path | None = None
     spec: Path | None = None
-    damaged: dict[str, str] = field(default_factory=dict, init=False)  # why rows of the dataset cannot be read
+    damaged: dict[str, str] = field(
+        default_factory=dict, init=False
+    )  # why rows of the dataset cannot be read
 
     def make(self, k: int) -> Iterator[None]:
         """Write shard k, unless it is there; yields once per object."""
