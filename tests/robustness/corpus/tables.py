@@ -109,7 +109,7 @@ def curve_in_nanometres(folder):
     return put(folder, "curves.csv", "wavelength,a\n400,0\n500,1\n600,0\n")
 
 
-@bad("CSV", "curves", "templates hold no emission of dust")
+@bad("CSV", "curves", "templates end at 5.5 um")
 def curve_in_the_far_infrared(folder):
     return put(folder, "curves.csv", "wavelength,a\n4e5,0\n5e5,1\n6e5,0\n")
 
