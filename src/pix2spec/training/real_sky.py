@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from pix2spec.core.filters import Filter, typical_error
 from pix2spec.core.photometry import MAX_MAGNITUDE, MIN_MAGNITUDE, NANOMAGGY, filter_matrix, magnitude
+from pix2spec.data.readers.curves import read_curves
 from pix2spec.errors import InputError
 
 __all__ = ["FOLDS", "RealTable", "digest", "jpas_filters", "load_real", "spectrum_fluxes", "survey_filters"]
@@ -132,11 +133,10 @@ def digest(tables: dict[str, RealTable]) -> dict[str, str]:
 
 def jpas_filters(folder: str | Path, low: float = 3700, high: float = 9200) -> list[Filter]:
     """The narrow bands of ``filters_jpas.npz`` whose names give a wavelength between `low` and `high` [A]."""
-    data = _read(Path(folder) / "filters_jpas.npz")
-    curves = zip(map(str, data["name"]), data["response"])
+    curves = read_curves(Path(folder) / "filters_jpas.npz")
     return [
-        Filter(f"jpas-{name}", data["wave"], response.astype(float))
-        for name, response in curves
+        Filter(f"jpas-{name}", curve.wave, curve.response)
+        for name, curve in curves.items()
         if name[1:].isdigit() and low < int(name[1:]) < high
     ]
 
@@ -250,11 +250,7 @@ def _good_spectra(data) -> np.ndarray:
 
 def survey_filters(folder: str | Path) -> list[Filter]:
     """The curves of ``filters_surveys.npz``: filters that speclite lacks."""
-    data, curves = _read(Path(folder) / "filters_surveys.npz"), []
-    for name, wave, response in zip(map(str, data["name"]), data["wave"], data["response"]):
-        used = np.isfinite(wave) & np.isfinite(response)
-        curves.append(Filter(name, wave[used].astype(float), response[used].clip(min=0).astype(float)))
-    return curves
+    return list(read_curves(Path(folder) / "filters_surveys.npz").values())
 
 
 def _survey_curves(folder: Path, names: list[str]) -> list[str | Filter]:
