@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from pix2spec.models.redshift.network import RedshiftNetwork
 from pix2spec.models.redshift.posterior import RedshiftPosterior
@@ -91,9 +90,8 @@ def trained(name: str, data: Path, out: Path, steps: int) -> Path:
 
 
 def load(folder: Path) -> RedshiftNetwork:
-    network, prefix = RedshiftNetwork(RedshiftPreset.released()).eval(), "average.module."
-    weights = load_file(folder / "checkpoint.safetensors")
-    network.load_state_dict({k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)})
+    network = RedshiftNetwork(RedshiftPreset.released()).eval()
+    network.load_state_dict(recipe.averaged_weights(folder))
     return network
 
 

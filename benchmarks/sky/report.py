@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +34,17 @@ def target(measure: str, limits: tuple[float, float]) -> str:
     return f"≤ {scale * high:g}{unit}" if low <= 0 else f"{scale * low:g}–{scale * high:g}{unit}"
 
 
+def sections(rows: list[Row]) -> Iterator[tuple[str, list[Row], list[str]]]:
+    """Each section with its rows, and the measures that they have."""
+    for section in dict.fromkeys(row.section for row in rows):
+        some = [row for row in rows if row.section == section]
+        yield section, some, [m for m in MEASURES if any(m in row.values for row in some)]
+
+
 def markdown(rows: list[Row]) -> str:
     """A table for each section; targets stand in brackets, and values that miss theirs are bold."""
     parts = []
-    for section in dict.fromkeys(row.section for row in rows):
-        some = [row for row in rows if row.section == section]
-        measures = [m for m in MEASURES if any(m in row.values for row in some)]
+    for section, some, measures in sections(rows):
         headings = [section, "galaxies", *(MEASURES[m][0] for m in measures)]
         table = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
         for row in some:
@@ -62,9 +68,7 @@ def show(rows: list[Row], console: Console | None = None) -> None:
     """Print a table for each section: a row's values, and below them their targets."""
     if console is None:
         console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
-    for section in dict.fromkeys(row.section for row in rows):
-        some = [row for row in rows if row.section == section]
-        measures = [m for m in MEASURES if any(m in row.values for row in some)]
+    for section, some, measures in sections(rows):
         headings = (MEASURES[m][0] for m in measures)
         table = Table(Column("row", no_wrap=True), "n", *headings, title=section, title_justify="left")
         for row in some:

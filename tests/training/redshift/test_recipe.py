@@ -9,7 +9,7 @@ from pix2spec.models.redshift.preset import RedshiftPreset
 from pix2spec.models.shared.measurements import Tokens
 from pix2spec.training.redshift import recipe
 from pix2spec.training.redshift.optimizer import MuonAdam
-from pix2spec.training.redshift.recipe import scrambled, train_network
+from pix2spec.training.redshift.recipe import averaged_weights, scrambled, train_network
 from pix2spec.training.redshift.samples import Samples
 from training.redshift.test_samples import FILTERS, sample
 
@@ -80,9 +80,8 @@ def test_a_network_learns_the_exact_posterior_of_a_gaussian_galaxy(tmp_path):
     samples = Samples(FILTERS, {"sdss": sample(4000, extinction=1, **values)}, (3,), 0)
     preset = SMALL.model_copy(update={"width": 64})
     train_network(preset, samples, tmp_path, 2000, 500, seed=0)
-    weights, prefix = load_file(tmp_path / "checkpoint.safetensors"), "average.module."
     network = RedshiftNetwork(preset).eval()
-    network.load_state_dict({k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)})
+    network.load_state_dict(averaged_weights(tmp_path))
     torch.manual_seed(5)
     tokens, z = samples.draw({"sdss": 4000}, False, rng)
     with torch.no_grad():

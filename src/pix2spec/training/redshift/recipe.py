@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim.swa_utils import AveragedModel
 
@@ -16,7 +17,7 @@ from pix2spec.training.checkpoint import load_checkpoint, save_checkpoint
 from pix2spec.training.redshift.optimizer import MuonAdam
 from pix2spec.training.redshift.samples import AS_MEASURED, VARIED, Samples, Variety
 
-__all__ = ["BROAD", "NARROW", "OUTSIDE", "train_network"]
+__all__ = ["BROAD", "NARROW", "OUTSIDE", "averaged_weights", "train_network"]
 
 # Galaxies of each sample in a step with broad bands, and in a step with narrow bands (every fourth).
 BROAD = {"simulated": 96, "sdss": 160, "mgs": 64, "gama": 160, "deep": 40, "zcosmos": 56, "spectra": 40}
@@ -67,6 +68,12 @@ def _average(average: list, now: list, steps: int) -> None:
     share = 1 - min(EMA, (1 + int(steps)) / (10 + int(steps)))
     for a, b in zip(average, now):
         a.lerp_(b, share)
+
+
+def averaged_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of a network that `train_network` trained in `folder`, for ``load_state_dict``."""
+    prefix, stored = "average.module.", load_file(folder / "checkpoint.safetensors")
+    return {k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)}
 
 
 def train_network(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.errors import InputError
@@ -20,7 +19,7 @@ from pix2spec.runtime.resumable import Resumable
 from pix2spec.training.real_sky import RealTable, digest, load_real
 from pix2spec.training.redshift.bank import build_bank
 from pix2spec.training.redshift.filters import training_filters
-from pix2spec.training.redshift.recipe import train_network
+from pix2spec.training.redshift.recipe import averaged_weights, train_network
 from pix2spec.training.redshift.samples import Samples
 from pix2spec.training.redshift.sources import as_measurements, read_samples
 
@@ -128,10 +127,8 @@ def _train_one(data: Path, out: Path, preset: RedshiftPreset, number: int, recip
 def _joined(out: Path, preset: RedshiftPreset) -> RedshiftModel:
     """The model with the averaged weights of the trained networks."""
     model = RedshiftModel(preset, SpectralGrid())
-    prefix = "average.module."
     for number, network in enumerate(model.networks):
-        weights = load_file(out / f"network-{number}" / "checkpoint.safetensors")
-        network.load_state_dict({k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)})
+        network.load_state_dict(averaged_weights(out / f"network-{number}"))
     return model.eval()
 
 
@@ -164,5 +161,6 @@ def _record(data, recipe: str, tables: dict[str, RealTable]) -> dict:
         "tables": digest(tables),
         "recipe": recipe,
         "steps": RECIPES[recipe].steps,
+        "steps_of_polish": RECIPES[recipe].polish,
         **run_provenance(),
     }
