@@ -58,6 +58,7 @@ _OWN = {
     "diffusion": _own("pixel", "DiffusionPreset", "model:PixelDiffusion", "PixelGenerator"),
     "contrastive": _own("pixel", "ContrastivePreset", "ranker:ContrastiveModel", None),
     "factorised": _own("latent", "FactorisedPreset", "model:FactorisedModel", "FactorisedGenerator"),
+    "spectrum": _own("spectrum", "SpectrumPreset", "model:SpectrumModel", "SpectrumGenerator"),
     "wu-peek": _own("baselines.wu_peek", "WuPeekPreset", "model:WuPeekModel", "WuPeekGenerator"),
     "redshift": _own("redshift", "RedshiftPreset", "network:RedshiftModel", None),
     "mean": _own("baselines", "MeanPreset", "mean:MeanModel", "FittedGenerator"),

@@ -68,6 +68,8 @@ class Ensemble:
     amplitude : array (n, 2), float32, optional
         Offset and scale that brought each candidate from the model's own scale into flux:
         ``candidates = offset + scale * x``. None where the candidates are as the model made them.
+    chi2 : array (n,), float32, optional
+        Misfit of each candidate's fluxes with those that were given, per flux; NaN where too few count.
 
     Examples
     --------
@@ -101,6 +103,7 @@ class Ensemble:
     redshifts: np.ndarray | None = None
     amplitude: np.ndarray | None = None
     measurements: Measurements | None = None
+    chi2: np.ndarray | None = None
 
     def __post_init__(self):
         self.candidates = np.asarray(self.candidates, np.float32)
@@ -111,7 +114,7 @@ class Ensemble:
         n = len(self.candidates)
         if not len(self.selected) or self.selected.min() < 0 or self.selected.max() >= n:
             raise InputError(self.object_id, f"`selected` must hold indices of the {n} candidates")
-        for name, shape in (("scores", (n,)), ("redshifts", (n,)), ("amplitude", (n, 2))):
+        for name, shape in (("scores", (n,)), ("redshifts", (n,)), ("amplitude", (n, 2)), ("chi2", (n,))):
             if getattr(self, name) is not None:
                 values = np.asarray(getattr(self, name), np.float32)
                 setattr(self, name, values)

@@ -19,7 +19,16 @@ from pix2spec.core.photometry import MAX_MAGNITUDE, MIN_MAGNITUDE, NANOMAGGY, fi
 from pix2spec.data.readers.curves import read_curves
 from pix2spec.errors import InputError
 
-__all__ = ["FOLDS", "RealTable", "digest", "jpas_filters", "load_real", "spectrum_fluxes", "survey_filters"]
+__all__ = [
+    "FOLDS",
+    "RealTable",
+    "digest",
+    "jpas_filters",
+    "load_real",
+    "real_spectra",
+    "spectrum_fluxes",
+    "survey_filters",
+]
 
 FOLDS = 4
 SAME_Z, SAME_MAGNITUDE = 1.05e-6, 0.3  # rows that agree so well are one galaxy; z is often rounded to 1e-6
@@ -169,6 +178,25 @@ def spectrum_fluxes(folder: str | Path, filters: Sequence[str | Filter]) -> tupl
     scale = data["calibflux_ugriz"][rows, 2:3] / flux[:, :1]
     scale = np.where(np.isfinite(weights).all(0) & (flux > 0), scale, np.nan)
     return (scale * flux)[:, 1:], (scale * error)[:, 1:]
+
+
+@dataclass(frozen=True)
+class RealSpectra:
+    """Real spectra; the rows are those of the table ``"spectra"`` of `load_real`."""
+
+    flux: np.ndarray  # (N, L) 1e-17 erg/s/cm2/Angstrom; 0 where missing
+    ivar: np.ndarray  # (N, L) inverse variance; 0 where missing
+    z: np.ndarray  # (N,)
+    fold: np.ndarray  # (N,)
+
+
+def real_spectra(folder: str | Path) -> RealSpectra:
+    """The spectra of ``sdss_galaxies.npz``, on the grid of the models."""
+    data = _read(Path(folder) / "sdss_galaxies.npz")
+    rows = _good_spectra(data)
+    ivar = np.where(np.isfinite(data["flux"][rows]), data["ivar"][rows], 0)
+    flux = np.where(ivar > 0, data["flux"][rows], 0)
+    return RealSpectra(flux, ivar, data["z"][rows].astype(float), load_real(folder)["spectra"].fold)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from pix2spec.models.redshift.posterior import RedshiftPosterior
 from pix2spec.models.redshift.prior import read_prior
 from pix2spec.models.shared.measurements import tokens_of
 
-__all__ = ["OUTSIDE_TRAINING", "RedshiftDraws", "draw_redshifts"]
+__all__ = ["OUTSIDE_TRAINING", "RedshiftDraws", "conditioned", "draw_redshifts"]
 
 OUTSIDE_TRAINING = "outside-training"
 BEYOND_SPECTRA = "redshift-beyond-spectra"
@@ -54,7 +54,7 @@ def draw_redshifts(
         return draws
     tokens = tokens_of([m for i in rows if (m := originals[i].measured)], settings.floor)
     posterior, outside = model.answer(tokens)
-    posterior = _conditioned(posterior, [seen[i] for i in rows], settings, model)
+    posterior = conditioned(posterior, [seen[i] for i in rows], settings, model)
     found = posterior.sample(settings.n, settings.seed, [originals[i].object_id for i in rows])
     for i, z, odd in zip(rows, found, outside):
         draws.z[i] = z
@@ -77,7 +77,7 @@ def _decides(seen: Galaxy, original: Galaxy) -> bool:
     return has_photometry and (seen.image is None or set(measured.kinds) != {"fibre"})
 
 
-def _conditioned(posterior: RedshiftPosterior, galaxies: list[Galaxy], settings, model) -> RedshiftPosterior:
+def conditioned(posterior: RedshiftPosterior, galaxies: list[Galaxy], settings, model) -> RedshiftPosterior:
     """The distributions, times the user's prior and the redshifts that are known with an error."""
     if settings.prior:
         prior, counts = read_prior(settings.prior), model.counts.cpu().numpy()

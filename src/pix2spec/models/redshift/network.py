@@ -94,9 +94,9 @@ class RedshiftModel(Network):
         weight, mean, sd, _ = self._answers(table, without)
         return RedshiftPosterior(weight, mean, sd)
 
-    def answer(self, table) -> tuple[RedshiftPosterior, np.ndarray]:
-        """What `posterior` and `outside` return, in one pass of all networks."""
-        weight, mean, sd, logit = self._answers(table, None)
+    def answer(self, table, without: np.ndarray | None = None) -> tuple[RedshiftPosterior, np.ndarray]:
+        """What `posterior` and `outside` return, in one pass of the networks."""
+        weight, mean, sd, logit = self._answers(table, without)
         return RedshiftPosterior(weight, mean, sd), logit > float(self.threshold)
 
     def logit(self, table, without: np.ndarray | None = None) -> np.ndarray:

@@ -8,7 +8,7 @@ from scipy.special import ndtr, ndtri
 
 from pix2spec.runtime.random import candidate_uniform
 
-__all__ = ["Z_MAX", "RedshiftPosterior", "from_y", "to_y"]
+__all__ = ["GRID", "Z_MAX", "RedshiftPosterior", "from_y", "to_y"]
 
 OFFSET, CENTRE, SCALE = 0.02, -2.4, 0.6  # y = (ln(z + 0.02) + 2.4) / 0.6 is about normal for bright galaxies
 Z_MIN, Z_MAX = 1e-4, 0.75
@@ -108,12 +108,13 @@ class RedshiftPosterior:
             training set, or the likelihood of a redshift that is known otherwise.
         """
         middle = from_y((GRID[1:] + GRID[:-1]) / 2)
-        mass = self._masses() * np.asarray(factor(middle))
+        mass = self.on_grid() * np.asarray(factor(middle))
         total = mass.sum(1, keepdims=True)
         mass = np.where(total > 0, mass / np.where(total > 0, total, 1), 1 / mass.shape[1])
         return replace(self, mass=mass)
 
-    def _masses(self) -> np.ndarray:
+    def on_grid(self) -> np.ndarray:
+        """Probabilities (N, G) in the cells of `GRID`."""
         if self.mass is not None:
             return self.mass
         cdf = np.stack([self._cdf(np.full(len(self), y)) for y in GRID], 1)

@@ -6,7 +6,7 @@ anything from it.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -64,6 +64,12 @@ class Sample:
     misstated: float = 0.0  # share of users who say that such dereddened magnitudes are as observed
     sets: list[list[int]] = field(default_factory=list)  # the survey's own sets of bands
 
+    def of(self, rows: np.ndarray) -> "Sample":
+        """These galaxies alone, as users state their state of extinction rightly."""
+        error = self.error[rows] if isinstance(self.error, np.ndarray) else self.error
+        some = {"mag": self.mag[rows], "error": error, "z": self.z[rows], "fold": self.fold[rows]}
+        return replace(self, **some, misstated=0.0)
+
 
 class Samples:
     """Draws batches of measurements from several surveys.
@@ -111,7 +117,14 @@ class Samples:
     def draw(
         self, shares: dict[str, int], narrow: bool, rng: np.random.Generator, variety: Variety = VARIED
     ) -> tuple[Tokens, torch.Tensor]:
-        """Galaxies as measured by some survey, and their redshifts.
+        """Galaxies as measured by some survey, and their redshifts; arguments as for `draw_rows`."""
+        tokens, _, rows = self.draw_rows(shares, narrow, rng, variety)
+        return tokens, self.z[rows]
+
+    def draw_rows(
+        self, shares: dict[str, int], narrow: bool, rng: np.random.Generator, variety: Variety = VARIED
+    ) -> tuple[Tokens, torch.Tensor, torch.Tensor]:
+        """Galaxies as measured by some survey.
 
         Parameters
         ----------
@@ -123,6 +136,15 @@ class Samples:
             Chooses the narrow bands; torch's global generator draws all the rest.
         variety : Variety
             `VARIED` or `AS_MEASURED`.
+
+        Returns
+        -------
+        tokens : Tokens
+            Of n galaxies.
+        index : tensor (n, K), int
+            Filters of the measurements, by number.
+        rows : tensor (n,), int
+            Galaxies, by number in all samples, one after another.
         """
         rows = torch.cat(
             [self.rows[name][torch.randint(len(self.rows[name]), (n,))] for name, n in shares.items()]
@@ -145,7 +167,8 @@ class Samples:
         noisy = flux * (1 + hidden + extra * torch.randn(mag.shape))
         stated = _stated(torch.hypot(own, extra), variety)
         error = torch.hypot(flux * stated, FLOOR * TO_FRACTION * noisy)
-        return Tokens(noisy, error, self.centre[index], self.width[index], seen, kind, state), self.z[rows]
+        tokens = Tokens(noisy, error, self.centre[index], self.width[index], seen, kind, state)
+        return tokens, index, rows
 
     def _narrow_set(self, n: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """One set of narrow bands with some broad ones, of which each galaxy lacks some."""

@@ -1,0 +1,98 @@
+"""Fluxes of the rest-frame basis in filters, at any redshift.
+
+At a given redshift, the flux of a spectrum in a filter is linear in the spectrum's coefficients. A table
+holds the flux of each part of the basis in each filter on a lattice of redshifts, so that a batch needs a
+look-up and no integral.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from pix2spec.core.filters import Filter, load_filter
+from pix2spec.core.lines import LIGHT_SPEED_ANGSTROM_S
+from pix2spec.core.photometry import FLUX_UNIT, NANOMAGGY
+from pix2spec.models.latent.basis import RestFrameBasis
+
+__all__ = ["LINE_WIDTH", "BandTables"]
+
+LINE_WIDTH = 120.0  # km/s: no filter resolves lines
+STRIDE = 5  # pixels of the lattice between redshifts of the tables: 345 km/s
+COVERAGE = 0.98  # of a filter's transmission that the basis must cover
+
+
+class BandTables:
+    """Fluxes of the parts of a basis in filters.
+
+    Parameters
+    ----------
+    basis : RestFrameBasis
+    filters : sequence of str or Filter
+        F of them.
+
+    Attributes
+    ----------
+    flux : tensor (F, Z, 1 + components + lines), float32
+        Nanomaggies of the mean, the components and lines of unit flux, each for a scale of one.
+    covered : tensor (F, Z), bool
+        Whether the basis covers the filter at a redshift.
+    """
+
+    def __init__(self, basis: RestFrameBasis, filters: Sequence[str | Filter]):
+        self.step = STRIDE * basis.grid.step  # in log10(1 + z)
+        self.size = int(np.ceil(np.log10(1 + basis.z_max) / self.step)) + 2
+        design = basis.design(LINE_WIDTH).numpy()
+        fluxes, covered = zip(*(self._table(basis, design, item) for item in filters))
+        self.flux = torch.from_numpy(np.stack(fluxes).astype(np.float32))
+        self.covered = torch.from_numpy(np.stack(covered))
+
+    def _table(self, basis, design: np.ndarray, item: str | Filter) -> tuple[np.ndarray, np.ndarray]:
+        curve = load_filter(item) if isinstance(item, str) else item
+        weights, total = _weights(curve, basis.start, basis.grid.step, basis.size + STRIDE * self.size)
+        seen = np.flatnonzero(weights)
+        flux, share = np.zeros((self.size, design.shape[1])), np.zeros(self.size)
+        if len(seen) and total > 0:
+            first, last = seen[0], seen[-1] + 1
+            for k in range(self.size):
+                low, high = first - STRIDE * k, last - STRIDE * k
+                a, b = np.clip([low, high], 0, basis.size)
+                part = weights[a + STRIDE * k : b + STRIDE * k]
+                flux[k], share[k] = part @ design[a:b], part.sum() / total
+        return flux, share > COVERAGE
+
+    def at(self, index: torch.Tensor, zeta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Fluxes at redshifts.
+
+        Parameters
+        ----------
+        index : tensor (B, K), int
+            Numbers of filters.
+        zeta : tensor (B,)
+            log10(1 + z).
+
+        Returns
+        -------
+        flux : tensor (B, K, 1 + components + lines)
+            As the attribute `flux`, linear between redshifts.
+        covered : tensor (B, K), bool
+        """
+        position = (zeta / self.step).clamp(0, self.size - 1.001)
+        low = position.floor().long()
+        share = (position - low).to(self.flux.dtype)[:, None, None]
+        flux = self.flux[index, low[:, None]] * (1 - share) + self.flux[index, low[:, None] + 1] * share
+        return flux, self.covered[index, low[:, None]] & self.covered[index, low[:, None] + 1]
+
+
+def _weights(curve: Filter, start: float, step: float, size: int) -> tuple[np.ndarray, float]:
+    """Weights (size,) of the pixels of a lattice in the flux of a filter, and the sum over all wavelengths.
+
+    The response is integrated over each pixel, so that box filters keep their edges.
+    """
+    edges = 10 ** (start + step * (np.arange(size + 1) - 0.5))
+    wave, response = np.asarray(curve.wave, float), np.asarray(curve.response, float)
+    x = np.union1d(wave, edges[(edges > wave[0]) & (edges < wave[-1])])
+    y = np.interp(x, wave, response)
+    cumulative = np.concatenate([[0], np.cumsum(np.diff(x) * (y[1:] * x[1:] + y[:-1] * x[:-1]) / 2)])
+    ab_source = np.trapezoid(y / x, x) * LIGHT_SPEED_ANGSTROM_S * NANOMAGGY / FLUX_UNIT
+    return np.diff(np.interp(edges, x, cumulative)) / ab_source, cumulative[-1] / ab_source

@@ -1,0 +1,249 @@
+"""Generation with the default model: redshifts, coefficients given these, spectra, noise."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from pix2spec.core.extinction import extinction_law
+from pix2spec.data.measurements import Measurements
+from pix2spec.data.schema import Galaxy
+from pix2spec.errors import InputError
+from pix2spec.models.generator import Generator, Settings
+from pix2spec.models.latent.sampler import sample_flow
+from pix2spec.models.redshift.network import RedshiftModel
+from pix2spec.models.shared.checks import check_image
+from pix2spec.models.shared.measurements import MeasurementTable
+from pix2spec.models.shared.settings import FLOW_SAMPLERS
+from pix2spec.models.spectrum.bands import BandTables
+from pix2spec.models.spectrum.inputs import Seen, as_seen, light_of_picture
+from pix2spec.models.spectrum.likelihood import Misfit, misfits
+from pix2spec.models.spectrum.network import SpectrumNetwork
+from pix2spec.models.spectrum.redshifts import draw_redshifts
+from pix2spec.models.storage import find_model, load_model, model_id
+from pix2spec.products.ensemble import Ensemble
+from pix2spec.products.selection import select
+from pix2spec.products.units import PHYSICAL, RELATIVE
+from pix2spec.runtime.random import candidate_generator
+
+__all__ = ["SpectrumGenerator"]
+
+EVALUATIONS = 4  # default number of network evaluations per candidate
+
+
+@dataclass(repr=False)
+class SpectrumGenerator(Generator):
+    """The default model: from any of measurements, picture and redshift to spectra in physical flux."""
+
+    redshifts: RedshiftModel | None = None
+    fold: int = -1  # of real galaxies that the networks in use never saw; -1: all networks are in use
+    _tables: dict = field(default_factory=dict)
+
+    takes_redshift = True
+    no_selector = "this model has a contrastive network of its own"
+
+    @classmethod
+    def open(cls, folder, model, ids, config, device, selector=None):
+        """Make the generator of a loaded model, with the redshift model that its preset names."""
+        made = super().open(folder, model, ids, config, device, selector)
+        other = find_model(model.preset.redshift)
+        made.redshifts = load_model(other)[0]
+        made.ids = ids | {"redshift_model": model_id(other)}
+        return made
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.members = self.model.members(self.fold)
+        if not self.members:
+            raise InputError(
+                "`fold`", f"all networks were trained on fold {self.fold}", "-1, or another fold"
+            )
+
+    def without(self, fold: int) -> "SpectrumGenerator":
+        """The same with the networks alone that never saw a fold of the real galaxies, to test them on it."""
+        return replace(self, fold=fold)
+
+    @property
+    def default_select(self) -> str:
+        """The whole ensemble, because any other rule would narrow its distribution."""
+        return "all"
+
+    @property
+    def default_batch(self) -> int:
+        """Enough galaxies to make matrix products efficient, with less than 1 GB of memory."""
+        return 32 if self.device == "cpu" else 256
+
+    def takes_any_filter(self) -> bool:
+        """It does."""
+        return True
+
+    def inputs(self, settings: Settings) -> set[str]:
+        """Photometry that the settings allow to use. A redshift is not photometry."""
+        return set(settings.use) & {"image", "photometry"}
+
+    def check_settings(self, settings: Settings) -> None:
+        """Raise `InputError` if the sampler is for models over pixels."""
+        if settings.sampler not in FLOW_SAMPLERS:
+            known = ", ".join(FLOW_SAMPLERS)
+            raise InputError(
+                "`sampler`", f"{settings.sampler!r} is for models over pixels", f"one of {known}"
+            )
+
+    def check(self, galaxy: Galaxy, settings: Settings) -> None:
+        """Raise `InputError` if `galaxy` has none of the inputs in `use`, or z is out of range."""
+        known_z = "redshift" in settings.use and np.isfinite(galaxy.z)
+        if known_z and not -0.001 <= galaxy.z <= self.model.z_max:
+            z_range = f"beyond the model's range, 0 to {self.model.z_max}"
+            raise InputError(galaxy.object_id, f"its redshift {galaxy.z:.3f} is {z_range}")
+        if known_z or self._light(galaxy, settings) is not None:
+            return
+        if "image" in settings.use:
+            check_image(galaxy, self.survey.image_bands)
+            return
+        raise InputError(galaxy.object_id, f"it has none of: {', '.join(settings.use)}", "see `use`")
+
+    @staticmethod
+    def _light(galaxy: Galaxy, settings: Settings) -> Measurements | None:
+        """The galaxy's fluxes, as far as they may be used."""
+        measured = galaxy.measured if "photometry" in settings.use else None
+        return measured if measured is not None and measured.filters else None
+
+    def _restrict(self, galaxy: Galaxy, settings: Settings) -> tuple[Galaxy, list[str]]:
+        """Remove inputs that the settings exclude and an unusable image. Return flags for the latter."""
+        image, flags = galaxy.image if "image" in settings.use else None, []
+        if image is not None:
+            try:
+                check_image(galaxy, self.survey.image_bands)
+            except InputError:
+                image, flags = None, ["image-unusable"]
+        known_z = "redshift" in settings.use and np.isfinite(galaxy.z)
+        z, z_err = (galaxy.z, np.nan_to_num(galaxy.z_err)) if known_z else (np.nan, np.nan)
+        return replace(galaxy, image=image, z=z, z_err=z_err), flags
+
+    def _ensembles(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> list[Ensemble]:
+        restricted, flags = zip(*(self._restrict(galaxy, settings) for galaxy in galaxies))
+        light = [self._light(galaxy, settings) for galaxy in restricted]
+        pictured = [
+            light_of_picture(g.image, image_kind, self.survey)
+            if some is None and g.image is not None
+            else some
+            for g, some in zip(restricted, light)
+        ]
+        seen = as_seen(
+            list(restricted), pictured, image_kind, settings.floor, self.model.pictures, self.survey
+        )
+        tables = self.tables(seen.filters)
+        drawn = draw_redshifts(
+            self.model, self.redshifts, tables, seen, list(restricted), light, settings, self.fold
+        )
+        spectra, observed, misfit = self._candidates(seen, drawn.z, tables, settings, galaxies)
+        scores = self._scores(seen, observed)
+        chosen = spectra if settings.noise == "none" else observed
+        made = []
+        for i, galaxy in enumerate(galaxies):
+            unit, origin = self._amplitude(light[i], pictured[i])
+            made.append(self._ensemble(
+                galaxy, image_kind, settings, candidates=chosen[i], redshifts=drawn.z[i].astype(np.float32),
+                selected=select(settings.select, settings.n, scores[i]), scores=scores[i], unit=unit,
+                chi2=misfit.chi2[i], flags=[*flags[i], *drawn.flags[i], *misfit.flags[i], origin],
+            ))  # fmt: skip
+        return made
+
+    @staticmethod
+    def _amplitude(light: Measurements | None, pictured: Measurements | None) -> tuple[str, str]:
+        """The unit of spectra, and a flag that says where their amplitude comes from."""
+        if light is not None:
+            return PHYSICAL, "amplitude-from-photometry"
+        return (PHYSICAL, "amplitude-from-image") if pictured is not None else (RELATIVE, "relative-flux")
+
+    def tables(self, filters) -> list[BandTables]:
+        """Tables of all networks in `filters`, which are kept for the next galaxies."""
+        key = tuple(filters)
+        if key not in self._tables:
+            self._tables[key] = [network.tables(key) for network in self.model.networks]
+            while len(self._tables) > 8:
+                self._tables.pop(next(iter(self._tables)))
+        return self._tables[key]
+
+    def _candidates(self, seen: Seen, z: np.ndarray, tables, settings: Settings, galaxies):
+        """Noise-free and observed spectra (N, n, L), and the misfit of the fluxes."""
+        count, n = z.shape
+        shape = count, n, self.grid.size
+        spectra, observed = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        misfit = Misfit.empty(count, n)
+        zeta = torch.from_numpy(np.log10(1 + np.clip(z, 0, self.model.z_max))).float()
+        dust = 10 ** (-0.4 * seen.ebv[:, None] * extinction_law(self.grid.wave)).astype(np.float32)
+        for place, number in enumerate(self.members):
+            mine = np.arange(place, n, len(self.members))
+            if not len(mine):
+                continue
+            network = self.model.networks[number]
+            generators = [
+                candidate_generator(settings.seed, g.object_id, int(k)) for g in galaxies for k in mine
+            ]
+            vectors, known = draw_vectors(network, seen, tables[number], zeta[:, mine], settings, generators)
+            clean = network.spectra(vectors, known.zeta, known.r).unflatten(0, (count, len(mine)))
+            clean = clean * torch.from_numpy(dust)[:, None]
+            noise = network.noise.sample(clean.flatten(0, 1), generators)[0].unflatten(0, clean.shape[:2])
+            spectra[:, mine], observed[:, mine] = clean.numpy(), (clean + noise).numpy()
+            misfits(network, seen, tables[number], vectors, known, mine, misfit)
+        return spectra, observed, misfit.judged()
+
+    def _scores(self, seen: Seen, observed: np.ndarray) -> np.ndarray:
+        """Cosine similarities (N, n) of candidates with what is known of the galaxies."""
+        condition = self.model.judge.galaxy(seen.tokens, seen.picture, seen.has_picture)
+        return self.model.judge.ranker.scores(condition, torch.from_numpy(observed)).numpy()
+
+    @torch.no_grad()
+    def queries(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> np.ndarray:
+        """Ranker's codes (galaxies, D) of the inputs of each galaxy, to compare with its codes of spectra."""
+        restricted = [self._restrict(self._prepared(galaxy), settings)[0] for galaxy in galaxies]
+        light = [self._light(galaxy, settings) for galaxy in restricted]
+        seen = as_seen(restricted, light, image_kind, settings.floor, self.model.pictures, self.survey)
+        judge = self.model.judge
+        return judge.ranker.query(judge.galaxy(seen.tokens, seen.picture, seen.has_picture)).numpy()
+
+
+def draw_vectors(
+    network: SpectrumNetwork, seen: Seen, tables: BandTables, zeta, settings: Settings, generators
+):
+    """Coefficient vectors (N * n, D) of candidates at log10(1 + z) (N, n), and what was known of them."""
+    count, n = zeta.shape
+    rows = torch.arange(count).repeat_interleave(n)
+    velocity, known = _velocity(network, seen, tables, zeta, rows)
+    if settings.guidance != 1:
+        nothing = MeasurementTable(
+            np.full((count, 1), np.nan), np.ones((count, 1)), np.array([6e3]), np.array([500.0])
+        )
+        blind = replace(
+            seen, tokens=nothing.tokens(), index=torch.zeros(count, 1, dtype=torch.long),
+            has_picture=torch.zeros(count, dtype=torch.bool),
+        )  # fmt: skip
+        seeing, (free, _) = velocity, _velocity(network, blind, tables, zeta, rows)
+
+        def velocity(x, sigma):
+            base = free(x, sigma)
+            return base + settings.guidance * (seeing(x, sigma) - base)
+
+    x = sample_flow(
+        velocity, (count * n, network.dimension), settings.sampler, settings.steps or EVALUATIONS, generators
+    )
+    # Keep coefficients within the range of the training set: fluxes with large errors can lead beyond it.
+    limit = network.normal.MAX_SIGMAS
+    return network.normal.inverse(x.float().clamp(-limit, limit)), known
+
+
+def _velocity(network: SpectrumNetwork, seen: Seen, tables: BandTables, zeta, rows):
+    """Velocity of the flow, a function of x (N * n, D) and sigma (N * n,); and what is known."""
+    count, n = zeta.shape
+    known = network.known(seen.tokens[rows], seen.index[rows], tables, zeta.flatten())
+    condition = network.galaxy(seen.tokens, seen.picture, seen.has_picture)
+    features = network.flow.known(known.features).unflatten(0, (count, n))
+    mean, spread = (values.unflatten(0, (count, n)) for values in (known.mean, known.spread))
+
+    def velocity(x, sigma):
+        level = sigma.view(count, n)[:, 0]
+        modulation = network.flow.modulate(condition, level)
+        return network.flow(x.view(count, n, -1), level, features, modulation, mean, spread).flatten(0, 1)
+
+    return velocity, known

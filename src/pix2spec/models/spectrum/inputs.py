@@ -1,0 +1,94 @@
+"""Galaxies as the default model sees them: measurements as tensors, pictures as vectors."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from pix2spec.core.filters import Filter, load_filter
+from pix2spec.core.survey import Survey
+from pix2spec.data.measurements import Measurements
+from pix2spec.data.schema import Galaxy
+from pix2spec.models.latent.conditions import centre, image_token
+from pix2spec.models.shared.checks import fibre_photometry
+from pix2spec.models.shared.measurements import MeasurementTable, Tokens, cat_tokens, tokens_of
+
+__all__ = ["Seen", "as_seen", "light_of_picture"]
+
+
+@dataclass
+class Seen:
+    """What the networks see of N galaxies."""
+
+    tokens: Tokens
+    index: torch.Tensor  # (N, K) number of each measurement's filter in `filters`
+    filters: tuple[Filter, ...]
+    picture: torch.Tensor  # (N, width)
+    has_picture: torch.Tensor  # (N,) bool
+    ebv: np.ndarray  # (N,) E(B-V) that was removed from the fluxes, and belongs in front of the spectra
+
+
+def light_of_picture(image: np.ndarray, image_kind: str, survey: Survey) -> Measurements | None:
+    """Fluxes in the fibre of a linear picture (band, y, x); None for composites and empty pictures."""
+    usable = np.isin(survey.photometry_bands, survey.image_bands)
+    flux, ivar, _ = fibre_photometry(Galaxy("", image=image), image_kind, survey, usable)
+    if flux is None:
+        return None
+    good = np.flatnonzero(np.nan_to_num(ivar) > 0)
+    if not len(good):
+        return None
+    names = tuple(survey.filters[k] for k in good)
+    error = 1 / np.sqrt(ivar[good])
+    return Measurements(names, flux[good].astype(float), error, ("fibre",) * len(good), extinction="observed")
+
+
+def as_seen(
+    galaxies: list[Galaxy], light: list[Measurements | None], image_kind: str, floor: float, pictures: Any,
+    survey: Survey,
+) -> Seen:  # fmt: skip
+    """Tensors of galaxies.
+
+    Parameters
+    ----------
+    galaxies : list of Galaxy
+        With the inputs that the model may use.
+    light : list of Measurements or None
+        Their fluxes.
+    image_kind : str
+        Of their pictures.
+    floor : float
+        Least error of fluxes in magnitudes.
+    pictures : ImageEncoder
+        Makes the vectors of pictures.
+    survey : Survey
+        Bands of the pictures.
+    """
+    nowhere = np.full((1, 1), np.nan)
+    nothing = MeasurementTable(nowhere, nowhere, np.array([6000.0]), np.array([500.0])).tokens()
+    tokens = cat_tokens([nothing if some is None else tokens_of([some], floor) for some in light])
+    number: dict[Filter, int] = {}
+    index, ebv = torch.zeros(tokens.flux.shape, dtype=torch.long), np.zeros(len(light))
+    for row, some in enumerate(light):
+        if some is None:
+            continue
+        ebv[row] = 0.0 if isinstance(some.extinction, str) else some.extinction
+        for k, name in enumerate(some.filters):
+            index[row, k] = number.setdefault(load_filter(name, some.curves), len(number))
+    picture, has_picture = _vectors(galaxies, image_kind, pictures, survey)
+    return Seen(tokens, index, tuple(number), picture, has_picture, ebv)
+
+
+def _vectors(galaxies: list[Galaxy], image_kind: str, pictures, survey: Survey):
+    """Vectors (N, width) of pictures, and which galaxies have one (N,)."""
+    size = pictures.apertures.shape[-1]
+    images = np.full((len(galaxies), len(survey.image_bands), size, size), np.nan, np.float32)
+    for i, galaxy in enumerate(galaxies):
+        if galaxy.image is not None:
+            images[i] = centre(galaxy.image, size)
+    token = image_token(images, image_kind)
+    seen = token["has_image"].bool()
+    vectors = torch.zeros(len(galaxies), pictures.head[-1].out_features)
+    if seen.any():
+        vectors[seen] = pictures(token["image"][seen], token["lossy"][seen])
+    return vectors, seen

@@ -1,0 +1,95 @@
+"""The best linear answer: a galaxy's coefficients from its fluxes at a known redshift, in closed form.
+
+At redshift z the fluxes F of a galaxy are linear in its coefficients: F = s A (1, c) + noise, where A are
+the fluxes of the basis (`BandTables`), s is the scale and c the coefficients of continuum and lines. With
+the Gaussian prior of the basis, p(c | F, z) is Gaussian at a given scale (Rasmussen & Williams 2006, section
+2.1). Galaxies are not Gaussian: the flow learns the rest.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["LinearFit", "LinearPrior", "fit_linear"]
+
+SCALE_SD = 2.0  # of the relative error of the first guess of the scale
+MODEL_ERROR = 0.004  # relative error of the basis in a filter
+ROUNDS = 3  # of improving the scale
+
+
+@dataclass
+class LinearPrior:
+    """Mean (q + 1,) of (1, c), and Cholesky factor (q, q) of the covariance of c, in float64."""
+
+    mean: torch.Tensor
+    factor: torch.Tensor
+
+    @classmethod
+    def of(cls, mean: torch.Tensor, precision: torch.Tensor) -> "LinearPrior":
+        """Of the prior of a `RestFrameBasis`."""
+        covariance = torch.linalg.inv(precision)[1:, 1:]
+        jitter = 1e-8 * torch.eye(len(covariance), dtype=covariance.dtype)
+        return cls(mean, torch.linalg.cholesky((covariance + covariance.T) / 2 + jitter))
+
+
+@dataclass
+class LinearFit:
+    """Posterior of B galaxies."""
+
+    mean: torch.Tensor  # (B, q) of c
+    sd: torch.Tensor  # (B, q) of c
+    scale: torch.Tensor  # (B,) s; 1 where nothing is seen
+    chi2: torch.Tensor  # (B,) of the fluxes at the mean, per flux
+    log_evidence: torch.Tensor  # (B,) of the fluxes, but for a constant that is the same at all redshifts
+
+
+def fit_linear(
+    prior: LinearPrior, parts: torch.Tensor, flux: torch.Tensor, error: torch.Tensor, seen: torch.Tensor
+) -> LinearFit:
+    """Coefficients and scale from fluxes.
+
+    Parameters
+    ----------
+    prior : LinearPrior
+    parts : tensor (B, K, 1 + q)
+        Fluxes A of the basis in nanomaggies, for a scale of one.
+    flux, error : tensor (B, K)
+        Nanomaggies.
+    seen : tensor (B, K), bool
+        Fluxes that count.
+
+    Returns
+    -------
+    LinearFit
+    """
+    parts, flux, error = parts.double(), flux.double(), error.double()
+    error = torch.hypot(error, MODEL_ERROR * flux)
+    base = parts @ prior.mean  # (B, K) fluxes of the mean spectrum
+    spread = parts[..., 1:] @ prior.factor  # (B, K, q)
+    any_seen = seen.any(1)
+    rough = seen / (error**2 + (0.2 * flux) ** 2).clamp(min=1e-30)
+    norm = (rough * base**2).sum(1).clamp(min=1e-30)
+    guess = (rough * flux * base).sum(1) / norm
+    least = 0.1 * (rough * error * base.abs()).sum(1) / norm  # fluxes may be negative, a scale may not
+    scale = torch.where(any_seen, torch.maximum(guess, least), 1.0)
+    design = torch.cat([SCALE_SD * base[..., None], spread], 2)
+    eye = torch.eye(design.shape[2], dtype=design.dtype, device=design.device)
+    for _ in range(ROUNDS):
+        weight = seen * (scale[:, None] / error) ** 2
+        weighted = (design * weight[..., None]).transpose(1, 2)
+        chol = torch.linalg.cholesky(eye + weighted @ design)
+        offset = flux / scale[:, None] - base
+        right = (weighted @ offset[..., None])[..., 0]
+        answer = torch.cholesky_solve(right[..., None], chol)[..., 0]
+        change = (1 + SCALE_SD * answer[:, 0]).clamp(0.3, 3)
+        power = (weight * offset**2).sum(1) - (right * answer).sum(1)
+        log_evidence = -0.5 * power - torch.log(torch.diagonal(chol, dim1=1, dim2=2)).sum(1)
+        scale = scale * torch.where(any_seen, change, torch.ones_like(change))
+    whitened = answer[:, 1:] / change[:, None]
+    mean = prior.mean[1:] + whitened @ prior.factor.T
+    root = torch.linalg.solve_triangular(chol, eye.expand_as(chol), upper=False)[:, :, 1:]  # chol^-1
+    sd = (root @ prior.factor.T).square().sum(1).sqrt()
+    model = base + (spread @ whitened[..., None])[..., 0]
+    misfit = seen * ((flux - scale[:, None] * model) / error) ** 2
+    chi2 = misfit.sum(1) / seen.sum(1).clamp(min=1)
+    return LinearFit(mean, sd, scale, chi2, log_evidence)

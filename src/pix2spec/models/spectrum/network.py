@@ -1,0 +1,150 @@
+"""One network of the default model: its basis, and the flow over the coefficients of the basis.
+
+A *coefficient vector* is (log10 of the r flux relative to the one that the linear answer expects, continuum
+coefficients, asinh of the line fluxes, log10 of the line width).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.photometry import filter_matrix
+from pix2spec.models.latent.basis import Coefficients, RestFrameBasis
+from pix2spec.models.latent.flow import NormalScores
+from pix2spec.models.latent.noise import NoiseModel
+from pix2spec.models.shared.measurements import KIND_GROUPS, Tokens
+from pix2spec.models.spectrum.bands import BandTables
+from pix2spec.models.spectrum.flow import LEAST_SPREAD, GalaxyNetwork, SpectrumFlow, redshift_features
+from pix2spec.models.spectrum.linear import LinearPrior, fit_linear
+from pix2spec.models.spectrum.preset import SpectrumPreset
+
+__all__ = ["Known", "SpectrumNetwork"]
+
+R_FILTER = "sdss2010-r"
+LINE_SOFTENING = 0.2  # Angstrom, of asinh line fluxes; weaker lines cannot be detected
+FAINT_R = 10**0.4  # nanomaggies: log10 of expected r fluxes, where nothing is measured
+
+
+@dataclass
+class Known:
+    """What is known of B candidates before their coefficients are drawn."""
+
+    zeta: torch.Tensor  # (B,) log10(1 + z)
+    r: torch.Tensor  # (B,) expected r flux in nanomaggies, float32
+    mean: torch.Tensor  # (B, D) linear answer in normal scores
+    spread: torch.Tensor  # (B, D) its spread
+    features: torch.Tensor  # (B, C)
+
+
+class SpectrumNetwork(nn.Module):
+    """Basis, noise model, scale of the coefficients, galaxy network and flow."""
+
+    def __init__(self, preset: SpectrumPreset, grid: SpectralGrid):
+        super().__init__()
+        self.grid = grid
+        self.basis = RestFrameBasis(grid, **preset.basis.model_dump())
+        self.dimension = 2 + self.basis.n_components + self.basis.n_lines
+        self.normal = NormalScores(self.dimension)
+        self.noise = NoiseModel(grid.size)
+        width, depth = preset.flow.width, preset.flow.depth
+        self.galaxy = GalaxyNetwork(width, preset.image.width)
+        n_features = 2 * (self.dimension - 2) + 3 + redshift_features(torch.zeros(1, device="cpu")).shape[-1]
+        self.flow = SpectrumFlow(self.dimension, n_features, width, depth)
+        weights = filter_matrix(grid.wave, [R_FILTER])[:, 0]
+        self.register_buffer("r_weights", torch.from_numpy(weights).float(), persistent=False)
+
+    def tables(self, filters) -> BandTables:
+        """Tables of the basis in `filters`, and after these in r."""
+        return BandTables(self.basis, [*filters, R_FILTER])
+
+    # ------------------------------------------------------------------------- coefficient vectors
+
+    def vector(self, z: np.ndarray, fits: Coefficients, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficient vectors (n, samples, D) of fits, first place zero, and r fluxes (n, samples)."""
+        n, samples = fits.scale.shape
+        k = self.basis.n_components
+        rng = np.random.default_rng(seed)
+        zeta = torch.from_numpy(np.repeat(np.log10(1 + z)[:, None], samples, 1)).flatten()
+        values = torch.from_numpy(fits.values).flatten(0, 1)
+        unit = self.basis.decode(zeta, values[:, :k], values[:, k:], torch.from_numpy(fits.width).flatten())
+        r = (unit.clamp(min=0) @ self.r_weights).numpy().reshape(n, samples) * fits.scale
+        # Many galaxies have lines of exactly zero. A little noise makes the distribution continuous.
+        lines = fits.values[..., k:] + 0.02 * rng.standard_normal(fits.values[..., k:].shape)
+        parts = [np.zeros((n, samples, 1)), fits.values[..., :k], np.arcsinh(lines / LINE_SOFTENING)]
+        vector = np.concatenate([*parts, np.log10(fits.width)[..., None]], 2)
+        return vector.astype(np.float32), r.astype(np.float32)
+
+    def spectra(self, vectors: torch.Tensor, zeta: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
+        """Noise-free spectra (B, L) of vectors (B, D) at log10(1 + z) (B,), with expected r fluxes `r`."""
+        k = 1 + self.basis.n_components
+        lines = LINE_SOFTENING * torch.sinh(vectors[:, k:-1])
+        zeta = zeta.double().clamp(-0.001, np.log10(1 + self.basis.z_max))
+        unit = self.basis.decode(zeta, vectors[:, 1:k], lines, 10 ** vectors[:, -1].clamp(0.5, 2.8))
+        unit = unit.clamp(min=0)  # a noise-free flux is not negative
+        own = (unit @ self.r_weights).clamp(min=1e-6)
+        return unit * (r * 10 ** vectors[:, 0] / own)[:, None]
+
+    def linear_parts(self, vectors: torch.Tensor) -> torch.Tensor:
+        """What multiplies the fluxes of `BandTables`: (1, continuum, lines) of vectors (B, D)."""
+        k = 1 + self.basis.n_components
+        lines = LINE_SOFTENING * torch.sinh(vectors[:, k:-1]).clamp(min=0)
+        return torch.cat([torch.ones_like(vectors[:, :1]), vectors[:, 1:k], lines], 1)
+
+    # ------------------------------------------------------------------------- what is known
+
+    def prior(self) -> LinearPrior:
+        """Gaussian prior of the coefficients."""
+        return LinearPrior.of(self.basis.prior_mean, self.basis.prior_precision)
+
+    def known(self, tokens: Tokens, index: torch.Tensor, tables: BandTables, zeta: torch.Tensor) -> Known:
+        """The best linear answer for candidates.
+
+        Parameters
+        ----------
+        tokens : Tokens
+            Measurements of B candidates.
+        index : tensor (B, K), int
+            Filters of the measurements by their numbers in `tables`.
+        tables : BandTables
+            From `tables`.
+        zeta : tensor (B,), float32
+            log10(1 + z) of each candidate.
+        """
+        parts, covered = tables.at(index, zeta)
+        seen = tokens.seen & covered
+        fibre = seen & (tokens.kind == KIND_GROUPS["fibre"])
+        seen = torch.where(
+            fibre.sum(1, keepdim=True) >= 2, fibre, seen
+        )  # one aperture, the spectrum's if known
+        fit = fit_linear(self.prior(), parts, tokens.flux, tokens.error, seen)
+        last = torch.full_like(index[:, :1], len(tables.flux) - 1)
+        in_r = tables.at(last, zeta)[0][:, 0].double()
+        expected = fit.scale * (in_r[:, 0] + (in_r[:, 1:] * fit.mean).sum(1)).clamp(min=0.05 * in_r[:, 0])
+        has_light = seen.any(1)
+        r = torch.where(has_light, expected, FAINT_R).clamp(1e-3, 1e6).float()
+        mean, spread = self._scores(fit.mean.float(), fit.sd.float())
+        features = torch.cat(
+            [
+                mean[:, 1:-1], spread[:, 1:-1].log(), redshift_features(zeta), has_light[:, None].float(),
+                (r.log10() - 1.5)[:, None], ((fit.chi2.float() + 0.05).log() / 4).clamp(-1, 3)[:, None],
+            ], 1,
+        )  # fmt: skip
+        return Known(zeta, r, mean, spread, features)
+
+    def _scores(self, mean: torch.Tensor, sd: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Means and sds (B, q) of continuum and lines as means and spreads (B, D) in normal scores."""
+        k = self.basis.n_components
+        middle = self.normal.inverse(torch.zeros(1, self.dimension, device=mean.device)).expand(len(mean), -1)
+
+        def scores(values):
+            lines = torch.asinh(values[:, k:] / LINE_SOFTENING)
+            return self.normal(torch.cat([middle[:, :1], values[:, :k], lines, middle[:, -1:]], 1))
+
+        low, high = scores(mean - sd), scores(mean + sd)
+        spread = ((high - low) / 2).clamp(LEAST_SPREAD, 1.2)
+        spread[:, [0, -1]] = 1.0
+        limit = self.normal.MAX_SIGMAS
+        return scores(mean).clamp(-limit, limit), spread

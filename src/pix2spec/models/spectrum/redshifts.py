@@ -1,0 +1,112 @@
+"""Redshifts of candidates: from the redshift model, from pictures, or as they were given."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pix2spec.data.measurements import Measurements
+from pix2spec.data.schema import Galaxy
+from pix2spec.models.latent.redshifts import (
+    BEYOND_SHARE,
+    BEYOND_SPECTRA,
+    MAX_SPECTROSCOPIC,
+    OUTSIDE_TRAINING,
+    conditioned,
+)
+from pix2spec.models.redshift.posterior import RedshiftPosterior
+from pix2spec.models.spectrum.bands import BandTables
+from pix2spec.models.spectrum.evidence import many_narrow, sharpened
+from pix2spec.models.spectrum.inputs import Seen
+from pix2spec.models.spectrum.model import SpectrumModel
+
+__all__ = ["Redshifts", "draw_redshifts"]
+
+Z_MIN = 1e-4
+
+
+@dataclass
+class Redshifts:
+    """Redshifts (N, n) of the candidates of N galaxies, and flags of the galaxies."""
+
+    z: np.ndarray
+    flags: list[list[str]]
+
+
+def draw_redshifts(
+    model: SpectrumModel, redshifts, tables: list[BandTables], seen: Seen, galaxies: list[Galaxy],
+    light: list[Measurements | None], settings, fold: int = -1,
+) -> Redshifts:  # fmt: skip
+    """Draw the redshifts of candidates.
+
+    A redshift that is given without an error is taken as exact. Otherwise fluxes decide, by the redshift
+    model; where a picture stands beside fluxes in the fibre, or alone, what the model learnt from simulated
+    pictures decides.
+
+    Parameters
+    ----------
+    model : SpectrumModel
+    redshifts : RedshiftModel
+    tables : list of BandTables
+        One for each network.
+    seen : Seen
+        The galaxies.
+    galaxies : list of Galaxy
+        With the inputs that the model may use.
+    light : list of Measurements or None
+        Their fluxes.
+    settings : Settings
+        `n`, `seed` and `prior` matter.
+    fold : int
+        Only networks that never saw this fold of the real galaxies answer; -1: all.
+    """
+    n, z_max, ids = settings.n, model.z_max, [galaxy.object_id for galaxy in galaxies]
+    made = Redshifts(np.full((len(galaxies), n), np.nan), [[] for _ in galaxies])
+    given, error = (np.array([getattr(g, name) for g in galaxies], float) for name in ("z", "z_err"))
+    exact = np.isfinite(given) & (np.nan_to_num(error) < MAX_SPECTROSCOPIC)
+    has_picture = seen.has_picture.numpy()
+    pictured = has_picture & [some is None or set(some.kinds) == {"fibre"} for some in light]
+    measured = np.array([some is not None for some in light])
+    made.z[exact] = given[exact, None]
+    for rows, answer in (
+        (np.flatnonzero(~exact & measured & ~pictured), _by_light),
+        (np.flatnonzero(~exact & pictured), _by_picture),
+        (np.flatnonzero(~exact & ~measured & ~pictured), _anywhere),
+    ):
+        if not len(rows):
+            continue
+        posterior, odd = answer(model, redshifts, tables, seen, rows, fold)
+        posterior = conditioned(posterior, [galaxies[i] for i in rows], settings, redshifts)
+        found = posterior.sample(n, settings.seed, [ids[i] for i in rows])
+        for i, z, is_odd in zip(rows, found, odd):
+            made.z[i] = z
+            made.flags[i] += [OUTSIDE_TRAINING] * bool(is_odd)
+            made.flags[i] += [BEYOND_SPECTRA] * bool(np.mean(z > z_max) > BEYOND_SHARE)
+    return made
+
+
+def _by_light(model, redshifts, tables, seen: Seen, rows, fold: int):
+    tokens = seen.tokens[rows]
+    posterior, odd = redshifts.answer(tokens, None if fold < 0 else np.full(len(rows), fold))
+    narrow = many_narrow(tokens)
+    if narrow.any():
+        some = np.flatnonzero(narrow)
+        networks, known = zip(*((model.networks[k], tables[k]) for k in model.members(fold)))
+        sharp = sharpened(posterior[some], tokens[some], seen.index[rows][some], networks, known)
+        mass = posterior.on_grid()
+        mass[some] = sharp.mass
+        posterior = RedshiftPosterior(posterior.weight, posterior.mean, posterior.sd, mass)
+    return posterior, odd
+
+
+def _by_picture(model, redshifts, tables, seen: Seen, rows, fold: int):
+    judge = model.judge
+    condition = judge.galaxy(seen.tokens[rows], seen.picture[rows], seen.has_picture[rows])
+    weight, mean, log_sd = (part.double().numpy() for part in judge.mixture(condition))
+    return RedshiftPosterior(np.exp(weight), mean, np.exp(log_sd)), np.zeros(len(rows), bool)
+
+
+def _anywhere(model, redshifts, tables, seen: Seen, rows, fold: int):
+    """Where nothing is known but perhaps a redshift with an error: all redshifts of the surveys."""
+    n = len(rows)
+    flat = RedshiftPosterior(np.ones((n, 1)), np.zeros((n, 1)), np.full((n, 1), 1.5))
+    return flat, np.zeros(n, bool)

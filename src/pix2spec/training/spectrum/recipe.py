@@ -1,0 +1,131 @@
+"""Train the networks of the default model, each without some folds of the real galaxies."""
+
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from pix2spec.models.latent.flow import logit_normal
+from pix2spec.models.spectrum.bands import BandTables
+from pix2spec.models.spectrum.network import SpectrumNetwork
+from pix2spec.training.checkpoint import load_checkpoint, save_checkpoint
+from pix2spec.training.redshift.optimizer import MuonAdam
+from pix2spec.training.redshift.samples import VARIED, Samples
+from pix2spec.training.spectrum.sources import Vectors
+
+__all__ = ["SHARES", "train_network"]
+
+# Galaxies of each sample in a step; every third step has narrow bands.
+SHARES = {"simulated": 112, "simulated_total": 32, "spectra": 48, "moved": 32, "atlas": 16, "fors2": 16}
+SHARES |= {"spectra_sdss": 6, "spectra_mgs": 2}
+LEVELS = 4  # noise levels of each galaxy in a step
+RATE, DECAY, EMA = 4e-3, 1e-3, 0.999
+PICTURES = 0.6  # probability that a picture is seen where there is one
+BLIND = 0.02  # probability that no measurement is seen
+CHECKPOINT_SECONDS = 60
+# The dust in front of spectra and fluxes is one and the same here, whatever is said about it.
+VARIETY = replace(VARIED, dust=0.0)
+
+
+def train_network(
+    network: SpectrumNetwork, tables: BandTables, samples: Samples, vectors: Vectors, pictures, out: Path,
+    steps: int, seed: int, report=print, shares: dict[str, int] = SHARES,
+) -> Path:  # fmt: skip
+    """Train the galaxy network and the flow; continue where a killed training stopped.
+
+    Parameters
+    ----------
+    network : SpectrumNetwork
+        With a fitted basis and scale of coefficients.
+    tables : BandTables
+        Of the network, in the filters of the samples.
+    samples : Samples
+        Without the folds that the network must not see.
+    vectors : Vectors
+        Of all galaxies of the samples.
+    pictures : (array (M, width), array (M,))
+        Vectors of the pictures of the first M galaxies, and which of them exist.
+    out : Path
+        Folder of the checkpoint.
+    steps, seed : int
+        A step depends on the seed and its number alone.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    trained = torch.nn.ModuleList([network.galaxy, network.flow])
+    average = AveragedModel(trained, multi_avg_fn=_average)
+    optimizer = MuonAdam(trained.parameters(), lr=RATE, weight_decay=DECAY)
+    shares = {name: n for name, n in shares.items() if name in samples.names}
+    step, seconds = 0, 0.0
+    if (out / "checkpoint.safetensors").exists():
+        step, seconds = load_checkpoint(out / "checkpoint.safetensors", trained, average, optimizer)
+    began = saved = time.monotonic()
+    running = None
+    trained.train()
+    while step < steps:
+        torch.manual_seed(seed * 1_000_003 + step)
+        for group in optimizer.param_groups:
+            group["lr"] = (
+                RATE * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-6
+            )
+        rng = np.random.default_rng([seed, step])
+        loss = _loss(network, tables, samples, vectors, pictures, step % 3 == 2, rng, shares)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
+        optimizer.step()
+        average.update_parameters(trained)
+        step += 1
+        running = loss.item() if running is None else 0.99 * running + 0.01 * loss.item()
+        if step % 200 == 0:
+            report(f"{out.name} step {step} loss {running:.4f} {seconds + time.monotonic() - began:.0f} s")
+        if step == steps or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            saved = time.monotonic()
+            save_checkpoint(out, trained, average, optimizer, step, seconds + saved - began)
+    return out / "checkpoint.safetensors"
+
+
+def _average(average: list, now: list, steps: int) -> None:
+    """Move the averaged weights towards those of now: faster at first, when they change fast."""
+    share = 1 - min(EMA, (1 + int(steps)) / (10 + int(steps)))
+    for a, b in zip(average, now):
+        a.lerp_(b, share)
+
+
+def _loss(network, tables, samples, vectors, pictures, narrow: bool, rng, shares) -> torch.Tensor:
+    """Loss of a rectified flow (arXiv:2209.03003) for a batch of galaxies."""
+    tokens, index, rows = samples.draw_rows(shares, narrow, rng, VARIETY)
+    n = len(rows)
+    tokens.seen = tokens.seen & (torch.rand(n, 1) >= BLIND)
+    vector, r = vectors.draw(rows)
+    zeta = torch.log10(1 + samples.z[rows])
+    with torch.no_grad():
+        known = network.known(tokens, index, tables, zeta)
+        vector = vector.clone()
+        vector[:, 0] = torch.nan_to_num(torch.log10(r / known.r))
+        weight = torch.ones(n, 1, network.dimension)
+        weight[:, 0, 0] = torch.isfinite(r).float()
+        x0 = network.normal(vector).clamp(-5, 5)
+    image, has_image = _pictures(pictures, rows)
+    condition = network.galaxy(tokens, image, has_image)
+    repeat = torch.arange(n).repeat(LEVELS)
+    sigma = logit_normal(torch.randn(n * LEVELS))
+    noise = torch.randn(n * LEVELS, 1, network.dimension)
+    x = (1 - sigma[:, None, None]) * x0[repeat, None] + sigma[:, None, None] * noise
+    features, modulation = network.flow.known(known.features), network.flow.modulate(condition[repeat], sigma)
+    mean, spread = known.mean[repeat, None], known.spread[repeat, None]
+    velocity = network.flow(x, sigma, features[repeat, None], modulation, mean, spread)
+    error = (velocity - (noise - x0[repeat, None])).square() * weight[repeat]
+    return error.mean()
+
+
+def _pictures(pictures, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Vectors of the pictures of galaxies (n, width), and which of them are seen (n,)."""
+    vectors, exists = pictures
+    among = rows < len(exists)
+    place = torch.where(among, rows, 0)
+    seen = among & exists[place] & (torch.rand(len(rows)) < PICTURES)
+    return vectors[place].float(), seen
