@@ -82,11 +82,14 @@ class Samples:
         Folds that are left out.
     seed : int
         Of the sets of bands.
+    varieties : tuple of Variety
+        With which batches will be drawn.
     """
 
     def __init__(
-        self, filters: TrainingFilters, samples: dict[str, Sample], without: tuple[int, ...], seed: int
-    ):
+        self, filters: TrainingFilters, samples: dict[str, Sample], without: tuple[int, ...], seed: int,
+        varieties: tuple[Variety, ...] = (VARIED, AS_MEASURED),
+    ):  # fmt: skip
         rng, shape = np.random.default_rng(seed), (len(filters.names),)
         self.filters, self.names = filters, list(samples)
         every = list(samples.values())
@@ -107,7 +110,7 @@ class Samples:
         self.simulated = torch.tensor([s.is_simulated for s in every])
         self.sets = {
             variety: [torch.stack(x) for x in zip(*(_band_sets(filters, s, variety, rng) for s in every))]
-            for variety in (VARIED, AS_MEASURED)
+            for variety in varieties
         }
         self.centre, self.width, self.dust = (
             torch.from_numpy(a.astype(np.float32))
@@ -135,7 +138,7 @@ class Samples:
         rng : numpy.random.Generator
             Chooses the narrow bands; torch's global generator draws all the rest.
         variety : Variety
-            `VARIED` or `AS_MEASURED`.
+            One of `varieties`.
 
         Returns
         -------

@@ -18,27 +18,26 @@ PLACES = 8  # redshifts at which each galaxy of the atlas is placed
 ATLAS_ERROR = 0.03  # of its pixels
 R_RANGE = 15.5, 21.5  # magnitudes that the atlas's galaxies are given
 SMOOTH = 15  # pixels of the running mean that gives the noise of FORS2's spectra
+LEAST_PIXELS = 200  # good ones of a spectrum
 DRAWS = 8
 
 
 def atlas_galaxies(data: Path, network: SpectrumNetwork, filters: TrainingFilters, rng):
     """The atlas's galaxies, placed at redshifts of the model: a sample and vectors."""
-    stored = np.load(data / "brown2014.npz", allow_pickle=False)
-    grid, basis = network.grid, network.basis
-    count = len(stored["z"])
+    with np.load(data / "brown2014.npz", allow_pickle=False) as stored:
+        waves, fluxes, source = (stored[name] for name in ("wave_rest", "flux", "source"))
+    grid, basis, count = network.grid, network.basis, len(waves)
     rows, z = np.repeat(np.arange(count), PLACES), rng.uniform(0.003, basis.z_max - 0.01, count * PLACES)
-    wave = np.geomspace(1000, 60_000, 30_000)
-    weights = filter_matrix(wave, filters.curves, 0.98)
+    wave = np.geomspace(1000, 60_000, 12_000)
+    weights = np.nan_to_num(filter_matrix(wave, filters.curves, 0.98))
+    first, last = (weights != 0).argmax(0), len(wave) - 1 - (weights[::-1] != 0).argmax(0)
     flux, mag = np.zeros((len(rows), grid.size), np.float32), np.full((len(rows), weights.shape[1]), np.nan)
     for k, (row, redshift) in enumerate(zip(rows, z)):
-        good = stored["source"][row] >= 0
-        own, light = stored["wave_rest"][row][good].astype(float), stored["flux"][row][good].astype(float)
-        seen = np.interp(wave, own * (1 + redshift), light, left=np.nan, right=np.nan)
-        beyond = ~np.isfinite(seen)
-        touched = (np.nan_to_num(weights[beyond]) != 0).any(0)
-        mag[k] = magnitude(np.nan_to_num(seen) @ weights)
-        mag[k][touched] = np.nan
-        flux[k] = np.interp(grid.wave, own * (1 + redshift), light)
+        good = source[row] >= 0
+        own, light = waves[row][good].astype(float) * (1 + redshift), fluxes[row][good].astype(float)
+        inside = (wave[first] >= own[0]) & (wave[last] <= own[-1])
+        mag[k, inside] = magnitude(np.interp(wave, own, light) @ weights[:, inside])
+        flux[k] = np.interp(grid.wave, own, light)
     r = mag[:, filters.numbers("sdss2010", "r")[0]]
     shift = rng.uniform(*R_RANGE, len(rows)) - r
     mag, factor = mag + shift[:, None], 10 ** (-0.4 * shift)
@@ -64,31 +63,30 @@ def read_fors2(data: Path, grid) -> tuple[np.ndarray, np.ndarray]:
     flux = np.zeros((len(stored["z"]), grid.size), np.float32)
     ivar = np.zeros_like(flux)
     for k in range(len(flux)):
-        wave, light, good = (
-            stored["wave"][k].astype(float),
-            stored["flux"][k].astype(float),
-            stored["mask"][k] == 0,
-        )
-        good &= np.isfinite(light) & np.isfinite(wave)
-        if good.sum() < 200 or not np.median(light[good]) > 0:
-            continue
-        light = light / np.median(light[good])
-        kernel = np.ones(SMOOTH) / SMOOTH
-        smooth = np.convolve(np.where(good, light, 0), kernel, "same") / np.maximum(
-            np.convolve(good, kernel, "same"), 1e-6
-        )
-        variance = np.convolve(np.where(good, (light - smooth) ** 2, 0), np.ones(61) / 61, "same")
-        variance /= np.maximum(np.convolve(good, np.ones(61) / 61, "same"), 1e-6)
-        inside = (grid.wave > wave[good][0]) & (grid.wave < wave[good][-1])
-        nearest = np.interp(grid.wave, wave, good.astype(float)) > 0.99
-        flux[k] = np.interp(grid.wave, wave[good], light[good])
-        # Its pixels are wider than the grid's: interpolation repeats their noise.
-        share = np.gradient(grid.wave) / np.interp(grid.wave, wave, np.gradient(wave))
-        ivar[k] = np.where(
-            inside & nearest, share / np.interp(grid.wave, wave, np.maximum(variance, 1e-4)), 0
-        )
-        flux[k][ivar[k] == 0] = 0
+        there = np.isfinite(stored["wave"][k]) & np.isfinite(stored["flux"][k])
+        wave, light = (stored[name][k][there].astype(float) for name in ("wave", "flux"))
+        good = stored["mask"][k][there] == 0
+        if good.sum() > LEAST_PIXELS and np.median(light[good]) > 0:
+            flux[k], ivar[k] = _on_grid(wave, light / np.median(light[good]), good, grid)
     return flux, ivar
+
+
+def _on_grid(wave, light, good, grid) -> tuple[np.ndarray, np.ndarray]:
+    """Flux and ivar (L,) of one spectrum with pixels that are `good` or not."""
+    smooth = _running_mean(light, good, SMOOTH)
+    variance = np.maximum(_running_mean((light - smooth) ** 2, good, 4 * SMOOTH + 1), 1e-4)
+    inside = (grid.wave > wave[good][0]) & (grid.wave < wave[good][-1])
+    inside &= np.interp(grid.wave, wave, good.astype(float)) > 0.99
+    # Its pixels are wider than the grid's: interpolation repeats their noise.
+    share = np.gradient(grid.wave) / np.interp(grid.wave, wave, np.gradient(wave))
+    ivar = np.where(inside, share / np.interp(grid.wave, wave, variance), 0)
+    return np.where(inside, np.interp(grid.wave, wave[good], light[good]), 0), ivar
+
+
+def _running_mean(values, good, size: int) -> np.ndarray:
+    kernel = np.ones(size) / size
+    total = np.convolve(np.where(good, values, 0), kernel, "same")
+    return total / np.maximum(np.convolve(good, kernel, "same"), 1e-6)
 
 
 def fors2_spectra(data: Path, network: SpectrumNetwork, sample: Sample, seed: int):

@@ -17,7 +17,7 @@ from pix2spec.training.redshift.optimizer import MuonAdam
 from pix2spec.training.redshift.samples import VARIED, Samples
 from pix2spec.training.spectrum.sources import Vectors
 
-__all__ = ["SHARES", "train_network"]
+__all__ = ["SHARES", "VARIETY", "moving_average", "pictures_of", "train_network"]
 
 # Galaxies of each sample in a step; every third step has narrow bands.
 SHARES = {"simulated": 112, "simulated_total": 32, "spectra": 48, "moved": 32, "atlas": 16, "fors2": 16}
@@ -56,7 +56,7 @@ def train_network(
     """
     out.mkdir(parents=True, exist_ok=True)
     trained = torch.nn.ModuleList([network.galaxy, network.flow])
-    average = AveragedModel(trained, multi_avg_fn=_average)
+    average = AveragedModel(trained, multi_avg_fn=moving_average)
     optimizer = MuonAdam(trained.parameters(), lr=RATE, weight_decay=DECAY)
     shares = {name: n for name, n in shares.items() if name in samples.names}
     step, seconds = 0, 0.0
@@ -88,7 +88,7 @@ def train_network(
     return out / "checkpoint.safetensors"
 
 
-def _average(average: list, now: list, steps: int) -> None:
+def moving_average(average: list, now: list, steps: int) -> None:
     """Move the averaged weights towards those of now: faster at first, when they change fast."""
     share = 1 - min(EMA, (1 + int(steps)) / (10 + int(steps)))
     for a, b in zip(average, now):
@@ -109,7 +109,7 @@ def _loss(network, tables, samples, vectors, pictures, narrow: bool, rng, shares
         weight = torch.ones(n, 1, network.dimension)
         weight[:, 0, 0] = torch.isfinite(r).float()
         x0 = network.normal(vector).clamp(-5, 5)
-    image, has_image = _pictures(pictures, rows)
+    image, has_image = pictures_of(pictures, rows, PICTURES)
     condition = network.galaxy(tokens, image, has_image)
     repeat = torch.arange(n).repeat(LEVELS)
     sigma = logit_normal(torch.randn(n * LEVELS))
@@ -122,10 +122,10 @@ def _loss(network, tables, samples, vectors, pictures, narrow: bool, rng, shares
     return error.mean()
 
 
-def _pictures(pictures, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors of the pictures of galaxies (n, width), and which of them are seen (n,)."""
+def pictures_of(pictures, rows: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Vectors of pictures of galaxies (n, width), and which are seen (n,): a share of those that exist."""
     vectors, exists = pictures
     among = rows < len(exists)
     place = torch.where(among, rows, 0)
-    seen = among & exists[place] & (torch.rand(len(rows)) < PICTURES)
+    seen = among & exists[place] & (torch.rand(len(rows)) < share)
     return vectors[place].float(), seen

@@ -1,0 +1,198 @@
+"""Train the default model from nothing on a folder of real tables and spectra."""
+
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from pix2spec.core.grid import SpectralGrid
+from pix2spec.errors import InputError
+from pix2spec.models.spectrum.model import SpectrumModel
+from pix2spec.models.spectrum.network import SpectrumNetwork
+from pix2spec.models.spectrum.preset import SpectrumPreset
+from pix2spec.models.storage import find_model, load_model, save_model
+from pix2spec.runtime.atomic import write_atomically
+from pix2spec.runtime.provenance import run_provenance
+from pix2spec.runtime.resumable import Resumable
+from pix2spec.training.real_sky import digest, load_real
+from pix2spec.training.redshift.bank import build_bank
+from pix2spec.training.redshift.filters import training_filters
+from pix2spec.training.redshift.samples import Samples
+from pix2spec.training.redshift.sources import read_samples
+from pix2spec.training.spectrum.bank import SpectrumBank, build_spectrum_bank
+from pix2spec.training.spectrum.foundation import fit_basis, fit_noise
+from pix2spec.training.spectrum.picture import train_pictures
+from pix2spec.training.spectrum.recipe import VARIETY, train_network
+from pix2spec.training.spectrum.scale import fit_scores
+from pix2spec.training.spectrum.sources import read_spectrum_samples
+
+__all__ = ["RECIPES", "Recipe", "train"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long to train."""
+
+    steps: int  # of each network
+    picture_steps: int
+    blocks: int  # of simulated galaxies in the bank
+    redshift_blocks: int  # in the bank that lends real galaxies their other bands
+    about: str
+
+
+RECIPES = {
+    "release": Recipe(4000, 3000, 720, 800, "the released model: about two hours on two cores"),
+    "quick": Recipe(1000, 600, 240, 400, "a sixth of the steps: about 30 minutes on two cores"),
+}
+
+
+def train(
+    data: str | Path, out: str | Path, pictures: str | Path = "default", recipe: str = "release",
+    resume: bool = False, processes: int = 2,
+) -> Path:  # fmt: skip
+    """Train one network without each fold of the tables, and join them in a model.
+
+    Parameters
+    ----------
+    data : path
+        Folder of the real tables and spectra; docs/guides/real-data.md says what they hold.
+    out : path
+        Folder of the model. Checkpoints lie in it until it is complete.
+    pictures : path
+        A model whose image network is kept: it is not trained again.
+    recipe : str
+        One of `RECIPES`.
+    resume : bool
+        Continue a training that was cut off.
+    processes : int
+        Number of networks that train at the same time, each on one core.
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    InputError
+        If a table is missing, or `out` holds another training.
+    """
+    if recipe not in RECIPES:
+        raise InputError("`recipe`", f"{recipe!r} is unknown", f"one of {', '.join(RECIPES)}")
+    data, out, preset, tables = Path(data), Path(out), SpectrumPreset.released(), load_real(data)
+    identity = {"recipe": recipe, "preset": preset.model_dump(mode="json"), "tables": digest(tables)}
+    job = Resumable(out, identity, "a default model")
+    job.claim(resume)
+    with job.locked():
+        filters, how = training_filters(data), RECIPES[recipe]
+        build_bank(filters, out / "redshift-bank.npz", how.redshift_blocks, processes)
+        numbers = range(len(preset.without))
+        with ProcessPoolExecutor(processes) as pool:
+            list(pool.map(_foundation, *zip(*((data, out, preset, k) for k in numbers))))
+        encoder = image_network(pictures)
+        networks = [foundation(data, out, preset, k).requires_grad_(False) for k in numbers]
+        build_spectrum_bank(filters, networks, encoder, out / "bank.npz", how.blocks, processes)
+        with ProcessPoolExecutor(processes) as pool:
+            work = [pool.submit(_train_one, data, out, preset, k, how) for k in numbers]
+            for done in work:
+                done.result()
+        model = joined(data, out, preset, encoder)
+        train_judge(model, data, out, how)
+        record: dict = {"trained_on": ", ".join(f"{len(t)} of {name}" for name, t in tables.items())}
+        record |= {"tables": digest(tables), "recipe": recipe, "steps": how.steps, **run_provenance()}
+        save_model(out, model.eval(), record)
+        job.finish()
+    return out
+
+
+def image_network(model: str | Path):
+    """The image network of a model, fixed."""
+    loaded = load_model(find_model(model))[0]
+    encoder = loaded.pictures if isinstance(loaded, SpectrumModel) else loaded.condition.image
+    return encoder.eval().requires_grad_(False)
+
+
+def foundation(data: Path, out: Path, preset: SpectrumPreset, number: int) -> SpectrumNetwork:
+    """A network with its basis and noise model, which are fitted if the folder lacks them."""
+    network = SpectrumNetwork(preset, SpectralGrid())
+    fit_basis(network, data, preset.without[number], out / f"basis-{number}.safetensors")
+    fit_noise(network, data, preset.without[number], out / f"noise-{number}.safetensors")
+    return network
+
+
+def _foundation(data, out, preset, number) -> None:
+    torch.set_num_threads(1)
+    foundation(data, out, preset, number)
+
+
+def samples_of(data: Path, out: Path, preset: SpectrumPreset, network: SpectrumNetwork, number: int):
+    """Filters, samples, coefficient vectors and pictures that a network trains on."""
+    filters = training_filters(data)
+    with_bands = read_samples(data, build_bank(filters, out / "redshift-bank.npz"), filters)
+    bank = build_spectrum_bank(filters, [], None, out / "bank.npz")
+    samples, vectors = read_spectrum_samples(data, filters, network, number, bank, with_bands)
+    return (
+        filters,
+        Samples(filters, samples, preset.without[number], number, (VARIETY,)),
+        vectors,
+        _pictures(bank),
+    )
+
+
+def _pictures(bank: SpectrumBank) -> tuple[torch.Tensor, torch.Tensor]:
+    """Vectors of pictures, for the light in the fibre and for all light."""
+    return torch.from_numpy(bank.image).repeat(2, 1), torch.from_numpy(bank.has_image).repeat(2)
+
+
+def _train_one(data: Path, out: Path, preset: SpectrumPreset, number: int, recipe: Recipe) -> None:
+    torch.set_num_threads(1)  # two threads each on two cores are several times slower
+    folder, network = out / f"network-{number}", foundation(data, out, preset, number)
+    network.requires_grad_(False)
+    filters, samples, vectors, pictures = samples_of(data, out, preset, network, number)
+    tables = network.tables(filters.curves)
+    folder.mkdir(exist_ok=True)
+    if (folder / "scale.safetensors").exists():
+        network.normal.load_state_dict(load_file(folder / "scale.safetensors"))
+    else:
+        fit_scores(network, tables, samples, vectors, number)
+        state = {k: v.contiguous() for k, v in network.normal.state_dict().items()}
+        write_atomically(folder / "scale.safetensors", lambda path: save_file(state, path))
+    network.galaxy.requires_grad_(True)
+    network.flow.requires_grad_(True)
+    train_network(network, tables, samples, vectors, pictures, folder, recipe.steps, number, report=_say)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def joined(data: Path, out: Path, preset: SpectrumPreset, encoder) -> SpectrumModel:
+    """The model with the averaged weights of the trained networks."""
+    model = SpectrumModel(preset, SpectralGrid())
+    model.pictures.load_state_dict(encoder.state_dict())
+    for number, network in enumerate(model.networks):
+        folder = out / f"network-{number}"
+        network.load_state_dict(foundation(data, out, preset, number).state_dict())
+        network.normal.load_state_dict(load_file(folder / "scale.safetensors"))
+        torch.nn.ModuleList([network.galaxy, network.flow]).load_state_dict(averaged(folder))
+    return model.requires_grad_(False).eval()
+
+
+def averaged(folder: Path) -> dict[str, torch.Tensor]:
+    """The averaged weights of the checkpoint in `folder`."""
+    prefix, stored = "average.module.", load_file(folder / "checkpoint.safetensors")
+    return {k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)}
+
+
+def train_judge(model: SpectrumModel, data: Path, out: Path, recipe: Recipe) -> None:
+    """Train what the model says of pictures, with the vectors of its first network."""
+    network = model.networks[0]
+    _, samples, vectors, pictures = samples_of(data, out, model.preset, network, 0)
+    model.judge.requires_grad_(True)
+    train_pictures(
+        model.judge, network, samples, vectors, pictures, out / "pictures", recipe.picture_steps, 0, _say
+    )
+    model.judge.load_state_dict(averaged(out / "pictures"))
