@@ -183,7 +183,13 @@ def test_every_own_family_has_its_parts():
 
 
 def test_networks_name_their_parts():
-    for name in ("paper-concat-small", "photometry-concat-small", "paper-contrastive-small", "default"):
+    for name in (
+        "paper-concat-small",
+        "photometry-concat-small",
+        "paper-contrastive-small",
+        "factorised",
+        "default",
+    ):
         network = registry.build_model(load_preset(name), GRID, SDSS).eval()
         parts = network.parts()
         assert sum(p.numel() for module, _ in parts.values() for p in module.parameters()) > 0

@@ -156,7 +156,7 @@ def test_yaml_makes_no_objects(tmp_path, mark, text):
 
 def test_yaml_on_the_command_line_makes_no_objects(mark):
     with pytest.raises(InputError, match="not valid YAML"):
-        load_preset("default", [f"train.steps=!!python/object/apply:os.mkdir [{mark}]"])
+        load_preset("factorised", [f"train.steps=!!python/object/apply:os.mkdir [{mark}]"])
 
 
 def test_yaml_of_a_thousand_million_laughs(tmp_path):

@@ -55,7 +55,7 @@ TINY_WUPEEK = (
 
 
 def tiny_factorised_preset(*overrides):
-    return load_preset("default", (*TINY_FACTORISED, *overrides))
+    return load_preset("factorised", (*TINY_FACTORISED, *overrides))
 
 
 def tiny_preset(name="paper-concat-small", *overrides):
@@ -100,3 +100,29 @@ def write_tiny_survey(path, n=320, seed=5, grid=None, truth=True, change=lambda 
     columns = {"true_flux": survey.grid.size} if truth else {}
     write_dataset(path, galaxies(), DatasetInfo(grid=survey.grid, truth=columns))
     return path
+
+
+def tiny_spectrum_model(networks: int = 2, steps: float = 0.0):
+    """A small model of the default's family: bases of simulated spectra, and random flows."""
+    import torch
+
+    from pix2spec.models.spectrum.model import SpectrumModel
+    from pix2spec.models.spectrum.preset import SpectrumPreset
+
+    torch.manual_seed(0)
+    preset = SpectrumPreset(
+        task="spectrum", name="tiny", about="", without=tuple((k,) for k in range(networks)),
+        basis={"components": 4, "z_max": 0.45, "red": 9500.0},
+        image={"channels": (8, 8, 8), "blocks": 1, "width": 16},
+        flow={"width": 32, "depth": 2}, ranker={"channels": (4, 4, 4, 8), "latent": 8},
+    )  # fmt: skip
+    model = SpectrumModel(preset, SpectralGrid()).requires_grad_(False).eval()
+    batch = SimulatedSurvey(5).sample(96)
+    for network in model.networks:
+        network.basis.fit(batch["true_flux"], None, batch["z"], model.grid, 4, progress=False)
+        fits = network.basis.encode(batch["true_flux"], None, batch["z"], model.grid)
+        vectors, _ = network.vector(batch["z"], fits)
+        vectors = torch.from_numpy(vectors[:, 0])
+        vectors[:, 0] = 0.05 * torch.randn(len(vectors))
+        network.normal.fit(vectors)
+    return model

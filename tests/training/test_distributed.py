@@ -36,7 +36,7 @@ FAMILIES = {  # batch normalisation of few objects makes much of rounding: those
     "paper-concat-small": (*TINY, *TINY_PIXELS, *COMMON, "train.lr=1e-4", "denoiser.width=16"),
     "paper-contrastive-small": (*TINY, *TINY_SELECTOR, *COMMON, "train.lr=1e-4"),
     "paper-wu-peek-small": (*TINY_WUPEEK, *COMMON, "train.lr=1e-3"),
-    "default": (*TINY_FACTORISED, *COMMON, "train.lr=1e-3", "ranker.batch=8", "condition.jitter=0.1"),
+    "factorised": (*TINY_FACTORISED, *COMMON, "train.lr=1e-3", "ranker.batch=8", "condition.jitter=0.1"),
 }
 
 
@@ -138,7 +138,7 @@ def runs(holed_data, tiny_survey, tmp_path_factory):
     jobs = [
         {
             "world": world, "preset": name, "overrides": overrides, "out": str(folder / f"{name}-{world}"),
-            "data": str(tiny_survey if name == "default" else holed_data),
+            "data": str(tiny_survey if name == "factorised" else holed_data),
         }
         for name, overrides in FAMILIES.items() for world in (1, 2)
     ]  # fmt: skip

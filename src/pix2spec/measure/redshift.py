@@ -52,7 +52,7 @@ class RedshiftFitter:
     ----------
     basis : RestFrameBasis, optional
         Its continuum, components and lines make the templates: the leading directions of the
-        distribution that it has learned. By default that of ``default-sdss``.
+        distribution that it has learned. By default that of ``default``.
     templates : int
         How many directions; lines of one galaxy rise and fall together.
     """
@@ -167,4 +167,4 @@ def leading_templates(basis: RestFrameBasis, n: int) -> torch.Tensor:
 def _shipped_basis() -> RestFrameBasis:
     from pix2spec.models.storage import find_model, load_model
 
-    return load_model(find_model("default-sdss"))[0].basis
+    return load_model(find_model("default"))[0].basis

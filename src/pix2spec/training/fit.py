@@ -14,8 +14,10 @@ from pix2spec.models.baselines.preset import HUB_OR_PACKAGE, NeighboursPreset, R
 from pix2spec.models.presets import Preset
 from pix2spec.models.registry import build_model
 from pix2spec.models.shared.hub import FEATURES
-from pix2spec.models.storage import WEIGHTS, save_model, save_weights
+from pix2spec.models.spectrum.preset import SpectrumPreset
+from pix2spec.models.storage import WEIGHTS, find_model, load_model, save_model, save_weights
 from pix2spec.runtime.provenance import run_provenance
+from pix2spec.training.spectrum.adapt import adapt
 
 __all__ = ["fit", "fit_model"]
 
@@ -40,6 +42,8 @@ def fit_model(preset: Preset, dataset: Dataset, progress: bool = False):
     count : int
         Number of spectra that the model was fitted to.
     """
+    if isinstance(preset, SpectrumPreset):
+        return adapt(load_model(find_model(preset.start))[0], dataset, progress)
     if isinstance(preset, NeighboursPreset | RegressorPreset) and preset.image is None:
         preset = preset.model_copy(update={"image": dataset.info.image_kind})
     model = build_model(preset, dataset.info.grid, dataset.info.survey)

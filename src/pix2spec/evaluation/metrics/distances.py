@@ -20,6 +20,7 @@ from pix2spec.evaluation.metrics.realism import compress
 from pix2spec.models.latent.model import FactorisedModel
 from pix2spec.models.pixel.ranker import ContrastiveModel
 from pix2spec.models.shared.inputs import scale_spectra
+from pix2spec.models.spectrum.model import SpectrumModel
 from pix2spec.models.storage import find_model, load_model
 
 __all__ = [
@@ -68,7 +69,7 @@ def spectrum_features(
     """
     if not isinstance(model, nn.Module):
         model, _ = load_model(find_model(model))
-    if not isinstance(model, FactorisedModel | ContrastiveModel):
+    if not isinstance(model, FactorisedModel | SpectrumModel | ContrastiveModel):
         raise InputError(model.preset.name, "it has no contrastive network", "give a contrastive run")
     flux = np.asarray(flux, np.float32)
     if flux.ndim != 2 or flux.shape[1] != model.grid.size:
@@ -79,7 +80,7 @@ def spectrum_features(
     codes = []
     for start in range(0, len(flux), BATCH_SPECTRA):
         part = flux[start : start + BATCH_SPECTRA], ivar[start : start + BATCH_SPECTRA]
-        if isinstance(model, FactorisedModel):
+        if isinstance(model, FactorisedModel | SpectrumModel):
             codes.append(model.ranker.encode(torch.from_numpy(fill_missing(*part)).to(device)))
         else:
             scaled, _ = scale_spectra(*part, model.preset.data.spectrum)

@@ -7,6 +7,7 @@ from pix2spec.data.dataset import Dataset
 from pix2spec.errors import InputError
 from pix2spec.evaluation.metrics.distances import spectrum_features
 from pix2spec.models.latent.model import FactorisedModel
+from pix2spec.models.spectrum.model import SpectrumModel
 from pix2spec.models.storage import find_model, load_model
 
 __all__ = ["codes", "ranks", "retrieval"]
@@ -64,7 +65,7 @@ def codes(
 
     A contrastive network sees the image; the default model's sees image and fluxes, as far as there are any.
     """
-    if isinstance(model, FactorisedModel):
+    if isinstance(model, FactorisedModel | SpectrumModel):
         conditions, used = _codes_of_photometry(dataset, index, name)
     else:
         conditions, used = _codes_of_images(dataset, index, model)

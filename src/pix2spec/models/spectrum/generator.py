@@ -10,7 +10,6 @@ from pix2spec.data.measurements import Measurements
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.generator import Generator, Settings
-from pix2spec.models.latent.sampler import sample_flow
 from pix2spec.models.redshift.network import RedshiftModel
 from pix2spec.models.shared.checks import check_image
 from pix2spec.models.shared.measurements import MeasurementTable
@@ -20,6 +19,7 @@ from pix2spec.models.spectrum.inputs import Seen, as_seen, light_of_picture
 from pix2spec.models.spectrum.likelihood import Misfit, misfits
 from pix2spec.models.spectrum.network import SpectrumNetwork
 from pix2spec.models.spectrum.redshifts import draw_redshifts
+from pix2spec.models.spectrum.sampler import sample_around
 from pix2spec.models.storage import find_model, load_model, model_id
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.selection import select
@@ -225,9 +225,8 @@ def draw_vectors(
             base = free(x, sigma)
             return base + settings.guidance * (seeing(x, sigma) - base)
 
-    x = sample_flow(
-        velocity, (count * n, network.dimension), settings.sampler, settings.steps or EVALUATIONS, generators
-    )
+    evaluations = settings.steps or EVALUATIONS
+    x = sample_around(velocity, known.mean, known.spread, settings.sampler, evaluations, generators)
     # Keep coefficients within the range of the training set: fluxes with large errors can lead beyond it.
     limit = network.normal.MAX_SIGMAS
     return network.normal.inverse(x.float().clamp(-limit, limit)), known

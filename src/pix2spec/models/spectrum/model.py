@@ -11,6 +11,7 @@ from torch import nn
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS, Survey
+from pix2spec.models.latent.basis import RestFrameBasis
 from pix2spec.models.latent.conditions import ImageEncoder
 from pix2spec.models.latent.model import Ranker
 from pix2spec.models.shared.measurements import MeasurementTable, Tokens
@@ -70,6 +71,16 @@ class SpectrumModel(Network):
     def z_max(self) -> float:
         """Largest redshift of the spectra."""
         return self.preset.basis.z_max
+
+    @property
+    def ranker(self) -> Ranker:
+        """The contrastive network."""
+        return self.judge.ranker
+
+    @property
+    def basis(self) -> RestFrameBasis:
+        """The rest-frame basis of the first network."""
+        return self.networks[0].basis
 
     def members(self, fold: int = -1) -> list[int]:
         """Numbers of the networks that never saw a fold of the real galaxies; all for -1."""

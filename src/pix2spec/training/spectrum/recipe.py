@@ -17,7 +17,7 @@ from pix2spec.training.redshift.optimizer import MuonAdam
 from pix2spec.training.redshift.samples import VARIED, Samples
 from pix2spec.training.spectrum.sources import Vectors
 
-__all__ = ["SHARES", "VARIETY", "moving_average", "pictures_of", "train_network"]
+__all__ = ["SHARES", "VARIETY", "flow_loss", "moving_average", "pictures_of", "train_network"]
 
 # Galaxies of each sample in a step; every third step has narrow bands.
 SHARES = {"simulated": 112, "simulated_total": 32, "spectra": 48, "moved": 32, "atlas": 16, "fors2": 16}
@@ -96,20 +96,42 @@ def moving_average(average: list, now: list, steps: int) -> None:
 
 
 def _loss(network, tables, samples, vectors, pictures, narrow: bool, rng, shares) -> torch.Tensor:
-    """Loss of a rectified flow (arXiv:2209.03003) for a batch of galaxies."""
+    """Loss of a batch of galaxies."""
     tokens, index, rows = samples.draw_rows(shares, narrow, rng, VARIETY)
-    n = len(rows)
-    tokens.seen = tokens.seen & (torch.rand(n, 1) >= BLIND)
+    tokens.seen = tokens.seen & (torch.rand(len(rows), 1) >= BLIND)
     vector, r = vectors.draw(rows)
     zeta = torch.log10(1 + samples.z[rows])
+    image, has_image = pictures_of(pictures, rows, PICTURES)
+    return flow_loss(network, tokens, index, tables, zeta, vector, r, image, has_image)
+
+
+def flow_loss(network, tokens, index, tables, zeta, vector, r, image, has_image) -> torch.Tensor:
+    """Loss of a rectified flow (arXiv:2209.03003), averaged over `LEVELS` noise levels for each galaxy.
+
+    Parameters
+    ----------
+    network : SpectrumNetwork
+    tokens : Tokens
+        Measurements of n galaxies.
+    index : tensor (n, K), int
+        Their filters, by number in `tables`.
+    tables : BandTables
+    zeta : tensor (n,)
+        log10(1 + z).
+    vector : tensor (n, D)
+        Coefficient vectors with anything in the first place.
+    r : tensor (n,)
+        r fluxes of the spectra; NaN where an amplitude is not known, which then does not count.
+    image, has_image : tensor (n, width), (n,)
+        Vectors of pictures, and which are seen.
+    """
+    n = len(zeta)
     with torch.no_grad():
         known = network.known(tokens, index, tables, zeta)
-        vector = vector.clone()
-        vector[:, 0] = torch.nan_to_num(torch.log10(r / known.r))
+        amplitude = torch.nan_to_num(torch.log10(r / known.r))
+        x0 = network.normal(torch.cat([amplitude[:, None], vector[:, 1:]], 1)).clamp(-5, 5)
         weight = torch.ones(n, 1, network.dimension)
         weight[:, 0, 0] = torch.isfinite(r).float()
-        x0 = network.normal(vector).clamp(-5, 5)
-    image, has_image = pictures_of(pictures, rows, PICTURES)
     condition = network.galaxy(tokens, image, has_image)
     repeat = torch.arange(n).repeat(LEVELS)
     sigma = logit_normal(torch.randn(n * LEVELS))
@@ -118,8 +140,7 @@ def _loss(network, tables, samples, vectors, pictures, narrow: bool, rng, shares
     features, modulation = network.flow.known(known.features), network.flow.modulate(condition[repeat], sigma)
     mean, spread = known.mean[repeat, None], known.spread[repeat, None]
     velocity = network.flow(x, sigma, features[repeat, None], modulation, mean, spread)
-    error = (velocity - (noise - x0[repeat, None])).square() * weight[repeat]
-    return error.mean()
+    return ((velocity - (noise - x0[repeat, None])).square() * weight[repeat]).mean()
 
 
 def pictures_of(pictures, rows: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:

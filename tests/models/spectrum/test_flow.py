@@ -1,0 +1,51 @@
+"""The flow around the linear answer: its Gaussian part is exact."""
+
+import pytest
+import torch
+
+from pix2spec.models.spectrum.flow import SpectrumFlow, gaussian_velocity
+from pix2spec.models.spectrum.sampler import sample_around
+
+
+def test_the_velocity_of_a_gaussian_is_its_exact_denoiser():
+    torch.manual_seed(0)
+    mean, spread, sigma = torch.randn(200_000, 1) * 0 + 0.7, torch.full((200_000, 1), 0.4), 0.6
+    x0, noise = mean + spread * torch.randn_like(mean), torch.randn_like(mean)
+    x = (1 - sigma) * x0 + sigma * noise
+    found = gaussian_velocity(x, torch.full((len(x), 1), sigma), mean, spread)
+    design = torch.cat([x, torch.ones_like(x)], 1)  # the best velocity is linear in x: fit it
+    slope, intercept = torch.linalg.lstsq(design, noise - x0).solution[:, 0]
+    torch.testing.assert_close(found[:, 0], slope * x[:, 0] + intercept, atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("sampler", ["dpm++", "heun", "euler"])
+@pytest.mark.parametrize("evaluations", [1, 2, 4])
+def test_an_untrained_flow_draws_the_linear_answer(sampler, evaluations):
+    torch.manual_seed(0)
+    flow = SpectrumFlow(3, 5, 16, 2)
+    n, mean, spread = 4000, torch.tensor([0.5, -1.0, 0.0]), torch.tensor([0.2, 0.5, 1.0])
+    known, modulation = flow.known(torch.zeros(1, n, 5)), torch.zeros(1, 2, 3, 16)
+    means, spreads = mean.expand(n, 3), spread.expand(n, 3)
+
+    def velocity(x, sigma):
+        return flow(x[None], sigma[:1], known, modulation, means[None], spreads[None])[0]
+
+    generators = [torch.Generator().manual_seed(k) for k in range(n)]
+    x = sample_around(velocity, means, spreads, sampler, evaluations, generators)
+    torch.testing.assert_close(x.mean(0), mean, atol=0.05, rtol=0)
+    torch.testing.assert_close(x.std(0), spread, atol=0.0, rtol=0.04)
+
+
+def test_more_steps_come_nearer_to_another_distribution():
+    n, mean, spread = 3000, torch.zeros(3000, 1), torch.ones(3000, 1)
+    truth = torch.full((n, 1), 1.5), torch.full((n, 1), 0.5)
+
+    def velocity(x, sigma):
+        return gaussian_velocity(x, sigma[:, None], *truth)
+
+    errors = []
+    for evaluations in (2, 4, 8, 32):
+        generators = [torch.Generator().manual_seed(k) for k in range(n)]
+        x = sample_around(velocity, mean, spread, "dpm++", evaluations, generators)
+        errors.append(abs(x.mean().item() - 1.5) + abs(x.std().item() - 0.5))
+    assert errors[3] < 0.03 and errors[0] > errors[1] > errors[2]

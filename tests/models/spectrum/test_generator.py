@@ -1,0 +1,116 @@
+"""Generation with the default model's family, with a tiny model and the shipped redshift model."""
+
+from dataclasses import replace
+
+import astropy.units as u
+import numpy as np
+import pytest
+from tests.support.tiny import tiny_spectrum_model
+
+import pix2spec
+from pix2spec.core.photometry import synthetic_photometry
+from pix2spec.data.simulate import SimulatedSurvey
+from pix2spec.errors import InputError
+from pix2spec.models.generator import Settings
+from pix2spec.models.storage import save_model
+
+FIBRE = {"g": (17.6 * u.ABmag, 0.02), "r": (16.9 * u.ABmag, 0.02), "i": (16.5 * u.ABmag, 0.02)}
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    save_model(folder, tiny_spectrum_model(), {"trained_on": "nothing"})
+    return pix2spec.load(folder, device="cpu")
+
+
+def galaxy(name="one", **changes):
+    return pix2spec.Galaxy(name, **{"photometry": FIBRE, "kind": "fibre"} | changes)
+
+
+def test_a_candidate_depends_on_its_seed_galaxy_and_number_alone(generator):
+    both = generator.generate_batch([galaxy("a"), galaxy("b")], "linear", Settings(n=5, seed=3))
+    alone = generator.generate_batch([galaxy("b")], "linear", Settings(n=3, seed=3))[0]
+    np.testing.assert_allclose(alone.candidates, both[1].candidates[:3], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(alone.redshifts, both[1].redshifts[:3], rtol=1e-5)
+    assert np.abs(both[0].candidates - both[1].candidates).max() > 0
+
+
+def test_filters_beside_those_of_others_in_the_batch_change_nothing(generator):
+    other = galaxy(
+        "other", photometry={"wise2010-W1": 15.5 * u.ABmag, "lsst2023-r": 17 * u.ABmag, "z": 16 * u.ABmag}
+    )
+    alone = generator.generate_batch([galaxy()], "linear", Settings(n=4))[0]
+    beside = generator.generate_batch([other, galaxy()], "linear", Settings(n=4))[1]
+    np.testing.assert_allclose(alone.candidates, beside.candidates, rtol=1e-3, atol=1e-4)
+
+
+def test_an_exact_redshift_is_every_candidates(generator):
+    made = generator.generate(galaxy(z=0.08, z_err=0.0), n=6, use=("photometry", "redshift"))
+    np.testing.assert_allclose(made.redshifts, 0.08)
+
+
+def test_a_redshift_with_an_error_is_a_condition(generator):
+    made = generator.generate(galaxy(z=0.11, z_err=0.004), n=64, use=("photometry", "redshift"))
+    assert abs(np.median(made.redshifts) - 0.11) < 0.01 and 0 < made.redshifts.std() < 0.008
+
+
+def test_fibre_fluxes_fix_the_amplitude(generator):
+    made = generator.generate(galaxy(), n=16, noise="none")
+    r = synthetic_photometry(made.candidates, generator.grid.wave, ["sdss2010-r"])[:, 0]
+    assert np.abs(np.log10(r / 10 ** (0.4 * (22.5 - 16.9)))).max() < 0.2
+    assert "amplitude-from-photometry" in made.flags and made.unit.startswith("1e-17")
+
+
+def test_a_redshift_alone_gives_relative_spectra(generator):
+    made = generator.generate(pix2spec.Galaxy("z", z=0.1), n=3, use=("redshift",))
+    assert "relative-flux" in made.flags and made.is_finite
+
+
+def test_a_picture_alone_is_an_input(generator):
+    batch = SimulatedSurvey(9).sample(1)
+    made = generator.generate(pix2spec.Galaxy("p", image=batch["image"][0]), n=3)
+    assert "amplitude-from-image" in made.flags and made.is_finite
+
+
+def test_nothing_is_refused(generator):
+    with pytest.raises(InputError, match="it has none of: photometry"):
+        generator.generate(pix2spec.Galaxy("nothing"), use=("photometry",))
+    with pytest.raises(InputError, match="beyond the model's range"):
+        generator.generate(galaxy(z=0.6), use=("photometry", "redshift"))
+
+
+def test_dust_in_front_of_the_fluxes_is_in_front_of_the_spectra(generator):
+    clear = generator.generate(
+        galaxy(z=0.05, extinction="dereddened"), n=4, noise="none", use=("photometry", "redshift")
+    )
+    behind = {
+        name: (value[0] + 0.4 * a * u.mag, value[1]) for (name, value), a in zip(FIBRE.items(), (0, 0, 0))
+    }
+    dusty = generator.generate(
+        galaxy(z=0.05, photometry=behind, extinction=0.1), n=4, noise="none", use=("photometry", "redshift")
+    )
+    ratio = dusty.candidates[:, 200].mean() / dusty.candidates[:, -200].mean()
+    assert ratio == pytest.approx(
+        clear.candidates[:, 200].mean() / clear.candidates[:, -200].mean(), rel=0.15
+    )
+
+
+def test_only_networks_that_never_saw_a_fold_are_used(generator):
+    assert generator.without(1).members == [1]
+    with pytest.raises(InputError, match="all networks were trained on fold 7"):
+        generator.without(7)
+
+
+def test_candidates_have_a_misfit(generator):
+    made = generator.generate(galaxy(), n=8)
+    assert made.chi2.shape == (8,) and np.isfinite(made.chi2).all()
+    wild = {"g": (17.6 * u.ABmag, 0.01), "r": (14.0 * u.ABmag, 0.01), "i": (17.5 * u.ABmag, 0.01)}
+    assert "photometry-misfit" in generator.generate(galaxy(photometry=wild), n=8).flags
+
+
+def test_guidance_strengthens_what_is_known(generator):
+    settings = {"n": 8, "noise": "none", "use": ("photometry", "redshift")}
+    plain, strong = (generator.generate(galaxy(z=0.05), guidance=g, **settings) for g in (1.0, 2.0))
+    assert strong.is_finite and np.abs(strong.candidates - plain.candidates).max() > 0
+    assert replace(Settings(), guidance=2.0).guidance == 2.0
