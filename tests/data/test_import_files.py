@@ -87,7 +87,7 @@ def test_one_bad_file_costs_no_other(tmp_path, spec):
         ("page", "web page"),
         ("empty", "empty"),
         ("half", "truncated"),
-        ("other", "not an SDSS"),
+        ("other", "states no wavelengths"),
     ):
         assert any(name in source and says in reason for source, reason in rows)
 
@@ -289,7 +289,7 @@ def test_progress_on_a_terminal(tmp_path, spec, monkeypatch, capsys):
 def test_real_data(tmp_path):
     sources = [SHARED / "sdss_galaxies.npz", SHARED / "spec"]
     report = import_data(tmp_path / "out", sources, SHARED / "sdss_pairs.npz")
-    assert (report.n_written, report.n_images) == (1060, 38)
+    assert (report.n_written, report.n_images) == (1062, 38)
     bundle = np.load(SHARED / "sdss_galaxies.npz")
     names = [f"{p:04d}-{m}-{f:04d}" for p, m, f in zip(bundle["plate"], bundle["mjd"], bundle["fiber"])]
     groups = {galaxy.object_id: galaxy.group_id for galaxy in Dataset(tmp_path / "out")}
@@ -298,3 +298,22 @@ def test_real_data(tmp_path):
         assert sides.setdefault(group, groups[name]) == groups[name]
         assert split_of(groups[name]) in ("train", "val", "test")
     assert len(set(sides.values())) == len(sides)
+
+
+def test_redshifts_and_positions_of_spectra_come_from_a_table_without_photometry(tmp_path):
+    wave = np.arange(3800.0, 9300.0, 2.0)
+    folder = tmp_path / "spectra"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        np.savetxt(folder / f"{name}.txt", np.transpose([wave, 9 + np.sin(wave / 50), np.ones(len(wave))]))
+    (tmp_path / "t.csv").write_text(
+        "filename,ra,dec,z\na.txt,150,2,0.1\nspectra/b.txt,151,2,0.2\nother.txt,152,2,0.3\n"
+    )
+    report = import_data(tmp_path / "out", [folder], tables=[tmp_path / "t.csv"], progress=False)
+    galaxies = {galaxy.object_id: galaxy for galaxy in Dataset(tmp_path / "out")}
+    assert report.n_written == 3 and report.failures == []
+    found = {name: (galaxy.z, galaxy.ra) for name, galaxy in galaxies.items()}
+    np.testing.assert_equal(found, {"a": (0.1, 150.0), "b": (0.2, 151.0), "c": (np.nan, np.nan)})
+    assert all(galaxy.photometry is None for galaxy in galaxies.values())
+    with pytest.raises(InputError):  # without spectra, rows are objects and need photometry
+        import_data(tmp_path / "alone", [], tables=[tmp_path / "t.csv"], progress=False)

@@ -14,6 +14,7 @@ from pix2spec.core.survey import Survey
 from pix2spec.data.readers.guards import sniff
 from pix2spec.data.readers.images import BAND_LETTERS, ImageBundle, image_kind, read_cutout
 from pix2spec.data.readers.tables import (
+    file_names,
     own_photometry,
     photometry_from_table,
     read_table,
@@ -70,6 +71,10 @@ class ImportReport:
     def fail(self, error: InputError) -> None:
         """Record a source that could not be used."""
         self.failures.append((error.where, f"{error.what} ({error.hint})" if error.hint else error.what))
+
+    def note(self, where, notes: list[str]) -> None:
+        """Record sentences about a source."""
+        self.notes += [(str(where), note) for note in notes]
 
     def save(self) -> None:
         """Write the CSV file: one line per failure, and the counts in the last line."""
@@ -150,9 +155,16 @@ class PhotometryTables:
     """Photometry of catalogue rows. Object ids, photometric ids or positions match rows to galaxies."""
 
     def __init__(
-        self, paths, survey: Survey, report: ImportReport, curves: Mapping[str, Filter] | None = None
+        self,
+        paths,
+        survey: Survey,
+        report: ImportReport,
+        curves: Mapping[str, Filter] | None = None,
+        has_spectra: bool = False,
     ):
+        """With `has_spectra`, rows may have a redshift or a position alone."""
         self.report, self.survey, self.curves = report, survey, curves or {}
+        self.has_spectra = has_spectra
         self.rows: list[Galaxy] = []
         for path in paths:
             table = read_table(path)
@@ -161,9 +173,10 @@ class PhotometryTables:
             try:
                 ids, ra, dec, flux, ivar = photometry_from_table(table, survey)
             except InputError:
-                if not own:
-                    raise
                 ids, ra, dec = sky_positions(table)
+                is_known = np.isfinite(redshift(table)).any() or np.isfinite(ra).any()
+                if not own and not (has_spectra and is_known):
+                    raise
                 filters, flux, ivar = tuple(own), own_flux[:, :0], own_ivar[:, :0]
             flux, ivar = np.hstack([flux, own_flux]), np.hstack([ivar, own_ivar])
             self._append(path, table, ids, ra, dec, flux, ivar, filters)
@@ -173,22 +186,25 @@ class PhotometryTables:
         bad_rows = table.meta.get("bad_rows", 0)
         if bad_rows:
             self.report.fail(InputError(path, f"{bad_rows} rows have too many or too few cells"))
-        z, z_err = redshift(table), redshift_error(table)
+        z, z_err, files = redshift(table), redshift_error(table), file_names(table)
         for i, name in enumerate(ids):
-            if not (ivar[i] > 0).any():
+            is_seen = (ivar[i] > 0).any()
+            if not is_seen and flux.shape[1]:
                 self.report.fail(InputError(f"{path}, row {i + 1}", "no usable flux or magnitude"))
+            if not is_seen and not (self.has_spectra and (np.isfinite(z[i]) or np.isfinite(ra[i]))):
                 continue
             self.rows.append(
                 Galaxy(
-                    object_id=name or f"{Path(path).stem}-{i + 1}",
+                    object_id=name or files[i] or f"{Path(path).stem}-{i + 1}",
+                    group_id=files[i],
                     ra=float(ra[i]),
                     dec=float(dec[i]),
                     z=float(z[i]),
                     z_err=float(z_err[i]),
-                    photometry=flux[i],
-                    photometry_ivar=ivar[i],
-                    filters=filters,
-                    kind="fibre" if filters else "unknown",
+                    photometry=flux[i] if is_seen else None,
+                    photometry_ivar=ivar[i] if is_seen else None,
+                    filters=filters if is_seen else (),
+                    kind="fibre" if filters and is_seen else "unknown",
                     curves=self.curves,
                 )
             )
@@ -201,7 +217,8 @@ class PhotometryTables:
         """Find the row of each galaxy."""
         if not self.rows or not galaxies:
             return
-        by_id = {row.object_id: row for row in reversed(self.rows)}
+        by_id = {row.group_id: row for row in reversed(self.rows)}
+        by_id |= {row.object_id: row for row in reversed(self.rows)}
         near = _nearest(galaxies, self.rows)
         for i, galaxy in enumerate(galaxies):
             row = by_id.get(galaxy.object_id) or by_id.get(galaxy.group_id)
@@ -215,8 +232,9 @@ class PhotometryTables:
         row = self.found.get(i)
         if row is None:
             return
-        galaxy.photometry, galaxy.photometry_ivar = row.photometry, row.photometry_ivar
-        galaxy.filters, galaxy.kind, galaxy.curves = row.filters, row.kind, row.curves
+        if row.photometry is not None:
+            galaxy.photometry, galaxy.photometry_ivar = row.photometry, row.photometry_ivar
+            galaxy.filters, galaxy.kind, galaxy.curves = row.filters, row.kind, row.curves
         if np.isnan(galaxy.z):
             galaxy.z, galaxy.z_err = row.z, row.z_err
         if np.isnan(galaxy.ra):

@@ -13,7 +13,8 @@ from pix2spec.data.crossmatch import Cutouts, ImportReport, PhotometryTables, So
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.readers.desi import DesiCoadd, is_coadd
 from pix2spec.data.readers.guards import sniff
-from pix2spec.data.readers.spectra import SpectraBundle, read_spectrum, read_spectrum_header
+from pix2spec.data.readers.observed_spectrum import read_observed_spectrum
+from pix2spec.data.readers.spectra import SpectraBundle, on_grid
 from pix2spec.data.readers.tables import ERROR_FLOOR, ERROR_FRACTION
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
@@ -21,6 +22,9 @@ from pix2spec.runtime.progress import progress_bar
 from pix2spec.runtime.provenance import run_provenance
 
 __all__ = ["ImportReport", "import_data"]
+
+FITS_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.bz2")
+TEXT_ENDINGS = (".txt", ".dat", ".csv", ".tsv", ".ecsv", ".ascii", ".asc", ".vot", ".txt.gz", ".csv.gz")
 
 
 def import_data(
@@ -45,15 +49,16 @@ def import_data(
     out : path
         Folder of the new dataset. The file ``import-report.csv`` in it lists the sources that were not used.
     spectra : list of path
-        SDSS spec files, DESI coadds, npz bundles, and folders, which are searched for ``*.fits`` and
-        ``*.fits.gz``. If the list is empty, the objects are the images, or without `images` the rows of
-        `tables`.
+        Spectra of any instrument (see `read_observed_spectrum`), DESI coadds, npz bundles, and folders, which
+        are searched for FITS files, or for tables as text if they hold none. If the list is empty, the
+        objects are the images, or without `images` the rows of `tables`.
     images : path, optional
         A folder of cutouts whose file names are object ids (``0266-51602-0013.jpg``,
         ``0266-51602-0013-g.fits`` ...), or an npz bundle of pictures.
     tables : list of path, optional
-        Catalogues with photometry. Their rows are matched by object id, or else by position (1 arcsec). Their
-        photometry replaces that of the spectrum's file.
+        Catalogues with photometry. Their rows are matched by object id or file name, or else by position
+        (1 arcsec). Their photometry replaces that of the spectrum's file. Redshifts and positions that its
+        file does not state come from them too; such tables need no photometry.
     survey : Survey
         The bands, pixel scale and pixel unit of the images, and the bands of the photometry. Images are
         converted to nanomaggies.
@@ -89,7 +94,7 @@ def import_data(
         raise InputError(out, "it already holds a dataset", "choose another folder, or delete this one")
     report = ImportReport(out / "import-report.csv")
     cutouts = Cutouts(images, survey, image_size, any_pixel_scale, any_bands, report)
-    catalogue = PhotometryTables(tables or [], survey, report, filters)
+    catalogue = PhotometryTables(tables or [], survey, report, filters, bool(spectra))
     out.mkdir(parents=True, exist_ok=True)
     # The first pass reads headers only: the groups of repeats must be known before the first row is written.
     if spectra:
@@ -140,15 +145,24 @@ def _spectrum_headers(paths, grid: SpectralGrid, survey: Survey, report: ImportR
             elif is_coadd(path):
                 yield from _bundle_headers(DesiCoadd(path, grid, survey), report)
             else:
-                yield Source(str(path), read_spectrum_header(path), partial(read_spectrum, path, grid))
+                seen = read_observed_spectrum(path)
+                report.note(path, seen.notes)
+                yield Source(str(path), seen.galaxy, partial(_load, path, grid, report))
         except InputError as error:
             report.fail(error)
+
+
+def _load(path: Path, grid: SpectralGrid, report: ImportReport) -> Galaxy:
+    galaxy, notes = on_grid(read_observed_spectrum(path), grid, path)
+    report.note(path, notes)
+    return galaxy
 
 
 def _bundle_headers(bundle: SpectraBundle | DesiCoadd, report: ImportReport) -> Iterator[Source]:
     for i in range(len(bundle)):
         try:
             yield Source(bundle.label(i), bundle.header(i), partial(bundle.galaxy, i))
+            report.note(bundle.label(i), bundle.notes(i))
         except InputError as error:
             report.fail(error)
 
@@ -159,11 +173,12 @@ def _expand(paths, report: ImportReport) -> Iterator[Path]:
     for path in map(Path, paths):
         found = [path]
         if path.is_dir():
-            names = (p for p in path.rglob("*") if p.name.lower().endswith((".fits", ".fit", ".fits.gz")))
             # The reader of a coadd reads its redrock file.
-            found = sorted(p for p in names if not p.name.startswith("redrock-"))
+            files = sorted(p for p in path.rglob("*") if not p.name.startswith(("redrock-", ".")))
+            found = [p for p in files if p.name.lower().endswith(FITS_ENDINGS)]
+            found = found or [p for p in files if p.name.lower().endswith(TEXT_ENDINGS)]
             if not found:
-                report.fail(InputError(path, "the folder holds no FITS files"))
+                report.fail(InputError(path, "the folder holds no FITS files and no tables of spectra"))
         for file in found:
             if file.resolve() not in seen:
                 seen.add(file.resolve())

@@ -120,8 +120,18 @@ def test_sentences_leave_out_arguments():
 
 def test_an_observed_spectrum_is_read(tmp_path):
     path = write_spec(tmp_path / "spec-0266-51602-0013.fits")
-    galaxy = inputs.observed_spectrum(path, GRID, 2**24)
+    galaxy, (native, own_grid), notes = inputs.observed_spectrum(path, GRID, 2**24)
     assert galaxy.object_id == "0266-51602-0013" and galaxy.flux.shape == (GRID.size,)
+    assert own_grid.size == 3850 and notes == ()
+    np.testing.assert_array_equal(native.flux, fits.getdata(path, 1)["flux"])
+
+
+def test_a_spectrum_of_another_instrument_is_read(tmp_path):
+    wave = np.arange(3800.0, 9300.0, 2.0)
+    np.savetxt(tmp_path / "a.txt", np.transpose([wave, 5 + np.sin(wave / 50)]), header="z = 0.05")
+    galaxy, (native, own_grid), notes = inputs.observed_spectrum(tmp_path / "a.txt", GRID, 2**24)
+    assert galaxy.z == 0.05 and (galaxy.ivar > 0).all() and native.flux.shape == wave.shape
+    assert own_grid.size == len(wave) and len(notes) == 2  # the unit and the errors
 
 
 # --------------------------------------------------------------------------------- magnitudes

@@ -54,7 +54,8 @@ def test_facts_are_joined_by_target_not_by_row(tmp_path):
     first, second = coadd.header(0), coadd.header(1)
     assert (first.object_id, first.group_id) == ("39633345008634465",) * 2
     assert (first.z, first.spec_class) == (0.1, "GALAXY") and first.z_err == 1e-5
-    assert second.z == 0.2 and np.isnan(second.z_err)  # ZWARN
+    assert np.isnan(second.z) and np.isnan(second.z_err)  # ZWARN
+    assert coadd.notes(0) == [] and "redshift 0.2 is not used: ZWARN is" in coadd.notes(1)[0]
     assert (first.ra, first.dec) == (105.4, 56.67)
     np.testing.assert_array_equal(first.photometry, np.array([2, 4, np.nan], np.float32))
     # 5 %, 0.05 nanomaggies, and 1/40 of the flux, as of the total

@@ -110,7 +110,7 @@ def test_other_files_are_refused(name, tmp_path):
 
 def test_a_fits_file_without_a_spectrum_is_refused(tmp_path):
     fits.PrimaryHDU(np.ones((3, 4, 5))).writeto(tmp_path / "cube.fits")
-    with pytest.raises(InputError, match=r"no spectrum that specutils can read.*wavelength, flux, error"):
+    with pytest.raises(InputError, match=r"its image has 3 axes"):
         read_observed_spectrum(tmp_path / "cube.fits")
 
 

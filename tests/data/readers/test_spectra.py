@@ -2,11 +2,14 @@ import warnings
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from specutils.utils.wcs_utils import air_to_vac
 
 from pix2spec.core.grid import SpectralGrid
+from pix2spec.data.readers.observed_spectrum import read_observed_spectrum
 from pix2spec.data.readers.spectra import (
     SpectraBundle,
     read_spectra_bundle,
@@ -88,10 +91,11 @@ def test_missing_pixels_have_no_weight(tmp_path):
 @pytest.mark.parametrize(
     ("zwarning", "trusted"), [(0, True), (16, True), (4, False), (20, False)]
 )  # 16: MANY_OUTLIERS
-def test_doubtful_redshifts_have_no_error(tmp_path, zwarning, trusted):
+def test_warned_redshifts_are_missing(tmp_path, zwarning, trusted):
     galaxy = read_spectrum(write_spec(tmp_path / "s.fits", ZWARNING=zwarning))
-    assert np.isfinite(galaxy.z_err) == trusted
-    assert np.isfinite(galaxy.z)
+    assert np.isfinite(galaxy.z) == np.isfinite(galaxy.z_err) == trusted
+    notes = read_observed_spectrum(tmp_path / "s.fits").notes
+    assert notes == ([] if trusted else [f"its redshift 0.12 is not used: ZWARNING is {zwarning}"])
 
 
 @pytest.mark.parametrize("bestobjid", ["", "0", "                0", None])
@@ -127,12 +131,14 @@ def test_each_fault_is_named(tmp_path, options, says):
     assert "spec-faulty.fits" in str(error.value)
 
 
-def test_air_wavelengths_are_refused(tmp_path):
+def test_air_wavelengths_are_converted(tmp_path):
     hdus = spec_hdus()
     hdus[0].header["VACUUM"] = False
     hdus.writeto(tmp_path / "s.fits")
-    with pytest.raises(InputError, match=r"in air.*convert"):
-        read_spectrum(tmp_path / "s.fits")
+    air = 10 ** LOGLAM.astype(float)
+    seen = read_observed_spectrum(tmp_path / "s.fits")
+    np.testing.assert_allclose(seen.wave, air_to_vac(air * u.AA, method="Ciddor1996").value)
+    assert (read_spectrum(tmp_path / "s.fits").ivar > 0).all()
 
 
 def test_without_and_mask(tmp_path):
@@ -276,18 +282,17 @@ def test_real_files_of_every_pipeline():
 
 
 @needs_real
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("3C433.fits", "not an SDSS spec file"),
-        ("NGC7099_2016-10-01.fits", "not an SDSS spec file"),
-        ("redrock-4-80613-thru20210324.fits", "a DESI file other than a coadd"),
-    ],
-)
-def test_real_foreign_files_are_refused(name, says):
-    with pytest.raises(InputError, match=says) as error:
-        read_spectrum(SHARED / "spec" / name)
-    assert name in str(error.value)
+def test_real_files_of_other_instruments():
+    """An IRAF image of the TNG, whose RA is in hours, and an image that is one column of pixels."""
+    radio, cluster = (
+        read_observed_spectrum(SHARED / "spec" / f"{n}.fits") for n in ("3C433", "NGC7099_2016-10-01")
+    )
+    np.testing.assert_allclose(radio.wave[[0, -1]], [3500, 7615], atol=0.01)
+    np.testing.assert_allclose([radio.galaxy.ra, radio.galaxy.dec], [320.931, 25.0755], atol=1e-3)
+    np.testing.assert_allclose(cluster.wave, 3350 + 0.6 * np.arange(9417))
+    assert cluster.galaxy.z == 0 and cluster.galaxy.group_id == "NGC7099" and cluster.is_relative
+    with pytest.raises(InputError, match=r"redrock-.*a DESI file other than a coadd"):
+        read_spectrum(SHARED / "spec" / "redrock-4-80613-thru20210324.fits")
 
 
 @needs_real

@@ -39,7 +39,8 @@ def import_files(
     spectra: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="SDSS spec files, folders of them, or npz bundles. Leave it out if there are none."
+            help="Spectra of any instrument (FITS files or tables), folders of them, or npz bundles. Leave "
+            "it out if there are none."
         ),
     ] = None,
     images: Annotated[
@@ -108,13 +109,15 @@ def import_universe(
 
     its_survey = survey_of(survey) if survey else None
     report = run(out, spectra, images, match=match, limit=limit, survey=its_survey)
-    for where, note in report.notes:
-        print_text(f"{where}: {note}")
     return _print_import(out, report)
 
 
 def _print_import(out: Path, report) -> dict:
     """Print what an import made; returns it for scripts."""
+    for where, note in report.notes[:20]:
+        print_text(f"{where}: {note}")
+    if len(report.notes) > 20:
+        print_text(f"{len(report.notes) - 20} more notes are in {report.path}")
     print_failures(report.failures, len(report.failures))
     print_text(f"{report.summary}; report in {report.path}")
     return {

@@ -26,6 +26,7 @@ __all__ = [
 
 MAX_CANDIDATES = 100
 FITS = {"fits", "gzip", "bz2"}  # packed FITS is FITS
+TABLES = {"text", "votable", "parquet"}
 PICTURES = {"jpeg", "png"}
 MAX_MAGNITUDE_ERROR = 10.0
 
@@ -82,12 +83,28 @@ def cutout_galaxy(path: str | Path | None, survey: Survey, max_bytes: int) -> tu
     return Galaxy(safe_name(path.name), ra=info["ra"], dec=info["dec"], image=image), kind
 
 
-def observed_spectrum(path: str | Path, grid: SpectralGrid, max_bytes: int) -> Galaxy:
-    """Read an uploaded SDSS ``spec-PLATE-MJD-FIBER.fits`` file on `grid`."""
-    from pix2spec.data.readers.spectra import read_spectrum
+def observed_spectrum(
+    path: str | Path, grid: SpectralGrid, max_bytes: int
+) -> tuple[Galaxy, tuple[Galaxy, SpectralGrid], tuple[str, ...]]:
+    """Read an uploaded spectrum of any instrument.
 
-    path = checked_file(path, FITS, "an SDSS file spec-PLATE-MJD-FIBER.fits", max_bytes)
-    return read_spectrum(path, grid)
+    Returns
+    -------
+    galaxy : Galaxy
+        Its spectrum on `grid`, to be drawn and compared.
+    native : (Galaxy, SpectralGrid)
+        Its spectrum on a grid with as many pixels as the file, to be measured.
+    notes : tuple of str
+        Sentences about what the file leaves open.
+    """
+    from pix2spec.data.readers.observed_spectrum import read_observed_spectrum
+    from pix2spec.data.readers.spectra import native_grid, on_grid
+
+    path = checked_file(path, FITS | TABLES, "a spectrum as a FITS file or a table", max_bytes)
+    seen = read_observed_spectrum(path)
+    galaxy, notes = on_grid(seen, grid, path)
+    own = native_grid(seen.wave)
+    return galaxy, (on_grid(seen, own, path)[0], own), (*seen.notes, *notes)
 
 
 def fluxes_of_magnitudes(magnitudes, errors, survey: Survey):

@@ -113,8 +113,8 @@ class Page:
     def _observed(self, path) -> results.Observed | None:
         if path is None:
             return None
-        galaxy = inputs.observed_spectrum(path, self.generator.grid, self.max_bytes)
-        return results.measure_observed(galaxy, self.generator)
+        galaxy, native, notes = inputs.observed_spectrum(path, self.generator.grid, self.max_bytes)
+        return results.measure_observed(galaxy, self.generator, native, notes)
 
     def _show(self, result: results.Result, observed: results.Observed | None, request: gr.Request):
         """Values of all outputs, in the order of the layout's list."""
@@ -204,7 +204,7 @@ class Page:
             not free, label="With the noise of an exposure", interactive=free, elem_id="noise"
         )
         button = gr.Button("Generate", variant="primary", elem_id="generate")
-        observed = gr.File(label="Compare: SDSS spec-….fits (optional)", height=160, elem_id="observed")
+        observed = gr.File(label="Compare: a spectrum (optional)", height=160, elem_id="observed")
 
         def switch(choice):
             shown = (choice == EXAMPLE, choice == CUTOUT, choice in (CUTOUT, MAGNITUDES))

@@ -48,6 +48,7 @@ class Observed:
 
     galaxy: Galaxy
     measured: Measurement | None
+    notes: tuple[str, ...] = ()  # about what its file leaves open
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,16 @@ def _measure(ensemble: Ensemble, survey) -> Measurement | None:
     return measure_at(ensemble.candidates, ivar, z, ensemble.grid, survey)
 
 
-def measure_observed(galaxy: Galaxy, generator: Generator) -> Observed:
-    """Measure an observed spectrum at its own redshift, if it has one."""
+def measure_observed(galaxy: Galaxy, generator: Generator, native=None, notes=()) -> Observed:
+    """Measure an observed spectrum at its own redshift, if it has one.
+
+    `native` is the same spectrum in the pixels of its file, and its grid: it is measured where it is given.
+    """
     if not np.isfinite(galaxy.z):
-        return Observed(galaxy, None)
-    z = np.array([galaxy.z])
-    flux, ivar = np.asarray(galaxy.flux)[None], np.asarray(galaxy.ivar)[None]
-    return Observed(galaxy, measure_at(flux, ivar, z, generator.grid, generator.survey))
+        return Observed(galaxy, None, notes)
+    spectrum, grid = native or (galaxy, generator.grid)
+    flux, ivar = np.asarray(spectrum.flux)[None], np.asarray(spectrum.ivar)[None]
+    return Observed(galaxy, measure_at(flux, ivar, np.array([galaxy.z]), grid, generator.survey), notes)
 
 
 def rows(result: Result, observed: Observed | None = None) -> list[Row]:

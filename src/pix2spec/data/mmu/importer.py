@@ -17,7 +17,7 @@ from pix2spec.data.mmu.read import Row, read_rows, universe_files
 from pix2spec.data.readers.desi import flux_columns, set_photometry, set_spectrum
 from pix2spec.data.readers.guards import spec_id
 from pix2spec.data.readers.images import prepare_plane
-from pix2spec.data.readers.spectra import HARMLESS_ZWARNING
+from pix2spec.data.readers.spectrum_headers import HARMLESS_ZWARNING, trusted_redshift
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 from pix2spec.runtime.progress import progress_bar
@@ -283,6 +283,7 @@ def _galaxies(
                         what = f"duplicate of object id {sky.ids[i]}"
                         raise InputError(row.label, what, f"{written[sky.ids[i]]} was kept")
                     galaxy = _galaxy(row, sky, i, grid, cutouts.survey)
+                    report.note(row.label, [note for note in _redshift(row)[2:] if note])
                 except InputError as error:
                     report.fail(error)
                     continue
@@ -299,13 +300,13 @@ def _galaxies(
 
 
 def _galaxy(row: Row, sky: _Keys, i: int, grid: SpectralGrid, survey: Survey) -> Galaxy:
-    z, z_err = row.number("Z"), row.number("ZERR" if "ZERR" in row.scalars else "Z_ERR")
+    z, z_err, _ = _redshift(row)
     galaxy = Galaxy(
         object_id=sky.ids[i],
         ra=float(sky.ra[i]),
         dec=float(sky.dec[i]),
-        z=z if np.isfinite(z) else np.nan,
-        z_err=z_err if z_err > 0 and not _doubtful(row) else np.nan,
+        z=z,
+        z_err=z_err,
         spec_class=row.text("CLASS") or row.text("SPECTYPE"),
     )
     if "ZWARN" in row.scalars:
@@ -322,6 +323,12 @@ def _galaxy(row: Row, sky: _Keys, i: int, grid: SpectralGrid, survey: Survey) ->
     real = ~(wave <= 0)  # Files pad shorter spectra with -1.
     set_spectrum(galaxy, row.label, grid, [(wave[real].astype(float), flux[real], ivar[real], mask[real])])
     return galaxy
+
+
+def _redshift(row: Row) -> tuple[float, float, str]:
+    """As `trusted_redshift`."""
+    z_err = row.number("ZERR" if "ZERR" in row.scalars else "Z_ERR")
+    return trusted_redshift(row.number("Z"), z_err, zwarn=int(_doubtful(row)))
 
 
 def _doubtful(row: Row) -> bool:

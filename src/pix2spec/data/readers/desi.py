@@ -9,6 +9,7 @@ from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.resample import resample_mask, resample_with_ivar
 from pix2spec.core.survey import SDSS, Survey
 from pix2spec.data.readers.guards import GET_COMPLETE_FILE, column_names, fits_hdus, reading
+from pix2spec.data.readers.spectrum_headers import trusted_redshift
 from pix2spec.data.readers.tables import assumed_ivar
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
@@ -106,6 +107,18 @@ class DesiCoadd:
         self.rows = np.flatnonzero(np.char.strip(self.table["OBJTYPE"].astype(str)) == "TGT")
         self.redshifts = _redshifts(self.path)
 
+    def only(self) -> "DesiCoadd":
+        """The coadd itself if it has one target; else an `InputError`."""
+        if len(self) != 1:
+            what = f"this DESI coadd holds {len(self)} targets, not one"
+            raise InputError(self.path, what, "import it as a dataset instead")
+        return self
+
+    def notes(self, i: int) -> list[str]:
+        """Sentences about what is not used of target `i`."""
+        note = self.redshifts.get(str(self.table["TARGETID"][self.rows[i]]), ("",))[-1]
+        return [note] if note else []
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -130,7 +143,7 @@ class DesiCoadd:
         if not (0 <= ra <= 360 and -90 <= dec <= 90):
             raise InputError(label, f"its TARGET_RA, TARGET_DEC = {ra}, {dec} are not a position on the sky")
         target = str(values["TARGETID"])
-        z, z_err, spec_class = self.redshifts.get(target, (np.nan, np.nan, ""))
+        z, z_err, spec_class, _ = self.redshifts.get(target, (np.nan, np.nan, "", ""))
         galaxy = Galaxy(object_id=target, ra=ra, dec=dec, z=z, z_err=z_err, spec_class=spec_class)
         set_photometry(galaxy, values, self.survey)
         return galaxy
@@ -147,21 +160,17 @@ class DesiCoadd:
         return galaxy
 
 
-def _redshifts(path: Path) -> dict[str, tuple[float, float, str]]:
-    """TARGETID to (z, its error, class) from the redrock file. The error is NaN where ZWARN is set."""
+def _redshifts(path: Path) -> dict[str, tuple[float, float, str, str]]:
+    """TARGETID to (z, its error, class, note) from the redrock file. z is NaN where ZWARN is set."""
     redrock = path.with_name(path.name.replace("coadd-", "redrock-", 1))
     if redrock == path or not redrock.exists():
         return {}
     table = _columns(redrock, "REDSHIFTS", ("TARGETID", "Z", "ZERR", "ZWARN", "SPECTYPE"))
-    rows = zip(*(table[name].tolist() for name in ("TARGETID", "Z", "ZERR", "ZWARN", "SPECTYPE")))
-    return {
-        str(target): (
-            z if np.isfinite(z) else np.nan,
-            error if error > 0 and not warning else np.nan,
-            str(spec_class).strip(),
-        )
-        for target, z, error, warning, spec_class in rows
-    }
+    found = {}
+    for row in zip(*(table[name].tolist() for name in ("TARGETID", "Z", "ZERR", "ZWARN", "SPECTYPE"))):
+        z, z_err, note = trusted_redshift(*row[1:3], zwarn=row[3])
+        found[str(row[0])] = (z, z_err, str(row[4]).strip(), note)
+    return found
 
 
 def _columns(path: Path, extension: str, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict:

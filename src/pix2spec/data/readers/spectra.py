@@ -1,21 +1,28 @@
-"""Read spectra: SDSS's ``spec-PLATE-MJD-FIBER.fits`` files, npz bundles, and DESI coadds of one target."""
+"""Read galaxies with spectra on a grid: files of any instrument, and npz bundles."""
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.resample import resample_mask, resample_with_ivar
 from pix2spec.data.readers.desi import DesiCoadd, is_coadd
-from pix2spec.data.readers.guards import GET_COMPLETE_FILE, column_names, fits_hdus, load_arrays, spec_id
+from pix2spec.data.readers.guards import load_arrays, spec_id
+from pix2spec.data.readers.observed_spectrum import ObservedSpectrum, read_observed_spectrum
+from pix2spec.data.readers.spectrum_headers import trusted_redshift
+from pix2spec.data.readers.spectrum_units import FLUX_UNIT, is_flux_density
 from pix2spec.data.readers.tables import assumed_ivar
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 
 __all__ = [
-    "HARMLESS_ZWARNING",
     "SpectraBundle",
+    "estimated_ivar",
+    "native_grid",
+    "on_grid",
     "place_spectrum",
     "read_spectra_bundle",
     "read_spectrum",
@@ -26,21 +33,23 @@ __all__ = [
 # pixels ivar = 0, and the reader makes sure of it. Pixels that are only suspect (BRIGHTSKY, NEARBADPIXEL ...)
 # keep their ivar, as SDSS recommends, and their bits stay in the galaxy's mask.
 NO_DATA_BITS = (1 << 18) | (1 << 22) | (1 << 24)
-# ZWARNING's MANY_OUTLIERS is also set for good, bright spectra whose redshift is right.
-HARMLESS_ZWARNING = 1 << 4
 TEXTS = ("spec_class", "bestobjid", "object_group")  # arrays of a bundle that may hold texts
-DESI_HDUS = {"FIBERMAP", "EXP_FIBERMAP", "REDSHIFTS", "B_FLUX", "B_WAVELENGTH"}
+PLAIN_UNIT = "erg / (s cm2 Angstrom)"
+PLAIN_SCALE = 1e-8  # Smaller fluxes without a unit are in PLAIN_UNIT, others in FLUX_UNIT.
+BRIGHTEST = 1e8  # median in FLUX_UNIT
+MIN_COVERAGE = 0.5  # fraction of the grid's pixels that need a value
+NOISE_WINDOW = 201  # pixels
 
 
 def read_spectrum(path: str | Path, grid: SpectralGrid | None = None) -> Galaxy:
-    """Read one spectrum. SDSS spectra are cut to `grid` without resampling.
+    """Read one spectrum on a grid. SDSS spectra are cut to `grid` without resampling.
 
     Parameters
     ----------
     path : str or Path
-        A ``spec-PLATE-MJD-FIBER.fits`` file (SDSS-I/II, SEGUE, BOSS or eBOSS; full or lite), or a DESI
-        ``coadd-*.fits`` file of one target. The arms of a DESI spectrum are resampled and averaged.
-        `pix2spec.data.readers.desi.DesiCoadd` reads coadds of several targets.
+        A file of one spectrum, as `pix2spec.data.readers.observed_spectrum.read_observed_spectrum` reads it.
+        The arms of a DESI coadd are resampled and averaged. `pix2spec.data.readers.desi.DesiCoadd` reads
+        coadds of several targets.
     grid : SpectralGrid, optional
         The wavelength grid of the result, with L pixels. The default is ``SpectralGrid()``.
 
@@ -49,122 +58,135 @@ def read_spectrum(path: str | Path, grid: SpectralGrid | None = None) -> Galaxy:
     Galaxy
         - `flux` (L,) in 1e-17 erg/s/cm2/Angstrom and its inverse variance `ivar` (L,), 0 where a pixel is
           missing or not finite;
-        - `mask` (L,), the file's and_mask;
-        - `z` and `spec_class` of the pipeline; `z_err`, NaN where ZWARNING flags the redshift as doubtful;
-        - `ra` and `dec` of the object in degrees;
-        - CALIBFLUX as `photometry` (5,) in nanomaggies;
-        - `group_id`, the id of the photometric object, or the object id if the file has none.
+        - `mask` (L,), the file's and_mask, or 0;
+        - `z` and `z_err` of the pipeline, NaN where ZWARNING flags the redshift as doubtful;
+        - `ra`, `dec` of the object in degrees and `spec_class`;
+        - SDSS's CALIBFLUX as `photometry` (5,) in nanomaggies;
+        - `group_id`, the id of the photometric object or target, or the object id if the file has none.
 
     Raises
     ------
     InputError
-        If the file is damaged, lacks a field, or does not cover the grid.
+        If the file is damaged, lacks a field, or does not cover the grid: SDSS's and DESI's all of it, those
+        of others half of it.
     """
     return _read(path, grid or SpectralGrid())
 
 
 def read_spectrum_header(path: str | Path) -> Galaxy:
     """Read a galaxy as `read_spectrum` does, but without flux, ivar and mask."""
-    return _read(path, None)
+    return DesiCoadd(path).only().header(0) if is_coadd(path) else read_observed_spectrum(path).galaxy
 
 
-def _read(path: str | Path, grid: SpectralGrid | None) -> Galaxy:
+def _read(path: str | Path, grid: SpectralGrid) -> Galaxy:
     if is_coadd(path):
-        coadd = DesiCoadd(path, grid)
-        if len(coadd) != 1:
-            raise InputError(
-                path, f"this DESI coadd holds {len(coadd)} targets, not one", "import it as a dataset instead"
-            )
-        return coadd.header(0) if grid is None else coadd.galaxy(0)
-    with fits_hdus(path) as hdus:
-        _refuse_foreign(path, hdus)
-        galaxy = _read_header(path, hdus)
-        if grid is not None:
-            columns = [_column(path, hdus[1], name) for name in ("loglam", "flux", "ivar", "and_mask")]
-            place_spectrum(galaxy, path, grid, *columns)
-    return galaxy
+        return DesiCoadd(path, grid).only().galaxy(0)
+    return on_grid(read_observed_spectrum(path), grid, path)[0]
 
 
-def _refuse_foreign(path, hdus) -> None:
-    if DESI_HDUS & {hdu.name for hdu in hdus}:
+def on_grid(seen: ObservedSpectrum, grid: SpectralGrid, where) -> tuple[Galaxy, list[str]]:
+    """Put an observed spectrum on a grid.
+
+    Parameters
+    ----------
+    seen : ObservedSpectrum
+        In its own pixels.
+    grid : SpectralGrid
+        The L pixels to fill.
+    where : str or Path
+        Name of the spectrum, for errors.
+
+    Returns
+    -------
+    galaxy : Galaxy
+        As `read_spectrum` gives it.
+    notes : list of str
+        Sentences about a scale or errors that the file does not state, and about pixels that it lacks.
+
+    Raises
+    ------
+    InputError
+        If the spectrum does not cover the grid or has no valid pixel.
+    """
+    galaxy, flux, ivar = replace(seen.galaxy), np.asarray(getattr(seen.flux, "value", seen.flux)), seen.ivar
+    bits = np.zeros(len(flux), np.int32) if seen.bits is None else seen.bits.astype(np.int32)
+    if seen.on_lattice and ivar is not None:
+        place_spectrum(galaxy, where, grid, np.log10(seen.wave), flux, ivar, bits)
+        return galaxy, []
+    factor, notes = _to_physical(seen, flux)
+    flux = np.asarray(flux, float) * factor
+    if ivar is None:
+        ivar = estimated_ivar(flux)
+        notes.append("it states no errors: they are those of the scatter of neighbouring pixels")
+    else:
+        ivar = ivar / factor**2
+    with np.errstate(over="ignore", invalid="ignore"):
+        new_flux, new_ivar = (x[0] for x in resample_with_ivar(flux[None], ivar[None], seen.wave, grid))
+        galaxy.flux, galaxy.ivar = new_flux.astype(np.float32), new_ivar.astype(np.float32)
+    good = np.isfinite(galaxy.flux) & np.isfinite(galaxy.ivar) & (galaxy.ivar > 0)
+    if good.mean() < MIN_COVERAGE:
         raise InputError(
-            path,
-            "it is a DESI file other than a coadd",
-            "give coadd-*.fits, or spec-PLATE-MJD-FIBER.fits of the SDSS",
+            where,
+            f"it covers {100 * good.mean():.0f} % of the grid from {grid.wave[0]:.0f} to {grid.wave[-1]:.0f} "
+            f"Angstrom with valid pixels, from {seen.wave[0]:.6g} to {seen.wave[-1]:.6g} Angstrom",
+            f"{100 * MIN_COVERAGE:.0f} % are needed",
         )
-    columns = column_names(hdus[1]) if len(hdus) > 1 else {}
-    if not {"flux", "loglam"} & set(columns):
-        raise InputError(
-            path,
-            "it has no table of flux, loglam and ivar in its first extension: not an SDSS spec file",
-            "give spec-PLATE-MJD-FIBER.fits files of the SDSS",
-        )
-    header = hdus[0].header
-    if header.get("VACUUM", True) is not True or "air" in str(header.get("AIRORVAC", "")).lower():
-        raise InputError(
-            path,
-            "its wavelengths are in air (header VACUUM or AIRORVAC), vacuum is needed",
-            "convert them to vacuum first",
-        )
+    if good.mean() < 0.95:
+        notes.append(f"it covers {100 * good.mean():.0f} % of the grid")
+    galaxy.flux = np.where(np.isfinite(galaxy.flux), galaxy.flux, np.float32(0))
+    galaxy.ivar = np.where(good, galaxy.ivar, np.float32(0))
+    galaxy.mask = resample_mask(bits[None], seen.wave, grid)[0]
+    return galaxy, notes
 
 
-def _column(path, hdu, name: str) -> np.ndarray:
-    """One numeric column (M,) of the spectrum's table, in native byte order."""
-    names = column_names(hdu)
-    if name not in names:
-        if name == "and_mask":
-            return np.zeros(len(hdu.data), np.int32)
-        raise InputError(path, f"its column {name!r} is missing", f"the table has {', '.join(names)}")
-    values = hdu.data[names[name]]
-    if values.dtype.kind not in "iuf" or values.ndim != 1:
-        raise InputError(path, f"its column {name!r} does not hold one number per pixel")
-    return values.astype(np.int32 if name == "and_mask" else np.float64)
+def native_grid(wave: np.ndarray) -> SpectralGrid:
+    """The grid with the range and the number of pixels of wavelengths (M,) in Angstrom.
+
+    Spectra in logarithmic steps have exactly these pixels.
+    """
+    first, last = np.log10(wave[0]), np.log10(wave[-1])
+    return SpectralGrid(float(first), float((last - first) / (len(wave) - 1)), len(wave))
 
 
-def _read_header(path, hdus) -> Galaxy:
-    """The galaxy without its spectrum, from the SPECOBJ (SDSS) or SPALL (BOSS) row."""
-    table = next((hdu for hdu in hdus[2:] if {"z", "class"} <= set(column_names(hdu))), None)
-    if table is None or len(table.data) == 0:
-        raise InputError(
-            path, "it has no SPECOBJ or SPALL row (redshift, class, position)", GET_COMPLETE_FILE
-        )
-    names, row, header = column_names(table), table.data[0], hdus[0].header
+def _to_physical(seen: ObservedSpectrum, flux: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Factors (M,) to 1e-17 erg/s/cm2/Angstrom, with a note if the file does not fix the scale."""
+    from astropy import units as u
 
-    def value(*keys):
-        """The value of the first of `keys` that the row or the primary header has."""
-        for key in keys:
-            if key.lower() in names:
-                return row[names[key.lower()]]
-            if key in header:
-                return header[key]
-        raise InputError(path, f"its field {' or '.join(keys)} is missing", GET_COMPLETE_FILE)
-
-    ra, dec = float(value("PLUG_RA")), float(value("PLUG_DEC"))
-    if not (0 <= ra <= 360 and -90 <= dec <= 90):
-        raise InputError(path, f"its PLUG_RA, PLUG_DEC = {ra}, {dec} are not a position on the sky")
-    z, z_err = float(value("Z")), float(value("Z_ERR"))
-    doubtful = int(value("ZWARNING")) & ~HARMLESS_ZWARNING
-    galaxy = Galaxy(
-        object_id=spec_id(value("PLATE", "PLATEID"), value("MJD"), value("FIBERID")),
-        group_id=next((i for i in (_object_id(row, names, n) for n in ("bestobjid", "objid")) if i), ""),
-        ra=ra,
-        dec=dec,
-        z=z if np.isfinite(z) else np.nan,
-        z_err=z_err if z_err > 0 and not doubtful else np.nan,
-        spec_class=str(value("CLASS")).strip(),
-    )
-    if "calibflux" in names:
-        flux = np.asarray(row[names["calibflux"]], np.float32).ravel()
-        measured = row[names["calibflux_ivar"]] if "calibflux_ivar" in names else np.zeros_like(flux)
-        galaxy.photometry, galaxy.photometry_ivar = flux, assumed_ivar(flux, np.asarray(measured, float))
-    return galaxy
+    unit = getattr(seen.flux, "unit", None)
+    if unit is not None and is_flux_density(unit):
+        one = np.ones(len(flux)) * unit
+        factor = one.to_value(u.Unit(FLUX_UNIT), u.spectral_density(seen.wave * u.AA))
+        level = np.nanmedian(np.abs(flux * factor)) if np.isfinite(flux).any() else 0
+        if level < BRIGHTEST:
+            return factor, []
+        note = f"its flux in {unit} is brighter than any galaxy's: its amplitude means nothing"
+        return factor / BRIGHTEST, [note]
+    level = np.nanmedian(np.abs(flux)) if np.isfinite(flux).any() else 0
+    is_plain = unit is None and level < PLAIN_SCALE
+    taken = PLAIN_UNIT if is_plain else FLUX_UNIT
+    why = "its flux has no unit" if unit is None else f"its flux is in {unit}, of unknown scale"
+    note = f"{why}: taken for {taken}; without a unit in the file its amplitude means nothing"
+    return np.full(len(flux), 1e17 if is_plain else 1.0), [note]
 
 
-def _object_id(row, names: dict, key: str) -> str:
-    """Id of the photometric object, a text or an integer; "" for SPECOBJ's OBJID, which is five integers."""
-    if key not in names or np.ndim(row[names[key]]) != 0:
-        return ""
-    return str(row[names[key]]).strip().lstrip("0")
+def estimated_ivar(flux: np.ndarray) -> np.ndarray:
+    """Inverse variance (M,) of a spectrum without errors, from the scatter of pixels two apart.
+
+    The method is DER_SNR (Stoehr et al. 2008, ASPC 394, 505) in windows of 201 pixels; errors are at least
+    0.1 % of the typical flux.
+    """
+    from scipy.ndimage import median_filter
+
+    good = np.isfinite(flux)
+    values = flux[good]
+    if len(values) < 5:
+        return np.zeros(len(flux))
+    scatter = np.abs(2 * values[2:-2] - values[:-4] - values[4:])
+    noise = 1.482602 / np.sqrt(6) * median_filter(np.pad(scatter, 2, "edge"), NOISE_WINDOW, mode="nearest")
+    noise = np.maximum(noise, 1e-3 * max(np.median(np.abs(values)), 1e-30))
+    ivar = np.zeros(len(flux))
+    ivar[good] = 1 / noise**2
+    return ivar
 
 
 def place_spectrum(galaxy: Galaxy, where, grid: SpectralGrid, loglam, flux, ivar, mask) -> None:
@@ -271,15 +293,17 @@ class SpectraBundle:
         """Galaxy `i` without flux, ivar and mask."""
         a = self.arrays
         try:
-            doubtful = int(a["zwarning"][i]) & ~HARMLESS_ZWARNING if "zwarning" in a else 0
-            z_err = float(a["zerr"][i]) if "zerr" in a else np.nan
+            zwarning = int(a["zwarning"][i]) if "zwarning" in a else 0
+            z, z_err, _ = trusted_redshift(
+                float(a["z"][i]), a["zerr"][i] if "zerr" in a else np.nan, zwarning
+            )
             galaxy = Galaxy(
                 object_id=self._object_id(i),
                 group_id=self.groups[i],
                 ra=float(a["ra"][i]),
                 dec=float(a["dec"][i]),
-                z=float(a["z"][i]),
-                z_err=z_err if z_err > 0 and not doubtful else np.nan,
+                z=z,
+                z_err=z_err,
                 spec_class=str(a["spec_class"][i]) if "spec_class" in a else "",
             )
         except (TypeError, ValueError) as error:
@@ -289,6 +313,12 @@ class SpectraBundle:
             galaxy.photometry = a["calibflux_ugriz"][i].astype(np.float32)
             galaxy.photometry_ivar = assumed_ivar(galaxy.photometry)
         return galaxy
+
+    def notes(self, i: int) -> list[str]:
+        """Sentences about what is not used of spectrum `i`."""
+        zwarning = int(self.arrays["zwarning"][i]) if "zwarning" in self.arrays else 0
+        note = trusted_redshift(self.arrays["z"][i], np.nan, zwarning)[2]
+        return [note] if note else []
 
     def galaxy(self, i: int) -> Galaxy:
         """Galaxy `i` with its spectrum."""

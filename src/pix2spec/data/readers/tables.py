@@ -8,6 +8,7 @@ from pix2spec.core.filters import OWN_CURVE_ERROR
 from pix2spec.core.photometry import MAX_MAGNITUDE, MIN_MAGNITUDE
 from pix2spec.core.survey import SDSS, Survey
 from pix2spec.data.readers.guards import spec_id
+from pix2spec.data.readers.spectrum_headers import id_of_name
 from pix2spec.data.readers.table_formats import read_table
 from pix2spec.errors import InputError
 
@@ -15,6 +16,7 @@ __all__ = [
     "ERROR_FLOOR",
     "ERROR_FRACTION",
     "assumed_ivar",
+    "file_names",
     "own_photometry",
     "photometry_from_table",
     "positions_from_table",
@@ -46,6 +48,17 @@ PATTERNS = [
 ]
 VECTORS = ("calibflux", "calibflux_ugriz", "fiberflux", "photometry")
 OBJECT_IDS = ("object_id", "objectid", "objid", "bestobjid", "dr7objid", "specobjid", "id", "name")
+FILE_NAMES = (
+    "file",
+    "filename",
+    "file_name",
+    "specfile",
+    "spec_file",
+    "spectrum",
+    "specname",
+    "spec",
+    "path",
+)
 RA = ("ra", "plug_ra", "raj2000", "_ra", "ra_deg", "alpha")
 DEC = ("dec", "plug_dec", "dej2000", "_dec", "dec_deg", "delta", "decl")
 REDSHIFTS = ("redshift", "z_spec", "zspec", "specz", "z_sdss", "zsp")
@@ -209,6 +222,15 @@ def own_photometry(table, names) -> tuple[list[str], np.ndarray, np.ndarray]:
         return [], np.empty((len(table), 0)), np.empty((len(table), 0))
     flux, ivar = _fluxes_of_bands(columns, tuple(name.lower() for name in found), OWN_CURVE_ERROR)
     return found, np.where(ivar > 0, flux, np.nan).astype(np.float32), ivar.astype(np.float32)
+
+
+def file_names(table) -> list[str]:
+    """Ids of the files that the rows of a catalogue name; "" without a column of file names."""
+    columns = _Columns(table)
+    name = columns.first(FILE_NAMES)
+    if name is None or np.ma.asarray(columns.column(name)).dtype.kind not in "USO":
+        return [""] * len(table)
+    return [id_of_name(str(value).strip()) for value in columns.column(name)]
 
 
 def positions_from_table(table) -> tuple[list[str], np.ndarray, np.ndarray]:

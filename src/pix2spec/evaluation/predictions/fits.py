@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2spec.data.readers.guards import column_names, fits_hdus, reading, spec_id
+from pix2spec.data.readers.guards import fits_hdus, reading
+from pix2spec.data.readers.spectrum_fits import arrays_of_fits
+from pix2spec.data.readers.spectrum_headers import id_of_name
 from pix2spec.errors import InputError
-from pix2spec.evaluation.predictions.tables import MAX_BYTES, Part, is_air
+from pix2spec.evaluation.predictions.tables import Part
 
 __all__ = ["FITS_NAME", "FitsFolder", "fits_files"]
 
 FITS_NAME = re.compile(r"\.(fits|fit|fts)(\.gz)?$", re.IGNORECASE)
-SDSS_NAME = re.compile(r"spec-(\d+)-(\d+)-(\d+)$")
-WAVELENGTHS = ("loglam", "wavelength", "wave", "lambda", "lam")
 
 
 def fits_files(folder: Path) -> list[Path]:
@@ -85,9 +85,7 @@ def _identity(path: Path) -> tuple[str, bool]:
     """Object id, and whether `pix2spec` wrote the file. The id of a damaged file comes from its name."""
     from astropy.io import fits
 
-    name = FITS_NAME.sub("", path.name)
-    sdss = SDSS_NAME.match(name)
-    name = spec_id(*sdss.groups()) if sdss else name
+    name = id_of_name(path)
     try:
         # Open the file here, because astropy does not close a damaged file.
         with reading(path, "FITS"), open(path, "rb") as stream:
@@ -118,105 +116,13 @@ def _provenance(header) -> dict:
 
 def _read(path: Path, has_candidates: bool) -> Part:
     with fits_hdus(path) as hdus:
-        header = hdus[0].header
-        table = next((hdu for hdu in hdus if "flux" in column_names(hdu)), None)
-        if table is None:
-            return _from_image(path, hdus)
-        part = _from_table(path, table, header)
-        if _is_own(header):
+        found = arrays_of_fits(path, hdus)
+        is_own = _is_own(hdus[0].header)
+        unit = hdus[0].header.get("FLUXUNIT") if is_own else found.unit
+        part = Part(found.flux, found.wave, False, unit)
+        if is_own:
             _add_own(path, hdus, part, has_candidates)
         return part
-
-
-def _numbers(path: Path, hdu, name: str) -> np.ndarray:
-    """Read a column of numbers: (M,), or (n, M) if its cells are vectors, in native byte order."""
-    column = hdu.columns[column_names(hdu)[name]]
-    if column.format.lstrip("0123456789")[:1] not in {*"BIJKED"}:
-        raise InputError(path, f"its column {name!r} does not hold numbers (format {column.format})")
-    values = hdu.data[column.name]
-    if values.ndim > 2:
-        raise InputError(path, f"cells of its column {name!r} have {values.ndim - 1} axes")
-    return values.astype(values.dtype.newbyteorder("="))
-
-
-def _from_table(path: Path, hdu, header) -> Part:
-    names = column_names(hdu)
-    flux = _numbers(path, hdu, "flux")
-    unit = hdu.columns[names["flux"]].unit or hdu.header.get("BUNIT") or header.get("BUNIT")
-    unit = header.get("FLUXUNIT") if _is_own(header) else unit
-    name, wave = next((n for n in WAVELENGTHS if n in names), None), None
-    if name is not None:
-        wave = _numbers(path, hdu, name).astype(float)
-        if wave.ndim == 2:
-            if (wave != wave[:1]).any():
-                raise InputError(
-                    path, "its rows differ in wavelength", "write one set of wavelengths per file"
-                )
-            wave = wave[0]
-        wave = _angstrom(
-            path, wave, None if name == "loglam" else hdu.columns[names[name]].unit, name == "loglam"
-        )
-    return Part(flux, wave, _in_air(path, header, hdu.header), None if unit is None else str(unit))
-
-
-def _from_image(path: Path, hdus) -> Part:
-    hdu = next((h for h in hdus if h.is_image and h.shape), None)
-    if hdu is None:
-        raise InputError(path, "the file has neither a table with a column flux nor an image")
-    if len(hdu.shape) > 2:
-        raise InputError(
-            path, f"its image has {len(hdu.shape)} axes", "write the axes (pixels) or (candidates, pixels)"
-        )
-    if 8 * int(np.prod(hdu.shape, dtype=object)) > MAX_BYTES:  # a compressed image may claim any size
-        raise InputError(path, f"its image of {hdu.shape} pixels is too large for spectra")
-    flux, header = hdu.data, hdu.header
-    if "MULTISPE" in str(header.get("CTYPE1", "")).upper():
-        raise InputError(path, "its wavelengths are in IRAF's multispec form", "write them as a table")
-    wave = _axis(path, header, flux.shape[-1]) if "CRVAL1" in header else None
-    unit = header.get("BUNIT")
-    air = _in_air(path, hdus[0].header, header) or str(header.get("CTYPE1", "")).upper().startswith("AWAV")
-    return Part(flux.astype(flux.dtype.newbyteorder("=")), wave, air, None if unit is None else str(unit))
-
-
-def _axis(path: Path, header, size: int) -> np.ndarray:
-    """Wavelengths (size,) in Angstrom of an image's first FITS axis; IRAF's DC-FLAG = 1 means log10.
-
-    Without CRPIX1, CRVAL1 is taken for the first pixel. This is how programs use it, although the FITS
-    default is the pixel before.
-    """
-    from astropy.wcs import WCS
-
-    header = header.copy()
-    header.setdefault("CRPIX1", 1)
-    axis = WCS(header).sub([1])
-    values = axis.all_pix2world(np.arange(size), 0)[0]
-    unit = axis.wcs.cunit[0] if "CUNIT1" in header else None  # wcslib may convert units to SI
-    return _angstrom(path, values, unit, header.get("DC-FLAG", 0) == 1)
-
-
-def _angstrom(path: Path, values: np.ndarray, unit, is_log: bool) -> np.ndarray:
-    from astropy import units as u
-
-    if is_log:
-        with np.errstate(over="ignore"):
-            return 10**values
-    if unit is None or not str(unit):
-        return values
-    try:
-        return (values * u.Unit(str(unit))).to_value(u.AA, u.spectral())
-    except (ValueError, u.UnitConversionError) as error:
-        raise InputError(path, f"its wavelengths are in {unit}", "write them in Angstrom") from error
-
-
-def _in_air(path: Path, *headers) -> bool:
-    """Whether wavelengths are in air, according to the usual keywords of any of the headers."""
-    for header in headers:
-        words = " ".join(str(header.get(key, "")) for key in ("AIRORVAC", "WAVESYS")).lower()
-        if header.get("VACUUM", True) is not True or "air" in words:
-            return True
-        if is_air(path, header.get("MEDIUM")):
-            return True
-    return False
 
 
 def _add_own(path: Path, hdus, part: Part, has_candidates: bool) -> None:

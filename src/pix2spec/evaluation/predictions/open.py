@@ -1,10 +1,7 @@
 """Open predictions of any generator as ensembles, to evaluate them."""
 
-import re
-import warnings
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import numpy as np
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.resample import resample
 from pix2spec.data.readers.guards import sniff
+from pix2spec.data.readers.spectrum_units import FLUX_UNIT, air_to_vacuum, is_flux_density, parse_unit
 from pix2spec.errors import InputError
 from pix2spec.evaluation.predictions.fits import FITS_NAME, FitsFolder, fits_files
 from pix2spec.evaluation.predictions.tables import NpzRows, ParquetRows, Part, is_catalogue
@@ -154,7 +152,7 @@ class Predictions:
         candidates = np.concatenate([self._on_grid(object_id, *x) for x in zip(parts, scales)])
         fields: dict = {"selected": np.arange(len(candidates))}
         fields |= {"select": "all" if len(candidates) > 1 else "single"}
-        fields |= {"unit": PHYSICAL if _is_physical(scales[0]) else RELATIVE} | parts[0].fields
+        fields |= {"unit": PHYSICAL if is_flux_density(scales[0]) else RELATIVE} | parts[0].fields
         if scales[0] == MINMAX:
             fields["provenance"] = fields.get("provenance", {}) | {"normalisation": MINMAX}
         fields["scores"] = _scores(object_id, [part.scores for part in parts])
@@ -167,7 +165,7 @@ class Predictions:
         if wave[0] > wave[-1]:
             flux, wave = flux[:, ::-1], wave[::-1]
         with np.errstate(over="ignore", invalid="ignore"):
-            if _is_physical(scale):
+            if is_flux_density(scale):
                 factor = _to_physical(scale, wave)
                 flux = flux if np.allclose(factor, 1, rtol=1e-9, atol=0) else flux * factor
             candidates = resample(flux, wave, self.grid).astype(np.float32)
@@ -222,18 +220,7 @@ def _wavelengths(object_id: str, part: Part, grid: SpectralGrid) -> np.ndarray:
     step = np.diff(wave) if np.isfinite(wave).all() and (wave > 0).all() else np.zeros(1)
     if not ((step > 0).all() or (step < 0).all()):
         raise InputError(object_id, "its wavelengths do not increase from pixel to pixel, or are not finite")
-    return _air_to_vacuum(object_id, wave) if part.air else wave
-
-
-def _air_to_vacuum(object_id: str, wave: np.ndarray) -> np.ndarray:
-    """Convert air wavelengths in Angstrom to vacuum with the formula that SDSS uses: Ciddor (1996)."""
-    from astropy import units as u
-    from specutils.utils.wcs_utils import air_to_vac
-
-    try:
-        return air_to_vac(wave * u.AA, method="Ciddor1996").to_value(u.AA)
-    except ValueError as error:
-        raise InputError(object_id, "its air wavelengths begin below 2000 Angstrom") from error
+    return air_to_vacuum(object_id, wave) if part.air else wave
 
 
 def _scores(object_id: str, scores: list) -> np.ndarray | None:
@@ -256,46 +243,19 @@ def _scale_of(object_id: str, unit: str) -> str:
         return MINMAX
     if _is_logarithmic(unit):
         raise InputError(object_id, f"its unit {unit!r} is logarithmic", "convert it to flux densities")
-    return unit if _is_physical(unit) else RELATIVE
+    return unit if is_flux_density(unit) else RELATIVE
 
 
 def _is_logarithmic(unit: str) -> bool:
     from astropy import units as u
 
-    parsed = _parsed(unit)
+    parsed = parse_unit(unit)
     return parsed is not None and (hasattr(parsed, "function_unit") or parsed.is_equivalent(u.mag))
-
-
-@lru_cache(maxsize=64)
-def _is_physical(unit: str) -> bool:
-    from astropy import units as u
-
-    parsed = _parsed(unit)
-    return parsed is not None and parsed.is_equivalent(
-        u.Unit("erg / (s cm2 Angstrom)"), u.spectral_density(5000 * u.AA)
-    )
 
 
 def _to_physical(unit: str, wave: np.ndarray) -> np.ndarray:
     """Factors (M,) of the pixels at `wave` (M,) in Angstrom from `unit` to 1e-17 erg/s/cm2/Angstrom."""
     from astropy import units as u
 
-    one, target = np.ones(len(wave)) * _parsed(unit), u.Unit("1e-17 erg / (s cm2 Angstrom)")
-    return one.to_value(target, u.spectral_density(wave * u.AA))
-
-
-@lru_cache(maxsize=64)
-def _parsed(text: str):
-    """Parse a unit, with common spellings such as ``A``, ``Ang`` and ``ergs``. None if it is not a unit."""
-    from astropy import units as u
-
-    for spelling in (text, text.lower()):
-        spelling = re.sub(r"(?<![A-Za-z])(A|[Aa]ngs?|[Aa]ngstroms)(?![A-Za-z])", "Angstrom", spelling)
-        spelling = re.sub(r"\bergs\b", "erg", spelling)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return u.Unit(spelling)
-        except (ValueError, TypeError, ArithmeticError):
-            continue
-    return None
+    one = np.ones(len(wave)) * parse_unit(unit)
+    return one.to_value(u.Unit(FLUX_UNIT), u.spectral_density(wave * u.AA))

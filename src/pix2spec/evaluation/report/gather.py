@@ -147,8 +147,18 @@ def gather(
     study.observed = [observed for observed, _ in measuring.results]
     study.measured = [measured for _, measured in measuring.results]
     if not study.rows:
-        raise InputError(truth.path, "no matched object has a spectrum and a prediction")
+        _refuse_empty(study)
     return study
+
+
+def _refuse_empty(study: Study) -> None:
+    """Name the file that is at fault: predictions that cannot be read, or a truth without spectra."""
+    failures = dict(getattr(study.predictions, "failures", {}))
+    if failures:
+        object_id, why = next(iter(failures.items()))
+        what = f"none of its matched spectra can be used; {object_id}: {why}"
+        raise InputError(study.predictions.path, what)
+    raise InputError(study.truth.path, "no matched object has a spectrum")
 
 
 def _match(study: Study) -> dict[str, int]:

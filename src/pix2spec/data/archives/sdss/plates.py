@@ -12,7 +12,8 @@ import numpy as np
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.archives.sdss.select_sql import SpecRow
 from pix2spec.data.readers.guards import column_names, fits_hdus, spec_id
-from pix2spec.data.readers.spectra import HARMLESS_ZWARNING, place_spectrum
+from pix2spec.data.readers.spectra import place_spectrum
+from pix2spec.data.readers.spectrum_headers import trusted_redshift
 from pix2spec.data.readers.tables import assumed_ivar
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
@@ -94,15 +95,14 @@ def _galaxy(path, hdus, names: dict, plugs: dict, loglam: np.ndarray, row: SpecR
         raise InputError(where, "ivar: no valid pixel", "leave this spectrum out")
     cut = slice(valid[0], valid[-1] + 1)
     plug = hdus[PLUGMAP].data[place]
-    doubtful = row.zwarning & ~HARMLESS_ZWARNING
     # The selection writes the pipeline's float32 numbers as decimals.
-    z, z_err = float(np.float32(row.z)), float(np.float32(row.z_err))
+    z, z_err, _ = trusted_redshift(np.float32(row.z), np.float32(row.z_err), row.zwarning)
     galaxy = Galaxy(
         object_id=object_id,
         ra=float(plug[names["ra"]]),
         dec=float(plug[names["dec"]]),
         z=z,
-        z_err=z_err if z_err > 0 and not doubtful else np.nan,
+        z_err=z_err,
         spec_class=row.spec_class,
     )
     if "calibflux" in names:
