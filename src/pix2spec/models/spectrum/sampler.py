@@ -1,7 +1,7 @@
 """Samplers of the flow around the linear answer: exact where galaxies are Gaussian.
 
 For Gaussian data with mean m and spread S, a path of the rectified flow is x = (1 - sigma) m + q u with
-q^2 = (1 - sigma)^2 S^2 + sigma^2 and a constant u. In u, the samplers therefore integrate only what the network
+q^2 = (1 - sigma)^2 S^2 + sigma^2 and a constant u. In u, samplers therefore integrate only what the network
 adds to the Gaussian velocity: du / dsigma = (velocity - Gaussian velocity) / q. A few steps are enough.
 """
 
