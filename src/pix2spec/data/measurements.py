@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pix2spec.core.extinction import coefficients
 from pix2spec.core.filters import KINDS, Filter, load_filter
 from pix2spec.errors import InputError
 
@@ -22,6 +23,8 @@ __all__ = [
     "check_kinds",
     "check_not_magnitudes",
     "choose",
+    "extinction_text",
+    "known_extinction",
 ]
 
 ERROR_ASSUMED = "error-assumed"  # the flag of a galaxy with a flux whose error is the filter's typical one
@@ -34,7 +37,7 @@ MEASUREMENT_COLUMNS = {
     "photometry": pa.list_(pa.float32()),  # nanomaggies
     "photometry_ivar": pa.list_(pa.float32()),
     "kind": pa.list_(pa.string()),
-    "extinction": pa.string(),  # one of EXTINCTIONS, or E(B-V) in magnitudes
+    "extinction": pa.string(),  # one of EXTINCTIONS, E(B-V), or magnitudes of each filter as "A=0.19 0.14"
 }
 
 
@@ -47,8 +50,11 @@ class Measurements:
     error: np.ndarray  # float64, nanomaggies; positive
     kinds: tuple[str, ...]  # some of `pix2spec.core.filters.KINDS`
     flags: tuple[str, ...] = ()
-    extinction: str | float = "unknown"
+    extinction: str | float | tuple[float, ...] = "unknown"  # see `Galaxy.extinction`
     curves: Mapping[str, Filter] = field(default_factory=dict)  # the user's own
+    removed: tuple[
+        float, ...
+    ] = ()  # magnitudes of extinction that were removed from each flux; () if unknown
 
     @property
     def ivar(self) -> np.ndarray:
@@ -68,6 +74,9 @@ class Measurements:
         if twice:
             raise InputError(where, f"photometry: {min(twice)[0]} is there twice", "keep one")
         states = {self.extinction, other.extinction} - {"unknown"}
+        if any(isinstance(state, tuple) for state in states):
+            parts = [known_extinction(m) for m in (self, other)]
+            states = {tuple(np.concatenate(parts).tolist())}
         if len(states) > 1:
             what = f"extinction: one flux is {self.extinction}, and another one {other.extinction}"
             raise InputError(where, what, "bring all fluxes to one state first")
@@ -82,6 +91,7 @@ class Measurements:
             tuple(dict.fromkeys(self.flags + other.flags)),
             states.pop() if states else "unknown",
             {**self.curves, **other.curves},
+            self.removed + other.removed if self.removed and other.removed else (),
         )
 
     def as_row(self) -> dict:
@@ -91,7 +101,7 @@ class Measurements:
             "photometry": np.asarray(self.flux, np.float32),
             "photometry_ivar": self.ivar.astype(np.float32),
             "kind": list(self.kinds),
-            "extinction": str(self.extinction),
+            "extinction": extinction_text(self.extinction),
         }
 
     @classmethod
@@ -126,14 +136,31 @@ def choose(filters: Sequence[str], kinds: Sequence[str], wanted: Sequence[str]) 
     return {i: place[name] for i, name in enumerate(wanted) if name in place}
 
 
-def check_extinction(value: Any, where: str) -> str | float:
-    """The state of extinction, one of `EXTINCTIONS` or E(B-V) in magnitudes; else raises `InputError`."""
+def check_extinction(value: Any, where: str) -> str | float | tuple[float, ...]:
+    """The state of extinction, as `Galaxy.extinction` has it; else raises `InputError`."""
     if isinstance(value, str) and value in EXTINCTIONS:
         return value
+    if isinstance(value, tuple | list | np.ndarray) and np.ndim(value) == 1:
+        return tuple(float(x) for x in value)
     if isinstance(value, float | int | np.number) and 0 <= value < MAX_EBV:
         return float(value)
-    hint = f"one of {', '.join(EXTINCTIONS)}, or E(B-V) in magnitudes"
+    hint = f"one of {', '.join(EXTINCTIONS)}, E(B-V) in magnitudes, or magnitudes of each filter"
     raise InputError(where, f"extinction: {value!r} is unknown", hint)
+
+
+def extinction_text(state: str | float | tuple[float, ...]) -> str:
+    """A state of extinction as a dataset or a file holds it."""
+    return "A=" + " ".join(f"{x:.6g}" for x in state) if isinstance(state, tuple) else str(state)
+
+
+def known_extinction(measured: "Measurements") -> np.ndarray:
+    """Extinction (filter,) in magnitudes that is still in the fluxes; NaN where it is unknown."""
+    state = measured.extinction
+    if isinstance(state, tuple):
+        return np.array(state, float)
+    if isinstance(state, str):
+        return np.full(len(measured.filters), 0.0 if state == "dereddened" else np.nan)
+    return state * coefficients(measured.filters, measured.curves)
 
 
 def check_kinds(kinds: Sequence[str], where: str) -> None:
@@ -165,8 +192,10 @@ def _check_filter(name, curves: Mapping[str, Filter], where: str) -> None:
 
 
 def _number_or_text(text) -> Any:
-    """The number that a text holds, or the text."""
+    """The number or the numbers that a text holds, or the text."""
     try:
+        if str(text).startswith("A="):
+            return tuple(map(float, str(text)[2:].split()))
         return float(text)
     except (TypeError, ValueError):
         return text

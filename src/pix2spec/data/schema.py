@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pix2spec.core.extinction import correct
+from pix2spec.core.extinction import coefficients, deredden_fluxes
 from pix2spec.core.filters import Filter, own_filters
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS, Survey, survey_of
@@ -72,15 +72,18 @@ class Galaxy:
         the bands of the survey of the dataset or the model that the galaxy is used with, within its fibre.
     kind : str or tuple of str
         Which light the fluxes enclose: one of `pix2spec.core.filters.KINDS`.
-    extinction : str or float
-        ``"observed"`` (as seen through the Milky Way's dust), ``"dereddened"``, ``"unknown"``, or the
-        E(B-V) in magnitudes of dust that is still in the fluxes.
+    extinction : str, float or tuple of float
+        ``"observed"`` (as seen through the Milky Way's dust), ``"dereddened"``, ``"unknown"``, or what dust
+        still takes from the fluxes: its E(B-V), or a tuple of the extinction in each filter, in magnitudes;
+        0 means none, NaN unknown.
     curves : mapping of str to Filter
         The user's own transmission curves, from `filters`. Galaxies of one table share it.
     flags : tuple of str
         What was assumed when the galaxy was made; results repeat it.
     measured : Measurements, optional
         The fluxes as they were given, once `photometry` holds those in a model's bands.
+    removed : tuple of float
+        Extinction in magnitudes that was removed from each flux; empty if unknown.
     survey : Survey or str
         Whose filters the single letters and the arrays without inverse variances mean.
 
@@ -118,10 +121,11 @@ class Galaxy:
     truth: dict = field(default_factory=dict)
     filters: Any = ()
     kind: str | tuple[str, ...] = "unknown"
-    extinction: str | float = "unknown"
+    extinction: str | float | tuple[float, ...] = "unknown"
     curves: Mapping[str, Filter] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     measured: Measurements | None = None
+    removed: tuple[float, ...] = ()
     survey: InitVar[Survey | str] = SDSS
 
     def __post_init__(self, survey):
@@ -150,6 +154,7 @@ class Galaxy:
         self.photometry_ivar = found.ivar.astype(np.float32)
         self.filters, self.kind, self.curves = found.filters, found.kinds, found.curves
         self.extinction = self.extinction if found.extinction == "unknown" else found.extinction
+        self.removed = found.removed
         self.flags = tuple(dict.fromkeys((*self.flags, *found.flags)))
 
     def measurements(self, survey: Survey = SDSS) -> Measurements | None:
@@ -170,8 +175,12 @@ class Galaxy:
         good = np.flatnonzero(np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0))
         chosen_filters, chosen_kinds = (tuple(x[k] for k in good) for x in (filters, kinds))
         error = 1 / np.sqrt(ivar[good])
+        extinction = self.extinction
+        if isinstance(extinction, tuple):
+            extinction = tuple(extinction[k] for k in good)
+        removed = tuple(self.removed[k] for k in good) if self.removed else ()
         return Measurements(
-            chosen_filters, flux[good], error, chosen_kinds, self.flags, self.extinction, self.curves
+            chosen_filters, flux[good], error, chosen_kinds, self.flags, extinction, self.curves, removed
         )
 
 
@@ -180,19 +189,43 @@ def _masked_as_nan(values):
     return values.filled(np.nan) if isinstance(values, np.ma.MaskedArray) else values
 
 
-def dereddened(galaxy: Galaxy, survey: Survey = SDSS) -> Galaxy:
+def dereddened(galaxy: Galaxy, survey: Survey = SDSS, ebv: float = np.nan) -> Galaxy:
     """The galaxy with fluxes that are corrected for a known extinction.
 
-    Fluxes change where `Galaxy.extinction` is a number; it is ``"dereddened"`` then. Other galaxies, and
-    images, stay as they are. An array without `Galaxy.filters` holds the bands of `survey`.
+    Parameters
+    ----------
+    galaxy : Galaxy
+        An array without `Galaxy.filters` holds the bands of `survey`.
+    survey : Survey
+    ebv : float
+        E(B-V) in magnitudes for the fluxes whose extinction the galaxy does not tell.
+
+    Returns
+    -------
+    Galaxy
+        Fluxes of unknown extinction, fluxes that are dereddened already, and images stay as they are.
+        `Galaxy.extinction` is ``"dereddened"`` unless that of a flux is unknown.
     """
-    if isinstance(galaxy.extinction, str) or galaxy.photometry is None:
+    if galaxy.photometry is None or galaxy.extinction == "dereddened":
         return galaxy
     filters, ivar = galaxy.filters or survey.filters, galaxy.photometry_ivar
+    state = galaxy.extinction
+    if isinstance(state, tuple):
+        known = np.array(state)
+    else:
+        known = np.full(len(filters), np.nan)
+        ebv = ebv if isinstance(state, str) else state
+    if np.isnan(known).any() and np.isfinite(ebv):
+        known = np.where(np.isnan(known), ebv * coefficients(filters, galaxy.curves), known)
+    if not np.isfinite(known).any():
+        return galaxy
+    removed = np.nan_to_num(known)
     stated = np.zeros(len(filters)) if ivar is None else ivar
-    flux, corrected = correct(filters, galaxy.photometry, stated, galaxy.extinction, galaxy.curves)
-    ivar = None if ivar is None else corrected
-    return replace(galaxy, photometry=flux, photometry_ivar=ivar, extinction="dereddened")
+    flux, corrected = deredden_fluxes(galaxy.photometry, stated, removed)
+    return replace(
+        galaxy, photometry=flux, photometry_ivar=None if ivar is None else corrected,
+        extinction="dereddened" if np.isfinite(known).all() else "unknown", removed=tuple(removed.tolist()),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ import numpy as np
 
 from pix2spec.core.extinction import (
     coefficients,
-    deredden_fluxes,
     deredden_image,
     find_maps,
     open_maps,
 )
 from pix2spec.core.survey import Survey
-from pix2spec.data.schema import Galaxy
+from pix2spec.data.schema import Galaxy, dereddened
 from pix2spec.errors import InputError
 from pix2spec.products.ensemble import Ensemble
 
@@ -41,12 +40,15 @@ class Foreground:
         From `pix2spec.core.extinction.open_maps`.
     known : dict of array (bands,)
         Extinction in magnitudes of the photometric bands, by object id. It takes precedence over `maps`.
+    own : str
+        What the objects say themselves: ``"columns"`` (of their table), ``"dereddened"`` or ``""``.
     """
 
     survey: Survey
     correct: bool = True
     maps: Any = None
     known: dict[str, np.ndarray] = field(default_factory=dict)
+    own: str = ""
 
     def towards(self, galaxy: Galaxy) -> tuple[float, np.ndarray | None]:
         """Extinction of a galaxy's light.
@@ -59,16 +61,22 @@ class Foreground:
         extinction : array (bands,) or None
             Magnitudes in the photometric bands, None if unknown.
         """
-        if not isinstance(galaxy.extinction, str):
-            return galaxy.extinction, galaxy.extinction * coefficients(self.survey.filters)
+        k = coefficients(self.survey.filters)
+        if isinstance(galaxy.extinction, float):
+            return galaxy.extinction, galaxy.extinction * k
+        if isinstance(galaxy.extinction, tuple):
+            stated, own = np.array(galaxy.extinction), coefficients(galaxy.filters, galaxy.curves)
+            seen = stated > 0
+            if seen.any():
+                ebv = float(own[seen] @ stated[seen] / (own[seen] @ own[seen]))
+                return ebv, ebv * k
         per_band = self.known.get(galaxy.object_id)
         if per_band is not None and np.isfinite(per_band).all():
-            k = coefficients(self.survey.filters)
             return float(k @ per_band / (k @ k)), np.asarray(per_band, float)
         if self.maps is None or not np.isfinite([galaxy.ra, galaxy.dec]).all():
             return np.nan, None
         ebv = self._read(galaxy)
-        return ebv, ebv * coefficients(self.survey.filters)
+        return ebv, ebv * k
 
     def _read(self, galaxy: Galaxy) -> float:
         try:
@@ -90,17 +98,15 @@ class Foreground:
         """
         ebv, extinction = self.towards(galaxy)
         if extinction is None:
-            return galaxy, ebv, [UNKNOWN]
+            return galaxy, ebv, [CORRECTED if galaxy.extinction == "dereddened" else UNKNOWN]
         if not self.correct:
             return galaxy, ebv, [KEPT]
         changes: dict[str, Any] = {}
-        if galaxy.photometry is not None and galaxy.extinction != "dereddened":
-            if galaxy.filters and galaxy.filters != self.survey.filters:
-                extinction_of_fluxes = ebv * coefficients(galaxy.filters, galaxy.curves)
-            else:
-                extinction_of_fluxes = extinction
-            flux, ivar = deredden_fluxes(galaxy.photometry, galaxy.photometry_ivar, extinction_of_fluxes)
-            changes = {"photometry": flux, "photometry_ivar": ivar, "extinction": "dereddened"}
+        if galaxy.photometry is not None:
+            in_bands = not galaxy.filters or galaxy.filters == self.survey.filters
+            if in_bands and isinstance(galaxy.extinction, str) and galaxy.extinction != "dereddened":
+                galaxy = replace(galaxy, extinction=tuple(extinction))
+            galaxy = dereddened(galaxy, self.survey, ebv)
         if galaxy.image is not None:
             by_band = dict(zip(self.survey.photometry_bands, extinction))
             changes["image"] = deredden_image(galaxy.image, [by_band[b] for b in self.survey.image_bands])
@@ -109,14 +115,17 @@ class Foreground:
     def as_dict(self) -> dict:
         """Facts for the provenance of results."""
         return {
-            "corrected": self.correct and bool(self.known or self.maps is not None),
+            "corrected": self.correct and bool(self.known or self.own or self.maps is not None),
             "maps": f"SFD 1998, {self.maps.mapdir}" if self.maps is not None else None,
             "with_photometry": len(self.known),
             "coefficients": dict(zip(self.survey.filters, coefficients(self.survey.filters).tolist())),
         }
 
     def __str__(self) -> str:
-        sources = ["SkyServer's extinction"] * bool(self.known) + ["SFD's maps"] * (self.maps is not None)
+        if self.own == "dereddened":
+            return "the fluxes were dereddened already"
+        sources = ["columns of the table"] * (self.own == "columns")
+        sources += ["SkyServer's extinction"] * bool(self.known) + ["SFD's maps"] * (self.maps is not None)
         if not sources:
             return "nothing was corrected: no map of the dust is at hand (see `dust`)"
         done = "image and photometry were corrected by" if self.correct else "stated, not corrected: by"
@@ -138,7 +147,11 @@ def check_extinction(extinction: str | None = None, dust=None) -> None:
 
 
 def choose_foreground(
-    survey: Survey, known: dict[str, np.ndarray] | None = None, extinction: str | None = None, dust=None
+    survey: Survey,
+    known: dict[str, np.ndarray] | None = None,
+    extinction: str | None = None,
+    dust=None,
+    own: str | None = None,
 ) -> Foreground | None:
     """What to do about the Galactic extinction of a dataset.
 
@@ -153,6 +166,9 @@ def choose_foreground(
         downloaded objects and where `dust` is given.
     dust : path, optional
         Folder with SFD's maps; by default the environment variable SFD_DIR names it.
+    own : {"columns", "dereddened", ""}, optional
+        What a table of magnitudes says about extinction; None for other objects. Its objects are corrected
+        by default, with maps only where these and their reader are installed.
 
     Returns
     -------
@@ -164,13 +180,18 @@ def choose_foreground(
     InputError
         If a correction is asked for and no extinction is known.
     """
-    if known is None and dust is None and extinction is None:
+    if known is None and dust is None and extinction is None and own is None:
         return None
-    maps = _open_maps(dust)
-    if extinction == "correct" and maps is None and not known:
+    try:
+        maps = _open_maps(dust)
+    except InputError:
+        if dust or extinction or own is None:
+            raise
+        maps = None
+    if extinction == "correct" and maps is None and not known and not own:
         hint = "give a folder with SFD's maps as `dust`"
         raise InputError('`extinction="correct"`', "no extinction is known", hint)
-    return Foreground(survey, extinction != "keep", maps, known or {})
+    return Foreground(survey, extinction != "keep", maps, known or {}, own or "")
 
 
 def _open_maps(dust):

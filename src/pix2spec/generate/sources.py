@@ -1,4 +1,4 @@
-"""The objects that a user names as input: a dataset, a cutout, a folder of cutouts, a table of positions."""
+"""The objects that a user names as input: a dataset, cutouts, a table of magnitudes or one of positions."""
 
 import shutil
 from collections.abc import Mapping
@@ -12,13 +12,15 @@ from pix2spec.core.survey import Survey
 from pix2spec.data.archives.targets import Fetch, fetch_targets, is_position_table
 from pix2spec.data.coarse_spectra import coarse_spectrum
 from pix2spec.data.dataset import Dataset, write_dataset
+from pix2spec.data.readers.catalogue_rows import CatalogueRows, read_catalogue
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 from pix2spec.generate.catalogue import check_survey
 from pix2spec.models.generator import Generator, Settings
 from pix2spec.products.catalogue import FILE_NAME
+from pix2spec.runtime.provenance import run_provenance
 
-__all__ = ["Source", "check_source", "open_source"]
+__all__ = ["Source", "check_source", "open_source", "read_rows"]
 
 
 @dataclass
@@ -35,12 +37,15 @@ class Source:
         downloaded; None where nothing was downloaded.
     note : str
         A sentence about the download.
+    rows : CatalogueRows, optional
+        The table of magnitudes that the objects come from.
     """
 
     dataset: Dataset
     failures: list[tuple[str, str]] = field(default_factory=list)
     extinction: dict[str, np.ndarray] | None = None
     note: str = ""
+    rows: CatalogueRows | None = None
 
 
 def check_source(
@@ -59,13 +64,12 @@ def check_source(
     Returns
     -------
     bool
-        Whether the input is a table of positions, whose cutouts have to be downloaded.
+        Whether the input is a table whose objects' cutouts have to be downloaded.
 
     Raises
     ------
     InputError
-        If there is no such file, a table of positions comes without `survey`, or own filters come without
-        cutouts.
+        If there is no such file, or own filters come without columns that could have their names.
     """
     if source is None and spectrum is None:
         raise InputError("`source`", "there is nothing to generate spectra for", "name an input")
@@ -73,14 +77,41 @@ def check_source(
         if path is not None and not Path(path).exists():
             raise InputError(path, "no such file or folder")
     is_table = source is not None and is_position_table(source)
-    if filters is not None and (source is None or is_table or _is_dataset(source)):
-        what = "own filters are those of the columns of `tables`, which cutouts have"
+    if filters is not None and (source is None or (is_table and survey) or _is_dataset(source)):
+        what = "own filters are those of the columns of a table, or of the `tables` of cutouts"
         raise InputError("`filters`", what, "a dataset has its own filters")
-    if is_table and survey is None:
-        what = "it is a table of positions, and nothing is fetched unasked"
-        hint = "give `survey` sdss or legacy to fetch its cutouts; photometry of cutouts belongs to `tables`"
-        raise InputError(source, what, hint)
-    return is_table
+    return is_table and survey is not None
+
+
+def read_rows(
+    source: str | Path | None,
+    survey: Survey | None = None,
+    columns=None,
+    kind: str | None = None,
+    filters=None,
+) -> CatalogueRows | None:
+    """The rows of an input that is a table of magnitudes or fluxes; None for another input.
+
+    Parameters
+    ----------
+    source, survey
+        As for `open_source`. With `survey`, cutouts of a table's positions are downloaded.
+    columns, kind, filters
+        As for `pix2spec.data.readers.catalogue_rows.read_catalogue`.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be understood, or `columns` or `kind` come with another input.
+    """
+    if source is None or survey is not None or not is_position_table(source):
+        for name, given in (("columns", columns), ("kind", kind)):
+            if given:
+                raise InputError(
+                    f"`{name}`", "it is for a table of magnitudes without `survey`", "leave it out"
+                )
+        return None
+    return read_catalogue(source, columns, kind, filters)
 
 
 def open_source(
@@ -94,14 +125,16 @@ def open_source(
     fetch: Fetch | None = None,
     filters: Mapping[str, Filter] | None = None,
     spectrum: str | Path | None = None,
+    rows: CatalogueRows | None = None,
 ) -> Source:
     """Make a dataset of the objects that a user names.
 
     Parameters
     ----------
     source : path, optional
-        A dataset (folder or shard), a cutout file, a folder of cutouts, an npz bundle of pictures, or a
-        table of positions or names. It may be left out if `spectrum` is given.
+        A dataset (folder or shard), a cutout file, a folder of cutouts, an npz bundle of pictures, a table
+        of magnitudes or fluxes, or, with `survey`, a table of positions or names. It may be left out if
+        `spectrum` is given.
     out : path
         Folder of the future catalogue. Cutouts become a dataset in ``OUT/input``.
     generator : Generator
@@ -123,6 +156,8 @@ def open_source(
     spectrum : path, optional
         A coarse spectrum of the only object. Its fluxes in boxes of 100 Angstrom join the object's
         photometry.
+    rows : CatalogueRows, optional
+        What `read_rows` made of `source`, if that was called before.
 
     Returns
     -------
@@ -137,7 +172,10 @@ def open_source(
     is_table = check_source(source, survey, filters, spectrum)
     if source is None:
         return _with_spectrum(None, Path(str(spectrum)), out, generator, survey or generator.survey)
-    if is_table and survey is not None:
+    rows = rows or read_rows(source, survey, filters=filters)
+    if rows is not None:
+        found = _import_rows(rows, out, generator)
+    elif is_table and survey is not None:
         found = _download(source, out, generator, settings or Settings(), survey, fetch)
     elif _is_dataset(source):
         found = Source(Dataset(source))
@@ -181,6 +219,31 @@ def _with_spectrum(opened: Source | None, path: Path, out: Path, generator, surv
         shutil.rmtree(folder)
     write_dataset(folder, [galaxy], info)
     return replace(opened or Source(Dataset(folder)), dataset=Dataset(folder))
+
+
+def _import_rows(rows: CatalogueRows, out: Path, generator: Generator) -> Source:
+    """The rows of a table as a dataset in ``OUT/input``."""
+    _check_no_catalogue(out)
+    folder = out / "input"
+    if folder.exists():  # left by a run that failed later on
+        shutil.rmtree(folder)
+    failures: list[tuple[str, str]] = []
+
+    def usable():
+        for row in rows.galaxies():
+            if isinstance(row, Galaxy):
+                yield row
+            else:
+                failures.append(row)
+
+    provenance = run_provenance() | {"table": rows.where, "columns": rows.columns.lines()}
+    info = DatasetInfo(generator.grid, generator.survey, None, provenance=provenance)
+    write_dataset(folder, usable(), replace(info, as_measured=True, curves=rows.curves))
+    if len(failures) == len(rows):
+        raise InputError(
+            rows.where, "none of its rows has a usable flux or magnitude", rows.columns.lines()[0]
+        )
+    return Source(Dataset(folder), failures, rows=rows)
 
 
 def _import_cutouts(

@@ -9,7 +9,7 @@ import numpy as np
 
 from pix2spec.core.filters import Filter
 from pix2spec.core.grid import SpectralGrid
-from pix2spec.data.measurements import MEASUREMENT_COLUMNS, Measurements
+from pix2spec.data.measurements import MEASUREMENT_COLUMNS, Measurements, extinction_text
 from pix2spec.errors import InputError
 from pix2spec.products.units import PER_CANDIDATE, PHYSICAL, QUANTILE_NAMES, QUANTILES, RELATIVE, ascii_text
 from pix2spec.runtime.atomic import write_atomically
@@ -368,7 +368,7 @@ class Ensemble:
         for name, values in (("flux", given.flux), ("error", given.error)):
             columns.append(fits.Column(name, "E", "uJy", array=3.631 * values))
         table = fits.BinTableHDU.from_columns(columns, name="PHOTOMETRY")
-        table.header["EXTINCT"] = (str(given.extinction), "observed, dereddened, unknown or E(B-V)")
+        table.header["EXTINCT"] = (extinction_text(given.extinction), "observed, dereddened, unknown, E(B-V) or A")
         return table
 
     def _score_columns(self):

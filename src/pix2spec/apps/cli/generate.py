@@ -5,10 +5,20 @@ from typing import Annotated
 
 import typer
 
-from pix2spec.apps.cli.options import AnyPixelScale, Mirror, Model, Release, Seed, Tables
+from pix2spec.apps.cli.options import (
+    AnyPixelScale,
+    Columns,
+    Filters,
+    Kind,
+    Mirror,
+    Model,
+    Release,
+    Seed,
+    Tables,
+)
 from pix2spec.apps.cli.output import in_options, print_failures, print_text
 
-__all__ = ["demo", "generate"]
+__all__ = ["columns_command", "demo", "generate"]
 
 
 def generate(
@@ -17,7 +27,8 @@ def generate(
         Path | None,
         typer.Argument(
             metavar="INPUT",
-            help="A dataset, a cutout (FITS, JPEG, PNG), a folder of cutouts, or, with --survey, a table of "
+            help="A table of magnitudes or fluxes (CSV, TSV, text, ECSV, FITS, VOTable, Parquet, HDF5, IPAC), a "
+            "dataset, a cutout (FITS, JPEG, PNG), a folder of cutouts, or, with --survey, a table of "
             "positions or names. Not needed with --spectrum.",
         ),
     ] = None,
@@ -27,14 +38,9 @@ def generate(
         typer.Option(help="Run folder of a contrastive network that ranks the candidates of a pixel model."),
     ] = None,
     tables: Tables = None,
-    filters: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Transmission curves of your own, as a table (ECSV, CSV, FITS) of wavelength and response, "
-            "or an .npz archive. Columns of --table may have their names.",
-        ),
-    ] = None,
+    columns: Columns = None,
+    kind: Kind = None,
+    filters: Filters = None,
     spectrum: Annotated[
         Path | None,
         typer.Option(
@@ -154,6 +160,10 @@ def generate(
 
     For example
 
+    `pix2spec generate mytable.csv --out predictions`
+
+    `pix2spec generate mytable.fits --columns r=rmag_best,r.error=e_rmag --kind cmodel --out predictions`
+
     `pix2spec generate cutouts/ --table photometry.csv --out predictions --figures 6`
 
     `pix2spec generate data/ --model runs/concat --selector runs/contrastive --out predictions`
@@ -175,7 +185,7 @@ def generate(
     from pix2spec.generate.engines import Engine
     from pix2spec.generate.foreground import check_extinction, choose_foreground
     from pix2spec.generate.load import load
-    from pix2spec.generate.sources import check_source, open_source
+    from pix2spec.generate.sources import check_source, open_source, read_rows
     from pix2spec.models.generator import Settings
 
     # What the user typed is checked before anything slow happens.
@@ -187,21 +197,50 @@ def generate(
     fetch = Fetch(services, cache or out / "input" / "cache", release, sesame)
     check_extinction(extinction, dust)
     check_source(source, its_survey, filters, spectrum)
-    curves = None if filters is None else read_curves(filters)
+    rows = read_rows(source, its_survey, columns, kind, filters)
+    if rows is not None:
+        _print_rows(rows)
+    curves = None if filters is None or rows is not None else read_curves(filters)
 
     generator = load(model, selector)
     settings = replace(settings, select=select or generator.default_select)
     opened = open_source(
-        source, out, generator, settings, its_survey, tables, any_pixel_scale, fetch, curves, spectrum
-    )
+        source, out, generator, settings, its_survey, tables, any_pixel_scale, fetch, curves, spectrum,
+        rows,
+    )  # fmt: skip
     if opened.note:
         print_text(opened.note)
-    foreground = choose_foreground(opened.dataset.info.survey, opened.extinction, extinction, dust)
+    own = None if rows is None else "dereddened" * rows.is_dereddened or "columns" * rows.has_extinction
+    foreground = choose_foreground(opened.dataset.info.survey, opened.extinction, extinction, dust, own)
     summary = generate_catalogue(
         generator, opened.dataset, out, settings, opened.failures, limit, keep_candidates, fits=fits,
         spec=spec, figures=figures, batch=batch, foreground=foreground, resume=resume, engine=place,
     )  # fmt: skip
     return _print_summary(summary, foreground) | {"model": generator.ids}
+
+
+def columns_command(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A table of magnitudes or fluxes.")],
+    columns: Columns = None,
+    kind: Kind = None,
+    filters: Filters = None,
+) -> dict:
+    """Show how `generate` reads a table: the filter, kind, unit, error and extinction of each column.
+
+    Example: `pix2spec columns mytable.csv`
+    """
+    from pix2spec.data.readers.catalogue_rows import read_catalogue
+
+    rows = read_catalogue(table, columns, kind, filters)
+    _print_rows(rows)
+    return {"table": table, "rows": len(rows), "columns": rows.lines()}
+
+
+def _print_rows(rows) -> None:
+    """Print how a table was read."""
+    print_text(f"{rows.where}: {len(rows)} rows")
+    for line in rows.lines():
+        print_text(f"  {in_options(line)}")
 
 
 def _print_summary(summary, foreground) -> dict:

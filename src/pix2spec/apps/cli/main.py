@@ -9,7 +9,7 @@ import typer
 from pix2spec.apps.cli.archives import data_sdss
 from pix2spec.apps.cli.data import data_app
 from pix2spec.apps.cli.evaluate import evaluate
-from pix2spec.apps.cli.generate import demo, generate
+from pix2spec.apps.cli.generate import columns_command, demo, generate
 from pix2spec.apps.cli.models import export, info
 from pix2spec.apps.cli.output import App, UsageError, fail
 from pix2spec.apps.cli.paper import reproduce_app
@@ -30,6 +30,7 @@ app = App(
     help="Generate a galaxy's optical spectrum from its survey photometry, with calibrated uncertainty.\n\n"
     "Start with `pix2spec demo`. Each command explains itself: `pix2spec generate --help`.\n\n"
     "For example\n\n"
+    "`pix2spec generate mytable.csv --out predictions`\n\n"
     "`pix2spec generate cutouts/ --table photometry.csv --out predictions --figures 6`\n\n"
     "`pix2spec evaluate predictions --truth test`\n\n"
     "For scripts, every command has `--json`: one JSON object on stdout, everything else on stderr. Exit "
@@ -38,6 +39,7 @@ app = App(
 )
 for command in (demo, generate, evaluate, rank, train, info, export):
     app.command()(command)
+app.command("columns")(columns_command)
 app.command("app")(app_command)
 data_app.command("sdss")(data_sdss)
 app.add_typer(data_app, name="data")

@@ -19,6 +19,30 @@ Tables = Annotated[
         "--table", metavar="FILE", help="Photometry, as CSV, FITS, VOTable or Parquet. May be repeated."
     ),
 ]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY=COLUMN,...",
+        help="What a table does not say: r=rmag_best,r.error=e_rmag,r.kind=cmodel,r.unit=uJy, redshift=zsp, "
+        "id=name, unit=nJy (of all fluxes), Rmag=none (not to be read).",
+    ),
+]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        help="Kind of the fluxes of a table whose columns tell none: fibre | psf | model | cmodel | petrosian | "
+        "kron | aperture | total | unknown."
+    ),
+]
+Filters = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Transmission curves of your own, as a table (ECSV, CSV, FITS) of wavelength and response, or an "
+        ".npz archive; columns of a table may have their names. Or the survey whose filters the letters of a "
+        "table mean: sdss2010 | panstarrs | hsc2017 | lsst2023 | decam2014.",
+    ),
+]
 AnyPixelScale = Annotated[
     bool, typer.Option("--any-pixel-scale", help="Accept cutouts of another pixel scale than the survey's.")
 ]

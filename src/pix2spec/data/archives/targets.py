@@ -100,7 +100,7 @@ class _Target:
 
 
 def is_position_table(path: str | Path) -> bool:
-    """Whether a file is a table (CSV, FITS, VOTable, Parquet) rather than a picture or a dataset."""
+    """Whether a file is a table (text, FITS, VOTable, Parquet, HDF5) rather than a picture or a dataset."""
     path = Path(path)
     if not path.is_file():
         return False
@@ -111,7 +111,7 @@ def is_position_table(path: str | Path) -> bool:
         with fits_hdus(path) as hdus:
             images = [hdu for hdu in hdus if getattr(hdu, "is_image", False) and len(hdu.shape) >= 2]
             return not images and any(hasattr(hdu, "columns") for hdu in hdus)
-    return kind in ("text", "votable", "gzip")
+    return kind in ("text", "votable", "gzip", "bz2", "hdf5")
 
 
 def fetch_targets(

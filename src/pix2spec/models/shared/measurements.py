@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pix2spec.core.extinction import coefficients
 from pix2spec.core.filters import FLOOR, load_filter, with_floor
-from pix2spec.data.measurements import EXTINCTIONS, Measurements
+from pix2spec.data.measurements import EXTINCTIONS, Measurements, known_extinction
 
 __all__ = [
     "KIND_GROUPS",
@@ -136,8 +135,10 @@ def _table_of(galaxy: Measurements) -> MeasurementTable:
     centre, width = (np.array([getattr(f, name) for f in filters]) for name in ("centre", "width"))
     flux, error, state = galaxy.flux, galaxy.error, galaxy.extinction
     if not isinstance(state, str):
-        dust = 10 ** (0.4 * state * coefficients(galaxy.filters, galaxy.curves))
-        flux, error, state = flux * dust, error * dust, "dereddened"
+        known = known_extinction(galaxy)
+        dust = 10 ** (0.4 * np.nan_to_num(known))
+        flux, error = flux * dust, error * dust
+        state = "dereddened" if np.isfinite(known).all() else "unknown"
     return MeasurementTable(flux[None], error[None], centre, width, galaxy.kinds, state)
 
 
