@@ -11,7 +11,15 @@ from pix2spec.core.filters import Filter
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.measurements import MEASUREMENT_COLUMNS, Measurements
 from pix2spec.errors import InputError
-from pix2spec.products.units import PER_CANDIDATE, PHYSICAL, QUANTILE_NAMES, QUANTILES, RELATIVE, ascii_text
+from pix2spec.products.units import (
+    PER_CANDIDATE,
+    PHYSICAL,
+    QUANTILE_NAMES,
+    QUANTILES,
+    RELATIVE,
+    ascii_text,
+    candidate_quantiles,
+)
 from pix2spec.runtime.atomic import write_atomically
 
 __all__ = [
@@ -167,13 +175,26 @@ class Ensemble:
             like the candidates falls below level q with probability q also when candidates are few;
             levels beyond 1 / (n + 1) from an end give the extreme candidate.
         """
-        n = len(self.candidates)
-        position = np.clip(np.asarray(levels, float) * (n + 1) - 1, 0, n - 1)
-        low = np.floor(position).astype(int)
-        high = np.minimum(low + 1, n - 1)
-        ordered = np.sort(self.candidates, axis=0)
-        fraction = (position - low).astype(np.float32)[:, None]
-        return ordered[low] * (1 - fraction) + ordered[high] * fraction
+        return candidate_quantiles(self.candidates, levels)
+
+    @property
+    def typical(self) -> int:
+        """Number of the most typical candidate among the selected: their medoid.
+
+        It has the least sum of distances to the others, in flux and, where known, in redshift, each in units
+        of its mean. Unlike a mean of spectra, it has sharp lines.
+        """
+        chosen = self.candidates[self.selected].astype(float)
+        if len(chosen) < 3:
+            return int(self.selected[0])
+        length = np.square(chosen).sum(1)
+        distance = np.sqrt(np.maximum(length[:, None] + length - 2 * chosen @ chosen.T, 0))
+        distance /= distance.mean() or 1
+        if self.redshifts is not None:
+            z = self.redshifts[self.selected].astype(float)
+            apart = np.abs(z[:, None] - z)
+            distance += apart / (apart.mean() or 1)
+        return int(self.selected[distance.sum(1).argmin()])
 
     @property
     def uncertainty(self) -> np.ndarray:
@@ -183,8 +204,8 @@ class Ensemble:
         low, high = self.quantiles((0.16, 0.84))
         return (high - low) / 2
 
-    def plot(self, truth=None, truth_ivar=None, path=None, z=None):
-        """Draw the photometry, the ensemble and, where known, the observed spectrum.
+    def plot(self, truth=None, truth_ivar=None, path=None, z=None, width=10.0):
+        """Draw a typical candidate over quantiles, photometry, p(z) and, where known, the observed spectrum.
 
         Parameters
         ----------
@@ -193,7 +214,9 @@ class Ensemble:
         path : str or Path, optional
             Save the figure here; the suffix decides the format.
         z : float, optional
-            Redshift for the line labels; the ensemble's own when None.
+            Redshift for the line labels; the ensemble's own when None, else that of the typical candidate.
+        width : float
+            Width of the figure in inches.
 
         Returns
         -------
@@ -204,7 +227,7 @@ class Ensemble:
 
         redshift = self.z if z is None else z
         known = Galaxy(self.object_id, z=redshift, flux=truth, ivar=truth_ivar)
-        return figure_grid([self], truths=[known], path=path)
+        return figure_grid([self], truths=[known], path=path, width=width)
 
     def to_row(self, keep_candidates: bool = True) -> dict:
         """Plain values for one row of a catalogue; `from_row` is the inverse, less the input data."""
