@@ -229,6 +229,40 @@ class Ensemble:
         known = Galaxy(self.object_id, z=redshift, flux=truth, ivar=truth_ivar)
         return figure_grid([self], truths=[known], path=path, width=width)
 
+    def corner(self, quantities=("z", "ew_halpha", "dn4000"), path=None, width=6.0):
+        """Draw the distributions of quantities that are measured on the candidates, alone and in pairs.
+
+        Parameters
+        ----------
+        quantities : sequence of str
+            Some of `pix2spec.measure.quantities.QUANTITIES`, such as ``"ew_oii"``.
+        path : str or Path, optional
+            Save the figure here; the suffix decides the format.
+        width : float
+            Width and height of the figure in inches.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The typical candidate is marked in yellow.
+
+        Raises
+        ------
+        InputError
+            If a quantity is unknown, or cannot be measured on any candidate.
+        """
+        import pix2spec  # which finds the measuring: it lies above this package
+        from pix2spec.products.corner import figure_corner
+
+        measured = pix2spec.measure_ensemble(self)
+        known = measured.values
+        for name in quantities:
+            if name not in known:
+                raise InputError("`quantities`", f"{name!r} is unknown", f"some of {', '.join(known)}")
+        labels = [measured.label(name) for name in quantities]
+        values = {name: known[name] for name in quantities}
+        return figure_corner(values, labels, self.object_id, self.typical, path, width)
+
     def to_row(self, keep_candidates: bool = True) -> dict:
         """Plain values for one row of a catalogue; `from_row` is the inverse, less the input data."""
         row = {"object_id": self.object_id, "ra": self.ra, "dec": self.dec, "z": self.z, "ebv": self.ebv}

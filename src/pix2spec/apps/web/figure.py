@@ -89,7 +89,7 @@ def _add_rest_axis(figure, horizontal: tuple[float, float], z: float) -> None:
     """An axis of rest-frame wavelengths inside the top; ``page.js`` keeps its range."""
     figure.add_scatter(x=[horizontal[0]], y=[None], xaxis="x3", showlegend=False, hoverinfo="skip")
     axis: dict = {"overlaying": "x", "side": "top", "ticks": "inside", "ticklabelposition": "inside"}
-    axis |= {"showgrid": False, "zeroline": False, "tickprefix": "rest frame ", "showtickprefix": "first"}
+    axis |= {"showgrid": False, "zeroline": False}
     axis |= {"tickfont": {"size": 10}, "tickmode": "auto", "nticks": 8, "fixedrange": True}
     figure.update_layout(xaxis3=axis | {"range": [edge / (1 + z) for edge in horizontal]})
 
@@ -172,7 +172,7 @@ def _layout(
         "font": {"size": 13, "color": TEXT},
         "xaxis": axis
         | {
-            "title": {"text": "observed vacuum wavelength [Å]", "font": {"size": 12}},
+            "title": {"text": "observed vacuum wavelength [Å] (above: rest frame)", "font": {"size": 12}},
             "range": list(horizontal),
         },
         "yaxis": axis
