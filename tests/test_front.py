@@ -8,13 +8,27 @@ import sys
 
 import pix2spec
 
-VERBS = ("load", "generate_catalogue", "open_catalogue", "train", "evaluate", "simulate", "rank")
+OF_EXTRAS = {("pix2spec.models.redshift.rail", name) for name in ("qp", "ceci", "rail")}
+VERBS = (
+    "load",
+    "generate_catalogue",
+    "open_catalogue",
+    "measure_ensemble",
+    "train",
+    "evaluate",
+    "simulate",
+    "rank",
+)
 
 
 def test_verbs_stay_functions_when_every_module_has_been_imported():
     for module in pkgutil.walk_packages(pix2spec.__path__, "pix2spec."):
-        if module.name != "pix2spec.__main__":
+        if module.name == "pix2spec.__main__":
+            continue
+        try:
             importlib.import_module(module.name)
+        except ModuleNotFoundError as error:  # the stages of RAIL are subclasses of its own
+            assert (module.name, error.name) in OF_EXTRAS, error
     assert all(inspect.isfunction(getattr(pix2spec, verb)) for verb in VERBS)
     assert set(VERBS) < set(pix2spec.__all__) == {*dir(pix2spec)}
 

@@ -13,7 +13,7 @@ from pix2spec.core.lines import (
     OTHER_LINES,
     mean_wavelength,
 )
-from pix2spec.products.plot import LINE_LABELS
+from pix2spec.products.spectrum_panel import LINE_LABELS
 
 REFRACTION = 1.000277  # of air; SDSS names lines by their wavelengths in air
 

@@ -18,7 +18,7 @@ from astropy.io import fits
 from PIL import Image
 
 from pix2spec.measure.quantities import QUANTITIES
-from pix2spec.products.plot import LINE_LABELS, spread
+from pix2spec.products.spectrum_panel import LINE_LABELS, spread
 from support.fake_sdss import write_cube, write_picture, write_spec
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -134,7 +134,9 @@ def test_an_example_from_generation_to_download(page, url, folder, tmp_path):
     generate(page)
     assert "5 candidates, noise-free" in said(page) and "as given" not in said(page)
     assert "Its simulated spectrum is drawn in grey" in said(page)
-    assert {"90 % of candidates", "observed spectrum", "mean of all candidates"} <= set(layout(page)["names"])
+    assert {"90 % of candidates, smoothed", "observed spectrum", "typical candidate"} <= set(
+        layout(page)["names"]
+    )
     rows = page.query_selector_all("#quantities tbody tr")
     assert len(rows) == len(QUANTITIES) and "redshift" in rows[0].inner_text()
     # nothing but this server was asked, for fonts, scripts or anything else

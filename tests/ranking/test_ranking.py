@@ -14,12 +14,13 @@ from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.errors import InputError
+from pix2spec.measure.candidates import estimated_ivar
 from pix2spec.products.catalogue import CatalogueWriter, open_catalogue
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import RELATIVE
 from pix2spec.ranking import measure
 from pix2spec.ranking.contact_sheet import write_sheets
-from pix2spec.ranking.measure import estimated_ivar, measure_catalogue
+from pix2spec.ranking.measure import measure_catalogue
 from pix2spec.ranking.output import write_tables
 from pix2spec.ranking.ranking import Observing, rank
 from support.pages import parse_page

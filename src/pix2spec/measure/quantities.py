@@ -80,6 +80,12 @@ class Measurement:
     bpt: np.ndarray
     zwarning: np.ndarray
 
+    @staticmethod
+    def label(name: str) -> str:
+        """Name of a quantity with its unit, for an axis."""
+        label, unit, _ = QUANTITIES[name]
+        return f"{label} [{unit}]" if unit else label
+
 
 def measure(
     flux: np.ndarray, ivar: np.ndarray, grid: SpectralGrid, fitter: RedshiftFitter, survey: Survey = SDSS

@@ -15,7 +15,8 @@ from pix2spec.models.storage import load_model
 from pix2spec.paper.rows import sampling
 from pix2spec.paper.work import has_spectra
 from pix2spec.products.ensemble import Ensemble
-from pix2spec.products.plot import BLUE, LINE_LABELS, draw_image
+from pix2spec.products.plot import draw_image
+from pix2spec.products.spectrum_panel import BLUE, LINE_LABELS
 from pix2spec.runtime.provenance import run_provenance
 from pix2spec.runtime.resumable import RUN_FILE
 

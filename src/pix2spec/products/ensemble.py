@@ -11,7 +11,15 @@ from pix2spec.core.filters import Filter
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.measurements import MEASUREMENT_COLUMNS, Measurements, extinction_text
 from pix2spec.errors import InputError
-from pix2spec.products.units import PER_CANDIDATE, PHYSICAL, QUANTILE_NAMES, QUANTILES, RELATIVE, ascii_text
+from pix2spec.products.units import (
+    PER_CANDIDATE,
+    PHYSICAL,
+    QUANTILE_NAMES,
+    QUANTILES,
+    RELATIVE,
+    ascii_text,
+    candidate_quantiles,
+)
 from pix2spec.runtime.atomic import write_atomically
 
 __all__ = [
@@ -170,13 +178,26 @@ class Ensemble:
             like the candidates falls below level q with probability q also when candidates are few;
             levels beyond 1 / (n + 1) from an end give the extreme candidate.
         """
-        n = len(self.candidates)
-        position = np.clip(np.asarray(levels, float) * (n + 1) - 1, 0, n - 1)
-        low = np.floor(position).astype(int)
-        high = np.minimum(low + 1, n - 1)
-        ordered = np.sort(self.candidates, axis=0)
-        fraction = (position - low).astype(np.float32)[:, None]
-        return ordered[low] * (1 - fraction) + ordered[high] * fraction
+        return candidate_quantiles(self.candidates, levels)
+
+    @property
+    def typical(self) -> int:
+        """Number of the most typical candidate among the selected: their medoid.
+
+        It has the least sum of distances to the others, in flux and, where known, in redshift, each in units
+        of its mean. Unlike a mean of spectra, it has sharp lines.
+        """
+        chosen = self.candidates[self.selected].astype(float)
+        if len(chosen) < 3:
+            return int(self.selected[0])
+        length = np.square(chosen).sum(1)
+        distance = np.sqrt(np.maximum(length[:, None] + length - 2 * chosen @ chosen.T, 0))
+        distance /= distance.mean() or 1
+        if self.redshifts is not None:
+            z = self.redshifts[self.selected].astype(float)
+            apart = np.abs(z[:, None] - z)
+            distance += apart / (apart.mean() or 1)
+        return int(self.selected[distance.sum(1).argmin()])
 
     @property
     def uncertainty(self) -> np.ndarray:
@@ -186,8 +207,8 @@ class Ensemble:
         low, high = self.quantiles((0.16, 0.84))
         return (high - low) / 2
 
-    def plot(self, truth=None, truth_ivar=None, path=None, z=None):
-        """Draw the photometry, the ensemble and, where known, the observed spectrum.
+    def plot(self, truth=None, truth_ivar=None, path=None, z=None, width=10.0):
+        """Draw a typical candidate over quantiles, photometry, p(z) and, where known, the observed spectrum.
 
         Parameters
         ----------
@@ -196,7 +217,9 @@ class Ensemble:
         path : str or Path, optional
             Save the figure here; the suffix decides the format.
         z : float, optional
-            Redshift for the line labels; the ensemble's own when None.
+            Redshift for the line labels; the ensemble's own when None, else that of the typical candidate.
+        width : float
+            Width of the figure in inches.
 
         Returns
         -------
@@ -207,7 +230,41 @@ class Ensemble:
 
         redshift = self.z if z is None else z
         known = Galaxy(self.object_id, z=redshift, flux=truth, ivar=truth_ivar)
-        return figure_grid([self], truths=[known], path=path)
+        return figure_grid([self], truths=[known], path=path, width=width)
+
+    def corner(self, quantities=("z", "ew_halpha", "dn4000"), path=None, width=6.0):
+        """Draw the distributions of quantities that are measured on the candidates, alone and in pairs.
+
+        Parameters
+        ----------
+        quantities : sequence of str
+            Some of `pix2spec.measure.quantities.QUANTITIES`, such as ``"ew_oii"``.
+        path : str or Path, optional
+            Save the figure here; the suffix decides the format.
+        width : float
+            Width and height of the figure in inches.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The typical candidate is marked in yellow.
+
+        Raises
+        ------
+        InputError
+            If a quantity is unknown, or cannot be measured on any candidate.
+        """
+        import pix2spec  # which finds the measuring: it lies above this package
+        from pix2spec.products.corner import figure_corner
+
+        measured = pix2spec.measure_ensemble(self)
+        known = measured.values
+        for name in quantities:
+            if name not in known:
+                raise InputError("`quantities`", f"{name!r} is unknown", f"some of {', '.join(known)}")
+        labels = [measured.label(name) for name in quantities]
+        values = {name: known[name] for name in quantities}
+        return figure_corner(values, labels, self.object_id, self.typical, path, width)
 
     def to_row(self, keep_candidates: bool = True) -> dict:
         """Plain values for one row of a catalogue; `from_row` is the inverse, less the input data."""

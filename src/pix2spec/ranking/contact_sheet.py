@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from pix2spec.products.ensemble import Ensemble
-from pix2spec.products.plot import draw_image, draw_spectrum
+from pix2spec.products.plot import draw_image
+from pix2spec.products.spectrum_panel import draw_spectrum
 from pix2spec.ranking.ranking import Ranking
 from pix2spec.runtime.atomic import write_atomically
 from pix2spec.runtime.progress import progress_bar
@@ -88,22 +89,19 @@ def _ensembles(ranking: Ranking, ids: list[str]) -> Iterator[Ensemble]:
 def _figure(objects: list[tuple]):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 2.6 * len(objects)), layout="constrained")
+    figure = Figure(figsize=(11, 3 * len(objects)), layout="constrained")
     axes = figure.subplots(len(objects), 2, width_ratios=(1, 4.2), squeeze=False)
     for (left, right), (row, ensemble) in zip(axes, objects):
         draw_image(left, ensemble)
         draw_spectrum(right, ensemble)
         left.set_title(f"{row['rank']}.", loc="left", fontsize=11, fontweight="bold")
         right.set_xlabel("observed vacuum wavelength [Å]", fontsize=8)
-        right.text(
-            0.995, 0.96, "\n".join(_summary(row)), transform=right.transAxes, ha="right", va="top",
-            fontsize=8, bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 2},
-        )  # fmt: skip
+        left.set_xlabel("\n".join(_summary(row)), fontsize=8)
     return figure
 
 
 def _summary(row) -> list[str]:
-    """Lines of text for the corner of an object's figure."""
+    """Lines of text below an object's image."""
     text = []
     if "probability" in row.colnames:
         text.append(f"P = {row['probability']:.2f} ± {row['probability_error']:.2f}")

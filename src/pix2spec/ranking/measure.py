@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import Survey
 from pix2spec.errors import InputError
+from pix2spec.measure.candidates import estimated_ivar, nominal_ivar
 from pix2spec.measure.parallel import _fitter, reason_unmeasurable
 from pix2spec.measure.quantities import LINES, QUANTITIES, measure_at
 from pix2spec.products.catalogue import Catalogue
@@ -25,51 +26,17 @@ from pix2spec.runtime.atomic import write_atomically
 from pix2spec.runtime.progress import progress_bar
 from pix2spec.runtime.workers import worker_pool
 
-__all__ = ["COLUMNS", "Quantities", "estimated_ivar", "measure_catalogue", "names_of", "nominal_ivar"]
+__all__ = ["COLUMNS", "Quantities", "measure_catalogue", "names_of"]
 
 VERSION = 1  # of the measurements: after a change of the version, everything is measured again
 FILE_NAME = "quantities.parquet"
 SPECTRA = 512  # spectra in a batch
-NOMINAL = 100.0  # signal to noise per pixel to assume for noise-free spectra
-SMOOTH = 75  # pixels over which the noise is assumed to be constant
 ERRORS = tuple(f"flux_{line}_error" for line in LINES)
 COLUMNS = (*QUANTITIES, *ERRORS, "bpt")
 SCHEMA = pa.schema(
     [("object_id", pa.string()), ("position", pa.int64()), ("candidate", pa.int32())]
     + [(name, pa.int8() if name == "bpt" else pa.float32()) for name in COLUMNS]
 )
-
-
-def estimated_ivar(candidates: np.ndarray) -> np.ndarray:
-    """Estimate the inverse variance of the noise in the candidates of one object.
-
-    The estimate uses second differences of pixels that are two apart (DER_SNR, Stoehr et al. 2008, ASPC
-    394:505): resampling leaves such pixels uncorrelated, and a smooth spectrum has no second differences.
-    Medians over candidates and over neighbouring pixels keep lines from counting as noise.
-
-    Parameters
-    ----------
-    candidates : array (n, L)
-        Candidates of one object.
-
-    Returns
-    -------
-    array (L,)
-        The inverse variance of each candidate.
-    """
-    from scipy.ndimage import median_filter
-
-    flux = np.asarray(candidates, float)
-    step = np.median(np.abs(2 * flux[:, 2:-2] - flux[:, :-4] - flux[:, 4:]), 0)
-    sigma = median_filter(np.pad(step, 2, mode="reflect"), SMOOTH, mode="reflect") * 1.4826 / np.sqrt(6)
-    return 1 / np.maximum(sigma, 1e-12) ** 2
-
-
-def nominal_ivar(candidates: np.ndarray) -> np.ndarray:
-    """Inverse variance (n, L) to assume for noise-free candidates (n, L): their median over `NOMINAL`."""
-    level = np.abs(np.median(candidates, 1, keepdims=True))
-    ivar = (NOMINAL / np.maximum(level, 1e-6)) ** 2
-    return np.broadcast_to(ivar, np.shape(candidates)).astype(np.float32)
 
 
 def names_of(catalogue: Catalogue) -> tuple[list[str], list[str]]:

@@ -15,11 +15,12 @@ from PIL import Image
 from pix2spec.apps.web import exports, inputs, results, text
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS
+from pix2spec.data.measurements import Measurements
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.measure.quantities import QUANTITIES, Measurement
 from pix2spec.products.ensemble import Ensemble
-from pix2spec.products.units import RELATIVE
+from pix2spec.products.units import PHYSICAL, RELATIVE
 from support.fake_sdss import write_spec
 from support.pages import parse_page
 
@@ -322,17 +323,33 @@ def test_the_figure_has_bands_candidates_and_lines():
 
     galaxy = Galaxy("obs", z=0.2, flux=np.full(GRID.size, 3.0), ivar=np.arange(GRID.size) % 2)
     figure = json.loads(spectrum_figure(ensemble(), 0.1, galaxy).to_json())
-    traces = {trace["name"]: trace for trace in figure["data"]}
-    assert {"90 % of candidates", "68 % of candidates", "observed spectrum", "mean of all candidates"} <= set(
-        traces
-    )
+    traces = {trace.get("name"): trace for trace in figure["data"]}
+    bands = {f"{share} % of candidates, smoothed" for share in (68, 90)}
+    assert bands | {"observed spectrum", "typical candidate"} <= set(traces)
     assert [t["name"] for t in figure["data"] if t.get("visible") == "legendonly"] == [
-        "candidate 1", "candidate 3", "candidate 5",
+        "mean of candidates", "candidate 1", "candidate 3", "candidate 5",
     ]  # fmt: skip
     assert traces["observed spectrum"]["y"][:2] == [None, 3.0]  # ivar 0: a gap
-    np.testing.assert_allclose(traces["mean of all candidates"]["y"], ensemble().flux, rtol=1e-3)
-    assert figure["layout"]["meta"]["z"] == 0.1
-    assert ["[O II]", (3727.09 + 3729.88) / 2, "#a8480f"] in figure["layout"]["meta"]["lines"]
+    np.testing.assert_allclose(traces["mean of candidates"]["y"], ensemble().flux, rtol=1e-3)
+    typical = ensemble().candidates[ensemble().typical]
+    np.testing.assert_allclose(traces["typical candidate"]["y"], typical, rtol=1e-3)
+    layout = figure["layout"]
+    assert layout["meta"]["z"] == 0.1
+    assert ["[O II]", (3727.09 + 3729.88) / 2, "#a8480f"] in layout["meta"]["lines"]
+    np.testing.assert_allclose(np.array(layout["xaxis3"]["range"]) * 1.1, layout["xaxis"]["range"])
+
+
+def test_the_figure_has_photometry_and_redshifts():
+    pytest.importorskip("plotly")
+    from pix2spec.apps.web.figure import spectrum_figure
+
+    filters = ("sdss2010-r", "sdss2010-i", "wise2010-W1")
+    given = Measurements(filters, np.full(3, 30.0), np.ones(3), ("fibre",) * 3)
+    shown = replace(ensemble(), measurements=given, unit=PHYSICAL)
+    traces = {trace.name: trace for trace in spectrum_figure(shown, 0.1).data}
+    points = traces["photometry (fibre)"]
+    assert points.text == filters[:2] and len(points.error_x.array) == 2
+    assert np.trapezoid(traces["p(z)"].y, traces["p(z)"].x) == pytest.approx(1, abs=0.02)
 
 
 def test_one_candidate_has_no_bands():
@@ -340,7 +357,7 @@ def test_one_candidate_has_no_bands():
     from pix2spec.apps.web.figure import spectrum_figure
 
     figure = spectrum_figure(ensemble(1, scores=None), 0.0)
-    assert [trace.name for trace in figure.data] == ["mean of all candidates"]
+    assert [trace.name for trace in figure.data if trace.name] == ["chosen spectrum"]
 
 
 # ------------------------------------------------------------------------------------ starting

@@ -47,6 +47,7 @@ app.add_typer(reproduce_app, name="reproduce")
 
 # Packages that only some commands need, and the extra that brings them.
 EXTRAS = dict.fromkeys(("astroquery", "httpx", "tenacity", "reproject"), "sdss")
+EXTRAS |= {"qp": "qp", "tables_io": "qp", "rail": "rail", "ceci": "rail"}
 EXTRAS |= {"h5py": "universe", "sfdmap2": "dust", "gradio": "app", "plotly": "app", "ray": "cluster"}
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pix2spec.apps.cli.handover import export_catalogue
 from pix2spec.apps.cli.output import print_text
 from pix2spec.errors import InputError
 
@@ -78,10 +79,32 @@ def _print_data(facts: dict) -> None:
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="Run folder, or the name of a shipped model.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|CATALOGUE",
+            help="Run folder, or the name of a shipped model. With --format, a catalogue of `generate`.",
+        ),
+    ],
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="New folder for a copy of the model.")
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="New folder for a copy of the model. With --format, a file or a new folder.",
+        ),
     ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="Write a catalogue for others: qp | 4most | specsim | desi-truth."),
+    ] = None,
+    radius: Annotated[
+        float | None, typer.Option(help="4most: half-light radius of the targets in arcsec.")
+    ] = None,
+    sersic: Annotated[float | None, typer.Option(help="4most: Sersic index. Default: 1.")] = None,
+    ruleset: Annotated[
+        str | None, typer.Option(help="4most: ruleset of the targets. Default: pix2spec.")
+    ] = None,
+    z_max: Annotated[float | None, typer.Option(help="qp: largest redshift. Default: 1.")] = None,
     hub: Annotated[
         str | None, typer.Option(metavar="USER/MODEL", help="Name on the Hugging Face hub to publish under.")
     ] = None,
@@ -89,7 +112,7 @@ def export(
         bool, typer.Option("--private", help="Make the repository private, if it is new.")
     ] = False,
 ) -> dict:
-    """Publish a model, to a folder or to the Hugging Face hub: only its config, weights and card.
+    """Publish a model, to a folder or to the Hugging Face hub; or write a catalogue for another program.
 
     For example
 
@@ -97,11 +120,23 @@ def export(
 
     `pix2spec export runs/concat --hub me/concat`
 
-    The hub needs a token: run `hf auth login`, or set HF_TOKEN. Load a published model with
-    `pix2spec.load("me/concat@COMMIT")`, or with `--model me/concat@COMMIT` in other commands.
+    `pix2spec export predictions --format qp --out pz.hdf5`
+
+    `pix2spec export predictions --format 4most --radius 1.2 --out etc`
+
+    Of a model, its config, weights and card are published. The hub needs a token: run `hf auth login`, or
+    set HF_TOKEN. Load a published model with `pix2spec.load("me/concat@COMMIT")`, or with `--model me/concat@COMMIT` in other commands.
     """
     from pix2spec.models.publish import export_model, publish_model
 
+    options = {"radius": radius, "sersic": sersic, "ruleset": ruleset, "z_max": z_max}
+    if form is not None:
+        if hub is not None or private:
+            raise InputError("--hub", "it publishes a model, not a catalogue", "give --out")
+        return export_catalogue(model, form, out, **options)
+    if given := [name for name, value in options.items() if value is not None]:
+        name = given[0].replace("_", "-")
+        raise InputError(f"--{name}", "it belongs to a catalogue", "give --format too")
     if (out is None) == (hub is None):
         raise InputError("export", "it needs --out FOLDER or --hub USER/MODEL, one of the two")
     if out is not None:

@@ -1,24 +1,32 @@
-"""The interactive figure: bands of quantiles, the chosen spectrum, candidates, an observed spectrum."""
+"""The interactive figure: a typical candidate over bands of quantiles, with photometry and redshifts."""
 
 import numpy as np
 
 from pix2spec.data.schema import Galaxy
 from pix2spec.products.ensemble import Ensemble
-from pix2spec.products.plot import (
+from pix2spec.products.photometry_points import PhotometryPoints, photometry_points
+from pix2spec.products.spectrum_panel import (
     BLUE,
+    INSET_HEIGHT,
+    LABEL_ROOM,
     LINE_COLOURS,
     LINE_LABELS,
     QUANTILE_BANDS,
-    SELECTION_LABELS,
+    YELLOW,
     comparable,
-    flux_limits,
+    redshift_density,
+    roomy_corner,
+    smooth_quantiles,
+    spectrum_limits,
+    typical_label,
 )
 from pix2spec.products.units import PHYSICAL
 
 __all__ = ["spectrum_figure"]
 
 CANDIDATE_COLOURS = ("#7b3f98", "#00796b", "#b3541e")
-GREY = "#8c8c8c"
+GREY, MEAN_COLOUR = "#8c8c8c", "#5b6b7b"
+INSET_WIDTH = 0.3  # as a share of the figure's width
 TEXT = "#1f2937"
 
 
@@ -43,28 +51,89 @@ def spectrum_figure(ensemble: Ensemble, z: float, observed: Galaxy | None = None
     import plotly.graph_objects as go
 
     wave = np.round(ensemble.grid.wave, 2).tolist()
-    figure, shown = go.Figure(), [ensemble.flux]
+    typical = ensemble.candidates[ensemble.typical]
+    figure, shown, bands = go.Figure(), [typical], {}
 
     def line(flux, name, colour, width=1.0, **more):
         style = {"color": colour, "width": width}
         figure.add_scatter(x=wave, y=_rounded(flux), name=name, mode="lines", line=style, **more)
 
     if len(ensemble) > 1:
-        quantiles = dict(zip(("q05", "q16", "q50", "q84", "q95"), ensemble.quantiles()))
-        for low, high, label, colour in QUANTILE_BANDS:
-            line(quantiles[low], label, colour, 0, hoverinfo="skip", showlegend=False, legendgroup=label)
+        bands = smooth_quantiles(ensemble)
+        for lower, upper, label, colour in QUANTILE_BANDS:
+            line(bands[lower], label, colour, 0, hoverinfo="skip", showlegend=False, legendgroup=label)
             filled = {"fill": "tonexty", "fillcolor": colour, "legendgroup": label}
-            line(quantiles[high], label, colour, 0, hoverinfo="skip", **filled)
+            line(bands[upper], label, colour, 0, hoverinfo="skip", **filled)
     if observed is not None:
         flux = comparable(observed, ensemble)
         shown.append(flux)
         line(flux, "observed spectrum", GREY, 0.8)
-    label = SELECTION_LABELS.get(ensemble.select, f"mean of best {ensemble.select.removeprefix('mean:')}")
-    line(ensemble.flux, label, BLUE, 1.2)
+    line(typical, typical_label(ensemble), BLUE, 1.2)
+    if len(ensemble.selected) > 1:
+        line(ensemble.flux, "mean of candidates", MEAN_COLOUR, 0.8, visible="legendonly")
     for k, colour in zip(_extremes(ensemble), CANDIDATE_COLOURS):
         line(ensemble.candidates[k], f"candidate {k + 1}", colour, 0.8, visible="legendonly")
-    figure.update_layout(**_layout(ensemble, z, flux_limits(shown)))
+    points = photometry_points(ensemble)
+    if points is not None:
+        _add_points(figure, points)
+    horizontal, (low, high) = spectrum_limits(ensemble.grid.wave, shown, bands.get("q95"), points)
+    vertical = low, low + (high - low) / (1 - LABEL_ROOM)
+    figure.update_layout(**_layout(ensemble, z, horizontal, vertical))
+    _add_rest_axis(figure, horizontal, z)
+    corner = roomy_corner(ensemble.grid.wave, [*shown, *bands.values()], horizontal, vertical, INSET_WIDTH)
+    _add_redshifts(figure, ensemble, corner)
     return figure
+
+
+def _add_rest_axis(figure, horizontal: tuple[float, float], z: float) -> None:
+    """An axis of rest-frame wavelengths inside the top; ``page.js`` keeps its range."""
+    figure.add_scatter(x=[horizontal[0]], y=[None], xaxis="x3", showlegend=False, hoverinfo="skip")
+    axis: dict = {"overlaying": "x", "side": "top", "ticks": "inside", "ticklabelposition": "inside"}
+    axis |= {"showgrid": False, "zeroline": False}
+    axis |= {"tickfont": {"size": 10}, "tickmode": "auto", "nticks": 8, "fixedrange": True}
+    figure.update_layout(xaxis3=axis | {"range": [edge / (1 + z) for edge in horizontal]})
+
+
+def _add_points(figure, points: PhotometryPoints) -> None:
+    """The photometry, with errors and the filters' widths."""
+
+    def bars(values, width):
+        return {"type": "data", "array": values.tolist(), "color": "#404040", "thickness": 1, "width": width}
+
+    figure.add_scatter(
+        x=points.wave.round(1).tolist(),
+        y=_rounded(points.flux),
+        name=points.label,
+        mode="markers",
+        marker={"size": 9, "color": YELLOW, "line": {"color": "black", "width": 1.2}},
+        error_x=bars(points.half_width.round(1), 0),
+        error_y=bars(points.error, 0),
+        text=list(points.filters),
+        hovertemplate="%{text}: %{y:.3g}<extra></extra>",
+    )
+
+
+def _add_redshifts(figure, ensemble: Ensemble, corner: tuple[float, float]) -> None:
+    """The density of the candidates' redshifts, as an inset in a corner."""
+    density = redshift_density(ensemble.redshifts)
+    if density is None:
+        return
+    place, p = (values.round(5).tolist() for values in density)
+    style: dict = {
+        "mode": "lines",
+        "line": {"color": BLUE, "width": 1.2},
+        "fill": "tozeroy",
+        "showlegend": False,
+    }
+    style |= {"fillcolor": QUANTILE_BANDS[1][3], "hovertemplate": "z = %{x:.4f}<extra></extra>"}
+    figure.add_scatter(x=place, y=p, name="p(z)", xaxis="x2", yaxis="y2", **style)
+    small: dict = {"showgrid": False, "zeroline": False, "fixedrange": True}
+    ticks: dict = {"ticks": "outside", "nticks": 4, "tickfont": {"size": 10}, "ticklen": 3, "anchor": "y2"}
+    ticks |= {"domain": [corner[0], corner[0] + INSET_WIDTH], "range": [place[0], place[-1]]}
+    title = {"text": "p(z)", "font": {"size": 11}}
+    hidden: dict = {"showticklabels": False, "rangemode": "tozero", "anchor": "x2", "title": title}
+    hidden |= {"domain": [corner[1], corner[1] + INSET_HEIGHT]}
+    figure.update_layout(xaxis2=small | ticks, yaxis2=small | hidden)
 
 
 def _rounded(flux: np.ndarray) -> list:
@@ -82,8 +151,9 @@ def _extremes(ensemble: Ensemble) -> list[int]:
     return list(dict.fromkeys(int(order[i]) for i in (0, n // 2, n - 1))) if n > 1 else []
 
 
-def _layout(ensemble: Ensemble, z: float, limits: tuple[float, float]) -> dict:
-    wave = ensemble.grid.wave
+def _layout(
+    ensemble: Ensemble, z: float, horizontal: tuple[float, float], vertical: tuple[float, float]
+) -> dict:
     unit = "10⁻¹⁷ erg s⁻¹ cm⁻² Å⁻¹" if ensemble.unit == PHYSICAL else "relative"
     axis = {
         "showgrid": True,
@@ -102,13 +172,13 @@ def _layout(ensemble: Ensemble, z: float, limits: tuple[float, float]) -> dict:
         "font": {"size": 13, "color": TEXT},
         "xaxis": axis
         | {
-            "title": {"text": "observed vacuum wavelength [Å]", "font": {"size": 12}},
-            "range": [wave[0], wave[-1]],
+            "title": {"text": "observed vacuum wavelength [Å] (above: rest frame)", "font": {"size": 12}},
+            "range": list(horizontal),
         },
         "yaxis": axis
         | {
             "title": {"text": f"flux density [{unit}]", "font": {"size": 12}},
-            "range": list(map(float, limits)),
+            "range": list(vertical),
         },
         "legend": {
             "orientation": "h",

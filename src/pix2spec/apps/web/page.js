@@ -3,7 +3,7 @@
   const ROOM = 14; // pixels from one upright label to the next
   const LIFT = 22; // pixels from the top of the axes to a label
 
-  // Positions nearest to `wanted` (sorted) that are ROOM apart: isotonic regression, as pix2spec.products.plot.spread.
+  // Positions nearest to `wanted` (sorted) that are ROOM apart: isotonic regression, as pix2spec.products.spectrum_panel.spread.
   function spread(wanted) {
     const blocks = [];
     wanted.forEach((value, i) => {
@@ -40,7 +40,8 @@
     }));
     // A finger that drags over the plot scrolls the page.
     const dragmode = window.matchMedia("(pointer: coarse)").matches ? false : "zoom";
-    window.Plotly.relayout(plot, { shapes, annotations, dragmode });
+    const rest = [start / (1 + z), end / (1 + z)];
+    window.Plotly.relayout(plot, { shapes, annotations, dragmode, "xaxis3.range": rest });
   }
 
   function attach() {

@@ -7,7 +7,7 @@ import numpy as np
 from pix2spec.apps.web.results import Observed, Result, Row, classes
 from pix2spec.core.scaling import lupton_rgb
 from pix2spec.products.ensemble import Ensemble
-from pix2spec.products.plot import comparable
+from pix2spec.products.spectrum_panel import comparable
 from pix2spec.runtime.templates import render
 
 __all__ = ["alert", "candidate_table", "header", "note", "quantity_table", "summary"]

@@ -6,7 +6,8 @@ import numpy as np
 
 from pix2spec.evaluation.report.gather import Study
 from pix2spec.measure.quantities import QUANTITIES
-from pix2spec.products.plot import BLUE, figure_evaluation
+from pix2spec.products.plot import figure_evaluation
+from pix2spec.products.spectrum_panel import BLUE
 
 __all__ = ["charts"]
 
