@@ -11,8 +11,10 @@ import numpy as np
 
 from pix2spec.core.filters import Filter
 from pix2spec.core.survey import Survey
+from pix2spec.data.readers.fits_planes import BAND_LETTERS
 from pix2spec.data.readers.guards import sniff
-from pix2spec.data.readers.images import BAND_LETTERS, ImageBundle, image_kind, read_cutout
+from pix2spec.data.readers.images import image_kind, read_cutout
+from pix2spec.data.readers.picture_bundle import ImageBundle
 from pix2spec.data.readers.tables import (
     own_photometry,
     photometry_from_table,

@@ -14,6 +14,7 @@ from pix2spec.core.filters import KINDS, Filter, load_filter
 from pix2spec.errors import InputError
 
 __all__ = [
+    "BRIGHTNESS_COLUMN",
     "ERROR_ASSUMED",
     "EXTINCTIONS",
     "MEASUREMENT_COLUMNS",
@@ -36,6 +37,8 @@ MEASUREMENT_COLUMNS = {
     "kind": pa.list_(pa.string()),
     "extinction": pa.string(),  # one of EXTINCTIONS, or E(B-V) in magnitudes
 }
+# The column of `Measurements.brightness_error`; datasets have it where fluxes come from pictures.
+BRIGHTNESS_COLUMN = {"brightness_error": pa.float32()}
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Measurements:
     flags: tuple[str, ...] = ()
     extinction: str | float = "unknown"
     curves: Mapping[str, Filter] = field(default_factory=dict)  # the user's own
+    brightness_error: float = 0.0  # magnitudes: an error that all fluxes share, besides their own
 
     @property
     def ivar(self) -> np.ndarray:
@@ -82,16 +86,18 @@ class Measurements:
             tuple(dict.fromkeys(self.flags + other.flags)),
             states.pop() if states else "unknown",
             {**self.curves, **other.curves},
+            max(self.brightness_error, other.brightness_error),
         )
 
     def as_row(self) -> dict:
-        """Values of `MEASUREMENT_COLUMNS`; `from_row` is the inverse."""
+        """Values of `MEASUREMENT_COLUMNS` and `BRIGHTNESS_COLUMN`; `from_row` is the inverse."""
         return {
             "filters": list(self.filters),
             "photometry": np.asarray(self.flux, np.float32),
             "photometry_ivar": self.ivar.astype(np.float32),
             "kind": list(self.kinds),
             "extinction": str(self.extinction),
+            "brightness_error": self.brightness_error,
         }
 
     @classmethod
@@ -113,7 +119,8 @@ class Measurements:
         for name in filters:
             _check_filter(name, curves, where)
         extinction = check_extinction(_number_or_text(row["extinction"]), where)
-        return cls(filters, flux, 1 / np.sqrt(ivar), kinds, (), extinction, curves)
+        shared = float(row.get("brightness_error") or 0.0)
+        return cls(filters, flux, 1 / np.sqrt(ivar), kinds, (), extinction, curves, shared)
 
 
 def choose(filters: Sequence[str], kinds: Sequence[str], wanted: Sequence[str]) -> dict[int, int]:
