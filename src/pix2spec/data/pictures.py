@@ -23,7 +23,7 @@ __all__ = ["galaxy_of_frame", "measure_frame", "read_picture", "with_picture_pho
 
 
 def read_picture(
-    paths, survey: Survey = SDSS, size: int = 64, pixel_scale: float | None = None, name: str = ""
+    paths, survey: Survey = SDSS, size: int = 64, fibre: float | None = None, name: str = ""
 ) -> tuple[Galaxy, str, list[str]]:
     """Read the picture of one galaxy, and measure its photometry.
 
@@ -32,9 +32,9 @@ def read_picture(
     paths, survey
         As for `pix2spec.data.readers.images.read_frame`.
     size : int
-        Pixels per side of the galaxy's image.
-    pixel_scale : float, optional
-        Arcsec per pixel of that image, by default the survey's.
+        Pixels per side of the galaxy's image, which has the survey's pixel scale.
+    fibre : float, optional
+        Diameter in arcsec of the fibre of the spectrograph, by default the survey's.
     name : str
         Object id, by default the name of the file.
 
@@ -60,15 +60,18 @@ def read_picture(
     >>> galaxy.filters, galaxy.kind, galaxy.photometry  # doctest: +SKIP
     """
     frame = read_frame(paths, survey)
-    galaxy = galaxy_of_frame(Galaxy(name or frame.path.stem), frame, survey, size, pixel_scale)
+    galaxy = galaxy_of_frame(Galaxy(name or frame.path.stem), frame, survey, size, survey.pixel_scale, fibre)
     return galaxy, frame.kind, frame.notes
 
 
-def measure_frame(frame: Frame, survey: Survey) -> PicturePhotometry | None:
-    """Photometry of a cutout as it came; None where the stretch of a colour picture cannot be inverted."""
+def measure_frame(frame: Frame, survey: Survey, fibre: float | None = None) -> PicturePhotometry | None:
+    """Photometry of a cutout as it came; None where the stretch of a colour picture cannot be inverted.
+
+    `fibre` is the diameter in arcsec of the fibre of the spectrograph, by default the survey's.
+    """
     try:
         found = measure_picture(
-            frame.image, frame.kind, survey, frame.pixel_scale, frame.error, str(frame.path)
+            frame.image, frame.kind, survey, frame.pixel_scale, frame.error, fibre, str(frame.path)
         )
     except InputError as error:
         frame.notes.append(error.what)
@@ -78,27 +81,46 @@ def measure_frame(frame: Frame, survey: Survey) -> PicturePhotometry | None:
 
 
 def galaxy_of_frame(
-    galaxy: Galaxy, frame: Frame, survey: Survey, size: int = 64, pixel_scale: float | None = None
+    galaxy: Galaxy,
+    frame: Frame,
+    survey: Survey,
+    size: int,
+    scale: float | None,
+    fibre: float | None = None,
 ) -> Galaxy:
     """A galaxy with the image and the photometry of a cutout; fluxes that it has already are kept.
+
+    Parameters
+    ----------
+    galaxy : Galaxy
+    frame : Frame
+        Receives notes.
+    survey : Survey
+        Of the cutout.
+    size : int
+        Pixels per side of the image.
+    scale : float or None
+        Arcsec per pixel of the image; None keeps the frame's.
+    fibre : float, optional
+        Diameter in arcsec of the fibre of the spectrograph, by default the survey's.
 
     Raises
     ------
     InputError
         If the cutout holds neither a usable image nor a galaxy.
     """
-    found = measure_frame(frame, survey)
+    found = measure_frame(frame, survey, fibre)
     is_moved = found is not None and OFF_CENTRE in found.flags and found.centre is not None
     image = None
     try:
         centre = found.centre if found is not None and is_moved else None
-        image, is_centred = frame.cutout(size, pixel_scale or survey.pixel_scale, centre), is_moved
+        image, is_centred = frame.cutout(size, scale, centre), is_moved
     except InputError as error:
         is_centred = False
         if found is None or not found.measurements.filters:
             raise
         if is_moved:
-            image = _at_centre(frame, size, pixel_scale or survey.pixel_scale)
+            image = _at_centre(frame, size, scale)
         if image is None:
             frame.notes.append(f"{error.what}: its photometry alone is used")
     if np.isnan(galaxy.ra):
@@ -108,7 +130,7 @@ def galaxy_of_frame(
     return galaxy if found is None else _with(galaxy, found, survey, is_centred)
 
 
-def _at_centre(frame: Frame, size: int, scale: float) -> np.ndarray | None:
+def _at_centre(frame: Frame, size: int, scale: float | None) -> np.ndarray | None:
     """The image about the centre of the frame, for figures; None if there is none."""
     try:
         return frame.cutout(size, scale)

@@ -82,6 +82,7 @@ def measure_picture(
     survey: Survey = SDSS,
     pixel_scale: float | None = None,
     error: np.ndarray | None = None,
+    fibre: float | None = None,
     where: str = "image",
 ) -> PicturePhotometry:
     """Measure the galaxy near the centre of a picture.
@@ -94,11 +95,13 @@ def measure_picture(
     kind : {"linear", "composite"}
         Kind of the image. The stretch of a composite is that of the survey's pictures.
     survey : Survey
-        Gives the bands, the diameter of the fibre and, by default, the pixel scale.
+        Gives the bands and, by default, the pixel scale and the diameter of the fibre.
     pixel_scale : float, optional
         Arcsec per pixel.
     error : array (band, y, x), optional
         Noise of the pixels of a linear image; by default the scatter of the sky.
+    fibre : float, optional
+        Diameter in arcsec of the fibre of the spectrograph.
     where : str
         Name of the picture, for errors.
 
@@ -141,7 +144,7 @@ def measure_picture(
     if target is None:
         note = "no galaxy was found within 5 arcsec of the centre"
         return PicturePhotometry(_no_fluxes(), flags=(OFF_CENTRE,), notes=(note,))
-    found = _measure(scene, *target, survey, pixel_scale)
+    found = _measure(scene, *target, survey, pixel_scale, fibre or survey.fibre_diameter)
     return found if stretch is None else replace(found, measurements=_of_a_stretch(found, stretch))
 
 
@@ -156,13 +159,15 @@ def _of_a_stretch(found: PicturePhotometry, stretch) -> Measurements:
     return replace(m, error=error, brightness_error=stretch.brightness_error)
 
 
-def _measure(scene: Scene, label: int, centre, survey: Survey, pixel_scale: float) -> PicturePhotometry:
+def _measure(
+    scene: Scene, label: int, centre, survey: Survey, pixel_scale: float, fibre: float
+) -> PicturePhotometry:
     from photutils.aperture import CircularAperture, EllipticalAperture
 
     height, width = scene.light.shape
     middle = np.array([(width - 1) / 2, (height - 1) / 2])
     offset = float(np.hypot(*(np.array(centre) - middle)) * pixel_scale)
-    radius = survey.fibre_diameter / 2 / pixel_scale
+    radius = fibre / 2 / pixel_scale
     flags, notes = [], []
     if offset > MIN_OFFSET:
         flags.append(OFF_CENTRE)
