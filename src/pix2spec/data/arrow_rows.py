@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from pix2spec.data.measurements import MEASUREMENT_COLUMNS, Measurements, choose
+from pix2spec.data.measurements import BRIGHTNESS_COLUMN, MEASUREMENT_COLUMNS, Measurements, choose
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 
@@ -43,7 +43,7 @@ def _measured_cells(galaxy: Galaxy, info: DatasetInfo) -> dict:
     """Values of `MEASUREMENT_COLUMNS` and flags, null without photometry."""
     measured = galaxy.measurements(info.survey)
     if measured is None:
-        return dict.fromkeys(MEASUREMENT_COLUMNS) | {"flags": list(galaxy.flags)}
+        return dict.fromkeys([*MEASUREMENT_COLUMNS, *BRIGHTNESS_COLUMN]) | {"flags": list(galaxy.flags)}
     for name in measured.filters:
         if name in galaxy.curves and galaxy.curves[name] != info.curves.get(name):
             what = f"its filter {name!r} is not among the dataset's curves"
@@ -92,7 +92,8 @@ def _measured_fields(row: pa.Table, info: DatasetInfo) -> dict:
     (found,) = read_measurements(row, info)
     if isinstance(found, InputError):
         raise found
-    fields = {"curves": info.curves, "flags": tuple(row["flags"][0].as_py() or ())}
+    fields: dict = {"curves": info.curves, "flags": tuple(row["flags"][0].as_py() or ())}
+    fields["brightness_error"] = 0.0
     if found is None:
         return fields | {"filters": (), "kind": "unknown", "extinction": "unknown"}
     return fields | {
@@ -101,13 +102,14 @@ def _measured_fields(row: pa.Table, info: DatasetInfo) -> dict:
         "filters": found.filters,
         "kind": found.kinds,
         "extinction": found.extinction,
+        "brightness_error": found.brightness_error,
     }
 
 
 def read_measurements(table: pa.Table, info: DatasetInfo) -> list[Measurements | InputError | None]:
     """Measurements of each row, None for a row without photometry, or an error for a damaged one."""
     found: list = []
-    names = [*MEASUREMENT_COLUMNS, "object_id"]
+    names = [*MEASUREMENT_COLUMNS, *[n for n in BRIGHTNESS_COLUMN if n in table.column_names], "object_id"]
     for cells in table.select(names).to_pylist():
         if cells["photometry"] is None:
             found.append(None)
@@ -123,7 +125,8 @@ def needed_columns(names: list[str], info: DatasetInfo) -> list[str]:
     """The columns that `as_arrays` needs for the columns `names`."""
     if not info.as_measured or not set(FLUXES) & set(names):
         return names
-    return list(dict.fromkeys([*names, *MEASUREMENT_COLUMNS, "object_id"]))
+    shared = BRIGHTNESS_COLUMN if info.of_pictures else ()
+    return list(dict.fromkeys([*names, *MEASUREMENT_COLUMNS, *shared, "object_id"]))
 
 
 def as_arrays(table: pa.Table, info: DatasetInfo, names: list[str] | None = None) -> dict[str, np.ndarray]:

@@ -11,8 +11,11 @@ import numpy as np
 
 from pix2spec.core.filters import Filter
 from pix2spec.core.survey import Survey
+from pix2spec.data.pictures import galaxy_of_frame
+from pix2spec.data.readers.fits_planes import BAND_LETTERS
 from pix2spec.data.readers.guards import sniff
-from pix2spec.data.readers.images import BAND_LETTERS, ImageBundle, image_kind, read_cutout
+from pix2spec.data.readers.images import Frame, image_kind, read_frame
+from pix2spec.data.readers.picture_bundle import ImageBundle
 from pix2spec.data.readers.tables import (
     file_names,
     own_photometry,
@@ -259,14 +262,18 @@ class _Picture:
     label: str
     kind: str
     header: Galaxy
-    load: Callable[[], tuple[np.ndarray, dict]]  # image, and the `info` of `read_cutout`
+    frame: Callable[[], Frame]
 
 
 class Cutouts:
-    """Images of a folder or bundle, all of one kind. Their names or positions match them to galaxies."""
+    """Images of a folder or bundle, all of one kind. Their names or positions match them to galaxies.
 
-    def __init__(self, path, survey: Survey, size: int, any_scale: bool, any_bands: bool, report):
-        self.survey, self.size, self.any_scale, self.report = survey, size, any_scale, report
+    With `fibre`, the diameter in arcsec of a spectrograph's fibre, their photometry is measured.
+    """
+
+    def __init__(self, path, survey: Survey, size: int, any_scale: bool, any_bands: bool, report, fibre=None):
+        self.survey, self.size, self.report, self.fibre = survey, size, report, fibre
+        self.scale = None if any_scale else survey.pixel_scale
         self.pictures: list[_Picture] = []
         self.found: dict[int, int] = {}
         if path is not None:
@@ -304,18 +311,17 @@ class Cutouts:
             except InputError as error:
                 self.report.fail(error)
                 continue
-            yield _Picture(str(paths[0]), kind, Galaxy(stem), partial(self._read, paths))
-
-    def _read(self, paths) -> tuple[np.ndarray, dict]:
-        image, _, info = read_cutout(paths, self.survey, self.size, any_pixel_scale=self.any_scale)
-        return image, info
+            yield _Picture(str(paths[0]), kind, Galaxy(stem), partial(read_frame, paths, self.survey))
 
     def _bundled(self, bundle: ImageBundle, i: int) -> _Picture:
         keys = bundle.keys(i)
         header = Galaxy(keys["object_id"], keys["photo_id"], keys["ra"], keys["dec"])
-        return _Picture(
-            bundle.label(i), "composite", header, lambda: (bundle.image(i)[0], {"notes": bundle.notes(i)})
-        )
+        label, bands = bundle.label(i), self.survey.image_bands
+
+        def frame() -> Frame:
+            return Frame(Path(label), "composite", bundle.image(i)[0], bands, notes=bundle.notes(i))
+
+        return _Picture(label, "composite", header, frame)
 
     def _one_kind(self) -> str | None:
         """The kind of most images. Images of the other kind are refused: a dataset holds one kind."""
@@ -335,11 +341,11 @@ class Cutouts:
         for picture in self.pictures:
             if picture.kind == "linear":
                 try:
-                    info = picture.load()[1]
+                    ra, dec = picture.frame().position()
                 except InputError as error:
                     self.report.fail(error)
                     continue
-                picture.header = replace(picture.header, ra=info["ra"], dec=info["dec"])
+                picture.header = replace(picture.header, ra=ra, dec=dec)
             yield Source(picture.label, replace(picture.header))
 
     def match(self, galaxies: list[Galaxy]) -> None:
@@ -353,18 +359,22 @@ class Cutouts:
             if k is not None:
                 self.found[i] = k
 
-    def read(self, i: int) -> np.ndarray | None:
-        """Image of galaxy number `i`; None if there is none, or if it cannot be used, which is reported."""
+    def add(self, i: int, galaxy: Galaxy) -> Galaxy:
+        """Galaxy number `i` with its image, unless there is none, or it cannot be used, which is reported."""
         if i not in self.found:
-            return None
+            return galaxy
         picture = self.pictures[self.found[i]]
         try:
-            image, info = picture.load()
+            frame = picture.frame()
+            if self.fibre is None:
+                galaxy = replace(galaxy, image=frame.cutout(self.size, self.scale))
+            else:
+                galaxy = galaxy_of_frame(galaxy, frame, self.survey, self.size, self.scale, self.fibre)
         except InputError as error:
             self.report.fail(error)
-            return None
-        self.report.notes += [(picture.label, note) for note in info.get("notes", [])]
-        return image
+            return galaxy
+        self.report.notes += [(picture.label, note) for note in frame.notes]
+        return galaxy
 
     def report_unused(self) -> None:
         """Report the images that belong to no spectrum."""

@@ -39,6 +39,7 @@ def import_data(
     image_size: int = 64,
     grid: SpectralGrid | None = None,
     filters: Mapping[str, Filter] | None = None,
+    fibre: float | None = None,
 ) -> ImportReport:
     """Make a dataset of spectra, cutouts and catalogue photometry.
 
@@ -73,6 +74,9 @@ def import_data(
     filters : mapping of str to Filter, optional
         The user's own transmission curves, as `pix2spec.data.readers.curves.read_curves` gives them. Columns
         of `tables` may have their names in place of a band's. The dataset then keeps photometry as measured.
+    fibre : float, optional
+        Measure the photometry of the images within a fibre of this diameter in arcsec, and in total. It
+        becomes the photometry of objects without any, and the dataset keeps photometry as measured.
 
     Returns
     -------
@@ -93,7 +97,7 @@ def import_data(
     if any(out.glob("*.parquet")):
         raise InputError(out, "it already holds a dataset", "choose another folder, or delete this one")
     report = ImportReport(out / "import-report.csv")
-    cutouts = Cutouts(images, survey, image_size, any_pixel_scale, any_bands, report)
+    cutouts = Cutouts(images, survey, image_size, any_pixel_scale, any_bands, report, fibre)
     catalogue = PhotometryTables(tables or [], survey, report, filters, bool(spectra))
     out.mkdir(parents=True, exist_ok=True)
     # The first pass reads headers only: the groups of repeats must be known before the first row is written.
@@ -104,13 +108,15 @@ def import_data(
     sources = list(progress_bar(headers, "reading headers", progress))
     for source, group in zip(sources, group_ids([source.header for source in sources])):
         source.header.group_id = group
+    measures = fibre is not None and images is not None
     info = DatasetInfo(
         grid=grid,
         survey=survey,
         image_kind=cutouts.kind,
         image_size=image_size,
         provenance=_provenance(spectra, images, tables),
-        as_measured=bool(filters),
+        as_measured=bool(filters) or measures,
+        of_pictures=measures,
         curves=filters or {},
     )
     galaxies = _galaxies(sources, cutouts, catalogue, report)
@@ -204,7 +210,7 @@ def _galaxies(
             continue
         galaxy.group_id = source.header.group_id
         catalogue.add(i, galaxy)
-        galaxy.image = cutouts.read(i)
+        galaxy = cutouts.add(i, galaxy)
         if galaxy.flux is None and galaxy.image is None and galaxy.photometry is None:
             continue  # The image, its only content, was refused and reported.
         written[galaxy.object_id] = source.label

@@ -15,6 +15,7 @@ from pix2spec.core.filters import KINDS, Filter, load_filter
 from pix2spec.errors import InputError
 
 __all__ = [
+    "BRIGHTNESS_COLUMN",
     "ERROR_ASSUMED",
     "EXTINCTIONS",
     "MEASUREMENT_COLUMNS",
@@ -39,6 +40,8 @@ MEASUREMENT_COLUMNS = {
     "kind": pa.list_(pa.string()),
     "extinction": pa.string(),  # one of EXTINCTIONS, E(B-V), or magnitudes of each filter as "A=0.19 0.14"
 }
+# The column of `Measurements.brightness_error`; datasets have it where fluxes come from pictures.
+BRIGHTNESS_COLUMN = {"brightness_error": pa.float32()}
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Measurements:
     removed: tuple[
         float, ...
     ] = ()  # magnitudes of extinction that were removed from each flux; () if unknown
+    brightness_error: float = 0.0  # magnitudes: an error that all fluxes share, besides their own
 
     @property
     def ivar(self) -> np.ndarray:
@@ -92,16 +96,18 @@ class Measurements:
             states.pop() if states else "unknown",
             {**self.curves, **other.curves},
             self.removed + other.removed if self.removed and other.removed else (),
+            max(self.brightness_error, other.brightness_error),
         )
 
     def as_row(self) -> dict:
-        """Values of `MEASUREMENT_COLUMNS`; `from_row` is the inverse."""
+        """Values of `MEASUREMENT_COLUMNS` and `BRIGHTNESS_COLUMN`; `from_row` is the inverse."""
         return {
             "filters": list(self.filters),
             "photometry": np.asarray(self.flux, np.float32),
             "photometry_ivar": self.ivar.astype(np.float32),
             "kind": list(self.kinds),
             "extinction": extinction_text(self.extinction),
+            "brightness_error": self.brightness_error,
         }
 
     @classmethod
@@ -123,7 +129,8 @@ class Measurements:
         for name in filters:
             _check_filter(name, curves, where)
         extinction = check_extinction(_number_or_text(row["extinction"]), where)
-        return cls(filters, flux, 1 / np.sqrt(ivar), kinds, (), extinction, curves)
+        shared = float(row.get("brightness_error") or 0.0)
+        return cls(filters, flux, 1 / np.sqrt(ivar), kinds, (), extinction, curves, shared)
 
 
 def choose(filters: Sequence[str], kinds: Sequence[str], wanted: Sequence[str]) -> dict[int, int]:

@@ -13,6 +13,7 @@ from pix2spec.core.filters import Filter, own_filters
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS, Survey, survey_of
 from pix2spec.data.measurements import (
+    BRIGHTNESS_COLUMN,
     MEASUREMENT_COLUMNS,
     Measurements,
     check_extinction,
@@ -84,6 +85,8 @@ class Galaxy:
         The fluxes as they were given, once `photometry` holds those in a model's bands.
     removed : tuple of float
         Extinction in magnitudes that was removed from each flux; empty if unknown.
+    brightness_error : float
+        Magnitudes: an error that all fluxes share, besides their own. Fluxes of colour pictures have one.
     survey : Survey or str
         Whose filters the single letters and the arrays without inverse variances mean.
 
@@ -126,6 +129,7 @@ class Galaxy:
     flags: tuple[str, ...] = ()
     measured: Measurements | None = None
     removed: tuple[float, ...] = ()
+    brightness_error: float = 0.0
     survey: InitVar[Survey | str] = SDSS
 
     def __post_init__(self, survey):
@@ -153,6 +157,7 @@ class Galaxy:
         self.photometry = found.flux.astype(np.float32)
         self.photometry_ivar = found.ivar.astype(np.float32)
         self.filters, self.kind, self.curves = found.filters, found.kinds, found.curves
+        self.brightness_error = found.brightness_error
         self.extinction = self.extinction if found.extinction == "unknown" else found.extinction
         self.removed = found.removed
         self.flags = tuple(dict.fromkeys((*self.flags, *found.flags)))
@@ -180,8 +185,9 @@ class Galaxy:
             extinction = tuple(extinction[k] for k in good)
         removed = tuple(self.removed[k] for k in good) if self.removed else ()
         return Measurements(
-            chosen_filters, flux[good], error, chosen_kinds, self.flags, extinction, self.curves, removed
-        )
+            chosen_filters, flux[good], error, chosen_kinds, self.flags, extinction, self.curves, removed,
+            self.brightness_error,
+        )  # fmt: skip
 
 
 def _masked_as_nan(values):
@@ -237,6 +243,7 @@ class DatasetInfo:
 
     Photometry is in the bands of `survey`, within its fibre. With `as_measured`, each galaxy has fluxes in
     filters of its own, with their kinds and the state of extinction; `curves` are the user's own filters.
+    With `of_pictures` too, fluxes may share an error of their brightness.
     """
 
     grid: SpectralGrid = DEFAULT_GRID
@@ -247,6 +254,7 @@ class DatasetInfo:
     provenance: dict = field(default_factory=dict)
     as_measured: bool = False
     curves: Mapping[str, Filter] = field(default_factory=dict)
+    of_pictures: bool = False
 
     @property
     def schema_version(self) -> int:
@@ -279,6 +287,7 @@ class DatasetInfo:
         if self.as_measured:
             known = {column.name for column in columns}
             columns += [pa.field(n, kind) for n, kind in MEASUREMENT_COLUMNS.items() if n not in known]
+            columns += [pa.field(n, kind) for n, kind in BRIGHTNESS_COLUMN.items() if self.of_pictures]
             columns.append(pa.field("flags", pa.list_(pa.string())))
         return pa.schema(columns, metadata={"pix2spec": json.dumps(self.as_dict())})
 
@@ -287,8 +296,10 @@ class DatasetInfo:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         values |= {"grid": self.grid.as_dict(), "survey": self.survey.as_dict()}
         as_measured, curves = values.pop("as_measured"), values.pop("curves")
+        of_pictures = values.pop("of_pictures")
         if as_measured:
             values["curves"] = {name: curve.as_dict() for name, curve in curves.items()}
+            values |= {"of_pictures": True} if of_pictures else {}
         return values | {"schema_version": self.schema_version}
 
     @classmethod

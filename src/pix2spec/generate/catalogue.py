@@ -184,6 +184,8 @@ def _other_survey(generator: Generator, dataset: Dataset, settings: Settings) ->
     if dataset.info.as_measured or generator.takes_any_filter():  # Each flux names its filter.
         present -= {"photometry"}
     seen = generator.inputs(settings) & present
+    if dataset.info.of_pictures and generator.takes_any_filter():  # Their photometry replaces the images.
+        seen -= {"image"} if differences(dataset.info.survey, generator.survey, ["image"]) else set()
     check_survey(generator, dataset.path, dataset.info.survey, seen)
     others = [x for x in present - seen if differences(dataset.info.survey, generator.survey, [x])]
     return dict.fromkeys(others)

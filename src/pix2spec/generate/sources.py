@@ -1,6 +1,7 @@
 """The objects that a user names as input: a dataset, cutouts, a table of magnitudes or one of positions."""
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,7 +37,7 @@ class Source:
         Galactic extinction in magnitudes of the photometric bands, by object id, of objects that were
         downloaded; None where nothing was downloaded.
     note : str
-        A sentence about the download.
+        A sentence about the download or the cutouts.
     rows : CatalogueRows, optional
         The table of magnitudes that the objects come from.
     """
@@ -258,11 +259,19 @@ def _import_cutouts(
     report = import_data(
         folder, [], images=source, tables=list(tables or ()), survey=survey, any_pixel_scale=any_pixel_scale,
         grid=generator.grid, filters=filters,
+        fibre=generator.survey.fibre_diameter if generator.measures_pictures else None,
     )  # fmt: skip
     if report.n_written == 0:
         reasons = "; ".join(f"{where}: {why}" for where, why in report.failures[:3])
         raise InputError(source, "it holds no usable cutout or dataset", reasons or "give FITS, JPEG or PNG")
-    return Source(Dataset(folder), report.failures)
+    return Source(Dataset(folder), report.failures, note=_note(report.notes))
+
+
+def _note(notes: list[tuple[str, str]]) -> str:
+    """What was seen in the cutouts, with their number, the most frequent first."""
+    counts = Counter(note for _, note in notes)
+    many = [note + (f" ({count} cutouts)" if count > 1 else "") for note, count in counts.most_common(5)]
+    return "; ".join([*many, *[f"and {len(counts) - 5} other remarks"] * (len(counts) > 5)])
 
 
 def _download(source, out: Path, generator, settings: Settings, survey: Survey, fetch) -> Source:

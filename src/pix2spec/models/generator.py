@@ -13,6 +13,8 @@ from torch import nn
 from pix2spec.core.filters import FLOOR
 from pix2spec.core.photometry import filter_matrix, fit_amplitude
 from pix2spec.data.measurements import check_not_magnitudes
+from pix2spec.data.pictures import read_picture, with_picture_photometry
+from pix2spec.data.readers.images import read_cutout
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.redshift.prior import read_prior
@@ -121,6 +123,7 @@ class Generator(ABC):
 
     no_selector = "this model does not use a contrastive network"
     takes_redshift = False
+    measures_pictures = False  # whether the photometry of pictures is an input besides the pictures
 
     def __repr__(self) -> str:
         record, wave = self.config["record"], self.grid.wave
@@ -231,6 +234,8 @@ class Generator(ABC):
         """
         settings.setdefault("select", self.default_select)
         galaxy, kind = self._as_galaxy(source, image_kind)
+        if self.measures_pictures:
+            galaxy = with_picture_photometry(galaxy, kind, self.survey)
         if galaxy.photometry is not None and not galaxy.filters:
             check_not_magnitudes(galaxy.photometry, galaxy.object_id)
         return self.generate_batch([galaxy], kind, Settings(**settings))[0]
@@ -239,8 +244,9 @@ class Generator(ABC):
         if isinstance(source, Galaxy):
             return source, image_kind or "linear"
         if isinstance(source, str | Path):
-            from pix2spec.data.readers.images import read_cutout
-
+            if self.measures_pictures:
+                galaxy, kind, _ = read_picture(source, self.survey)
+                return galaxy, kind
             image, kind, info = read_cutout(source, self.survey)
             return Galaxy(Path(source).stem, ra=info["ra"], dec=info["dec"], image=image), kind
         return galaxy_of_array(source, image_kind)
@@ -262,7 +268,7 @@ class Generator(ABC):
         InputError
             For the first galaxy that cannot be used. `check` finds such galaxies beforehand.
         """
-        galaxies = [self._prepared(galaxy) for galaxy in galaxies]
+        galaxies = [self._prepared(galaxy, image_kind) for galaxy in galaxies]
         for galaxy in galaxies:
             self.check(galaxy, settings)
         made = self._finite(galaxies, image_kind, settings)
@@ -290,8 +296,13 @@ class Generator(ABC):
         scale = normalisation.spectrum if normalisation else "flux"
         return self.ids | run_provenance() | {"normalisation": scale, **asdict(settings)}
 
-    def _prepared(self, galaxy: Galaxy) -> Galaxy:
-        """The galaxy with its fluxes in the order of the model's bands; invalid fluxes become missing."""
+    def _prepared(self, galaxy: Galaxy, image_kind: str) -> Galaxy:
+        """The galaxy with its fluxes in the order of the model's bands; invalid fluxes become missing.
+
+        The photometry of colour pictures is measured, if that was not done before.
+        """
+        if self.measures_pictures and image_kind == "composite":
+            galaxy = with_picture_photometry(galaxy, image_kind, self.survey)
         return mask_invalid_fluxes(in_bands_of(galaxy, self.survey, self.takes_any_filter()))
 
     def _ensemble(self, galaxy: Galaxy, image_kind: str, settings: Settings, **values) -> Ensemble:
@@ -368,7 +379,7 @@ class Generator(ABC):
         results: list = []
         for galaxy in group:
             try:
-                prepared = self._prepared(galaxy)
+                prepared = self._prepared(galaxy, image_kind)
                 self.check(prepared, settings)
                 results.append(prepared)
             except InputError as error:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pix2spec.core.filters import Filter
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS, Survey
-from pix2spec.data.measurements import MEASUREMENT_COLUMNS
+from pix2spec.data.measurements import BRIGHTNESS_COLUMN, MEASUREMENT_COLUMNS
 from pix2spec.data.readers.guards import check_expansion, reading
 from pix2spec.errors import InputError
 from pix2spec.products.columns import VECTORS, Derived, catalogue_schema
@@ -28,7 +28,11 @@ CATALOGUE_VERSION = 1
 FILE_NAME = "catalog.parquet"
 SHARDS = "catalog"  # folder of the shards of one that grows, or is large
 LISTS = ("flags", *MEASUREMENT_COLUMNS)  # lists of texts, and short ones of numbers
-NO_MEASUREMENTS: dict = {name: "" if name == "extinction" else [] for name in MEASUREMENT_COLUMNS}
+LATER_COLUMNS = MEASUREMENT_COLUMNS | BRIGHTNESS_COLUMN  # catalogues of earlier versions lack them
+NO_MEASUREMENTS: dict = {name: [] for name in MEASUREMENT_COLUMNS} | {
+    "extinction": "",
+    "brightness_error": 0.0,
+}
 ROW_GROUP_BYTES = 32 * 2**20  # candidates of some 90 objects; what a reader holds at a time
 
 
@@ -139,7 +143,7 @@ class CatalogueWriter:
             for group in range(other.num_row_groups):
                 rows = other.read_row_group(group)
                 for name in set(NO_MEASUREMENTS) - set(rows.column_names):  # of an earlier version
-                    empty = pa.array([NO_MEASUREMENTS[name]] * len(rows), MEASUREMENT_COLUMNS[name])
+                    empty = pa.array([NO_MEASUREMENTS[name]] * len(rows), LATER_COLUMNS[name])
                     rows = rows.append_column(name, empty)
                 self._file.write_table(rows.select(self.schema.names).cast(self.schema))
 
@@ -210,7 +214,7 @@ class Catalogue:
         for file in self._files:
             names = file.schema_arrow.names
             for wanted in catalogue_schema(self.grid, [], {}):
-                if wanted.name in MEASUREMENT_COLUMNS and wanted.name not in names:
+                if wanted.name in LATER_COLUMNS and wanted.name not in names:
                     continue  # an earlier version wrote it
                 found = file.schema_arrow.field(wanted.name).type if wanted.name in names else "missing"
                 if found != wanted.type:

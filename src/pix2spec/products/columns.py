@@ -9,7 +9,7 @@ import pyarrow as pa
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.photometry import filter_matrix, magnitude
 from pix2spec.core.survey import Survey
-from pix2spec.data.measurements import MEASUREMENT_COLUMNS
+from pix2spec.data.measurements import BRIGHTNESS_COLUMN, MEASUREMENT_COLUMNS
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PER_CANDIDATE, PHYSICAL, QUANTILE_NAMES
 
@@ -31,7 +31,7 @@ def catalogue_schema(grid: SpectralGrid, derived: list[str], metadata: dict) -> 
     columns += [pa.field(n, pa.list_(f32)) for n in PER_CANDIDATE]
     columns += [pa.field("selected", pa.list_(pa.int32()))]
     columns += [pa.field("candidates", pa.list_(f32))]
-    columns += [pa.field(name, kind) for name, kind in MEASUREMENT_COLUMNS.items()]
+    columns += [pa.field(name, kind) for name, kind in (MEASUREMENT_COLUMNS | BRIGHTNESS_COLUMN).items()]
     return pa.schema(columns, metadata={"pix2spec": json.dumps(metadata, default=str)})
 
 

@@ -12,7 +12,7 @@ def _cutout(path):
 
 
 def _pictures(path):
-    from pix2spec.data.readers.images import ImageBundle
+    from pix2spec.data.readers.picture_bundle import ImageBundle
 
     bundle = ImageBundle(path)
     for i in range(len(bundle)):

@@ -1,38 +1,174 @@
 """Read image cutouts: FITS files, converted to nanomaggies, and colour composites (JPEG, PNG).
 
 A *plane* is the image of one band. A *composite* is a colour picture such as SkyServer's: its red, green and
-blue channels show three bands on a non-linear scale.
+blue channels show three bands on a non-linear scale. A *frame* is a cutout as it came.
 """
 
-import re
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pix2spec.core.survey import SDSS, Survey
-from pix2spec.data.readers.guards import fits_hdus, load_arrays, reading, sniff, spec_id
+from pix2spec.data.readers.fits_planes import Plane, check_size, read_planes, sort_planes
+from pix2spec.data.readers.guards import reading, sniff
+from pix2spec.data.readers.regrid import SCALE_TOLERANCE, aligned, pixel_scale_of, regridded, target_wcs
 from pix2spec.errors import InputError
 
-__all__ = ["BAND_LETTERS", "ImageBundle", "image_kind", "prepare_plane", "read_cutout", "read_image_bundle"]
+__all__ = ["Frame", "crop", "image_kind", "prepare_plane", "read_cutout", "read_frame"]
 
-MAX_PIXELS = 16_000_000  # of a plane; a larger one is no cutout, and may be a decompression bomb
 MAX_BAD_FRACTION = 0.05  # of non-finite pixels that are filled in
-SCALE_TOLERANCE = 0.02  # relative
-NANOMAGGY = ("nanomagg", "nmgy", "nanomgy")
-UNITS = {"nanomaggy": (), "nJy": ("njy", "nanojansky"), "count": ("count", "adu", "dn", "ct")}
-BAND_LETTERS = "ugrizy"
-# Kinds of dtype that the arrays of a bundle may have.
-NUMBERS = dict.fromkeys(("plate", "mjd", "fiber"), "iu") | dict.fromkeys(("ra", "dec"), "iuf")
-# Matches "frame-g-001234.fits", "0266-51602-0013-g.fits", "galaxy_g.fits.gz".
-BAND_IN_NAME = re.compile(
-    rf"(?:^frame-|.*[-_.])([{BAND_LETTERS}])(?=\.fits?$|\.fits?\.\w+$|-\d)", re.IGNORECASE
-)
+NO_WCS = "no WCS: the pixel scale was not checked"
 
 
 def image_kind(path: str | Path) -> str:
     """``"composite"`` for JPEG and PNG files, ``"linear"`` for others; the first bytes decide."""
     return "composite" if sniff(path) in ("jpeg", "png") else "linear"
+
+
+@dataclass
+class Frame:
+    """A cutout as it came, with the bands in the survey's order.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or the first one.
+    kind : str
+        ``"linear"`` or ``"composite"``.
+    image : array (band, y, x), float32
+        Nanomaggies per pixel, NaN in bad pixels; or 0 to 255.
+    bands : tuple of str
+    error : array (band, y, x), float32, or None
+        Noise of the pixels, where the file states it.
+    wcs : WCS or None
+    notes : list of str
+        Repairs and doubts.
+    """
+
+    path: Path
+    kind: str
+    image: np.ndarray
+    bands: tuple[str, ...]
+    error: np.ndarray | None = None
+    wcs: Any = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def pixel_scale(self) -> float | None:
+        """Arcsec per pixel; None if unknown."""
+        return None if self.wcs is None else pixel_scale_of(self.wcs)
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Pixel coordinates (x, y) of the centre."""
+        height, width = self.image.shape[-2:]
+        return (width - 1) / 2, (height - 1) / 2
+
+    def position(self, pixel: tuple[float, float] | None = None) -> tuple[float, float]:
+        """Right ascension and declination in degrees of a pixel (x, y), by default the centre; or NaN."""
+        if self.wcs is None:
+            return np.nan, np.nan
+        ra, dec = self.wcs.wcs_pix2world(*(pixel or self.centre), 0)
+        return float(ra), float(dec)
+
+    def cutout(self, size: int, scale: float | None, centre: tuple[float, float] | None = None) -> np.ndarray:
+        """The image (band, size, size), float32, about a pixel; bad pixels are filled from their neighbours.
+
+        Parameters
+        ----------
+        size : int
+            Pixels per side.
+        scale : float or None
+            Arcsec per pixel. None, or a frame without WCS: as the frame has it.
+        centre : (float, float), optional
+            Pixel (x, y), by default the centre of the frame.
+
+        Raises
+        ------
+        InputError
+            If the frame does not hold the cutout, or more than 5 % of the pixels of a band are bad.
+        """
+        own = self.pixel_scale
+        if (
+            self.kind == "composite"
+            or own is None
+            or scale is None
+            or abs(own / scale - 1) <= SCALE_TOLERANCE
+        ):
+            planes = self._cropped(size, centre)
+        else:
+            planes = self._resampled(size, scale, centre or self.centre)
+        if self.kind == "composite":
+            return planes
+        info: dict = {"notes": self.notes}
+        made = [prepare_plane(p, self.path, band, size, info) for band, p in zip(self.bands, planes)]
+        return np.stack(made)
+
+    def _cropped(self, size: int, centre) -> np.ndarray:
+        height, width = self.image.shape[-2:]
+        check_size(self.path, height, width, size)
+        if centre is None:
+            return crop(self.image, size)
+        x, y = (round(c - (size - 1) / 2 + 1e-6) for c in centre)
+        if x < 0 or y < 0 or x + size > width or y + size > height:
+            what = f"{size} x {size} pixels about the galaxy are not within the frame"
+            raise InputError(self.path, what, "make a larger cutout")
+        return self.image[..., y : y + size, x : x + size]
+
+    def _resampled(self, size: int, scale: float, centre: tuple[float, float]) -> np.ndarray:
+        wcs = target_wcs(self.wcs, scale, size, centre)
+        planes = [Plane(b, p, None, self.wcs) for b, p in zip(self.bands, self.image)]
+        height, width = self.image.shape[-2:]
+        side = size * scale / (self.pixel_scale or scale)
+        if min(height, width) < side * (1 - SCALE_TOLERANCE):
+            what = f"it is {width} x {height} pixels of {self.pixel_scale:.3g} arcsec"
+            raise InputError(self.path, f"{what}, {side:.0f} x {side:.0f} are needed", "make a larger cutout")
+        return np.stack([regridded(plane, wcs, (size, size)).flux for plane in planes])
+
+
+def read_frame(paths, survey: Survey = SDSS) -> Frame:
+    """Read the cutout of one galaxy as it is.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+        One of these:
+
+        - a FITS file with one HDU per band, or with an array (band, y, x). Planes with names such as MASK,
+          WEIGHT and UNCERT are masks and errors of the image before them;
+        - one FITS file per band. The header's FILTER or the file name (``...-g.fits``) names the band;
+        - a JPEG or PNG composite, whose red, green and blue are the survey's bands in reverse order (for
+          SDSS: i, r, g).
+    survey : Survey
+        The expected bands, and the unit of pixel values without BUNIT.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged, its bands are not the expected ones, or its unit is no flux.
+    """
+    paths = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    if not paths:
+        raise InputError("image", "no file was given")
+    if image_kind(paths[0]) == "composite":
+        if len(paths) > 1:
+            what = f"{paths[0].name} is already the picture of this galaxy"
+            raise InputError(paths[1], what, "give one picture per galaxy")
+        return _read_composite(paths[0], survey)
+    planes = [plane for path in paths for plane in read_planes(path, survey)]
+    planes = aligned(sort_planes(planes, paths[0], survey))
+    shapes = {plane.flux.shape for plane in planes}
+    if len(shapes) > 1:
+        raise InputError(paths[0], f"its bands differ in size: {sorted(shapes)} pixels")
+    errors = [plane.error for plane in planes]
+    known = [e for e in errors if e is not None]
+    wcs = planes[len(planes) // 2].wcs
+    return Frame(
+        paths[0], "linear", np.stack([plane.flux for plane in planes]), survey.image_bands,
+        np.stack(known) if len(known) == len(planes) else None, wcs, [] if wcs is not None else [NO_WCS],
+    )  # fmt: skip
 
 
 def read_cutout(
@@ -42,25 +178,18 @@ def read_cutout(
     pixel_scale: float | None = None,
     any_pixel_scale: bool = False,
 ) -> tuple[np.ndarray, str, dict]:
-    """Read the cutout of one galaxy.
+    """Read the cutout of one galaxy as the input of networks.
 
     Parameters
     ----------
-    paths : path or sequence of paths
-        One of these:
-
-        - a FITS file with one HDU per band, or with an array (band, y, x);
-        - one FITS file per band. The header's FILTER or the file name (``...-g.fits``) names the band;
-        - a JPEG or PNG composite, whose red, green and blue are the survey's bands in reverse order (for
-          SDSS: i, r, g).
-    survey : Survey
-        The expected bands, pixel scale and unit of the pixel values.
+    paths, survey
+        As for `read_frame`.
     size : int
         Pixels per side of the result. Larger cutouts are cropped about their centre.
     pixel_scale : float, optional
-        The expected pixel scale in arcsec, instead of the survey's.
+        The pixel scale in arcsec, instead of the survey's, to which FITS images are resampled.
     any_pixel_scale : bool
-        Accept any pixel scale.
+        Keep the pixels as they are.
 
     Returns
     -------
@@ -75,30 +204,20 @@ def read_cutout(
     Raises
     ------
     InputError
-        If a file is damaged, or its bands, size, unit or pixel scale are not the expected ones.
+        As `read_frame`, or if the frame is too small.
     """
-    paths = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
-    if not paths:
-        raise InputError("image", "no file was given")
-    info: dict = {"notes": [], "pixel_scale": None, "ra": np.nan, "dec": np.nan}
-    if image_kind(paths[0]) == "composite":
-        if len(paths) > 1:
-            what = f"{paths[0].name} is already the picture of this galaxy"
-            raise InputError(paths[1], what, "give one picture per galaxy")
-        return _read_composite(paths[0], survey, size, info), "composite", info
-    expected = None if any_pixel_scale else pixel_scale or survey.pixel_scale
-    planes = [plane for path in paths for plane in _read_planes(path, survey, expected, info)]
-    image = np.stack(
-        [prepare_plane(p, paths[0], band, size, info) for band, p in _sort(planes, paths[0], survey)]
-    )
-    return image, "linear", info
+    frame = read_frame(paths, survey)
+    scale = None if any_pixel_scale else pixel_scale or survey.pixel_scale
+    image = frame.cutout(size, scale)
+    ra, dec = frame.position()
+    return image, frame.kind, {"notes": frame.notes, "pixel_scale": frame.pixel_scale, "ra": ra, "dec": dec}
 
 
-def _read_composite(path: Path, survey: Survey, size: int, info: dict) -> np.ndarray:
+def _read_composite(path: Path, survey: Survey) -> Frame:
     if len(survey.image_bands) != 3:
         raise InputError(path, f"a colour picture cannot hold the bands {', '.join(survey.image_bands)}")
     with reading(path, "a picture"), _opened_picture(path) as picture:
-        _check_size(path, picture.height, picture.width, size)
+        check_size(path, picture.height, picture.width, 1)
         if picture.mode == "RGBA" and picture.getchannel("A").getextrema()[0] < 255:
             raise InputError(path, "the picture is partly transparent", "save it without transparency")
         if picture.mode not in ("RGB", "RGBA"):
@@ -108,12 +227,13 @@ def _read_composite(path: Path, survey: Survey, size: int, info: dict) -> np.nda
                 f"{', '.join(survey.image_bands)} are expected as blue, green, red",
             )
         rgb = np.asarray(picture.convert("RGB"), np.float32)
-    image = _crop(np.moveaxis(rgb, -1, 0)[::-1], size)  # red, green, blue are i, r, g
+    image = np.ascontiguousarray(np.moveaxis(rgb, -1, 0)[::-1])  # red, green, blue are i, r, g
     if image.max() == image.min():
         raise InputError(path, "the picture is empty: all its pixels have the same value")
+    notes = []
     if (image[0] == image[1]).all() and (image[1] == image[2]).all():
-        info["notes"].append("its three channels are the same: it may be a greyscale picture saved as colour")
-    return np.ascontiguousarray(image)
+        notes.append("its three channels are the same: it may be a greyscale picture saved as colour")
+    return Frame(path, "composite", image, survey.image_bands, notes=notes)
 
 
 def _opened_picture(path: Path):
@@ -126,153 +246,10 @@ def _opened_picture(path: Path):
         raise InputError(path, what, "cut the galaxy out first") from error
 
 
-def _check_size(path, height: int, width: int, size: int) -> None:
-    if height * width > MAX_PIXELS:
-        what = f"it is {width} x {height} pixels: too large for a cutout"
-        raise InputError(path, what, "cut the galaxy out first")
-    if min(height, width) < size:
-        raise InputError(
-            path, f"it is {width} x {height} pixels, {size} x {size} are needed", "make a larger cutout"
-        )
-
-
-def _crop(image: np.ndarray, size: int) -> np.ndarray:
+def crop(image: np.ndarray, size: int) -> np.ndarray:
+    """The central `size` x `size` pixels of images (..., y, x)."""
     y, x = ((n - size) // 2 for n in image.shape[-2:])
     return image[..., y : y + size, x : x + size]
-
-
-def _read_planes(path: Path, survey: Survey, expected_scale: float | None, info: dict) -> list:
-    """List of (band or None, plane (y, x)) of all images in a FITS file. Planes are not cropped."""
-    planes: list = []
-    with fits_hdus(path) as hdus:
-        for hdu in hdus:
-            shape: tuple = hdu.shape if getattr(hdu, "is_image", False) else ()
-            if len(shape) not in (2, 3) or 0 in shape:
-                continue
-            _check_size(path, shape[-2], shape[-1], 1)
-            count = shape[0] if len(shape) == 3 else 1
-            if count > 16:
-                raise InputError(path, f"wrong band count: it has {count} planes", _expected(survey))
-            factor = _nanomaggies(path, hdu.header, hdus[0].header, survey)
-            _check_scale(path, hdu, hdus[0].header, expected_scale, info)
-            bands = _bands(hdu, path, count, survey, hdus[0].header)
-            data = _linear(np.asarray(hdu.data, np.float32), hdu.header) * np.float32(factor)
-            planes += zip(bands, data.reshape(count, *shape[-2:]))
-    if not planes:
-        raise InputError(path, "the FITS file holds no image", _expected(survey))
-    return planes
-
-
-def _expected(survey: Survey) -> str:
-    return f"the bands {', '.join(survey.image_bands)} are expected"
-
-
-def _nanomaggies(path, header, primary, survey: Survey) -> float:
-    """Nanomaggies per unit of the pixel values, from BUNIT and the zero point of the header or survey."""
-    unit = str(header.get("BUNIT", "")).strip()
-    if any(name in unit.lower() for name in NANOMAGGY):
-        return 1.0
-    if unit and _singular(unit) not in UNITS[survey.pixel_unit]:
-        wanted = " or ".join(dict.fromkeys([survey.pixel_unit, "nanomaggy"]))
-        what = f"BUNIT is {header['BUNIT']!r}, not {wanted}"
-        raise InputError(path, what, "calibrate the image to nanomaggies")
-    zero_point = survey.zero_point
-    if survey.pixel_unit == "count":
-        at_zero = header.get("FLUXMAG0", primary.get("FLUXMAG0"))  # counts of magnitude 0
-        if at_zero is not None:
-            return 10 ** (0.4 * 22.5) / _positive(path, "FLUXMAG0", at_zero)
-    factor = 10 ** (0.4 * (22.5 - zero_point))
-    if survey.per_second:
-        factor /= _positive(path, "EXPTIME", header.get("EXPTIME", primary.get("EXPTIME")))
-    return factor
-
-
-def _singular(unit: str) -> str:
-    """The name of a unit in lower case and in the singular: "Counts" becomes "count"."""
-    return unit.lower().removesuffix("s")
-
-
-def _positive(path, key: str, value) -> float:
-    if not isinstance(value, int | float) or not 0 < value < np.inf:
-        hint = f"the calibration needs a positive {key} in the header"
-        raise InputError(path, f"{key} is {value!r}", hint)
-    return float(value)
-
-
-def _linear(data: np.ndarray, header) -> np.ndarray:
-    """Undo the asinh scaling of Pan-STARRS1's full stack images.
-
-    Headers with BSOFTEN and BOFFSET announce this scaling. Pan-STARRS1's cutouts are linear already
-    (outerspace.stsci.edu, "PS1 Image Cutout Service").
-    """
-    if "BSOFTEN" not in header or "BOFFSET" not in header:
-        return data
-    return header["BOFFSET"] + 2 * header["BSOFTEN"] * np.sinh(data * np.float32(0.4 * np.log(10)))
-
-
-def _check_scale(path, hdu, primary, expected: float | None, info: dict) -> None:
-    from astropy.wcs import WCS
-    from astropy.wcs.utils import proj_plane_pixel_scales
-
-    header = hdu.header if "CTYPE1" in hdu.header else primary
-    wcs = WCS(header, naxis=2)
-    if not wcs.has_celestial:
-        if "no WCS: the pixel scale was not checked" not in info["notes"]:
-            info["notes"].append("no WCS: the pixel scale was not checked")
-        return
-    scales = proj_plane_pixel_scales(wcs) * 3600
-    height, width = hdu.shape[-2:]
-    ra, dec = wcs.wcs_pix2world((width - 1) / 2, (height - 1) / 2, 0)
-    info.update(pixel_scale=float(scales.mean()), ra=float(ra), dec=float(dec))
-    if expected and np.abs(scales / expected - 1).max() > SCALE_TOLERANCE:
-        raise InputError(
-            path,
-            f"its pixel scale is {scales.mean():.4g} arcsec, {expected:.4g} is expected",
-            "resample the image, or accept it with `any_pixel_scale=True`",
-        )
-
-
-def _bands(hdu, path: Path, count: int, survey: Survey, primary) -> list[str | None]:
-    """Band of each plane, from the header, the extension's name or the file name; None if unknown."""
-    header = hdu.header
-    if count > 1:
-        listed = str(header.get("BANDS", primary.get("BANDS", ""))).replace(",", "").replace(" ", "")
-        return list(listed) if len(listed) == count else [None] * count
-    named = BAND_IN_NAME.match(path.name)
-    candidates = [header.get("FILTER"), header.get("BAND"), hdu.name]
-    candidates += [primary.get("FILTER"), named and named.group(1)]
-    for text in candidates:
-        band = re.split(r"[-_. ]", str(text or "").strip())[-1]  # "SDSS-g", "sdss_g", "g"
-        if len(band) == 1 and band.isalpha():
-            return [band if band in survey.image_bands else band.lower()]
-    return [None]
-
-
-def _sort(planes: list, path: Path, survey: Survey) -> list:
-    """List of (band, plane) in the survey's order. Named bands that are not needed are dropped."""
-    bands = survey.image_bands
-    names = [band for band, _ in planes]
-    if None in names:
-        if len(planes) != len(bands):
-            raise InputError(
-                path, f"wrong band count: {len(planes)} planes of unnamed bands", _expected(survey)
-            )
-        if any(names):
-            hint = "set FILTER in the header of each plane"
-            raise InputError(path, "some of its planes name their band and some do not", hint)
-        named = dict(zip(bands, (plane for _, plane in planes)))
-    else:
-        named = dict(planes)
-        absent = [band for band in bands if band not in named]
-        if absent:
-            what = f"wrong band count: {', '.join(absent)} missing, only {', '.join(names)} found"
-            raise InputError(path, what, _expected(survey))
-        if len(named) < len(planes):
-            raise InputError(path, f"a band comes twice: {', '.join(names)}")
-    shapes = {named[band].shape for band in bands}
-    if len(shapes) > 1:
-        raise InputError(path, f"its bands differ in size: {sorted(shapes)} pixels")
-    return [(band, named[band]) for band in bands]
 
 
 def prepare_plane(plane: np.ndarray, path: str | Path, band: str, size: int, info: dict) -> np.ndarray:
@@ -301,8 +278,8 @@ def prepare_plane(plane: np.ndarray, path: str | Path, band: str, size: int, inf
         If the plane is too small, has more than 5 % of bad pixels, or is zero everywhere.
     """
     height, width = plane.shape
-    _check_size(path, height, width, size)
-    plane = _crop(plane, size).astype(np.float32)
+    check_size(path, height, width, size)
+    plane = crop(plane, size).astype(np.float32)
     bad = ~np.isfinite(plane)
     if bad.mean() > MAX_BAD_FRACTION:
         what = f"{bad.mean():.0%} of the {band} pixels are NaN or infinite"
@@ -316,122 +293,3 @@ def prepare_plane(plane: np.ndarray, path: str | Path, band: str, size: int, inf
     if not plane.any():
         raise InputError(path, f"the {band} image is zero everywhere", "leave this image out")
     return plane
-
-
-class ImageBundle:
-    """Colour pictures in one npz file.
-
-    The array ``image64`` (N, 3, y, x), uint8, holds the pictures with channels red, green, blue. The arrays
-    ``plate``, ``mjd`` and ``fiber``, or ``object_id``, or ``dr7objid``, identify them. The arrays ``ra``,
-    ``dec`` (degrees), ``kind`` and ``scale_is_exact`` are optional. `kind` names the channels' bands at its
-    end, for example ``legacy_grz``.
-
-    Parameters
-    ----------
-    path : str or Path
-        The npz file.
-    survey : Survey
-        The expected bands.
-    size : int
-        Pixels per side of the images. Larger pictures are cropped about their centre.
-    any_bands : bool
-        Accept pictures of other bands than the survey's. Otherwise `image` refuses them one by one.
-
-    Raises
-    ------
-    InputError
-        If the file lacks an array, or an array has the wrong shape or type.
-    """
-
-    OPTIONAL = ("plate", "mjd", "fiber", "object_id", "dr7objid", "ra", "dec", "kind", "scale_is_exact")
-
-    def __init__(self, path: str | Path, survey: Survey = SDSS, size: int = 64, any_bands: bool = False):
-        self.path, self.survey, self.size, self.any_bands = path, survey, size, any_bands
-        self.arrays = load_arrays(path, ("image64",), self.OPTIONAL)
-        images = self.arrays["image64"]
-        if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8:
-            raise InputError(path, f"image64 is {images.dtype} {images.shape}, not uint8 (N, 3, y, x)")
-        for name, array in self.arrays.items():
-            if array.shape[:1] != images.shape[:1]:
-                raise InputError(path, f"its array {name!r} has {array.size} values, not {len(images)}")
-            if name in NUMBERS and array.dtype.kind not in NUMBERS[name]:
-                wanted = "integers" if NUMBERS[name] == "iu" else "numbers"
-                raise InputError(path, f"its array {name!r} is {array.dtype}, not {wanted}")
-        if not {"plate", "object_id", "dr7objid"} & set(self.arrays):
-            raise InputError(path, "it has neither plate, mjd, fiber nor object_id", "add one of them")
-
-    def __len__(self) -> int:
-        return len(self.arrays["image64"])
-
-    def label(self, i: int) -> str:
-        """Name of picture `i` for messages."""
-        return f"{self.path}[{i}]"
-
-    def keys(self, i: int) -> dict:
-        """Dictionary with ``object_id``, ``photo_id``, ``ra`` and ``dec`` (degrees or NaN) of picture `i`."""
-        a = self.arrays
-        photo = next((str(a[name][i]) for name in ("object_id", "dr7objid") if name in a), "")
-        spectrum = "plate" in a and "mjd" in a and "fiber" in a
-        return {
-            "object_id": spec_id(a["plate"][i], a["mjd"][i], a["fiber"][i]) if spectrum else photo,
-            "photo_id": photo,
-            "ra": float(a["ra"][i]) if "ra" in a else np.nan,
-            "dec": float(a["dec"][i]) if "dec" in a else np.nan,
-        }
-
-    def notes(self, i: int) -> list[str]:
-        """Doubts about picture `i` that the bundle itself records."""
-        exact = self.arrays.get("scale_is_exact")
-        return [] if exact is None or exact[i] else ["its pixel scale is known only roughly"]
-
-    def image(self, i: int) -> tuple[np.ndarray, str]:
-        """Picture `i` as an array (band, y, x), float32, with bands in the survey's order; and its kind.
-
-        Raises
-        ------
-        InputError
-            If the picture shows other bands, is too small, or is empty.
-        """
-        label, a = self.label(i), self.arrays
-        bands = str(a["kind"][i]).rpartition("_")[2] if "kind" in a else ""
-        if bands and set(bands) != set(self.survey.image_bands) and not self.any_bands:
-            raise InputError(
-                label,
-                f"its picture shows the bands {', '.join(bands)}",
-                _expected(self.survey) + "; accept it with `any_bands=True`",
-            )
-        picture = a["image64"][i]
-        _check_size(label, picture.shape[-2], picture.shape[-1], self.size)
-        image = _crop(picture[::-1], self.size).astype(np.float32)
-        if image.max() == image.min():
-            raise InputError(label, "the picture is empty: all its pixels have the same value")
-        return image, "composite"
-
-
-def read_image_bundle(
-    path: str | Path, survey: Survey = SDSS, any_bands: bool = False, failures: list | None = None
-) -> Iterator[tuple[dict, np.ndarray, str]]:
-    """Read all pictures of an npz bundle.
-
-    Parameters
-    ----------
-    path, survey, any_bands
-        As in `ImageBundle`.
-    failures : list, optional
-        Receives ``(source, reason)`` of each picture that cannot be used.
-
-    Yields
-    ------
-    keys : dict
-        As `ImageBundle.keys` gives it.
-    image : array (band, y, x), float32
-    kind : str
-        Always ``"composite"``.
-    """
-    bundle = ImageBundle(path, survey, any_bands=any_bands)
-    for i in range(len(bundle)):
-        try:
-            yield bundle.keys(i), *bundle.image(i)
-        except InputError as error:
-            if failures is not None:
-                failures.append((error.where, str(error)))

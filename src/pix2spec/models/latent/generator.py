@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from pix2spec.data.readers.picture_photometry import FROM_PICTURE, IMAGE_UNUSABLE
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.generator import Generator, Settings
@@ -23,6 +24,7 @@ from pix2spec.runtime.random import candidate_generator
 
 __all__ = ["FactorisedGenerator"]
 
+MAX_BRIGHTNESS_ERROR = 0.2  # magnitudes; fluxes that share a larger one do not fix the amplitude
 EVALUATIONS = 16  # default number of network evaluations per candidate
 
 
@@ -33,6 +35,7 @@ class FactorisedGenerator(Generator):
     redshifts: RedshiftModel | None = None
 
     takes_redshift = True
+    measures_pictures = True
     no_selector = "this model has a contrastive network of its own"
 
     @classmethod
@@ -97,17 +100,21 @@ class FactorisedGenerator(Generator):
         raise InputError(galaxy.object_id, f"it has none of: {', '.join(settings.use)}", "see `use`")
 
     @staticmethod
-    def _has_photometry(galaxy: Galaxy, settings: Settings) -> bool:
-        return "photometry" in settings.use and has_photometry(galaxy)
+    def _may_use_fluxes(galaxy: Galaxy, settings: Settings) -> bool:
+        """Whether the settings allow the galaxy's fluxes; those of a picture belong to the image."""
+        return "photometry" in settings.use or ("image" in settings.use and FROM_PICTURE in galaxy.flags)
+
+    def _has_photometry(self, galaxy: Galaxy, settings: Settings) -> bool:
+        return self._may_use_fluxes(galaxy, settings) and has_photometry(galaxy)
 
     def _is_measured(self, galaxy: Galaxy, settings: Settings) -> bool:
         """Whether the redshift model can use fluxes that the flow cannot."""
         filters = galaxy.measured.filters if galaxy.measured else ()
-        return self.redshifts is not None and "photometry" in settings.use and len(filters) > 0
+        return self.redshifts is not None and self._may_use_fluxes(galaxy, settings) and len(filters) > 0
 
     def _ensembles(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> list[Ensemble]:
         n, originals = settings.n, galaxies
-        seen, flags = zip(*(self._restrict(galaxy, settings) for galaxy in galaxies))
+        seen, flags = zip(*(self._restrict(galaxy, image_kind, settings) for galaxy in galaxies))
         galaxies = list(seen)
         generators = [candidate_generator(settings.seed, p.object_id, k) for p in galaxies for k in range(n)]
         draws = draw_redshifts(self.redshifts, galaxies, originals, settings, self.model.basis.z_max)
@@ -120,7 +127,7 @@ class FactorisedGenerator(Generator):
         exact = [p.z if p.z_err < MAX_SPECTROSCOPIC else np.nan for p in galaxies]
         known = torch.tensor(exact, dtype=torch.float32).repeat_interleave(n)
         known = torch.where(drawn.flatten().isfinite(), drawn.flatten(), known.to(self.device))
-        amplitudes = [self._amplitude(galaxy, image_kind) for galaxy in galaxies]
+        amplitudes = [self._amplitude(*pair, image_kind) for pair in zip(galaxies, originals)]
         r = torch.tensor([a for a, _, _ in amplitudes], device=self.device).repeat_interleave(n).log10()
         latents[:, 1] = torch.where(torch.isfinite(r), r, latents[:, 1])
         spectra, z = self.model.spectra(latents, known)
@@ -147,19 +154,27 @@ class FactorisedGenerator(Generator):
     @torch.no_grad()
     def queries(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> np.ndarray:
         """Ranker's codes (galaxies, D) of the inputs of each galaxy, to compare with its codes of spectra."""
-        seen = [self._restrict(galaxy, settings)[0] for galaxy in galaxies]
+        seen = [self._restrict(galaxy, image_kind, settings)[0] for galaxy in galaxies]
         condition = self.model.condition(self._tokens(seen, image_kind)).float()
         return self.model.ranker.query(condition).cpu().numpy()
 
-    def _restrict(self, galaxy: Galaxy, settings: Settings) -> tuple[Galaxy, list[str]]:
-        """Remove inputs that the settings exclude and an unusable image. Return flags for the latter."""
+    def _restrict(self, galaxy: Galaxy, image_kind: str, settings: Settings) -> tuple[Galaxy, list[str]]:
+        """Remove inputs that the settings exclude and an unusable image. Return flags for the latter.
+
+        The network sees either a picture or the fluxes that were measured in it. Where there are fluxes, it
+        does not see colour pictures: it learnt from simulated ones, and real ones mislead it.
+        """
         image, flags = galaxy.image, []
+        has_photometry = self._has_photometry(galaxy, settings)
         if "image" in settings.use and image is not None:
             try:
                 check_image(galaxy, self.survey.image_bands)
             except InputError:
-                image, flags = None, ["image-unusable"]
-        has_photometry = self._has_photometry(galaxy, settings)
+                image, flags = None, [IMAGE_UNUSABLE]
+        if IMAGE_UNUSABLE in galaxy.flags or (image_kind == "composite" and has_photometry):
+            image = None
+        if FROM_PICTURE in galaxy.flags and image is not None and "image" in settings.use:
+            has_photometry = False
         known_z = "redshift" in settings.use and np.isfinite(galaxy.z)
         seen = Galaxy(
             galaxy.object_id,
@@ -223,13 +238,16 @@ class FactorisedGenerator(Generator):
         limit = self.model.normal.MAX_SIGMAS
         return self.model.normal.inverse(x.float().clamp(-limit, limit))
 
-    def _amplitude(self, galaxy: Galaxy, image_kind: str) -> tuple[float, str, list[str]]:
+    def _amplitude(self, galaxy: Galaxy, original: Galaxy, image_kind: str) -> tuple[float, str, list[str]]:
         """The r flux in nanomaggies to scale spectra to (NaN if unknown), the unit of spectra, and flags."""
+        if galaxy.photometry is not None and original.brightness_error > MAX_BRIGHTNESS_ERROR:
+            return np.nan, RELATIVE, ["relative-flux"]
         r = self.survey.photometry_bands.index("r")
         usable = np.arange(len(self.survey.photometry_bands)) == r
         own, ivar = galaxy.photometry, galaxy.photometry_ivar
         if own is not None and ivar is not None and np.isfinite(own[r]) and np.nan_to_num(ivar)[r] > 0:
-            flux, origin = own[r], "amplitude-from-photometry"
+            is_measured = FROM_PICTURE in original.flags
+            flux, origin = own[r], "amplitude-from-image" if is_measured else "amplitude-from-photometry"
         else:
             fluxes, _, _ = fibre_photometry(Galaxy("", image=galaxy.image), image_kind, self.survey, usable)
             flux, origin = (np.nan if fluxes is None else fluxes[r]), "amplitude-from-image"

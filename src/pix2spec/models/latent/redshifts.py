@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pix2spec.data.schema import Galaxy
+from pix2spec.models.redshift.brightness import answer
 from pix2spec.models.redshift.network import RedshiftModel
 from pix2spec.models.redshift.posterior import RedshiftPosterior
 from pix2spec.models.redshift.prior import read_prior
-from pix2spec.models.shared.measurements import tokens_of
 
 __all__ = ["OUTSIDE_TRAINING", "RedshiftDraws", "conditioned", "draw_redshifts"]
 
@@ -52,8 +52,8 @@ def draw_redshifts(
     rows = [i for i, (s, o) in enumerate(zip(seen, originals)) if model and _decides(s, o)]
     if not rows or model is None:
         return draws
-    tokens = tokens_of([m for i in rows if (m := originals[i].measured)], settings.floor)
-    posterior, outside = model.answer(tokens)
+    measured = [m for i in rows if (m := originals[i].measured)]
+    posterior, outside = answer(model, measured, settings.floor)
     posterior = conditioned(posterior, [seen[i] for i in rows], settings, model)
     found = posterior.sample(settings.n, settings.seed, [originals[i].object_id for i in rows])
     for i, z, odd in zip(rows, found, outside):

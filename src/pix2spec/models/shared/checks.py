@@ -8,6 +8,7 @@ from pix2spec.core.filters import load_filter, typical_error
 from pix2spec.core.photometry import aperture_weights
 from pix2spec.core.survey import Survey
 from pix2spec.data.measurements import ERROR_ASSUMED, Measurements, choose
+from pix2spec.data.readers.picture_photometry import FROM_PICTURE
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 
@@ -85,7 +86,7 @@ def in_bands_of(galaxy: Galaxy, survey: Survey, may_lack: bool = False) -> Galax
     flags = _united(
         galaxy.flags,
         _kind_flags(galaxy),
-        ("filters-unused",) if unused else (),
+        ("filters-unused",) if unused and FROM_PICTURE not in galaxy.flags else (),
         ("filters-approximated",) if near else (),
     )
     return replace(
@@ -129,6 +130,8 @@ def _united(*flags: tuple[str, ...]) -> tuple[str, ...]:
 def _kind_flags(galaxy: Galaxy) -> tuple[str, ...]:
     """Flags of fluxes that enclose other light than the fibre, from which models learn."""
     kinds = {galaxy.kind} if isinstance(galaxy.kind, str) else set(galaxy.kind)
+    if FROM_PICTURE in galaxy.flags and "fibre" in kinds:
+        return ()
     of_the_survey = not galaxy.filters and kinds == {"unknown"}  # an array of which nothing else is said
     if of_the_survey or kinds <= {"fibre"}:
         return ()

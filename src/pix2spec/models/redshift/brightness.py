@@ -1,0 +1,54 @@
+"""Redshifts of galaxies whose fluxes share an error of their brightness, as those of colour pictures do."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pix2spec.core.filters import FLOOR
+from pix2spec.data.measurements import Measurements
+from pix2spec.models.redshift.network import RedshiftModel
+from pix2spec.models.redshift.posterior import RedshiftPosterior
+from pix2spec.models.shared.measurements import tokens_of
+
+__all__ = ["answer", "with_levels"]
+
+# Nodes and weights of Gauss and Hermite for the mean over a normal distribution.
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
+WEIGHTS = WEIGHTS / WEIGHTS.sum()
+
+
+def with_levels(galaxy: Measurements) -> list[Measurements]:
+    """The fluxes at each of the brightnesses at `NODES`, without an error that they share."""
+    factors = 10 ** (0.4 * galaxy.brightness_error * NODES)
+    return [
+        replace(galaxy, flux=galaxy.flux * f, error=galaxy.error * f, brightness_error=0.0) for f in factors
+    ]
+
+
+def answer(
+    model: RedshiftModel, galaxies: Sequence[Measurements], floor: float = FLOOR
+) -> tuple[RedshiftPosterior, np.ndarray]:
+    """Redshift distributions of galaxies, and whether they are outside the training set.
+
+    The distribution of a galaxy with a `brightness_error` is the mean over its possible brightnesses.
+
+    Parameters
+    ----------
+    model : RedshiftModel
+    galaxies : sequence of Measurements
+    floor : float
+        Least error in magnitudes; it is added in quadrature.
+
+    Returns
+    -------
+    RedshiftPosterior, array (N,) of bool
+    """
+    if not any(galaxy.brightness_error for galaxy in galaxies):
+        return model.answer(tokens_of(list(galaxies), floor))
+    levels = [level for galaxy in galaxies for level in with_levels(galaxy)]
+    posterior, outside = model.answer(tokens_of(levels, floor))
+    shape = (len(galaxies), len(NODES), -1)
+    weight = posterior.weight.reshape(shape) * WEIGHTS[:, None]
+    flat = [values.reshape(len(galaxies), -1) for values in (weight, posterior.mean, posterior.sd)]
+    return RedshiftPosterior(*flat), outside.reshape(shape[:2]) @ WEIGHTS > 0.5
