@@ -4,7 +4,7 @@ A measurement is a flux in one filter, its error, and its *kind*: which light of
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,17 @@ class Measurements:
     def ivar(self) -> np.ndarray:
         """Inverse variances, 1/nanomaggies^2."""
         return 1 / np.square(self.error)
+
+    def of(self, which: Sequence[int]) -> "Measurements":
+        """These fluxes alone, by number."""
+        extinction = self.extinction
+        if isinstance(extinction, tuple):
+            extinction = tuple(extinction[k] for k in which)
+        return replace(
+            self, filters=tuple(self.filters[k] for k in which), flux=self.flux[list(which)],
+            error=self.error[list(which)], kinds=tuple(self.kinds[k] for k in which), extinction=extinction,
+            removed=tuple(self.removed[k] for k in which) if self.removed else (),
+        )  # fmt: skip
 
     def joined(self, other: "Measurements", where: str) -> "Measurements":
         """These measurements and others of the same object.

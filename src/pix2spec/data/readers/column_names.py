@@ -287,7 +287,7 @@ def is_bare(name: str) -> bool:
 
 
 def filter_of(group: str, band: str) -> str | None:
-    """speclite's name of a band of a group; None if the group has no such band."""
+    """Speclite's name of a band of a group; None if the group has no such band."""
     return band if group in ("own", "speclite") else GROUPS.get(group, {}).get(band)
 
 

@@ -9,7 +9,6 @@ from decimal import Decimal
 import numpy as np
 
 from pix2spec.core.photometry import MAX_MAGNITUDE, MIN_MAGNITUDE, NANOMAGGY_MAGNITUDE
-from pix2spec.errors import InputError
 
 __all__ = [
     "ASINH_SOFTENING",

@@ -337,8 +337,8 @@ class _Reader:
     def _is_numeric(self, name: str) -> bool:
         column = self.table[name]
         return (
-            getattr(column, "ndim", 1) == 1
-            and np.isfinite(self._number_of(name)).any()
+            (getattr(column, "ndim", 1) == 1
+            and np.isfinite(self._number_of(name)).any())
             or self._is_empty(name)
         )
 

@@ -27,7 +27,7 @@ def with_levels(galaxy: Measurements) -> list[Measurements]:
 
 
 def answer(
-    model: RedshiftModel, galaxies: Sequence[Measurements], floor: float = FLOOR
+    model: RedshiftModel, galaxies: Sequence[Measurements], floor: float = FLOOR, fold: int | None = None
 ) -> tuple[RedshiftPosterior, np.ndarray]:
     """Redshift distributions of galaxies, and whether they are outside the training set.
 
@@ -39,16 +39,22 @@ def answer(
     galaxies : sequence of Measurements
     floor : float
         Least error in magnitudes; it is added in quadrature.
+    fold : int, optional
+        Only networks that never saw this fold of the real galaxies answer.
 
     Returns
     -------
     RedshiftPosterior, array (N,) of bool
     """
     if not any(galaxy.brightness_error for galaxy in galaxies):
-        return model.answer(tokens_of(list(galaxies), floor))
+        return model.answer(tokens_of(list(galaxies), floor), _without(fold, len(galaxies)))
     levels = [level for galaxy in galaxies for level in with_levels(galaxy)]
-    posterior, outside = model.answer(tokens_of(levels, floor))
+    posterior, outside = model.answer(tokens_of(levels, floor), _without(fold, len(levels)))
     shape = (len(galaxies), len(NODES), -1)
     weight = posterior.weight.reshape(shape) * WEIGHTS[:, None]
     flat = [values.reshape(len(galaxies), -1) for values in (weight, posterior.mean, posterior.sd)]
     return RedshiftPosterior(*flat), outside.reshape(shape[:2]) @ WEIGHTS > 0.5
+
+
+def _without(fold: int | None, count: int) -> np.ndarray | None:
+    return None if fold is None else np.full(count, fold)

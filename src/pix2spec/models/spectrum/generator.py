@@ -7,19 +7,18 @@ import torch
 
 from pix2spec.core.extinction import extinction_law
 from pix2spec.data.measurements import Measurements
+from pix2spec.data.readers.picture_photometry import FROM_PICTURE, IMAGE_UNUSABLE
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.generator import Generator, Settings
 from pix2spec.models.redshift.network import RedshiftModel
 from pix2spec.models.shared.checks import check_image
-from pix2spec.models.shared.measurements import MeasurementTable
 from pix2spec.models.shared.settings import FLOW_SAMPLERS
 from pix2spec.models.spectrum.bands import BandTables
+from pix2spec.models.spectrum.draw import draw_vectors
 from pix2spec.models.spectrum.inputs import Seen, as_seen, light_of_picture
 from pix2spec.models.spectrum.likelihood import Misfit, misfits
-from pix2spec.models.spectrum.network import SpectrumNetwork
 from pix2spec.models.spectrum.redshifts import draw_redshifts
-from pix2spec.models.spectrum.sampler import sample_around
 from pix2spec.models.storage import find_model, load_model, model_id
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.selection import select
@@ -28,7 +27,11 @@ from pix2spec.runtime.random import candidate_generator
 
 __all__ = ["SpectrumGenerator"]
 
-EVALUATIONS = 4  # default number of network evaluations per candidate
+MAX_BRIGHTNESS_ERROR = 0.2  # magnitudes; fluxes that share a larger one do not fix the amplitude
+# Flags of models that know the bands of one survey, in the fibre, alone.
+OF_OTHER_MODELS = {
+    "photometry-not-fibre", "filters-unused", "filters-approximated", "spectrum-from-redshift-alone",
+}  # fmt: skip
 
 
 @dataclass(repr=False)
@@ -40,6 +43,7 @@ class SpectrumGenerator(Generator):
     _tables: dict = field(default_factory=dict)
 
     takes_redshift = True
+    measures_pictures = True
     no_selector = "this model has a contrastive network of its own"
 
     @classmethod
@@ -102,26 +106,43 @@ class SpectrumGenerator(Generator):
             return
         raise InputError(galaxy.object_id, f"it has none of: {', '.join(settings.use)}", "see `use`")
 
+    def _prepared(self, galaxy: Galaxy, image_kind: str) -> Galaxy:
+        """The galaxy with its fluxes as they were given, which is all that this model needs."""
+        made = super()._prepared(galaxy, image_kind)
+        return replace(made, flags=tuple(flag for flag in made.flags if flag not in OF_OTHER_MODELS))
+
     @staticmethod
     def _light(galaxy: Galaxy, settings: Settings) -> Measurements | None:
-        """The galaxy's fluxes, as far as they may be used."""
-        measured = galaxy.measured if "photometry" in settings.use else None
-        return measured if measured is not None and measured.filters else None
+        """The galaxy's fluxes, as far as they may be used; those of a picture belong to the picture."""
+        from_picture = FROM_PICTURE in galaxy.flags
+        may = "photometry" in settings.use or (from_picture and "image" in settings.use)
+        measured = galaxy.measured if may else None
+        if measured is None or not measured.filters:
+            return None
+        fibre = [k for k, kind in enumerate(measured.kinds) if kind == "fibre"]
+        return measured.of(fibre) if from_picture and len(fibre) > 1 else measured
 
-    def _restrict(self, galaxy: Galaxy, settings: Settings) -> tuple[Galaxy, list[str]]:
-        """Remove inputs that the settings exclude and an unusable image. Return flags for the latter."""
+    def _restrict(self, galaxy: Galaxy, image_kind: str, settings: Settings) -> tuple[Galaxy, list[str]]:
+        """Remove inputs that the settings exclude and an unusable image. Return flags for the latter.
+
+        The network learnt from simulated pictures, and real ones mislead it: where there are fluxes, it does
+        not see colour pictures.
+        """
         image, flags = galaxy.image if "image" in settings.use else None, []
         if image is not None:
             try:
                 check_image(galaxy, self.survey.image_bands)
             except InputError:
-                image, flags = None, ["image-unusable"]
+                image, flags = None, [IMAGE_UNUSABLE]
+        has_light = self._light(galaxy, settings) is not None
+        if IMAGE_UNUSABLE in galaxy.flags or (image_kind == "composite" and has_light):
+            image = None
         known_z = "redshift" in settings.use and np.isfinite(galaxy.z)
         z, z_err = (galaxy.z, np.nan_to_num(galaxy.z_err)) if known_z else (np.nan, np.nan)
         return replace(galaxy, image=image, z=z, z_err=z_err), flags
 
     def _ensembles(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> list[Ensemble]:
-        restricted, flags = zip(*(self._restrict(galaxy, settings) for galaxy in galaxies))
+        restricted, flags = zip(*(self._restrict(galaxy, image_kind, settings) for galaxy in galaxies))
         light = [self._light(galaxy, settings) for galaxy in restricted]
         pictured = [
             light_of_picture(g.image, image_kind, self.survey)
@@ -141,7 +162,7 @@ class SpectrumGenerator(Generator):
         chosen = spectra if settings.noise == "none" else observed
         made = []
         for i, galaxy in enumerate(galaxies):
-            unit, origin = self._amplitude(light[i], pictured[i])
+            unit, origin = self._amplitude(galaxy, light[i], pictured[i])
             made.append(self._ensemble(
                 galaxy, image_kind, settings, candidates=chosen[i], redshifts=drawn.z[i].astype(np.float32),
                 selected=select(settings.select, settings.n, scores[i]), scores=scores[i], unit=unit,
@@ -150,11 +171,13 @@ class SpectrumGenerator(Generator):
         return made
 
     @staticmethod
-    def _amplitude(light: Measurements | None, pictured: Measurements | None) -> tuple[str, str]:
+    def _amplitude(galaxy: Galaxy, light: Measurements | None, pictured: Measurements | None):
         """The unit of spectra, and a flag that says where their amplitude comes from."""
-        if light is not None:
-            return PHYSICAL, "amplitude-from-photometry"
-        return (PHYSICAL, "amplitude-from-image") if pictured is not None else (RELATIVE, "relative-flux")
+        known = pictured is not None and pictured.brightness_error <= MAX_BRIGHTNESS_ERROR
+        if not known:
+            return RELATIVE, "relative-flux"
+        of_picture = light is None or FROM_PICTURE in galaxy.flags
+        return PHYSICAL, "amplitude-from-image" if of_picture else "amplitude-from-photometry"
 
     def tables(self, filters) -> list[BandTables]:
         """Tables of all networks in `filters`, which are kept for the next galaxies."""
@@ -197,52 +220,9 @@ class SpectrumGenerator(Generator):
     @torch.no_grad()
     def queries(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> np.ndarray:
         """Ranker's codes (galaxies, D) of the inputs of each galaxy, to compare with its codes of spectra."""
-        restricted = [self._restrict(self._prepared(galaxy), settings)[0] for galaxy in galaxies]
+        prepared = [self._prepared(galaxy, image_kind) for galaxy in galaxies]
+        restricted = [self._restrict(galaxy, image_kind, settings)[0] for galaxy in prepared]
         light = [self._light(galaxy, settings) for galaxy in restricted]
         seen = as_seen(restricted, light, image_kind, settings.floor, self.model.pictures, self.survey)
         judge = self.model.judge
         return judge.ranker.query(judge.galaxy(seen.tokens, seen.picture, seen.has_picture)).numpy()
-
-
-def draw_vectors(
-    network: SpectrumNetwork, seen: Seen, tables: BandTables, zeta, settings: Settings, generators
-):
-    """Coefficient vectors (N * n, D) of candidates at log10(1 + z) (N, n), and what was known of them."""
-    count, n = zeta.shape
-    rows = torch.arange(count).repeat_interleave(n)
-    velocity, known = _velocity(network, seen, tables, zeta, rows)
-    if settings.guidance != 1:
-        nothing = MeasurementTable(
-            np.full((count, 1), np.nan), np.ones((count, 1)), np.array([6e3]), np.array([500.0])
-        )
-        blind = replace(
-            seen, tokens=nothing.tokens(), index=torch.zeros(count, 1, dtype=torch.long),
-            has_picture=torch.zeros(count, dtype=torch.bool),
-        )  # fmt: skip
-        seeing, (free, _) = velocity, _velocity(network, blind, tables, zeta, rows)
-
-        def velocity(x, sigma):
-            base = free(x, sigma)
-            return base + settings.guidance * (seeing(x, sigma) - base)
-
-    evaluations = settings.steps or EVALUATIONS
-    x = sample_around(velocity, known.mean, known.spread, settings.sampler, evaluations, generators)
-    # Keep coefficients within the range of the training set: fluxes with large errors can lead beyond it.
-    limit = network.normal.MAX_SIGMAS
-    return network.normal.inverse(x.float().clamp(-limit, limit)), known
-
-
-def _velocity(network: SpectrumNetwork, seen: Seen, tables: BandTables, zeta, rows):
-    """Velocity of the flow, a function of x (N * n, D) and sigma (N * n,); and what is known."""
-    count, n = zeta.shape
-    known = network.known(seen.tokens[rows], seen.index[rows], tables, zeta.flatten())
-    condition = network.galaxy(seen.tokens, seen.picture, seen.has_picture)
-    features = network.flow.known(known.features).unflatten(0, (count, n))
-    mean, spread = (values.unflatten(0, (count, n)) for values in (known.mean, known.spread))
-
-    def velocity(x, sigma):
-        level = sigma.view(count, n)[:, 0]
-        modulation = network.flow.modulate(condition, level)
-        return network.flow(x.view(count, n, -1), level, features, modulation, mean, spread).flatten(0, 1)
-
-    return velocity, known

@@ -1,14 +1,15 @@
 """Galaxies as the default model sees them: measurements as tensors, pictures as vectors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from pix2spec.core.extinction import coefficients
 from pix2spec.core.filters import Filter, load_filter
 from pix2spec.core.survey import Survey
-from pix2spec.data.measurements import Measurements
+from pix2spec.data.measurements import Measurements, known_extinction
 from pix2spec.data.schema import Galaxy
 from pix2spec.models.latent.conditions import centre, image_token
 from pix2spec.models.shared.checks import fibre_photometry
@@ -27,6 +28,20 @@ class Seen:
     picture: torch.Tensor  # (N, width)
     has_picture: torch.Tensor  # (N,) bool
     ebv: np.ndarray  # (N,) E(B-V) that was removed from the fluxes, and belongs in front of the spectra
+    brightness_error: np.ndarray  # (N,) magnitudes: an error that all fluxes of a galaxy share
+
+    def of(self, rows: torch.Tensor) -> "Seen":
+        """These galaxies alone, by number."""
+        own = rows.numpy()
+        return Seen(
+            self.tokens[rows], self.index[rows], self.filters, self.picture[rows], self.has_picture[rows],
+            self.ebv[own], self.brightness_error[own],
+        )  # fmt: skip
+
+    def blind(self) -> "Seen":
+        """The same galaxies, of which nothing is seen."""
+        tokens = replace(self.tokens, seen=torch.zeros_like(self.tokens.seen))
+        return replace(self, tokens=tokens, has_picture=torch.zeros_like(self.has_picture))
 
 
 def light_of_picture(image: np.ndarray, image_kind: str, survey: Survey) -> Measurements | None:
@@ -41,6 +56,17 @@ def light_of_picture(image: np.ndarray, image_kind: str, survey: Survey) -> Meas
     names = tuple(survey.filters[k] for k in good)
     error = 1 / np.sqrt(ivar[good])
     return Measurements(names, flux[good].astype(float), error, ("fibre",) * len(good), extinction="observed")
+
+
+def foreground_of(light: Measurements) -> float:
+    """E(B-V) of the dust in front of fluxes, as far as it is known; 0 if it is not, or was removed."""
+    if isinstance(light.extinction, str):
+        return 0.0
+    if isinstance(light.extinction, float):
+        return light.extinction
+    stated, k = np.nan_to_num(known_extinction(light)), coefficients(light.filters, light.curves)
+    seen = stated > 0
+    return float(k[seen] @ stated[seen] / (k[seen] @ k[seen])) if seen.any() else 0.0
 
 
 def as_seen(
@@ -68,15 +94,16 @@ def as_seen(
     nothing = MeasurementTable(nowhere, nowhere, np.array([6000.0]), np.array([500.0])).tokens()
     tokens = cat_tokens([nothing if some is None else tokens_of([some], floor) for some in light])
     number: dict[Filter, int] = {}
-    index, ebv = torch.zeros(tokens.flux.shape, dtype=torch.long), np.zeros(len(light))
+    index = torch.zeros(tokens.flux.shape, dtype=torch.long)
+    ebv, shared = np.zeros(len(light)), np.zeros(len(light))
     for row, some in enumerate(light):
         if some is None:
             continue
-        ebv[row] = 0.0 if isinstance(some.extinction, str) else some.extinction
+        ebv[row], shared[row] = foreground_of(some), some.brightness_error
         for k, name in enumerate(some.filters):
             index[row, k] = number.setdefault(load_filter(name, some.curves), len(number))
     picture, has_picture = _vectors(galaxies, image_kind, pictures, survey)
-    return Seen(tokens, index, tuple(number), picture, has_picture, ebv)
+    return Seen(tokens, index, tuple(number), picture, has_picture, ebv, shared)
 
 
 def _vectors(galaxies: list[Galaxy], image_kind: str, pictures, survey: Survey):

@@ -13,6 +13,7 @@ from pix2spec.models.latent.redshifts import (
     OUTSIDE_TRAINING,
     conditioned,
 )
+from pix2spec.models.redshift.brightness import answer as answer_of
 from pix2spec.models.redshift.posterior import RedshiftPosterior
 from pix2spec.models.spectrum.bands import BandTables
 from pix2spec.models.spectrum.evidence import many_narrow, sharpened
@@ -74,7 +75,9 @@ def draw_redshifts(
     ):
         if not len(rows):
             continue
-        posterior, odd = answer(model, redshifts, tables, seen, rows, fold)
+        posterior, odd = answer(
+            model, redshifts, tables, seen, rows, [light[i] for i in rows], fold, settings
+        )
         posterior = conditioned(posterior, [galaxies[i] for i in rows], settings, redshifts)
         found = posterior.sample(n, settings.seed, [ids[i] for i in rows])
         for i, z, is_odd in zip(rows, found, odd):
@@ -84,9 +87,9 @@ def draw_redshifts(
     return made
 
 
-def _by_light(model, redshifts, tables, seen: Seen, rows, fold: int):
+def _by_light(model, redshifts, tables, seen: Seen, rows, light, fold: int, settings):
     tokens = seen.tokens[rows]
-    posterior, odd = redshifts.answer(tokens, None if fold < 0 else np.full(len(rows), fold))
+    posterior, odd = answer_of(redshifts, light, settings.floor, None if fold < 0 else fold)
     narrow = many_narrow(tokens)
     if narrow.any():
         some = np.flatnonzero(narrow)
@@ -98,14 +101,14 @@ def _by_light(model, redshifts, tables, seen: Seen, rows, fold: int):
     return posterior, odd
 
 
-def _by_picture(model, redshifts, tables, seen: Seen, rows, fold: int):
+def _by_picture(model, redshifts, tables, seen: Seen, rows, light, fold: int, settings):
     judge = model.judge
     condition = judge.galaxy(seen.tokens[rows], seen.picture[rows], seen.has_picture[rows])
     weight, mean, log_sd = (part.double().numpy() for part in judge.mixture(condition))
     return RedshiftPosterior(np.exp(weight), mean, np.exp(log_sd)), np.zeros(len(rows), bool)
 
 
-def _anywhere(model, redshifts, tables, seen: Seen, rows, fold: int):
+def _anywhere(model, redshifts, tables, seen: Seen, rows, light, fold: int, settings):
     """Where nothing is known but perhaps a redshift with an error: all redshifts of the surveys."""
     n = len(rows)
     flat = RedshiftPosterior(np.ones((n, 1)), np.zeros((n, 1)), np.full((n, 1), 1.5))
