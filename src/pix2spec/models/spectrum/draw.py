@@ -89,7 +89,7 @@ def _drawn(network, seen: Seen, tables, zeta, settings: Settings, generators, br
 
 
 def _brightness(seen: Seen, rows: torch.Tensor, generators) -> torch.Tensor:
-    """A factor (N * n, 1) for the fluxes of each candidate, where their brightness has an error of its own."""
+    """A factor (N * n, 1) for the fluxes of each candidate, where they share an error."""
     error = torch.from_numpy(seen.brightness_error)[rows].float()
     drawn = [torch.randn((), generator=g) if e else torch.zeros(()) for e, g in zip(error, generators)]
     return 10 ** (0.4 * error * torch.stack(drawn))[:, None]
