@@ -91,8 +91,7 @@ class NoiseModel(nn.Module):
     def sample(self, clean: Tensor, generators: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
         """Draw noise for noise-free spectra.
 
-        A row depends on its own spectrum and generator alone, and not on the batch. The method loops over
-        rows, because a matrix product over rows would round differently for other batches.
+        A row depends on its own spectrum and generator alone, to rounding.
 
         Parameters
         ----------
@@ -106,29 +105,37 @@ class NoiseModel(nn.Module):
         noise, ivar : Tensor (B, L)
             Noise to add to `clean`, and its inverse variance as the survey would state it.
         """
-        rows = [self._sample(row, generator) for row, generator in zip(clean, generators, strict=True)]
-        noise, ivar = (torch.stack(tensors) for tensors in zip(*rows))
-        return noise, ivar
+        row, z = self._draw(brightness(clean), clean.shape[1], generators)
+        row, z = row.to(clean.device), z.to(clean.device)
+        conditions = row[:, 1] + self.trend[0] + self.trend[1] * brightness(clean)
+        scale, bright = conditions.exp()[:, None], clean.clamp(min=0)
+        photons = scale * torch.addcmul(self.law[0], self.law[1], bright)  # see `regressors`
+        noise = z.mul_((row[:, 2:3] * self.white * photons).sqrt_())
+        additive, relative = row[:, 3 : 3 + self.additive], row[:, 3 + self.additive :]
+        noise.addmm_(additive, self.patterns[: self.additive])
+        noise.addcmul_(clean, relative @ self.patterns[self.additive :])
+        variance = photons.addcmul_(self.law[3], clean**2).add_(self.law[2])
+        return noise, variance.reciprocal_()
 
-    def _sample(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        bright = brightness(clean)
+    def _draw(self, bright: Tensor, length: int, generators) -> tuple[Tensor, Tensor]:
+        """Rows of the bank (B, 3 + factors), and white noise (B, L) with spikes, of unit variance."""
         # Residuals may depend on brightness: draw from the quarter of the bank with the nearest brightness.
         among = max(1, len(self.bank) // 4)
-        first = int(torch.searchsorted(self.bank[:, 0].contiguous(), bright)) - among // 2
-        first = min(max(first, 0), len(self.bank) - among)
-        row = self.bank[first + torch.randint(among, (), generator=generator)]
-        conditions = row[1:2] + self.trend[0] + self.trend[1] * bright
-        terms = regressors(clean[None], conditions)
-        z = torch.randn(len(clean) + 1, generator=generator).to(clean.device)
-        z = (z[:-1] + self.memory * z[1:]) / (1 + self.memory**2).sqrt()
-        for _ in range(int(torch.poisson(self.rate.cpu(), generator=generator))):
-            start = int(torch.randint(len(clean) - WIDTH + 1, (), generator=generator))
-            spike = torch.randint(len(self.snippets), (), generator=generator)
-            z[start : start + WIDTH] = self.snippets[spike]  # a snippet includes white noise
-        shapes = row[3:, None] * self.patterns
-        noise = z * (row[2] * self.white * self._random(terms)[0]).sqrt()
-        noise = noise + shapes[: self.additive].sum(0) + clean * shapes[self.additive :].sum(0)
-        return noise, 1 / self.variance(clean[None], conditions)[0]
+        first = torch.searchsorted(self.bank[:, 0].contiguous(), bright) - among // 2
+        first = first.clamp(0, len(self.bank) - among).cpu()
+        chosen, white = torch.empty(len(first), dtype=torch.long), torch.empty(len(first), length + 1)
+        rate, spikes = self.rate.cpu(), []
+        for i, generator in enumerate(generators):
+            chosen[i] = torch.randint(among, (), generator=generator)
+            torch.randn(length + 1, generator=generator, out=white[i])
+            for _ in range(int(torch.poisson(rate, generator=generator))):
+                start = int(torch.randint(length - WIDTH + 1, (), generator=generator))
+                spikes.append((i, start, int(torch.randint(len(self.snippets), (), generator=generator))))
+        memory = self.memory.cpu()
+        z = torch.addcmul(white[:, :-1], memory, white[:, 1:]).div_((1 + memory**2).sqrt())
+        for i, start, spike in spikes:
+            z[i, start : start + WIDTH] = self.snippets[spike].cpu()  # a snippet includes white noise
+        return self.bank[(first + chosen).to(self.bank.device)], z
 
     def _random(self, terms) -> Tensor:
         """Photon noise variance: the two terms of the law that scale with the conditions."""
