@@ -1,5 +1,6 @@
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,9 +21,10 @@ from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import RELATIVE
 from pix2spec.ranking import measure
 from pix2spec.ranking.contact_sheet import write_sheets
+from pix2spec.ranking.exposure import INSTRUMENTS, REST, exposure_hours, telescope_hours
 from pix2spec.ranking.measure import measure_catalogue
 from pix2spec.ranking.output import write_tables
-from pix2spec.ranking.ranking import Observing, rank
+from pix2spec.ranking.ranking import Observing, _observed, rank
 from support.pages import parse_page
 from support.tiny import tiny_galaxy
 
@@ -182,6 +184,8 @@ def test_telescope_time_ends_the_list(catalogue):
     whole = rank(catalogue, "ew(Halpha) > 50", observing=Observing("sdss"), workers=1).table
     assert (np.diff(whole["hours_total"]) > 0).all() and whole["sn"][0] > whole["sn"][2]
     np.testing.assert_allclose(whole["hours_total"], np.cumsum(whole["hours"]))
+    assert (whole["hours_q16"] <= whole["hours"]).all() and (whole["hours"] <= whole["hours_q84"]).all()
+    assert (whole["hours_q84"] <= whole["hours_q95"]).all() and whole["hours_q95"].unit == "h"
     limit = 1.001 * whole["hours_total"][1]
     cut = rank(catalogue, "ew(Halpha) > 50", observing=Observing("sdss", hours=limit), workers=1)
     assert cut.table["object_id"].tolist() == whole["object_id"][:2].tolist()
@@ -283,3 +287,30 @@ def test_pool_gives_the_same_as_one_process(catalogue, tmp_path, monkeypatch):
     again = write_catalogue(tmp_path / "again", [ensemble(name) for name in WIDTHS])
     pooled = measure_catalogue(open_catalogue(again), 2, progress=False)
     np.testing.assert_equal(pooled.columns(measure.COLUMNS), alone.columns(measure.COLUMNS))
+
+
+def test_hours_are_quantiles_over_the_candidates():
+    """Of ten candidates, two have no line: no time is enough for 95 % of them."""
+    flux = np.array([1.0, 2, 3, 4, 5, 6, 7, 8, 0, -1]) * 20
+
+    class Measured:
+        rows = np.zeros(10, int)
+        catalogue = SimpleNamespace(survey=SimpleNamespace(fibre_diameter=3.0))
+
+        def __len__(self):
+            return 1
+
+        def columns(self, names):
+            return {"z": np.full(10, 0.1), "flux_halpha": flux, "ew_halpha": flux / 5}
+
+        def split(self, values):
+            return [values]
+
+    found = _observed(Measured(), np.ones(10, bool), Observing("sdss"), *Observing("sdss").model())
+    continuum = 5 / 1.1
+    arguments = (flux, continuum, REST["halpha"] * 1.1)
+    each = telescope_hours(INSTRUMENTS["sdss"], exposure_hours(INSTRUMENTS["sdss"], *arguments, 5.0, 3.0))
+    ordered = np.sort(each)
+    assert found["hours_q16"][0] == pytest.approx(ordered[1])
+    assert found["hours_q84"][0] == found["hours_q95"][0] == np.inf
+    assert found["hours"][0] == pytest.approx(np.median(each))

@@ -48,15 +48,20 @@ DESCRIPTIONS = {
     "information": ("information_z + information_class", "bit"),
     "novelty": ("distance from the training set; 1 for a typical training object", None),
     "sn": ("expected signal to noise of the line in the given exposure", None),
-    "hours": ("telescope time for the line, overheads included", "h"),
+    "hours": ("telescope time for the line, overheads included: median over the candidates", "h"),
+    "hours_q16": ("16 percent quantile over the candidates of the telescope time", "h"),
+    "hours_q84": ("84 percent quantile over the candidates of the telescope time", "h"),
+    "hours_q95": ("telescope time in which 95 percent of the candidates reach the signal to noise", "h"),
     "hours_total": ("telescope time of this object and all objects before it", "h"),
 }
+
+HOURS_QUANTILES = {"hours_q16": 0.16, "hours_q84": 0.84, "hours_q95": 0.95}
 
 # Columns that `by` may use only with a statement or another argument.
 NEEDS = {
     "a statement": ("probability", "probability_error", "unknown", "information_statement"),
     "`train`": ("novelty",),
-    "`instrument`": ("sn", "hours"),
+    "`instrument`": ("sn", "hours", "hours_q16", "hours_q84", "hours_q95"),
 }
 # Columns that `by` may use besides the catalogue's numbers.
 SCORES = ("information", "information_z", "information_class", "z", *sum(NEEDS.values(), ()))
@@ -264,7 +269,8 @@ def _observed(
 ) -> dict[str, np.ndarray]:
     """Expected S/N and telescope time (objects,), as medians over the candidates with a true statement.
 
-    If the statement is true for no candidate of an object, the medians are over all of its candidates.
+    Quantiles of the telescope time are added: infinite, where so many candidates have no line. If the
+    statement is true for no candidate of an object, all of its candidates count.
     """
     flux_name, ew_name = f"flux_{line}", f"ew_{line}"
     values = quantities.columns(["z", flux_name, ew_name])
@@ -275,12 +281,15 @@ def _observed(
     arguments = (instrument, flux, continuum, REST[line] * stretch)
     each = {"sn": line_sn(*arguments, observing.exposure, fibre)}
     each["hours"] = telescope_hours(instrument, exposure_hours(*arguments, observing.sn, fibre))
-    columns = {name: np.full(len(quantities), np.nan) for name in each}
+    columns = {name: np.full(len(quantities), np.nan) for name in (*each, *HOURS_QUANTILES)}
     for name, column in each.items():
         for i, (rng, chosen) in enumerate(zip(quantities.split(column), quantities.split(true))):
             rng = rng[chosen] if chosen.any() else rng
             rng = rng[~np.isnan(rng)]
             columns[name][i] = np.median(rng) if len(rng) else np.nan
+            if name == "hours" and len(rng):
+                for quantile, level in HOURS_QUANTILES.items():
+                    columns[quantile][i] = np.quantile(rng, level, method="inverted_cdf")
     return columns
 
 

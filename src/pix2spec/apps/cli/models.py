@@ -125,7 +125,8 @@ def export(
     `pix2spec export predictions --format 4most --radius 1.2 --out etc`
 
     Of a model, its config, weights and card are published. The hub needs a token: run `hf auth login`, or
-    set HF_TOKEN. Load a published model with `pix2spec.load("me/concat@COMMIT")`, or with `--model me/concat@COMMIT` in other commands.
+    set HF_TOKEN. Load a published model with `pix2spec.load("me/concat@COMMIT")`, or with
+    `--model me/concat@COMMIT` in other commands.
     """
     from pix2spec.models.publish import export_model, publish_model
 

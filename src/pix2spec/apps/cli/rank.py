@@ -25,7 +25,7 @@ def rank(
         typer.Option(
             help="Score to sort by, as in 'probability * information'. Known: probability, "
             "information_statement, information_z, information_class, information (their sum), novelty, sn, "
-            "hours, numbers of the catalogue such as mag_r. Default: probability."
+            "hours, hours_q84, numbers of the catalogue such as mag_r. Default: probability."
         ),
     ] = None,
     data: Annotated[
@@ -97,7 +97,17 @@ def rank(
 
 def _print(found) -> None:
     """Print the head of the list, and the number of objects that are not in it."""
-    wanted = ("rank", "object_id", "probability", "probability_error", "score", "z", "hours", "hours_total")
+    wanted = (
+        "rank",
+        "object_id",
+        "probability",
+        "probability_error",
+        "score",
+        "z",
+        "hours",
+        "hours_q84",
+        "hours_total",
+    )
     names = [name for name in wanted if name in found.table.colnames]
     shown = found.table[names][:SHOWN]
     for name in names[2:]:

@@ -2,12 +2,7 @@
 
 It needs ``pip install 'pix2spec[rail]'``. The model is trained already: the informer records which columns
 are which filters and, if asked, the redshift distribution of the training sample.
-
->>> from pix2spec.models.redshift.rail import Pix2SpecEstimator, Pix2SpecInformer
->>> informer = Pix2SpecInformer.make_stage(name="inform", hdf5_groupname="")
->>> model = informer.inform(training_table)  # doctest: +SKIP
->>> estimator = Pix2SpecEstimator.make_stage(name="estimate", hdf5_groupname="", model=model)
->>> posteriors = estimator.estimate(table).data  # doctest: +SKIP
+`docs/guides/hand-over.md` shows how to use them.
 """
 
 from dataclasses import dataclass, field
