@@ -154,7 +154,9 @@ def test_linear_cutouts_by_name(tmp_path, spec):
     np.testing.assert_array_equal(galaxies["0266-51602-0001"].image, cutout(seed=1))
     np.testing.assert_array_equal(galaxies["0266-51602-0002"].image, cutout(seed=2))
     assert galaxies["0266-51602-0003"].image is None and galaxies["0266-51602-0003"].flux is not None
-    assert "64 x 64 pixels of 0.2 arcsec" in reasons(report) and "no spectrum has the object id" in reasons(report)
+    assert "64 x 64 pixels of 0.2 arcsec" in reasons(report) and "no spectrum has the object id" in reasons(
+        report
+    )
     assert Dataset(tmp_path / "out").info.image_kind == "linear"
     report = import_data(tmp_path / "out2", [spec], images, any_pixel_scale=True)
     assert report.n_images == 3

@@ -36,7 +36,7 @@ def test_the_photometry_of_pictures_is_in_the_catalogue(model, tmp_path):
     summary = generate_catalogue(model, opened.dataset, tmp_path / "out", Settings(**QUICK), progress=False)
     assert (summary.n_ok, summary.n_failed) == (3, 0)
     found = {e.object_id: e for e in pix2spec.open_catalogue(tmp_path / "out")}
-    for name, flags in {"good": set(), "moved": {"off-centre", "image-unusable"}, "small": set()}.items():
+    for name, flags in {"good": set(), "moved": {"off-centre"}, "small": set()}.items():
         measured = found[name].measurements
         assert measured.filters[:3] == model.survey.filters[1:4] and measured.kinds[:3] == ("fibre",) * 3
         np.testing.assert_allclose(measured.flux[:3], [1.63, 4.08, 6.1], rtol=0.03)
@@ -53,15 +53,30 @@ def test_colour_pictures_keep_their_brightness_error(model, tmp_path):
     assert ensemble.unit == "relative"
 
 
-def test_the_network_sees_no_colour_picture_and_a_clean_linear_one(model, tmp_path):
+def seen_by(model, galaxy, kind, **settings):
+    return model._restrict(model._prepared(galaxy, kind), kind, Settings(**QUICK, **settings))[0]
+
+
+def test_the_flow_sees_a_picture_or_its_fluxes_and_no_colour_picture_beside_given_fluxes(model, tmp_path):
     write_colour_picture(tmp_path / "a.png", sky(flux=60)[0])
     write_sky(tmp_path / "a.fits", *sky(flux=60))
-    for path, sees_image in ((tmp_path / "a.png", False), (tmp_path / "a.fits", True)):
+    for path, keeps in ((tmp_path / "a.png", False), (tmp_path / "a.fits", True)):
         galaxy, kind = model._as_galaxy(path, None)
-        seen, _ = model._restrict(model._prepared(galaxy, kind), kind, Settings(**QUICK))
-        assert (seen.image is not None) == sees_image and (seen.photometry is None) == sees_image
-        seen, _ = model._restrict(model._prepared(galaxy, kind), kind, Settings(use=("photometry",), **QUICK))
-        assert seen.image is None and seen.photometry is not None
+        alone = seen_by(model, galaxy, kind)
+        assert alone.image is not None and alone.photometry is None
+        fluxes = seen_by(model, galaxy, kind, use=("photometry",))
+        assert fluxes.image is None and fluxes.photometry is not None
+        given = pix2spec.Galaxy("a", image=galaxy.image, photometry={"r": (24.5, 0.5)}, kind="fibre")
+        both = seen_by(model, given, kind)
+        assert (both.image is not None) == keeps and both.photometry is not None
+
+
+def test_redshifts_of_colour_pictures_are_those_of_their_fluxes(tmp_path):
+    model = pix2spec.load("default", device="cpu")
+    write_colour_picture(tmp_path / "a.png", sky(flux=60)[0])
+    picture = model.generate(tmp_path / "a.png", n=8, steps=2)
+    fluxes = model.generate(tmp_path / "a.png", n=8, steps=2, use=("photometry",))
+    np.testing.assert_allclose(picture.redshifts, fluxes.redshifts, rtol=1e-5)
 
 
 def test_cutouts_of_another_survey_work_through_their_photometry(tmp_path):

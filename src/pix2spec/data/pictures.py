@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from pix2spec.core.survey import SDSS, Survey
-from pix2spec.data.readers.images import Frame, read_frame
+from pix2spec.data.readers.images import Frame, about, read_frame
 from pix2spec.data.readers.picture_photometry import (
     BAD_PIXELS,
     FROM_PICTURE,
@@ -110,32 +110,23 @@ def galaxy_of_frame(
         If the cutout holds neither a usable image nor a galaxy.
     """
     found = measure_frame(frame, survey, fibre)
-    is_moved = found is not None and OFF_CENTRE in found.flags and found.centre is not None
-    image = None
     try:
-        centre = found.centre if found is not None and is_moved else None
-        image, is_centred = frame.cutout(size, scale, centre), is_moved
+        image = frame.cutout(size, scale, _moved_to(found))
     except InputError as error:
-        is_centred = False
         if found is None or not found.measurements.filters:
             raise
-        if is_moved:
-            image = _at_centre(frame, size, scale)
-        if image is None:
-            frame.notes.append(f"{error.what}: its photometry alone is used")
+        image = None
+        frame.notes.append(f"{error.what}: its photometry alone is used")
     if np.isnan(galaxy.ra):
         ra, dec = frame.position(None if found is None else found.centre)
         galaxy = replace(galaxy, ra=ra, dec=dec)
     galaxy = replace(galaxy, image=image)
-    return galaxy if found is None else _with(galaxy, found, survey, is_centred)
+    return galaxy if found is None else _with(galaxy, found, survey)
 
 
-def _at_centre(frame: Frame, size: int, scale: float | None) -> np.ndarray | None:
-    """The image about the centre of the frame, for figures; None if there is none."""
-    try:
-        return frame.cutout(size, scale)
-    except InputError:
-        return None
+def _moved_to(found: PicturePhotometry | None) -> tuple[float, float] | None:
+    """The pixel (x, y) of a galaxy that is off the centre of its frame; None for other ones."""
+    return found.centre if found is not None and OFF_CENTRE in found.flags else None
 
 
 def with_picture_photometry(
@@ -143,7 +134,8 @@ def with_picture_photometry(
 ) -> Galaxy:
     """A galaxy with an image, with the photometry of that image; fluxes that it has already are kept.
 
-    Without an image, or with one that cannot be measured, the galaxy stays as it is.
+    An image that shows the galaxy off its centre is moved. Without an image, or with one that cannot be
+    measured, the galaxy stays as it is.
 
     Parameters
     ----------
@@ -161,11 +153,15 @@ def with_picture_photometry(
         found = measure_picture(galaxy.image, kind, survey, pixel_scale, where=galaxy.object_id)
     except InputError:
         return galaxy
-    return _with(galaxy, found, survey, is_centred=False)
+    centre, shape = _moved_to(found), galaxy.image.shape
+    if centre is not None and shape[1] == shape[2]:
+        galaxy = replace(galaxy, image=about(galaxy.image, centre, shape[1]))
+    return _with(galaxy, found, survey)
 
 
-def _with(galaxy: Galaxy, found: PicturePhotometry, survey: Survey, is_centred: bool) -> Galaxy:
-    is_spoilt = BAD_PIXELS in found.flags or (OFF_CENTRE in found.flags and not is_centred)
+def _with(galaxy: Galaxy, found: PicturePhotometry, survey: Survey) -> Galaxy:
+    """A galaxy with the flags and, if it has no fluxes, with the fluxes of its picture."""
+    is_spoilt = BAD_PIXELS in found.flags
     has_fluxes = len(found.measurements.filters) > 0
     flags = [*galaxy.flags, *found.flags]
     flags += [IMAGE_UNUSABLE] if is_spoilt and galaxy.image is not None and has_fluxes else []

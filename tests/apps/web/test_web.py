@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pix2spec.apps.web import exports, inputs, results, text
+from pix2spec.apps.web.picture import cutout_png
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS
 from pix2spec.data.measurements import Measurements
@@ -23,6 +24,7 @@ from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PHYSICAL, RELATIVE
 from support.fake_sdss import write_spec
 from support.pages import parse_page
+from support.skies import sky, write_sky
 
 GRID = SpectralGrid()
 LIMIT = 2**20
@@ -389,3 +391,20 @@ def test_examples_are_what_they_are_called():
             assert observed.values["dn4000"][0] > 1.7
         if "Seyfert" in name:
             assert results.BPT_CLASSES[observed.bpt[0]] == "AGN"
+
+
+def test_the_photometry_of_a_cutout_is_a_line_and_its_apertures_are_drawn(tmp_path):
+    path = write_sky(tmp_path / "cutout.fits", *sky())
+    galaxy, kind = inputs.cutout_galaxy(path, SDSS, LIMIT, measure=True)
+    measured = galaxy.measurements()
+    assert measured.kinds == ("fibre",) * 3 + ("kron",) * 3 and galaxy.object_id == "cutout"
+    pictured = replace(
+        ensemble(), image=galaxy.image, image_kind=kind, measurements=measured, flags=[*galaxy.flags]
+    )
+    page = text.summary(results.Result(pictured, None, False), None, [], SDSS)
+    r = 22.5 - 2.5 * np.log10(measured.flux[1])
+    assert f"r {r:.2f} ± 0.02" in page and "within the fibre (white circle)" in page
+    parse_page(page)
+    plain = replace(pictured, flags=[], measurements=None)
+    assert cutout_png(pictured, SDSS) != cutout_png(plain, SDSS)
+    assert "Measured in the picture" not in text.summary(results.Result(plain, None, False), None, [], SDSS)

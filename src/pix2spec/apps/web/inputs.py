@@ -66,8 +66,10 @@ def checked_file(path: str | Path | None, kinds: set[str], wanted: str, max_byte
     return path
 
 
-def cutout_galaxy(path: str | Path | None, survey: Survey, max_bytes: int) -> tuple[Galaxy, str]:
-    """Read an uploaded cutout.
+def cutout_galaxy(
+    path: str | Path | None, survey: Survey, max_bytes: int, measure: bool = False
+) -> tuple[Galaxy, str]:
+    """Read an uploaded cutout, and measure its photometry if `measure`.
 
     Returns
     -------
@@ -76,9 +78,13 @@ def cutout_galaxy(path: str | Path | None, survey: Survey, max_bytes: int) -> tu
     kind : str
         ``"linear"`` or ``"composite"``.
     """
+    from pix2spec.data.pictures import read_picture
     from pix2spec.data.readers.images import read_cutout
 
     path = checked_file(path, FITS | PICTURES, "a cutout as FITS, JPEG or PNG", max_bytes)
+    if measure:
+        galaxy, kind, _ = read_picture(path, survey, name=safe_name(path.name))
+        return galaxy, kind
     image, kind, info = read_cutout(path, survey)
     return Galaxy(safe_name(path.name), ra=info["ra"], dec=info["dec"], image=image), kind
 

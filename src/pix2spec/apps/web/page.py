@@ -10,6 +10,7 @@ import numpy as np
 
 from pix2spec.apps.web import exports, inputs, results, text
 from pix2spec.apps.web.figure import spectrum_figure
+from pix2spec.data.readers.picture_photometry import FROM_PICTURE
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.generator import Generator
@@ -67,7 +68,8 @@ class Page:
             galaxy, kind = self.examples[example], "linear"
             galaxy = replace(galaxy, z=np.nan, z_err=np.nan)  # it would be the truth
         elif source == CUTOUT:
-            galaxy, kind = inputs.cutout_galaxy(cutout, self.generator.survey, self.max_bytes)
+            survey, measures = self.generator.survey, self.generator.measures_pictures
+            galaxy, kind = inputs.cutout_galaxy(cutout, survey, self.max_bytes, measures)
         else:
             galaxy, kind = Galaxy("magnitudes"), "linear"
         if source != EXAMPLE:
@@ -75,7 +77,8 @@ class Page:
             flux, ivar = inputs.fluxes_of_magnitudes(values[:bands], values[bands:], self.generator.survey)
             if source == MAGNITUDES and flux is None:
                 raise InputError("magnitudes", "there are none yet", "type the magnitudes that you know")
-            galaxy = replace(galaxy, photometry=flux, photometry_ivar=ivar)
+            if flux is not None:
+                galaxy = _with_magnitudes(galaxy, flux, ivar)
         known = inputs.number(z, "redshift")
         return (galaxy if known is None else replace(galaxy, z=known, z_err=0.0)), kind
 
@@ -128,7 +131,7 @@ class Page:
         z = float(observed.galaxy.z if observed is not None and known else result.z)
         figure = spectrum_figure(ensemble, z, None if observed is None else observed.galaxy)
         return (
-            text.summary(result, observed, table),
+            text.summary(result, observed, table, self.generator.survey),
             figure,
             gr.Slider(value=float(np.clip(round(z, 4), 0, MAX_REDSHIFT)), interactive=True),
             text.quantity_table(table),
@@ -186,7 +189,7 @@ class Page:
         with gr.Column(visible=False) as upload:
             cutout = gr.File(label="Cutout (FITS, JPEG or PNG)", height=160, elem_id="cutout")
             about = (
-                f"At least 64 pixels across, {survey.pixel_scale}″ a pixel, the galaxy in the middle. FITS: "
+                f"About {64 * survey.pixel_scale:.0f}″ across or more, the galaxy near the middle. FITS: "
                 f"bands {', '.join(survey.image_bands)}. At most {self.max_bytes / 2**20:.0f} MiB."
             )
             html(text.note(about))
@@ -246,3 +249,12 @@ class Page:
         quantities, candidates = html(elem_id="quantities"), html(elem_id="candidates")
         state = gr.State(None, time_to_live=SESSION_SECONDS)
         return [message, plot, z, quantities, candidates, *buttons, state], plot
+
+
+def _with_magnitudes(galaxy: Galaxy, flux: np.ndarray, ivar: np.ndarray) -> Galaxy:
+    """A galaxy with typed fluxes in the place of those of its picture."""
+    flags = tuple(flag for flag in galaxy.flags if flag != FROM_PICTURE)
+    return replace(
+        galaxy, photometry=flux, photometry_ivar=ivar, filters=(), kind="unknown", extinction="unknown",
+        brightness_error=0.0, flags=flags,
+    )  # fmt: skip

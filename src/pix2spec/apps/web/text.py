@@ -1,11 +1,10 @@
 """HTML of the page's words and tables."""
 
-import io
-
 import numpy as np
 
+from pix2spec.apps.web.picture import cutout_png, measured_line
 from pix2spec.apps.web.results import Observed, Result, Row, classes
-from pix2spec.core.scaling import lupton_rgb
+from pix2spec.core.survey import SDSS, Survey
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.spectrum_panel import comparable
 from pix2spec.runtime.templates import render
@@ -18,6 +17,11 @@ FLAGS = {
     "amplitude-from-one-parameter": "The colours disagree with the spectrum: the flux scale is rough.",
     "relative-flux": "Nothing fixes the flux: its scale is arbitrary. Add magnitudes to a colour picture.",
     "image-unusable": "The image could not be used.",
+    "photometry-from-picture": "",
+    "off-centre": "The galaxy is not in the middle of the cutout.",
+    "bad-pixels": "There are bad pixels in the galaxy.",
+    "frame-too-small": "The frame does not hold the whole galaxy.",
+    "picture-disagrees": "The picture shows another brightness or colour than the magnitudes say.",
     "outside-training": "No galaxy that training saw has such magnitudes: do not trust the redshift.",
     "redshift-beyond-spectra": "The redshift may be beyond 0.45, where the model's spectra end.",
     "photometry-not-fibre": "The spectrum takes these magnitudes for those within the fibre.",
@@ -28,7 +32,6 @@ FLAGS = {
     "error-assumed": "A magnitude had no error, and has the typical one of its filter.",
     "point-estimate": "This method makes one spectrum, without an uncertainty.",
 }
-CUTOUT_SIDE_PIXELS = 192
 
 
 def header(model: str) -> str:
@@ -46,13 +49,14 @@ def alert(text: str) -> str:
     return render("web/alert.html.j2", text=text)
 
 
-def summary(result: Result, observed: Observed | None, table: list[Row]) -> str:
+def summary(result: Result, observed: Observed | None, table: list[Row], survey: Survey = SDSS) -> str:
     """A few sentences about the candidates and the observed spectrum, beside the cutout."""
     return render(
         "web/summary.html.j2",
         result=result,
         observed=observed,
-        cutout=_cutout_png(result.ensemble),
+        cutout=cutout_png(result.ensemble, survey),
+        measured=measured_line(result.ensemble),
         redshift=next((row for row in table if row.name == "z"), None),
         shares=classes(result),
         flags=[FLAGS.get(flag, flag) for flag in result.ensemble.flags],
@@ -103,18 +107,3 @@ def candidate_table(ensemble: Ensemble) -> str:
     best_first = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
     rows = [(k + 1, scores[k], z[k], k in ensemble.selected) for k in best_first]
     return render("web/candidates.html.j2", rows=rows)
-
-
-def _cutout_png(ensemble: Ensemble) -> bytes | None:
-    """The image as the model sees it; None unless it has three bands."""
-    image = ensemble.image
-    if image is None or len(image) != 3:
-        return None
-    from PIL import Image
-
-    composite = ensemble.image_kind == "composite"
-    rgb = np.clip(image if composite else lupton_rgb(image), 0, 255)[::-1].transpose(1, 2, 0)
-    picture = Image.fromarray(np.ascontiguousarray(rgb if composite else rgb[::-1]).astype(np.uint8))
-    stream = io.BytesIO()
-    picture.resize((CUTOUT_SIDE_PIXELS, CUTOUT_SIDE_PIXELS), Image.Resampling.BICUBIC).save(stream, "PNG")
-    return stream.getvalue()

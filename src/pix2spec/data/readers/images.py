@@ -16,7 +16,7 @@ from pix2spec.data.readers.guards import reading, sniff
 from pix2spec.data.readers.regrid import SCALE_TOLERANCE, aligned, pixel_scale_of, regridded, target_wcs
 from pix2spec.errors import InputError
 
-__all__ = ["Frame", "crop", "image_kind", "prepare_plane", "read_cutout", "read_frame"]
+__all__ = ["Frame", "about", "crop", "image_kind", "prepare_plane", "read_cutout", "read_frame"]
 
 MAX_BAD_FRACTION = 0.05  # of non-finite pixels that are filled in
 NO_WCS = "no WCS: the pixel scale was not checked"
@@ -83,12 +83,13 @@ class Frame:
         scale : float or None
             Arcsec per pixel. None, or a frame without WCS: as the frame has it.
         centre : (float, float), optional
-            Pixel (x, y), by default the centre of the frame.
+            Pixel (x, y), by default the centre of the frame. About another one, pixels beyond the frame
+            are 0.
 
         Raises
         ------
         InputError
-            If the frame does not hold the cutout, or more than 5 % of the pixels of a band are bad.
+            If the frame is smaller than the cutout, or more than 5 % of the pixels of a band are bad.
         """
         own = self.pixel_scale
         if (
@@ -111,11 +112,7 @@ class Frame:
         check_size(self.path, height, width, size)
         if centre is None:
             return crop(self.image, size)
-        x, y = (round(c - (size - 1) / 2 + 1e-6) for c in centre)
-        if x < 0 or y < 0 or x + size > width or y + size > height:
-            what = f"{size} x {size} pixels about the galaxy are not within the frame"
-            raise InputError(self.path, what, "make a larger cutout")
-        return self.image[..., y : y + size, x : x + size]
+        return about(self.image, centre, size)
 
     def _resampled(self, size: int, scale: float, centre: tuple[float, float]) -> np.ndarray:
         wcs = target_wcs(self.wcs, scale, size, centre)
@@ -125,7 +122,9 @@ class Frame:
         if min(height, width) < side * (1 - SCALE_TOLERANCE):
             what = f"it is {width} x {height} pixels of {self.pixel_scale:.3g} arcsec"
             raise InputError(self.path, f"{what}, {side:.0f} x {side:.0f} are needed", "make a larger cutout")
-        return np.stack([regridded(plane, wcs, (size, size)).flux for plane in planes])
+        made = np.stack([regridded(plane, wcs, (size, size)).flux for plane in planes])
+        is_centred = np.allclose(centre, self.centre)
+        return made if is_centred else np.nan_to_num(made)
 
 
 def read_frame(paths, survey: Survey = SDSS) -> Frame:
@@ -244,6 +243,19 @@ def _opened_picture(path: Path):
     except Image.DecompressionBombError as error:
         what = f"the picture is too large for a cutout: {error}"
         raise InputError(path, what, "cut the galaxy out first") from error
+
+
+def about(image: np.ndarray, centre: tuple[float, float], size: int) -> np.ndarray:
+    """The `size` x `size` pixels of images (..., y, x) about the pixel (x, y) `centre`; 0 beyond them."""
+    made = np.zeros((*image.shape[:-2], size, size), image.dtype)
+    spans = []
+    for c, length in zip(centre[::-1], image.shape[-2:]):
+        first = round(c - (size - 1) / 2 + 1e-6)
+        low, high = max(first, 0), min(first + size, length)
+        spans.append((slice(low, high), slice(low - first, high - first)))
+    (from_y, to_y), (from_x, to_x) = spans
+    made[..., to_y, to_x] = image[..., from_y, from_x]
+    return made
 
 
 def crop(image: np.ndarray, size: int) -> np.ndarray:

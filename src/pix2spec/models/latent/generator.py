@@ -161,8 +161,8 @@ class FactorisedGenerator(Generator):
     def _restrict(self, galaxy: Galaxy, image_kind: str, settings: Settings) -> tuple[Galaxy, list[str]]:
         """Remove inputs that the settings exclude and an unusable image. Return flags for the latter.
 
-        The network sees either a picture or the fluxes that were measured in it. Where there are fluxes, it
-        does not see colour pictures: it learnt from simulated ones, and real ones mislead it.
+        The flow sees either a picture or the fluxes that were measured in it. Beside fluxes that were given
+        it sees no colour picture: it learnt from simulated ones, and real ones mislead it.
         """
         image, flags = galaxy.image, []
         has_photometry = self._has_photometry(galaxy, settings)
@@ -171,9 +171,12 @@ class FactorisedGenerator(Generator):
                 check_image(galaxy, self.survey.image_bands)
             except InputError:
                 image, flags = None, [IMAGE_UNUSABLE]
-        if IMAGE_UNUSABLE in galaxy.flags or (image_kind == "composite" and has_photometry):
+        is_measured = FROM_PICTURE in galaxy.flags
+        if IMAGE_UNUSABLE in galaxy.flags or (
+            image_kind == "composite" and has_photometry and not is_measured
+        ):
             image = None
-        if FROM_PICTURE in galaxy.flags and image is not None and "image" in settings.use:
+        if is_measured and image is not None and "image" in settings.use:
             has_photometry = False
         known_z = "redshift" in settings.use and np.isfinite(galaxy.z)
         seen = Galaxy(

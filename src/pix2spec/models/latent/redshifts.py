@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pix2spec.data.readers.picture_photometry import FROM_PICTURE
 from pix2spec.data.schema import Galaxy
 from pix2spec.models.redshift.brightness import answer
 from pix2spec.models.redshift.network import RedshiftModel
@@ -67,12 +68,14 @@ def _decides(seen: Galaxy, original: Galaxy) -> bool:
     """Whether the redshift model answers for a galaxy.
 
     It does not know images, which tell more about simulated galaxies than their fluxes, and it is not asked
-    where the redshift is known.
+    where the redshift is known. It answers for colour pictures, by the fluxes that were measured in them.
     """
     known = np.isfinite(seen.z) and seen.z_err < MAX_SPECTROSCOPIC
     measured = original.measured
     if known or measured is None or not measured.filters:
         return False
+    if FROM_PICTURE in original.flags and original.brightness_error:
+        return True  # Its colours are measured; the network would read them off simulated pixels.
     has_photometry = seen.photometry is not None or "spectrum-from-redshift-alone" in original.flags
     return has_photometry and (seen.image is None or set(measured.kinds) != {"fibre"})
 

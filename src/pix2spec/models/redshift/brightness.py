@@ -11,7 +11,7 @@ from pix2spec.models.redshift.network import RedshiftModel
 from pix2spec.models.redshift.posterior import RedshiftPosterior
 from pix2spec.models.shared.measurements import tokens_of
 
-__all__ = ["answer", "with_levels"]
+__all__ = ["answer", "mean_of_levels", "with_levels"]
 
 # Nodes and weights of Gauss and Hermite for the mean over a normal distribution.
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
@@ -50,10 +50,15 @@ def answer(
         return model.answer(tokens_of(list(galaxies), floor), _without(fold, len(galaxies)))
     levels = [level for galaxy in galaxies for level in with_levels(galaxy)]
     posterior, outside = model.answer(tokens_of(levels, floor), _without(fold, len(levels)))
-    shape = (len(galaxies), len(NODES), -1)
+    return mean_of_levels(posterior), outside.reshape(len(galaxies), -1) @ WEIGHTS > 0.5
+
+
+def mean_of_levels(posterior: RedshiftPosterior) -> RedshiftPosterior:
+    """The distributions of galaxies, from those at the brightnesses of `with_levels`, galaxy by galaxy."""
+    shape = (len(posterior) // len(NODES), len(NODES), -1)
     weight = posterior.weight.reshape(shape) * WEIGHTS[:, None]
-    flat = [values.reshape(len(galaxies), -1) for values in (weight, posterior.mean, posterior.sd)]
-    return RedshiftPosterior(*flat), outside.reshape(shape[:2]) @ WEIGHTS > 0.5
+    flat = [values.reshape(shape[0], -1) for values in (weight, posterior.mean, posterior.sd)]
+    return RedshiftPosterior(*flat)
 
 
 def _without(fold: int | None, count: int) -> np.ndarray | None:
