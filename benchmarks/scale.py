@@ -33,6 +33,7 @@ from pix2spec.generate.catalogue import generate_catalogue
 from pix2spec.generate.engines import Engine
 from pix2spec.generate.load import load
 from pix2spec.models.generator import Settings
+from pix2spec.products.columns import Contents
 
 BILLION = 1e9
 PARTS = 500  # simulated galaxies that a large input repeats, under other names
@@ -125,7 +126,9 @@ def cost(objects: int, rate: float) -> None:
             list(generator.run([galaxies[0]], "linear", Settings()))
         flops = counter.get_total_flops()
         speed = objects / one_run(generator, galaxies, work / "all", "local", None)
-        generate_catalogue(generator, galaxies, work / "chosen", Settings(), limit=256, keep_candidates=False)
+        generate_catalogue(
+            generator, galaxies, work / "chosen", Settings(), limit=256, contents=Contents(candidates=False)
+        )
         size = (work / "all" / "catalog.parquet").stat().st_size / objects
         small = (work / "chosen" / "catalog.parquet").stat().st_size / min(256, objects)
         received = sum(p.stat().st_size for p in (work / "input").glob("*.parquet")) / objects

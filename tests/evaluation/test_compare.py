@@ -14,6 +14,7 @@ from pix2spec.evaluation.compare import evaluate
 from pix2spec.evaluation.metrics.pixels import to_minmax
 from pix2spec.evaluation.metrics.scoring import Profile, score_ensemble, selections
 from pix2spec.products.catalogue import CatalogueWriter
+from pix2spec.products.columns import Contents
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PHYSICAL, RELATIVE
 
@@ -189,7 +190,7 @@ def test_a_model_of_the_minmax_scale_is_judged_on_its_own_numbers():
 
 
 def test_without_candidates_only_the_chosen_flux_is_scored(tmp_path):
-    predictions, truth = make(tmp_path, n=8, keep_candidates=False)
+    predictions, truth = make(tmp_path, n=8, contents=Contents(candidates=False))
     result = evaluate(predictions, truth, progress=False, out=tmp_path / "report")
     assert set(result["methods"]) == {"chosen"}
     assert result["expected_coverage"] is None

@@ -13,6 +13,7 @@ from pix2spec.data.measurements import MEASUREMENT_COLUMNS, Measurements
 from pix2spec.errors import InputError
 from pix2spec.products import catalogue as module
 from pix2spec.products.catalogue import CatalogueWriter, open_catalogue
+from pix2spec.products.columns import Contents
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PHYSICAL, RELATIVE
 
@@ -132,7 +133,7 @@ def test_row_groups_bound_memory(tmp_path, monkeypatch):
 
 def test_without_candidates_the_chosen_flux_stays(tmp_path):
     ensemble = make()
-    catalogue = write(tmp_path, [ensemble], keep_candidates=False)
+    catalogue = write(tmp_path, [ensemble], contents=Contents(candidates=False))
     back = catalogue.ensemble("a")
     np.testing.assert_allclose(back.flux, ensemble.flux, rtol=1e-6)
     assert len(back) == 1

@@ -12,9 +12,9 @@ from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.lines import LIGHT_SPEED_KM_S, SDSS_LINE_SPREAD_KM_S
 from pix2spec.errors import InputError
 from pix2spec.products.catalogue import CatalogueWriter, open_catalogue
-from pix2spec.products.convert import to_table
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.sdss_format import spec_name, write_plate, write_spec
+from pix2spec.products.tables import to_table, write_table
 from pix2spec.products.units import PHYSICAL, RELATIVE
 from pix2spec.runtime.atomic import safe_name
 from support.paths import DOCS
@@ -86,8 +86,7 @@ def test_astropy_and_topcat_read_tables(tmp_path, catalogue):
     from astropy.io.votable import parse
     from astropy.table import Table
 
-    table = to_table(catalogue)
-    table.write(tmp_path / "catalog.vot", format="votable", tabledata_format="binary2")
+    write_table(catalogue, tmp_path, "votable")
     first = parse(tmp_path / "catalog.vot", verify="exception").get_first_table()
     ucds = {field.name: field.ucd for field in first.fields}
     assert ucds["ra"] == "pos.eq.ra;meta.main" and ucds["dec"] == "pos.eq.dec;meta.main"
@@ -95,7 +94,7 @@ def test_astropy_and_topcat_read_tables(tmp_path, catalogue):
     back = Table.read(tmp_path / "catalog.vot")
     assert list(back["object_id"]) == ["0266-51602-0013", "0266-51602-0014", "α 3", "broken"]
     assert list(back["status"]) == ["ok"] * 3 + ["failed"] and back["flags"][0] == "faint"
-    np.testing.assert_allclose(back["z_model"][:3], 0.1, atol=0.01)
+    np.testing.assert_allclose(back["z"][:3], 0.1, atol=0.01)
     with_spectra = to_table(catalogue, spectra=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", u.UnitsWarning)  # the VO would rather have watts than erg

@@ -17,6 +17,7 @@ from pix2spec.data.schema import DatasetInfo
 from pix2spec.errors import InputError
 from pix2spec.measure.candidates import estimated_ivar
 from pix2spec.products.catalogue import CatalogueWriter, open_catalogue
+from pix2spec.products.columns import Contents
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import RELATIVE
 from pix2spec.ranking import measure
@@ -53,7 +54,7 @@ def ensemble(name, seed=0, noise=NOISE, **values):
 
 
 def write_catalogue(path, ensembles, noise="observed", keep=True):
-    with CatalogueWriter(path, GRID, {"model": "test", "noise": noise}, keep) as writer:
+    with CatalogueWriter(path, GRID, {"model": "test", "noise": noise}, Contents(candidates=keep)) as writer:
         for own in ensembles:
             writer.add(own)
     return path

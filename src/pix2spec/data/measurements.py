@@ -140,7 +140,7 @@ class Measurements:
         for name in filters:
             _check_filter(name, curves, where)
         extinction = check_extinction(_number_or_text(row["extinction"]), where)
-        shared = float(row.get("brightness_error") or 0.0)
+        shared = float(np.nan_to_num(row.get("brightness_error") or 0.0))
         return cls(filters, flux, 1 / np.sqrt(ivar), kinds, (), extinction, curves, shared)
 
 

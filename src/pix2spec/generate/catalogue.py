@@ -1,7 +1,7 @@
 """Generate spectra for a whole dataset and write them as a catalogue."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from pix2spec.generate.engines import Engine, ShardMaker
 from pix2spec.generate.foreground import Dust, Foreground
 from pix2spec.models.generator import Generator, Settings
 from pix2spec.products.catalogue import open_catalogue
+from pix2spec.products.columns import EVERYTHING, Contents
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.shards import Shards
+from pix2spec.products.tables import check_format, write_table
 from pix2spec.runtime.progress import progress_bar
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 LOCAL = Engine()
+ROWS = 10_000  # of a dataset whose filters are read at a time
 
 
 @dataclass
@@ -60,7 +63,7 @@ def generate_catalogue(
     settings: Settings | None = None,
     failures: Sequence[tuple[str, str]] = (),
     limit: int | None = None,
-    keep_candidates: bool = True,
+    contents: Contents = EVERYTHING,
     fits: bool = False,
     spec: bool = False,
     figures: int = 0,
@@ -69,6 +72,7 @@ def generate_catalogue(
     foreground: Foreground | None = None,
     resume: bool = False,
     engine: Engine = LOCAL,
+    file_format: str = "parquet",
 ) -> Summary:
     """Generate an ensemble for every object of a dataset and write ``catalog.parquet``.
 
@@ -85,14 +89,15 @@ def generate_catalogue(
         Objects that failed earlier, which the catalogue is to list too.
     limit : int, optional
         Number of objects, from the first on; all by default.
-    keep_candidates : bool
-        Store all candidates (14 kB each), which `pix2spec.evaluate` and `pix2spec.rank` need.
+    contents : Contents
+        Which columns to write. `pix2spec.evaluate` and `pix2spec.rank` need the candidates, 14 kB each. The
+        filters of the dataset's photometry are added.
     fits : bool
         Also write one FITS file per object, in ``OUT/spectra``.
     spec : bool
         Also write one file per object in SDSS's spec format, in ``OUT/spec``.
     figures : int
-        Number of objects, from the first on, to draw in ``OUT/spectra.png``.
+        Number of objects, from the first on, to draw in ``OUT/spectra.png``; none without spectra.
     batch : int, optional
         Number of objects that go through the networks together; by default the model's own.
     progress : bool
@@ -104,6 +109,8 @@ def generate_catalogue(
         Continue an interrupted run: finished objects are kept, and the result is the same to the bit.
     engine : Engine
         Generate in this process, or on the workers of a Ray cluster.
+    file_format : str
+        ``"fits"`` or ``"votable"`` for a table in that format besides the Parquet file.
 
     Returns
     -------
@@ -120,18 +127,21 @@ def generate_catalogue(
     if dataset.info.grid != generator.grid:
         raise InputError(dataset.path, "its grid is not the one that the model was trained on")
     generator.check_settings(settings)
+    check_format(file_format)
     unseen = _other_survey(generator, dataset, settings)
     out = Path(out)
     dust = Dust(foreground, dataset.info.image_kind, generator.inputs(settings))
     total = min(len(dataset), limit or len(dataset))
     provenance = generator.provenance(settings) | {"galactic_extinction": dust.stated}
     batch = batch or generator.default_batch
-    contents = (generator.grid, provenance, keep_candidates, generator.survey, batch, dataset.info.curves)
-    shards = Shards(out, total, *contents)
+    contents = replace(contents, photometry=_filters_and_kinds(dataset))
+    shards = Shards(
+        out, total, generator.grid, provenance, contents, generator.survey, batch, dataset.info.curves
+    )
     identity = {k: v for k, v in provenance.items() if k != "command"}
     identity |= {"input": str(dataset.path.resolve()), "objects": total, "batch": batch}
     identity |= {"curves": sorted(dataset.info.curves)} if dataset.info.curves else {}
-    shards.claim(identity | {"candidates": keep_candidates}, resume)
+    shards.claim(identity | {"contents": asdict(contents)}, resume)
     folders = {"spectra": out / "spectra"} if fits else {}
     folders |= {"spec": out / "spec"} if spec else {}
     maker = ShardMaker(generator, dataset, settings, shards, dust, batch, unseen, **folders)
@@ -142,10 +152,26 @@ def generate_catalogue(
     summary = _summary(shards.finish(failures))
     for folder in folders.values():
         summary.files += sorted(folder.glob("*.fits"))
-    if figures and summary.n_ok:
+    if file_format != "parquet":
+        summary.files.insert(0, write_table(open_catalogue(summary.catalogue), out, file_format))
+    if figures and summary.n_ok and contents.spectra:
         shown = _first_of(out, dataset, figures)
         summary.files.insert(0, _draw(shown, dataset, out / "spectra.png"))
     return summary
+
+
+def _filters_and_kinds(dataset: Dataset) -> tuple[tuple[str, str], ...]:
+    """Filters and kinds of the photometry of a dataset, in the order in which they first appear."""
+    if not len(dataset.having("photometry")):
+        return ()
+    if not dataset.info.as_measured:
+        return tuple((name, "fibre") for name in dataset.info.survey.filters)
+    found: dict[tuple[str, str], None] = {}
+    for start in range(0, len(dataset), ROWS):
+        rows = dataset.rows.take(dataset.indices[start : start + ROWS], ["filters", "kind"])
+        for filters, kinds in zip(*(rows[name].to_pylist() for name in ("filters", "kind"))):
+            found |= dict.fromkeys(zip(filters or (), kinds or ()))
+    return tuple(found)
 
 
 def _summary(path: Path) -> Summary:

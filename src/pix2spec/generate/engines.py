@@ -5,13 +5,14 @@ import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import repeat
+from itertools import islice, repeat
 from pathlib import Path
 
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.generate.foreground import Dust
+from pix2spec.measure.ensembles import measure_ensembles
 from pix2spec.models.generator import Generator, Settings
 from pix2spec.products.catalogue import CatalogueWriter
 from pix2spec.products.ensemble import Ensemble
@@ -110,9 +111,19 @@ class ShardMaker:
         galaxies = (self._read(i) for i in self.shards.rows(k))
         kind = self.dataset.info.image_kind or "linear"
         with self.shards.writer(k) as writer:
-            for result in self.generator.run(galaxies, kind, self.settings, self.batch):
-                self._add(writer, result)
-                yield
+            results = self.generator.run(galaxies, kind, self.settings, self.batch)
+            while batch := list(islice(results, self.batch)):
+                measured = self._measure(batch)
+                for k, result in enumerate(batch):
+                    self._add(writer, result, measured.get(k))
+                    yield
+
+    def _measure(self, results: list) -> dict[int, dict]:
+        """Measured quantities of those results that are ensembles, by their number."""
+        if not self.shards.contents.measured:
+            return {}
+        made = {k: result for k, result in enumerate(results) if isinstance(result, Ensemble)}
+        return dict(zip(made, measure_ensembles(list(made.values()))))
 
     def _read(self, i: int) -> Galaxy:
         """Row i of the dataset; a galaxy without any data in the place of one that is damaged."""
@@ -123,10 +134,12 @@ class ShardMaker:
             self.damaged[name] = str(error)
             return Galaxy(name)
 
-    def _add(self, writer: CatalogueWriter, result: Ensemble | tuple[Galaxy, str]) -> None:
+    def _add(
+        self, writer: CatalogueWriter, result: Ensemble | tuple[Galaxy, str], measured: dict | None
+    ) -> None:
         if isinstance(result, Ensemble):
             self.dust.after(result)
-            writer.add(result)
+            writer.add(result, measured)
             if self.spectra is not None:
                 self.spectra.mkdir(parents=True, exist_ok=True)
                 result.write_fits(self.spectra / f"{safe_name(result.object_id)}.fits")

@@ -232,11 +232,23 @@ class Dust:
             return galaxy
         if self.drops_image:
             galaxy = replace(galaxy, image=None)
-        galaxy, *self.notes[galaxy.object_id] = self.foreground.apply(galaxy)
-        return galaxy
+        corrected, ebv, flags = self.foreground.apply(galaxy)
+        removed = _removed_extinction(galaxy, corrected, self.foreground.survey)
+        self.notes[galaxy.object_id] = ebv, flags, removed
+        return corrected
 
     def after(self, ensemble: Ensemble) -> None:
         """Record E(B-V) and the flags in the ensemble that the model made of a galaxy."""
         if ensemble.object_id in self.notes:
-            ensemble.ebv, flags = self.notes.pop(ensemble.object_id)
+            ensemble.ebv, flags, ensemble.removed_extinction = self.notes.pop(ensemble.object_id)
             ensemble.flags = [*ensemble.flags, *flags]
+
+
+def _removed_extinction(before: Galaxy, after: Galaxy, survey: Survey) -> np.ndarray | None:
+    """Extinction in magnitudes (measurements,) that a correction took out of the fluxes; None if none was."""
+    if before is after:
+        return None
+    given, corrected = (galaxy.measurements(survey) for galaxy in (before, after))
+    if given is None or corrected is None:
+        return None
+    return 2.5 * np.log10(corrected.error / given.error)

@@ -15,13 +15,25 @@ from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.lines import LIGHT_SPEED_KM_S, LINES
 from pix2spec.measure.windows import cutouts, empty_result
 
-__all__ = ["BPT_CLASSES", "FEATURES", "LineFit", "bpt_class", "equivalent_width", "fit_lines"]
+__all__ = [
+    "BPT_CLASSES",
+    "FEATURES",
+    "GALAXY_CLASSES",
+    "LineFit",
+    "bpt_class",
+    "equivalent_width",
+    "fit_lines",
+    "galaxy_class",
+]
 
 WIDTHS_PIXELS = np.geomspace(0.8, 4.5, 12)  # trial dispersions of lines: 55 to 310 km/s on SDSS's grid
 BALMER_ABSORPTION_ANGSTROM = (1.3, 0.3)  # of stars, and its spread (Hopkins et al. 2003, ApJ 599:971)
 MIN_SIGNAL_TO_NOISE = 3.0  # of each line, for a BPT class
 MIN_WIDTH_ANGSTROM = 0.5  # of each line, where there are no errors
 BPT_CLASSES = ("none", "star-forming", "composite", "AGN")
+GALAXY_CLASSES = ("unknown", "star-forming", "composite", "Seyfert", "LINER", "passive")
+MAX_PASSIVE_ANGSTROM = 0.5  # of Halpha and [N II] (Cid Fernandes et al. 2011, MNRAS 413:1687)
+LEAST_WIDTH_ANGSTROM = 0.1  # a weaker line counts as one of this width in the ratios
 
 
 class Blend(NamedTuple):
@@ -304,6 +316,47 @@ def bpt_class(halpha: LineFit, hbeta: LineFit, oiii: LineFit, nii: LineFit) -> n
         widths[name] = width * line.continuum
     with np.errstate(invalid="ignore", divide="ignore"):
         x, y = np.log10(widths["n2"] / widths["ha"]), np.log10(widths["o3"] / widths["hb"])
+    return np.where(significant, _bpt_region(x, y), 0).astype(np.int8)
+
+
+def _bpt_region(x, y) -> np.ndarray:
+    """1, 2 or 3 below, between and above the lines of Kauffmann (2003) and Kewley (2001)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
         stars = (y < 0.61 / (x - 0.05) + 1.3) & (x < 0.05)
         agn = (y > 0.61 / (x - 0.47) + 1.19) | (x >= 0.47)
-    return np.where(significant, np.where(stars, 1, np.where(agn, 3, 2)), 0).astype(np.int8)
+    return np.where(stars, 1, np.where(agn, 3, 2))
+
+
+def galaxy_class(halpha: LineFit, hbeta: LineFit, oiii: LineFit, nii: LineFit) -> np.ndarray:
+    """Classes of galaxies from noise-free spectra, in which also weak lines have a meaning.
+
+    Passive galaxies have less than 0.5 Angstrom of both Halpha and [N II] 6583 (Cid Fernandes et al. 2011,
+    MNRAS 413:1687). The others are classified by [N II] 6583 / Halpha and [O III] 5007 / Hbeta as by
+    `bpt_class`; above the line of Kewley et al. (2001), Seyferts are separated from LINERs by
+
+        log([O III] / Hbeta) = 1.05 log([N II] / Halpha) + 0.45
+
+    (Schawinski et al. 2007, MNRAS 382:1415). 1.3 Angstrom are added to the Balmer lines for the stars'
+    absorption. A line below 0.1 Angstrom counts as 0.1 Angstrom in the ratios.
+
+    Parameters
+    ----------
+    halpha, hbeta, oiii, nii : LineFit
+        Of arrays (...,).
+
+    Returns
+    -------
+    int8 array (...,)
+        Index into `GALAXY_CLASSES`: 0 where a line is not measured.
+    """
+    lines, absorption = (halpha, hbeta, oiii, nii), BALMER_ABSORPTION_ANGSTROM[0]
+    ha, hb, o3, n2 = (line.ew + added for line, added in zip(lines, (absorption, absorption, 0, 0)))
+    passive = (ha < MAX_PASSIVE_ANGSTROM) & (n2 < MAX_PASSIVE_ANGSTROM)
+    flux = [
+        np.maximum(ew, LEAST_WIDTH_ANGSTROM) * line.continuum for ew, line in zip((ha, hb, o3, n2), lines)
+    ]
+    x, y = np.log10(flux[3] / flux[0]), np.log10(flux[2] / flux[1])
+    found = _bpt_region(x, y)
+    found = np.where((found == 3) & (y < 1.05 * x + 0.45), 4, found)
+    measured = np.isfinite(ha + hb + o3 + n2)
+    return np.where(measured, np.where(passive, 5, found), 0).astype(np.int8)

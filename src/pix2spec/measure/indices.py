@@ -7,7 +7,7 @@ import numpy as np
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.measure.windows import cutouts, empty_result
 
-__all__ = ["LICK", "air_to_vacuum", "break_4000", "dn4000", "lick_index"]
+__all__ = ["BREAKS", "LICK", "air_to_vacuum", "break_4000", "dn4000", "lick_index"]
 
 MIN_BAND_COVERAGE = 0.7  # valid share of each band of a Lick index
 
@@ -41,10 +41,22 @@ def air_to_vacuum(wave):
     return wave * (1 + 5.792105e-2 / (238.0185 - s2) + 1.67917e-3 / (57.362 - s2))
 
 
+# Blue and red windows of the 4000 A break: vacuum wavelengths in Angstrom, rest frame. The narrow break is
+# that of Balogh et al. (1999, ApJ 527:54), the wide one that of Bruzual (1983, ApJ 273:105).
+BREAKS = {
+    "narrow": ((3851.09, 3951.12), (4001.13, 4101.16)),
+    "wide": ((3751.06, 3951.12), (4051.15, 4251.20)),
+}
+
+
 def break_4000(
-    flux: np.ndarray, z: np.ndarray, grid: SpectralGrid, ivar: np.ndarray | None = None
+    flux: np.ndarray,
+    z: np.ndarray,
+    grid: SpectralGrid,
+    ivar: np.ndarray | None = None,
+    windows: str = "narrow",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The narrow 4000 A break (Balogh et al. 1999, ApJ 527:54): ratio of mean f_nu in two windows.
+    """The 4000 A break: ratio of mean f_nu in two windows.
 
     Parameters
     ----------
@@ -55,6 +67,8 @@ def break_4000(
     grid : SpectralGrid
     ivar : array (..., L), optional
         Inverse variance of `flux`; the means are not weighted by it.
+    windows : str
+        One of `BREAKS`: ``"narrow"`` is Dn4000, and ``"wide"`` is D4000.
 
     Returns
     -------
@@ -78,7 +92,7 @@ def break_4000(
             mean.reshape(2, -1)[:, where] = both / total * low**2  # f_nu ~ lambda^2 f_lambda
         return mean
 
-    (red, red_error), (blue, blue_error) = mean_fnu(4001.13, 4101.16), mean_fnu(3851.09, 3951.12)
+    (blue, blue_error), (red, red_error) = (mean_fnu(*window) for window in BREAKS[windows])
     blue = np.where(blue > 0, blue, np.nan)
     value = red / blue
     error = np.hypot(red_error, value * blue_error) / blue

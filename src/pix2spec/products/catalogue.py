@@ -17,22 +17,28 @@ from pix2spec.core.survey import SDSS, Survey
 from pix2spec.data.measurements import BRIGHTNESS_COLUMN, MEASUREMENT_COLUMNS
 from pix2spec.data.readers.guards import check_expansion, reading
 from pix2spec.errors import InputError
-from pix2spec.products.columns import VECTORS, Derived, catalogue_schema
+from pix2spec.products.columns import (
+    EVERYTHING,
+    VECTORS,
+    Contents,
+    catalogue_schema,
+    core_fields,
+    empty_value,
+)
+from pix2spec.products.derived import Derived
 from pix2spec.products.ensemble import Ensemble
-from pix2spec.products.units import PER_CANDIDATE
 from pix2spec.runtime.resumable import is_unfinished
 
 __all__ = ["CATALOGUE_VERSION", "Catalogue", "CatalogueWriter", "open_catalogue"]
 
-CATALOGUE_VERSION = 1
+CATALOGUE_VERSION = 2
+OPTIONAL = {"candidates", *VECTORS[1:], *MEASUREMENT_COLUMNS}  # an ensemble can do without
+# Names in version 1, and today's. There, `z` was the redshift that was given.
+RENAMED = {"z": "z_given", "z_model": "z", "z_model_lo": "z_q16", "z_model_hi": "z_q84"}
 FILE_NAME = "catalog.parquet"
 SHARDS = "catalog"  # folder of the shards of one that grows, or is large
 LISTS = ("flags", *MEASUREMENT_COLUMNS)  # lists of texts, and short ones of numbers
 LATER_COLUMNS = MEASUREMENT_COLUMNS | BRIGHTNESS_COLUMN  # catalogues of earlier versions lack them
-NO_MEASUREMENTS: dict = {name: [] for name in MEASUREMENT_COLUMNS} | {
-    "extinction": "",
-    "brightness_error": 0.0,
-}
 ROW_GROUP_BYTES = 32 * 2**20  # candidates of some 90 objects; what a reader holds at a time
 
 
@@ -50,8 +56,8 @@ class CatalogueWriter:
         Wavelengths of all spectra.
     provenance : dict
         Model id and hash, version, seed, command.
-    keep_candidates : bool
-        Whether the candidates go along: 14 kB each.
+    contents : Contents
+        Which columns it has.
     survey : Survey
         Filters of the synthetic magnitudes.
     curves : mapping of str to Filter, optional
@@ -72,7 +78,7 @@ class CatalogueWriter:
         out_dir: str | Path,
         grid: SpectralGrid,
         provenance: dict,
-        keep_candidates: bool = True,
+        contents: Contents = EVERYTHING,
         survey: Survey = SDSS,
         curves: Mapping[str, Filter] | None = None,
         name: str = FILE_NAME,
@@ -82,13 +88,13 @@ class CatalogueWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
             raise InputError(self.path, "it exists already", "choose another folder, or delete it")
-        self.grid, self.keep_candidates = grid, keep_candidates
-        self._derive = Derived(grid, survey)
+        self.grid, self.contents = grid, contents
+        self._derive = Derived(grid, survey, contents)
         metadata = {"catalogue_version": CATALOGUE_VERSION, "grid": grid.as_dict()}
         metadata |= {"survey": survey.as_dict(), "provenance": provenance}
-        metadata |= {"candidates": keep_candidates}
+        metadata |= {"candidates": contents.candidates, "partial": contents.is_partial}
         metadata |= {"curves": {name: curve.as_dict() for name, curve in curves.items()}} if curves else {}
-        self.schema = catalogue_schema(grid, self._derive.names, metadata)
+        self.schema = catalogue_schema(grid, survey, contents, metadata)
         self._temporary = self.path.with_name(partial or name + ".partial")
         floats = [f"{name}.list.element" for name in (*VECTORS, "candidates")]
         self._file = pq.ParquetWriter(
@@ -103,29 +109,31 @@ class CatalogueWriter:
         self._bytes = 0
         self.n_ok = self.n_failed = 0
 
-    def add(self, ensemble: Ensemble) -> None:
-        """Append the row of one ensemble, with status ``"ok"``."""
+    def add(self, ensemble: Ensemble, measured: Mapping[str, float] | None = None) -> None:
+        """Append the row of one ensemble, with status ``"ok"``.
+
+        Parameters
+        ----------
+        ensemble : Ensemble
+        measured : mapping of str to float, optional
+            Values of `pix2spec.products.columns.MEASURED`; NaN without it.
+        """
         if ensemble.grid != self.grid:
             raise InputError(ensemble.object_id, "its wavelength grid is not the catalogue's")
-        row = ensemble.to_row(self.keep_candidates) | {"status": "ok", "error": ""}
+        row = ensemble.to_row(self.contents.candidates, self.contents.spectra) | {"status": "ok", "error": ""}
         self.n_ok += 1
-        self._append(row | self._derive(ensemble))
+        self._append(row | self._derive(ensemble) | dict(measured or {}))
 
     def add_failure(self, object_id: str, error_text: str, ra=np.nan, dec=np.nan) -> None:
         """Append the row of an object without a result, with status ``"failed"``."""
         row: dict = {"object_id": object_id, "status": "failed", "error": str(error_text)}
-        row |= {"unit": "", "select": ""}
-        row |= {"ra": ra, "dec": dec, "z": np.nan, "ebv": np.nan, "n_candidates": 0}
-        row |= {name: np.nan for name in self._derive.names}
-        row |= {name: np.full(self.grid.size, np.nan, np.float32) for name in VECTORS}
-        row |= {name: [] for name in ("flags", *PER_CANDIDATE, "selected", "candidates")}
-        row |= NO_MEASUREMENTS
+        row |= {"ra": ra, "dec": dec}
         self.n_failed += 1
         self._append(row)
 
     def _append(self, row: dict) -> None:
-        self._rows.append(row)
-        self._bytes += sum(v.nbytes for v in row.values() if isinstance(v, np.ndarray))
+        self._rows.append({f.name: row[f.name] if f.name in row else empty_value(f) for f in self.schema})
+        self._bytes += sum(getattr(value, "nbytes", 8) for value in self._rows[-1].values())
         if self._bytes >= ROW_GROUP_BYTES:
             self._flush()
 
@@ -141,10 +149,11 @@ class CatalogueWriter:
         self._flush()
         with pq.ParquetFile(path) as other:
             for group in range(other.num_row_groups):
-                rows = other.read_row_group(group)
-                for name in set(NO_MEASUREMENTS) - set(rows.column_names):  # of an earlier version
-                    empty = pa.array([NO_MEASUREMENTS[name]] * len(rows), LATER_COLUMNS[name])
-                    rows = rows.append_column(name, empty)
+                rows = _renamed(other.read_row_group(group), _version(other))
+                for field in self.schema:
+                    if field.name not in rows.column_names:  # of an earlier version
+                        empty = pa.array([empty_value(field)] * len(rows), field.type)
+                        rows = rows.append_column(field, empty)
                 self._file.write_table(rows.select(self.schema.names).cast(self.schema))
 
     def close(self) -> Path:
@@ -189,8 +198,10 @@ class Catalogue:
         Wavelengths of all spectra.
     provenance : dict
         Model id and hash, version, seed, command.
-    has_candidates : bool
-        Whether it holds the candidates, or the chosen spectra alone.
+    version : int
+        Of its format.
+    has_spectra, has_candidates : bool
+        Whether it holds spectra at all, and the candidates besides the chosen ones.
     curves : dict of str to Filter
         The user's own filters of the objects' measurements.
     """
@@ -201,28 +212,38 @@ class Catalogue:
         metadata = self._metadata()
         if "catalogue_version" not in metadata:
             raise InputError(self.path, "it is Parquet, but not a generated catalogue")
-        if metadata["catalogue_version"] != CATALOGUE_VERSION:
-            version = metadata["catalogue_version"]
-            raise InputError(self.path, f"catalogue version {version} is not {CATALOGUE_VERSION}")
+        self.version = metadata["catalogue_version"]
+        if self.version not in (1, CATALOGUE_VERSION):
+            raise InputError(self.path, f"catalogue version {self.version} is not {CATALOGUE_VERSION}")
         try:
             self.grid, self.survey = SpectralGrid(**metadata["grid"]), Survey.from_dict(metadata["survey"])
             self.provenance = dict(metadata["provenance"])
-            self.has_candidates = bool(metadata["candidates"])
             self.curves = {n: Filter.from_dict(n, v) for n, v in metadata.get("curves", {}).items()}
+            has_candidates = bool(metadata["candidates"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise self._damaged(f"{type(error).__name__} {error}") from error
+        names = set(self.schema.names)
+        self.has_spectra = {field.name for field in core_fields(self.grid)} - OPTIONAL <= names
+        self.has_candidates = has_candidates and self.has_spectra
+        self._check_columns(bool(metadata.get("partial")))
+
+    def _check_columns(self, is_partial: bool) -> None:
+        """Raise `InputError` if a file lacks a column, or one has another type."""
         for file in self._files:
-            names = file.schema_arrow.names
-            for wanted in catalogue_schema(self.grid, [], {}):
-                if wanted.name in LATER_COLUMNS and wanted.name not in names:
-                    continue  # an earlier version wrote it
-                found = file.schema_arrow.field(wanted.name).type if wanted.name in names else "missing"
+            schema = _renamed_schema(file.schema_arrow, self.version)
+            for wanted in core_fields(self.grid):
+                if wanted.name in schema.names:
+                    found = schema.field(wanted.name).type
+                elif is_partial or wanted.name in LATER_COLUMNS:  # left out, or of an earlier version
+                    continue
+                else:
+                    found = "missing"
                 if found != wanted.type:
                     raise self._damaged(f"{wanted.name} is {found}, not {wanted.type}")
 
     def _metadata(self) -> dict:
         try:
-            metadata = json.loads((self.schema.metadata or {}).get(b"pix2spec", b"{}"))
+            metadata = json.loads((self._files[0].schema_arrow.metadata or {}).get(b"pix2spec", b"{}"))
         except (ValueError, RecursionError) as error:
             raise self._damaged(str(error)) from error
         if not isinstance(metadata, dict):
@@ -237,20 +258,34 @@ class Catalogue:
 
     @property
     def schema(self) -> pa.Schema:
-        """Columns."""
-        return self._files[0].schema_arrow
+        """Columns, under today's names."""
+        return _renamed_schema(self._files[0].schema_arrow, self.version)
 
     def read(self, columns: list[str]) -> pa.Table:
         """Some columns of all objects."""
+        names = _old_names(columns, self.version)
         with reading(self.path, "a catalogue"):
-            tables = [file.read(columns).replace_schema_metadata(None) for file in self._files]
+            tables = [file.read(names).select(names).replace_schema_metadata(None) for file in self._files]
+            tables = [table.rename_columns(columns) for table in tables]
             for rows in tables:
                 rows.validate(full=True)
             return pa.concat_tables(tables)
 
+    def read_chunks(self, columns: list[str], size: int) -> Iterator[pa.Table]:
+        """Some columns, in tables of at most `size` objects; one table without rows if there is no object."""
+        names = _old_names(columns, self.version)
+        if not len(self):
+            yield self.read(columns)
+        for file in self._files:
+            with reading(self.path, "a catalogue"):
+                for batch in file.iter_batches(size, columns=names):
+                    rows = pa.Table.from_batches([batch]).select(names).rename_columns(columns)
+                    rows.validate(full=True)
+                    yield rows.replace_schema_metadata(None)
+
     def _rows(self, file: pq.ParquetFile, group: int) -> pa.Table:
         with reading(self.path, "a catalogue"):
-            rows = file.read_row_group(group)
+            rows = _renamed(file.read_row_group(group), self.version)
             rows.validate(full=True)  # texts in wild bytes, lists that reach beyond their values
             return rows
 
@@ -275,6 +310,7 @@ class Catalogue:
         return dict(zip(failed["object_id"].to_pylist(), failed["error"].to_pylist()))
 
     def __iter__(self) -> Iterator[Ensemble]:
+        self._check_spectra()
         for file, group in self._groups():
             rows = self._rows(file, group)
             for i in range(len(rows)):
@@ -289,6 +325,7 @@ class Catalogue:
         InputError
             If the object is not in the catalogue, or failed.
         """
+        self._check_spectra()
         start = 0
         for file, group in self._groups():
             size = file.metadata.row_group(group).num_rows
@@ -300,6 +337,11 @@ class Catalogue:
             start += size
         raise InputError(object_id, f"no such object in {self.path}")
 
+    def _check_spectra(self) -> None:
+        if not self.has_spectra:
+            hint = "generate it again, with its spectra"
+            raise InputError(self.path, "the catalogue has no spectra", hint)
+
     def _ensemble(self, rows: pa.Table, i: int) -> Ensemble:
         row = {}
         for name in rows.column_names:
@@ -308,6 +350,29 @@ class Catalogue:
             row[name] = value.values.to_numpy(zero_copy_only=False) if is_vector else value.as_py()
         with reading(self.path, "a catalogue"):
             return Ensemble.from_row(row, self.grid, self.provenance, self.curves)
+
+
+def _version(file: pq.ParquetFile) -> int:
+    """Format version of a catalogue's file."""
+    return json.loads((file.schema_arrow.metadata or {}).get(b"pix2spec", b"{}")).get("catalogue_version", 0)
+
+
+def _renamed(rows: pa.Table, version: int) -> pa.Table:
+    """Rows with today's names of columns."""
+    return rows.rename_columns([RENAMED.get(n, n) for n in rows.column_names]) if version == 1 else rows
+
+
+def _renamed_schema(schema: pa.Schema, version: int) -> pa.Schema:
+    if version != 1:
+        return schema
+    fields = [field.with_name(RENAMED.get(field.name, field.name)) for field in schema]
+    return pa.schema(fields, metadata=schema.metadata)
+
+
+def _old_names(names: list[str], version: int) -> list[str]:
+    """Names of columns in a file."""
+    old = {new: name for name, new in RENAMED.items()} if version == 1 else {}
+    return [old.get(name, name) for name in names]
 
 
 def _find(path: Path) -> tuple[Path, list[Path]]:

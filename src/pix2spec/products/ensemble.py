@@ -76,8 +76,13 @@ class Ensemble:
     amplitude : array (n, 2), float32, optional
         Offset and scale that brought each candidate from the model's own scale into flux:
         ``candidates = offset + scale * x``. None where the candidates are as the model made them.
-    chi2 : array (n,), float32, optional
-        Misfit of each candidate's fluxes with those that were given, per flux; NaN where too few count.
+    removed_extinction : array (filters,), optional
+        Galactic extinction in magnitudes that was taken out of `measurements`; none where it is None.
+    noise_free : array (n, L), float32, optional
+        The candidates without noise, from models that know them; NaN where a candidate is at a redshift that
+        the model has no spectra of. Catalogues have the quantities that are measured on them alone.
+    chi2 : float
+        Misfit of the fluxes of the best candidate with those that were given, per flux; NaN if unknown.
 
     Examples
     --------
@@ -111,7 +116,9 @@ class Ensemble:
     redshifts: np.ndarray | None = None
     amplitude: np.ndarray | None = None
     measurements: Measurements | None = None
-    chi2: np.ndarray | None = None
+    removed_extinction: np.ndarray | None = None
+    noise_free: np.ndarray | None = None
+    chi2: float = np.nan
 
     def __post_init__(self):
         self.candidates = np.asarray(self.candidates, np.float32)
@@ -122,7 +129,7 @@ class Ensemble:
         n = len(self.candidates)
         if not len(self.selected) or self.selected.min() < 0 or self.selected.max() >= n:
             raise InputError(self.object_id, f"`selected` must hold indices of the {n} candidates")
-        for name, shape in (("scores", (n,)), ("redshifts", (n,)), ("amplitude", (n, 2)), ("chi2", (n,))):
+        for name, shape in (("scores", (n,)), ("redshifts", (n,)), ("amplitude", (n, 2))):
             if getattr(self, name) is not None:
                 values = np.asarray(getattr(self, name), np.float32)
                 setattr(self, name, values)
@@ -266,16 +273,24 @@ class Ensemble:
         values = {name: known[name] for name in quantities}
         return figure_corner(values, labels, self.object_id, self.typical, path, width)
 
-    def to_row(self, keep_candidates: bool = True) -> dict:
+    def to_row(self, keep_candidates: bool = True, keep_spectra: bool = True) -> dict:
         """Plain values for one row of a catalogue; `from_row` is the inverse, less the input data."""
-        row = {"object_id": self.object_id, "ra": self.ra, "dec": self.dec, "z": self.z, "ebv": self.ebv}
+        row = {
+            "object_id": self.object_id,
+            "ra": self.ra,
+            "dec": self.dec,
+            "z_given": self.z,
+            "ebv": self.ebv,
+        }
         row |= {"unit": self.unit, "select": self.select, "n_candidates": len(self)}
-        row |= {"flags": list(self.flags), "flux": self.flux, "selected": self.selected}
-        row |= dict(zip(QUANTILE_NAMES, self.quantiles()))
+        row |= {"flags": list(self.flags), "selected": self.selected}
+        if keep_spectra:
+            row |= {"flux": self.flux} | dict(zip(QUANTILE_NAMES, self.quantiles()))
         for name in PER_CANDIDATE:
             values = getattr(self, name)
             row[name] = np.empty(0, np.float32) if values is None else values.ravel()
-        row["candidates"] = self.candidates.ravel() if keep_candidates else np.empty(0, np.float32)
+        if keep_candidates and keep_spectra:
+            row["candidates"] = self.candidates.ravel()
         given = self.measurements or Measurements((), np.empty(0), np.empty(0), (), extinction="")
         return row | given.as_row()
 
@@ -291,11 +306,11 @@ class Ensemble:
 
         Where the catalogue did not keep its candidates, the chosen spectrum stands in as the only one.
         """
-        kept = row["candidates"] is not None and len(row["candidates"]) > 0
+        kept = row.get("candidates") is not None and len(row["candidates"]) > 0
         columns: dict = {k: np.asarray([] if row.get(k) is None else row[k]) for k in PER_CANDIDATE}
         columns["amplitude"] = columns["amplitude"].reshape(-1, 2)
         columns = {k: values if kept and len(values) else None for k, values in columns.items()}
-        numbers: dict = {name: _number(row.get(name)) for name in ("z", "ra", "dec", "ebv")}
+        numbers: dict = {name: _number(row.get(name)) for name in ("ra", "dec", "ebv", "chi2")}
         return cls(
             object_id=row["object_id"],
             grid=grid,
@@ -307,6 +322,7 @@ class Ensemble:
             flags=list(row["flags"]),
             provenance=provenance or {},
             measurements=_measurements(row, curves or {}),
+            z=_number(row.get("z_given")),
             **numbers,
         )
 

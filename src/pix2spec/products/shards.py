@@ -13,6 +13,7 @@ from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS, Survey
 from pix2spec.errors import InputError
 from pix2spec.products.catalogue import FILE_NAME, SHARDS, CatalogueWriter
+from pix2spec.products.columns import EVERYTHING, Contents
 from pix2spec.runtime.resumable import Resumable
 
 __all__ = ["MAX_JOINED_OBJECTS", "Shards"]
@@ -37,7 +38,7 @@ class Shards:
         Folder of the catalogue.
     total : int
         Number of objects.
-    grid, provenance, keep_candidates, survey, curves
+    grid, provenance, contents, survey, curves
         As for `pix2spec.products.catalogue.CatalogueWriter`.
     batch : int
         Objects that share a pass through the networks. Each shard holds whole batches: a resumed run then has
@@ -45,6 +46,8 @@ class Shards:
 
     Attributes
     ----------
+    contents : Contents
+        Which columns the catalogue has.
     missing : list of int
         Numbers of the shards that do not exist yet.
     """
@@ -55,7 +58,7 @@ class Shards:
         total: int,
         grid: SpectralGrid,
         provenance: dict,
-        keep_candidates: bool = True,
+        contents: Contents = EVERYTHING,
         survey: Survey = SDSS,
         batch: int = 1,
         curves: Mapping[str, Filter] | None = None,
@@ -63,7 +66,8 @@ class Shards:
         self.out, self.total = Path(out_dir), total
         self.folder = self.out / SHARDS
         self.size = batch * -(-SHARD // batch)
-        self._contents = (grid, provenance, keep_candidates, survey, curves)
+        self.contents = contents
+        self._parts = (grid, provenance, contents, survey, curves)
 
     def claim(self, identity: dict, resume: bool) -> None:
         """Reserve the folder for this run, or continue an earlier run of the same identity.
@@ -108,7 +112,7 @@ class Shards:
         cannot reach, while the node still runs. Each writer therefore has a partial file of its own.
         """
         return CatalogueWriter(
-            self.folder, *self._contents, name=self.path(k).name, partial=f"{uuid.uuid4().hex}.partial"
+            self.folder, *self._parts, name=self.path(k).name, partial=f"{uuid.uuid4().hex}.partial"
         )
 
     def finish(self, unread: Sequence[tuple[str, str]] = ()) -> Path:
@@ -127,14 +131,14 @@ class Shards:
         if self.total <= MAX_JOINED_OBJECTS:
             return self._join(unread)
         if unread:
-            with CatalogueWriter(self.folder, *self._contents, name="part-unread.parquet") as writer:
+            with CatalogueWriter(self.folder, *self._parts, name="part-unread.parquet") as writer:
                 _add_failures(writer, unread)
         self._job.finish()
         return self.folder
 
     def _join(self, unread: Sequence[tuple[str, str]]) -> Path:
         """Join all shards into one file. The shards are deleted after that file has its final name."""
-        with CatalogueWriter(self.out, *self._contents) as writer:
+        with CatalogueWriter(self.out, *self._parts) as writer:
             _add_failures(writer, unread)
             for path in sorted(self.folder.glob("part-*.parquet")):
                 writer.append_file(path)

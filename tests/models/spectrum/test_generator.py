@@ -104,7 +104,7 @@ def test_only_networks_that_never_saw_a_fold_are_used(generator):
 
 def test_candidates_have_a_misfit(generator):
     made = generator.generate(galaxy(), n=8)
-    assert made.chi2.shape == (8,) and np.isfinite(made.chi2).all()
+    assert 0 <= made.chi2 < 9 and made.noise_free.shape == made.candidates.shape
     wild = {"g": (17.6 * u.ABmag, 0.01), "r": (14.0 * u.ABmag, 0.01), "i": (17.5 * u.ABmag, 0.01)}
     assert "photometry-misfit" in generator.generate(galaxy(photometry=wild), n=8).flags
 

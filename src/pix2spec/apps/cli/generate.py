@@ -106,13 +106,48 @@ def generate(
         int,
         typer.Option(min=0, help="Number of objects to draw in OUT/spectra.png; the first ones are taken."),
     ] = 0,
-    keep_candidates: Annotated[
+    candidates: Annotated[
         bool,
         typer.Option(
             "--candidates/--no-candidates",
             help="Store all candidates (14 kB each), which `evaluate` and `rank` need.",
         ),
     ] = True,
+    spectra: Annotated[
+        bool,
+        typer.Option(
+            "--spectra/--no-spectra",
+            help="Store chosen spectra, quantiles and candidates. Without them, the file is small.",
+        ),
+    ] = True,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure/--no-measure", help="Measure lines, breaks, widths and classes on the candidates."
+        ),
+    ] = True,
+    synthesise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILTERS",
+            help="Synthetic magnitudes in these filters of speclite, as in lsst2023-* or sdss2010-g.",
+        ),
+    ] = None,
+    columns_out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Columns to write, as in z,z_q*,ew_*. Always there are object_id, status, error, flags and "
+            "n_candidates.",
+        ),
+    ] = None,
+    format: Annotated[
+        str,
+        typer.Option(
+            help="parquet | fits | votable: the latter two write OUT/catalog.fits or OUT/catalog.vot besides "
+            "the Parquet file, with a value a cell."
+        ),
+    ] = "parquet",
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted run, with the same options.")
     ] = False,
@@ -187,6 +222,9 @@ def generate(
     from pix2spec.generate.load import load
     from pix2spec.generate.sources import check_source, open_source, read_rows
     from pix2spec.models.generator import Settings
+    from pix2spec.products.columns import Contents
+    from pix2spec.products.synthetic import find_filters
+    from pix2spec.products.tables import check_format
 
     # What the user typed is checked before anything slow happens.
     tokens = tuple(word.strip() for word in use.split(","))
@@ -196,6 +234,7 @@ def generate(
     services = Services.at(mirror) if mirror else Services()
     fetch = Fetch(services, cache or out / "input" / "cache", release, sesame)
     check_extinction(extinction, dust)
+    check_format(format)
     check_source(source, its_survey, filters, spectrum)
     rows = read_rows(source, its_survey, columns, kind, filters)
     if rows is not None:
@@ -210,11 +249,14 @@ def generate(
     )  # fmt: skip
     if opened.note:
         print_text(opened.note)
+    wanted = find_filters(_words(synthesise), generator.grid)
+    patterns = _words(columns_out) or None
+    contents = Contents(candidates, spectra, measure, wanted, patterns=patterns)
     own = None if rows is None else "dereddened" * rows.is_dereddened or "columns" * rows.has_extinction
     foreground = choose_foreground(opened.dataset.info.survey, opened.extinction, extinction, dust, own)
     summary = generate_catalogue(
-        generator, opened.dataset, out, settings, opened.failures, limit, keep_candidates, fits=fits,
-        spec=spec, figures=figures, batch=batch, foreground=foreground, resume=resume, engine=place,
+        generator, opened.dataset, out, settings, opened.failures, limit, contents, fits=fits, spec=spec,
+        figures=figures, batch=batch, foreground=foreground, resume=resume, engine=place, file_format=format,
     )  # fmt: skip
     return _print_summary(summary, foreground) | {"model": generator.ids}
 
@@ -234,6 +276,11 @@ def columns_command(
     rows = read_catalogue(table, columns, kind, filters)
     _print_rows(rows)
     return {"table": table, "rows": len(rows), "columns": rows.lines()}
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    """Words that commas separate."""
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
 def _print_rows(rows) -> None:

@@ -136,6 +136,10 @@ class FactorisedGenerator(Generator):
         candidates = (spectra if settings.noise == "none" else observed).unflatten(0, (-1, n)).cpu().numpy()
         z = z.unflatten(0, (-1, n)).cpu().numpy()
         z = np.where(np.isfinite(draws.z), draws.z, z).astype(np.float32)
+        noise_free = spectra.unflatten(0, (-1, n)).cpu().numpy()
+        beyond = z > self.model.basis.z_max + 1e-3
+        if beyond.any():
+            noise_free = np.where(beyond[..., None], np.float32(np.nan), noise_free)
         return [
             self._ensemble(
                 galaxy,
@@ -143,6 +147,7 @@ class FactorisedGenerator(Generator):
                 settings,
                 candidates=candidates[i],
                 redshifts=z[i],
+                noise_free=noise_free[i],
                 selected=select(settings.select, n, scores[i]),
                 scores=scores[i],
                 unit=amplitudes[i][1],

@@ -166,7 +166,7 @@ class SpectrumGenerator(Generator):
             made.append(self._ensemble(
                 galaxy, image_kind, settings, candidates=chosen[i], redshifts=drawn.z[i].astype(np.float32),
                 selected=select(settings.select, settings.n, scores[i]), scores=scores[i], unit=unit,
-                chi2=misfit.chi2[i], flags=[*flags[i], *drawn.flags[i], *misfit.flags[i], origin],
+                chi2=misfit.best(i), noise_free=spectra[i], flags=[*flags[i], *drawn.flags[i], *misfit.flags[i], origin],
             ))  # fmt: skip
         return made
 

@@ -29,6 +29,11 @@ class Misfit:
         """Nothing is known yet."""
         return cls(np.full((count, n), np.nan, np.float32), [[] for _ in range(count)])
 
+    def best(self, number: int) -> float:
+        """chi2 per flux of a galaxy's best candidate; NaN if unknown."""
+        row = self.chi2[number]
+        return float(np.nanmin(row)) if np.isfinite(row).any() else np.nan
+
     def judged(self) -> "Misfit":
         """The same with flags of galaxies that no candidate fits."""
         for row, flags in zip(self.chi2, self.flags):
