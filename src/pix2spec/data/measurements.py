@@ -141,7 +141,7 @@ class Measurements:
             _check_filter(name, curves, where)
         extinction = check_extinction(_number_or_text(row["extinction"]), where)
         shared = float(np.nan_to_num(row.get("brightness_error") or 0.0))
-        return cls(filters, flux, 1 / np.sqrt(ivar), kinds, (), extinction, curves, shared)
+        return cls(filters, flux, 1 / np.sqrt(ivar), kinds, (), extinction, curves, brightness_error=shared)
 
 
 def choose(filters: Sequence[str], kinds: Sequence[str], wanted: Sequence[str]) -> dict[int, int]:
