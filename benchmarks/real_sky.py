@@ -1,14 +1,15 @@
-"""Score photometric redshifts on the real sky: every target of the redshift model, by cross-validation.
+"""Score redshifts and spectra on the real sky: every target of the released models, by cross-validation.
 
-    python benchmarks/real_sky.py --data DIR [--model FOLDER] [--train-folds] [--out OUT]
+    python benchmarks/real_sky.py --data DIR [--half redshifts|spectra] [--model FOLDER] [--spectrum-model
+        FOLDER] [--train-folds] [--out OUT]
 
 DIR holds tables of real galaxies with redshifts; docs/guides/real-data.md says how anybody gets them. The
-released model is an ensemble whose networks were each trained without a fold of these tables: a galaxy is
+released models are ensembles whose networks were each trained without a fold of these tables: a galaxy is
 scored by networks alone that never saw its fold. With `--unseen`, DIR holds other galaxies than training's,
 and all networks answer.
 
-`--train-folds` first trains such an ensemble from nothing on DIR, and continues where a killed training
-stopped.
+`--train-folds` first trains such an ensemble of redshift networks from nothing on DIR, and continues where a
+killed training stopped.
 """
 
 import argparse
@@ -21,8 +22,9 @@ from pix2spec.models.storage import find_model, load_model, model_id
 from pix2spec.runtime.provenance import run_provenance
 from pix2spec.training.real_sky import digest, load_real
 from pix2spec.training.redshift.train import RECIPES, train
-from sky import flags, report, rows, surveys
+from sky import atlas, faint, figure, flags, report, rows, simulated, spectra, surveys
 from sky.context import Sky
+from sky.ensembles import Judge
 from sky.scores import Row
 
 ROWS = {  # name: what yields its rows, and the tables that it needs
@@ -33,7 +35,6 @@ ROWS = {  # name: what yields its rows, and the tables that it needs
     "deep": (rows.deep, ["deep"]),
     "errors": (rows.errors, ["sdss", "mgs"]),
     "spectra": (rows.spectra, ["spectra"]),
-    "narrow": (rows.narrow, ["spectra"]),
     "surveys": (surveys.surveys, ["gama"]),
     "fors2": (rows.fors2, ["fors2"]),
     "flags": (flags.known, []),
@@ -41,7 +42,16 @@ ROWS = {  # name: what yields its rows, and the tables that it needs
     "stars": (flags.stars, []),
     "timing": (flags.timing, []),
 }
-RELEASED, FOLDS_FOLDER = "redshift", Path("runs/real-sky")
+SPECTRA = {  # the half that needs the model of spectra
+    "fibre": (spectra.fibre, ["spectra"]),
+    "own": (spectra.own_fluxes, ["spectra"]),
+    "narrow": (spectra.narrow, ["spectra"]),
+    "faint": (faint.fors2, ["fors2"]),
+    "seen": (simulated.seen, ["gama"]),
+    "atlas": (atlas.atlas, []),
+}
+HALVES = {"redshifts": list(ROWS), "spectra": list(SPECTRA), "both": [*ROWS, *SPECTRA]}
+RELEASED, RELEASED_SPECTRUM, FOLDS_FOLDER = "redshift", "default", Path("runs/real-sky")
 
 
 def train_folds(data: Path, folder: Path, recipe: str) -> Path:
@@ -75,7 +85,7 @@ def check_folds(record: dict, tables) -> None:
 def score(sky: Sky, names: list[str]) -> Iterator[Row]:
     """All rows of these names whose tables are there."""
     for name in names:
-        function, needed = ROWS[name]
+        function, needed = (ROWS | SPECTRA)[name]
         missing = [table for table in needed if table not in sky.tables]
         if missing:
             print(f"{name}: left out, because the folder has no table {', '.join(missing)}")
@@ -94,7 +104,11 @@ def main() -> None:
         "--train-folds", action="store_true", help=f"train first, in {FOLDS_FOLDER} or --model"
     )
     parser.add_argument("--recipe", default="release", choices=RECIPES, help="how long --train-folds trains")
-    parser.add_argument("--only", nargs="+", choices=ROWS, help="some of the rows")
+    parser.add_argument("--half", choices=HALVES, default="both", help="redshifts alone, or spectra alone")
+    parser.add_argument(
+        "--spectrum-model", default=RELEASED_SPECTRUM, help="model of spectra; else the released one"
+    )
+    parser.add_argument("--only", nargs="+", choices=HALVES["both"], help="some of the rows")
     parser.add_argument("--timing", action="store_true", help="measure speeds as well")
     parser.add_argument("--out", type=Path, default=Path("runs/real-sky-scores"))
     args = parser.parse_args()
@@ -106,13 +120,23 @@ def main() -> None:
     model, config = load_model(folder)
     if not args.unseen:
         check_folds(config["record"], tables)
-    sky = Sky(model, tables, args.data, folds=not args.unseen)
-    names = args.only or [name for name in ROWS if name != "timing" or args.timing]
+    judge = Judge(args.spectrum_model, folds=not args.unseen)
+    sky = Sky(model, tables, args.data, folds=not args.unseen, judge=judge)
+    names = args.only or [name for name in HALVES[args.half] if name != "timing" or args.timing]
     found = list(score(sky, names))
     report.show(found)
-    facts = {"model": model_id(folder), "data": str(args.data), "unseen": args.unseen, **run_provenance()}
+    facts = {
+        "model": model_id(folder),
+        "spectrum_model": args.spectrum_model,
+        "data": str(args.data),
+        "unseen": args.unseen,
+        **run_provenance(),
+    }
     report.write(found, args.out, facts)
-    report.draw(sky.kept, args.out / "real_sky.png")
+    if sky.kept:
+        report.draw(sky.kept, args.out / "real_sky.png")
+    if sky.ranks:
+        figure.draw(sky, args.out / "real_sky_spectra.png")
     failed = sum(row.reached(measure) is False for row in found for measure in row.values)
     print(f"{args.out}: real_sky.md, .json, .parquet, .png; {failed} targets are not reached")
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from pix2spec.training.real_sky import RealTable
 from pix2spec.training.redshift.sources import as_measurements
+from sky.ensembles import Judge
 from sky.scores import Row, redshift_scores
 
 DRAWS = 256  # of each galaxy's redshift; the interval of 68 % then holds 67.5 % of calibrated truths
@@ -18,7 +19,7 @@ class Sky:
     """A redshift model and the tables that it is scored on.
 
     If the model's training knew the tables, `folds` is True: networks that never saw a galaxy's fold answer
-    for it. Otherwise all networks answer.
+    for it. Otherwise all networks answer. `judge` makes spectra; redshifts alone need none.
     """
 
     model: object
@@ -26,6 +27,8 @@ class Sky:
     folder: Path
     folds: bool = True
     kept: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # (z, draws) for the figure
+    judge: Judge | None = None
+    ranks: dict[str, np.ndarray] = field(default_factory=dict)  # (n + 1,) of pixels, for the figure
 
     def without(self, table: RealTable) -> np.ndarray | None:
         """The folds that must not have been seen: (N,), or None for tables that no training knows."""
@@ -47,6 +50,16 @@ class Sky:
         if keep:
             self.kept[name] = (table.z, draws)
         return Row(section, name, len(table), redshift_scores(draws, table.z), targets or {})
+
+    def sharp(self, section: str, name: str, table: RealTable, targets=None) -> Row:
+        """The row of a table's redshifts as candidates of spectra have them."""
+        draws = self.judge.redshifts(table, DRAWS)
+        self.kept[name] = (table.z, draws)
+        return Row(section, name, len(table), redshift_scores(draws, table.z), targets or {})
+
+    def keep_ranks(self, name: str, ranks: np.ndarray) -> None:
+        """Keep the shares (N, n + 1) of the pixels of N galaxies by the rank of the truth, for the figure."""
+        self.ranks[name] = ranks.mean(0)
 
     def flagged(self, section: str, name: str, table: RealTable, targets=None) -> Row:
         """The row of the fraction that is flagged as outside of what training knew."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pix2spec.training.real_sky import RealTable, jpas_filters, spectrum_fluxes
+from pix2spec.training.real_sky import RealTable, spectrum_fluxes
 from sky.context import Sky, with_floor, with_noise, with_statement
 from sky.scores import Row, at_most, within
 
@@ -85,14 +85,6 @@ def spectra(sky: Sky) -> Iterator[Row]:
         filters = [f"{survey}-{band}" for band in "gri"]
         own = synthetic(sky, filters, stated=0.02, noise=0.0)
         yield sky.score("Spectra", f"spectra: own fluxes in {label} gri, 2 % stated", own, targets)
-
-
-def narrow(sky: Sky) -> Iterator[Row]:
-    for noise, nmad in ((0.01, 0.0008), (0.05, 0.0025)):
-        table = synthetic(sky, jpas_filters(sky.folder), stated=noise, noise=noise)
-        table = covered(table)
-        name = f"spectra: own fluxes in {len(table.filters)} narrow bands, {noise:.0%} noise"
-        yield sky.score("Spectra", name, table, at_most(sigma_nmad=nmad) | within(0.64, 0.72))
 
 
 def synthetic(sky: Sky, filters: list, stated: float, noise: float) -> RealTable:

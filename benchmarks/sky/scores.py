@@ -14,10 +14,31 @@ MEASURES = {  # name: (heading, whether it is shown as a percentage, decimals)
     "crps": ("CRPS(z)", False, 4),
     "inside": ("in 68 %", True, 1),
     "bias": ("bias", False, 4),
+    "crps_median": ("CRPS", False, 4),
+    "crps_ratio": ("of neighbours' CRPS", False, 3),
+    "pixels_68": ("pixels in 68 %", True, 1),
+    "pixels_90": ("pixels in 90 %", True, 1),
+    "redshift_68": ("z in 68 %", True, 1),
+    "flux_68": ("absolute flux in 68 %", True, 1),
+    "g_r": ("g-r off by", False, 3),
+    "r_i": ("r-i off by", False, 3),
+    "ew_halpha": ("Spearman Halpha", False, 3),
+    "ew_hbeta": ("Spearman Hbeta", False, 3),
+    "ew_oiii": ("Spearman [O III]", False, 3),
+    "dn4000": ("Spearman Dn4000", False, 3),
+    "dark": ("without light", False, 0),
+    "clamped": ("at the clamp", False, 0),
+    "rms_u": ("rms u", False, 3),
+    "rms_nuv": ("rms NUV", False, 3),
+    "rms_j": ("rms J", False, 3),
+    "rms_ks": ("rms Ks", False, 3),
+    "rms_w1": ("rms W1", False, 3),
     "flagged": ("flagged", True, 1),
     "milliseconds": ("ms", False, 2),
     "seconds": ("s", False, 1),
 }
+
+SIGNED = ("bias", "g_r", "r_i")  # their size counts
 
 
 @dataclass(frozen=True)
@@ -31,17 +52,22 @@ class Row:
     targets: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def reached(self, measure: str) -> bool | None:
-        """Whether a target is reached; None if there is none. A bias counts by its size."""
+        """Whether a target is reached; None if there is none. Biases count by their size."""
         if measure not in self.targets:
             return None
         low, high = self.targets[measure]
-        value = abs(self.values[measure]) if measure == "bias" else self.values[measure]
+        value = abs(self.values[measure]) if measure in SIGNED else self.values[measure]
         return bool(low <= value <= high)
 
 
 def within(low: float, high: float) -> dict[str, tuple[float, float]]:
     """The target of the fraction inside intervals of 68 %."""
     return {"inside": (low, high)}
+
+
+def between(**limits: tuple[float, float]) -> dict[str, tuple[float, float]]:
+    """Targets with both limits."""
+    return limits
 
 
 def at_most(**limits: float) -> dict[str, tuple[float, float]]:

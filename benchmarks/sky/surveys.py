@@ -91,6 +91,7 @@ EBV_MEAN, EBV_COSMOS = (
 )  # of drawn sight lines; of the field of zCOSMOS (Schlafly & Finkbeiner 2011)
 BANK_SIZE, BANK_BLOCK, BANK_SEED = 61_440, 512, 777
 BANK_Z = 0.001, 0.75
+SHARP = 1500  # galaxies whose redshifts come with candidates of spectra, which takes longer
 
 
 def population(sky: Sky, filters: list, seed: int = 5) -> RealTable:
@@ -189,4 +190,9 @@ def surveys(sky: Sky) -> Iterator[Row]:
     for label, (names, filters) in sets.items():
         some = table.bands([item if isinstance(item, str) else item.name for item in filters])
         seen = observe(some, names, rng)
-        yield sky.score("Simulated surveys", f"{label}, r < 20, z < 0.7", seen, TARGET, keep=True)
+        name = f"{label}, r < 20, z < 0.7"
+        if names != ("J-PAS",):
+            yield sky.score("Simulated surveys", name, seen, TARGET, keep=True)
+        elif sky.judge is not None:  # narrow bands: candidates of spectra have sharper redshifts
+            some = np.sort(rng.choice(len(seen), min(SHARP, len(seen)), replace=False))
+            yield sky.sharp("Simulated surveys", name, seen.rows(some), TARGET)

@@ -10,7 +10,7 @@ from rich.console import Console
 import real_sky
 from pix2spec.core.photometry import synthetic_photometry
 from pix2spec.errors import InputError
-from pix2spec.training.real_sky import FOLDS, RealTable, digest, load_real
+from pix2spec.training.real_sky import FOLDS, RealTable, digest, jpas_filters, load_real
 from sky import context, flags, report, rows, scores, surveys
 from support.paths import SHARED
 
@@ -161,9 +161,10 @@ def write_spectra(folder, z):
 def test_rows_of_spectra(tmp_path):
     wave, flux = write_spectra(tmp_path, np.linspace(0.02, 0.1, 200))
     sky = sky_of(load_real(tmp_path), folder=tmp_path)
-    found = [*rows.spectra(sky), *rows.narrow(sky)]
-    assert len(found) == 7 and all(row.n == 200 for row in found)
-    assert "49 narrow bands" in found[-1].name  # those at 3800, 3900 and 8900 to 9100 A are not covered
+    found = list(rows.spectra(sky))
+    assert len(found) == 5 and all(row.n == 200 for row in found)
+    narrow = rows.covered(rows.synthetic(sky, jpas_filters(tmp_path), stated=0.01, noise=0.01))
+    assert len(narrow.filters) == 49  # those at 3800, 3900 and 8900 to 9100 A are not covered
     table = rows.synthetic(sky, ["panstarrs-g", "panstarrs-i"], stated=0.02, noise=0.0)
     expected = synthetic_photometry(flux, wave, ("panstarrs-g", "panstarrs-i", "sdss2010-r"))
     assert np.allclose(table.flux[0], expected[:2] * 10 / expected[2])

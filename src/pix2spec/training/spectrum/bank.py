@@ -24,7 +24,7 @@ from pix2spec.runtime.atomic import write_atomically
 from pix2spec.runtime.progress import progress_bar
 from pix2spec.training.redshift.filters import TrainingFilters
 
-__all__ = ["SpectrumBank", "build_spectrum_bank", "simulated_spectra"]
+__all__ = ["SpectrumBank", "build_spectrum_bank", "in_fibre", "placed", "simulated_spectra"]
 
 SEED, BASIS_SEED, BLOCK, BLOCKS = 4242, 77, 128, 720
 MOVED = 3  # every third block is placed at other redshifts
@@ -46,7 +46,7 @@ class SpectrumBank:
     r: np.ndarray  # (networks, M) float32: r flux of the spectrum
 
 
-def _placed(rng, galaxies: Galaxies, z_max: float, model) -> tuple[Galaxies, np.ndarray]:
+def placed(rng, galaxies: Galaxies, z_max: float, model) -> tuple[Galaxies, np.ndarray]:
     """The galaxies at redshifts drawn up to `z_max`; and the factor (n,) by which distance dims them."""
     z = rng.uniform(0.001, z_max, len(galaxies.z))
     moved = replace(galaxies, z=z)
@@ -69,14 +69,15 @@ def simulated_spectra(blocks: int, z_max: float) -> tuple[np.ndarray, np.ndarray
         parts = survey.model.components(galaxies)
         _, *inside = draw_images(rng, galaxies, parts)
         if number % 2:
-            galaxies, _ = _placed(rng, galaxies, z_max, survey.model)
+            galaxies, _ = placed(rng, galaxies, z_max, survey.model)
             parts = survey.model.components(galaxies)
-        spectra.append(survey.onto_grid(_in_fibre(parts.bulge, parts.disc, *inside)))
+        spectra.append(survey.onto_grid(in_fibre(parts.bulge, parts.disc, *inside)))
         redshifts.append(galaxies.z)
     return np.concatenate(spectra), np.concatenate(redshifts)
 
 
-def _in_fibre(bulge, disc, in_bulge, in_disc) -> np.ndarray:
+def in_fibre(bulge, disc, in_bulge, in_disc) -> np.ndarray:
+    """Light (n, W) within the fibre, of which bulges and discs have shares (n,)."""
     return bulge * in_bulge[:, None].astype(np.float32) + disc * in_disc[:, None].astype(np.float32)
 
 
@@ -112,15 +113,15 @@ def _block(number: int) -> dict[str, np.ndarray]:
     images, *inside = draw_images(rng, galaxies, parts)
     factor = np.ones(BLOCK)
     if number % MOVED == MOVED - 1:
-        galaxies, factor = _placed(rng, galaxies, _models["networks"][0].basis.z_max, survey.model)
+        galaxies, factor = placed(rng, galaxies, _models["networks"][0].basis.z_max, survey.model)
         parts, vectors = survey.model.components(galaxies), None
     else:
         vectors = _vectors(add_image_noise(rng, images), rng)
-    spectra = survey.onto_grid(_in_fibre(parts.bulge, parts.disc, *inside)) * factor[:, None].astype(
+    spectra = survey.onto_grid(in_fibre(parts.bulge, parts.disc, *inside)) * factor[:, None].astype(
         np.float32
     )
     bulge, disc = _models["photometry"].photometry(galaxies, _models["weights"])
-    fibre, total = _in_fibre(bulge, disc, *inside), bulge + disc
+    fibre, total = in_fibre(bulge, disc, *inside), bulge + disc
     width = _models["pictures"].head[-1].out_features
     return {
         "fibre": _magnitudes(fibre * factor[:, None]), "total": _magnitudes(total * factor[:, None]),
