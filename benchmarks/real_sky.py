@@ -125,13 +125,9 @@ def main() -> None:
     names = args.only or [name for name in HALVES[args.half] if name != "timing" or args.timing]
     found = list(score(sky, names))
     report.show(found)
-    facts = {
-        "model": model_id(folder),
-        "spectrum_model": args.spectrum_model,
-        "data": str(args.data),
-        "unseen": args.unseen,
-        **run_provenance(),
-    }
+    facts = {"model": model_id(folder), "data": str(args.data), "unseen": args.unseen, **run_provenance()}
+    if set(names) & {*SPECTRA, "surveys"}:
+        facts["spectrum_model"] = model_id(find_model(args.spectrum_model))
     report.write(found, args.out, facts)
     if sky.kept:
         report.draw(sky.kept, args.out / "real_sky.png")

@@ -40,7 +40,7 @@ def draw(sky, path: Path) -> None:
     """Draw coverage minus its level for each row, and below it the examples given fibre ugriz alone."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 12), layout="constrained")
+    figure = Figure(figsize=(15, 13), layout="constrained")
     panels = figure.subplot_mosaic(
         [["coverage"] * 2, *([2 * k, 2 * k + 1] for k in range(EXAMPLES // 2))], height_ratios=[1.1, 1, 1, 1]
     )
@@ -77,6 +77,6 @@ def _example(panel, judge, table, truth: Truth) -> None:
     label_lines(panel, float(truth.z[0]))
     low, high = np.quantile(ensemble.redshifts, (0.16, 0.84))
     panel.set_title(
-        f"z = {truth.z[0]:.4f}, generated {low:.4f} to {high:.4f}", loc="left", fontsize=9, pad=17
+        f"z = {truth.z[0]:.4f}, generated {low:.4f} to {high:.4f}", loc="left", fontsize=9, pad=19
     )
     panel.tick_params(labelsize=8)

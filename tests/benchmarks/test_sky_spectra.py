@@ -1,16 +1,18 @@
 """The spectra half of the benchmark of the real sky: its scores agree with what is known."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.photometry import filter_matrix
 from pix2spec.evaluation.metrics import scoring
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.training.real_sky import FOLDS, RealTable
-from sky import ensembles, faint, figure, reference, scores, simulated, spectra
+from sky import atlas, ensembles, faint, figure, reference, scores, simulated, spectra
 
 GRID = SpectralGrid()
 UGRIZ = tuple(f"sdss2010-{band}" for band in "ugriz")
@@ -148,3 +150,46 @@ def test_similar_simulated_galaxies_get_the_brightness_of_real_ones():
 def test_colours_count_by_their_size():
     row = scores.Row("", "", 1, {"g_r": -0.02, "dark": 0}, scores.at_most(g_r=0.01, dark=0))
     assert row.reached("g_r") is False and row.reached("dark") is True
+
+
+def test_simulated_galaxies_have_the_colours_of_their_spectra():
+    light = simulated.simulate([simulated.G, simulated.R], GRID, 0.6, blocks=2)
+    fibre = light.spectra @ np.nan_to_num(filter_matrix(GRID.wave, [simulated.G, simulated.R]))
+    share = fibre[:, 1] / light.flux[:, 1]
+    assert light.z.max() > 0.5 and (share > 0).all() and (share < 1.01).all()
+    colour = -2.5 * np.log10(light.flux[:, 0] / light.flux[:, 1])
+    off = -2.5 * np.log10(fibre[:, 0] / fibre[:, 1]) - colour  # discs outside of the fibre are bluer
+    assert np.median(np.abs(off)) < 0.1 and np.corrcoef(colour, colour + off)[0, 1] > 0.95
+
+
+class Known:
+    """One network, all candidates of which have griz magnitudes of 17, 16, 15.5, 15 and u by their number."""
+
+    def __init__(self, generator, galaxies, settings, more):
+        self.count, self.n = len(galaxies), settings.n
+
+    def vectors(self):
+        mag = np.tile([17.0, 16.0, 15.5, 15.0, 18.0], (self.count * self.n, 1))
+        mag[:, 4] += np.tile(np.arange(self.n), self.count)
+        mag[:, 0] += 0.1 * np.tile(np.arange(self.n), self.count)
+        light = torch.from_numpy(10 ** (-0.4 * (mag - 22.5)))[..., None]
+        network = SimpleNamespace(linear_parts=lambda vectors: torch.ones(len(vectors), 1))
+        tables = SimpleNamespace(at=lambda index, zeta: (light, None))
+        yield network, torch.zeros(len(mag), 3), SimpleNamespace(zeta=None), tables
+
+
+def test_the_best_candidate_has_the_colours_that_were_given(monkeypatch):
+    monkeypatch.setattr(atlas, "Drawn", Known)
+    real = np.zeros((40, 12))
+    real[:, atlas.GRIZ] = np.array([17.2, 16.0, 15.5, 15.0]) - 3  # like the third candidate
+    found = atlas.best(None, real, np.zeros(40), n=8)
+    assert found.shape == (40, 5)
+    assert np.allclose(found, [17.0, 14.2, 13.0, 12.5, 12.0], atol=1e-4)
+    assert np.allclose(found[:, 1:], real[:, atlas.GRIZ], atol=1e-4)
+
+
+def test_examples_go_from_the_bluest_to_the_reddest():
+    red = np.random.default_rng(0).permutation(np.linspace(0.2, 2, 40))
+    flux = np.array([1.0, 2.0, 3.0, 4.0, 5.0]) ** red[:, None]
+    chosen = red[figure.examples(table_of(flux, np.full(40, 0.1)))]
+    assert (np.diff(chosen) > 0.2).all() and chosen[0] < 0.4 and chosen[-1] > 1.8
