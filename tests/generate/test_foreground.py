@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
+from pix2spec.core.extinction import coefficients
+from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import SDSS
+from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
-from pix2spec.generate.foreground import check_extinction, choose_foreground
+from pix2spec.generate.foreground import Dust, check_extinction, choose_foreground
+from pix2spec.products.ensemble import Ensemble
 from support.fake_dust import write_maps
 
 
@@ -49,3 +53,17 @@ def test_wrong_words_and_folders_are_refused_early(tmp_path, dust):
         check_extinction("remove")
     with pytest.raises(InputError, match=r"`dust=.*`: it lacks SFD_dust"):
         check_extinction(dust=tmp_path)
+
+
+def test_the_extinction_that_was_removed_is_recorded(dust):
+    """As given and as corrected differ by E(B-V) times the coefficients of the filters."""
+    galaxy = Galaxy("a", ra=0.0, dec=-90.0, photometry={"g": (10, 1), "r": (20, 1)}, extinction=0.1)
+    ensemble = Ensemble("a", SpectralGrid(size=4), np.ones((1, 4)), [0])
+    for how, expected in (("correct", 0.1 * coefficients(galaxy.filters)), ("keep", None)):
+        steps = Dust(choose_foreground(SDSS, extinction=how, dust=dust), "linear", {"photometry"})
+        steps.before(galaxy)
+        steps.after(ensemble)
+        if expected is None:
+            assert ensemble.removed_extinction is None
+        else:
+            np.testing.assert_allclose(ensemble.removed_extinction, expected, rtol=1e-5)

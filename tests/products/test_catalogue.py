@@ -1,5 +1,6 @@
 """The catalogue on disk: streamed, atomic, readable by others."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from pix2spec.products import catalogue as module
 from pix2spec.products.catalogue import CatalogueWriter, open_catalogue
 from pix2spec.products.columns import Contents
 from pix2spec.products.ensemble import Ensemble
+from pix2spec.products.synthetic import find_filters
 from pix2spec.products.units import PHYSICAL, RELATIVE
 
 GRID = SpectralGrid(size=3598)
@@ -200,3 +202,92 @@ def test_other_files_are_refused_clearly(tmp_path):
     pq.write_table(pa.table({"x": [1]}), tmp_path / "other.parquet")
     with pytest.raises(InputError, match="not a generated catalogue"):
         open_catalogue(tmp_path / "other.parquet")
+
+
+def test_the_posterior_redshift_and_its_quantiles(tmp_path):
+    z = np.linspace(0.1, 0.3, 25)
+    own = make(n=25, redshifts=z)
+    table = write(tmp_path, [own, make("bb")]).table.to_pydict()
+    levels = {"z": 0.5, "z_q05": 0.05, "z_q16": 0.16, "z_q50": 0.5, "z_q84": 0.84, "z_q95": 0.95}
+    for name, level in levels.items():
+        assert table[name][0] == pytest.approx(np.quantile(z, level, method="weibull"), rel=1e-6)
+        assert np.isnan(table[name][1:]).all()
+    assert table["z_given"][:2] == [0.1, 0.1]
+
+
+def test_catalogues_of_version_1_are_read_under_todays_names(tmp_path):
+    """There, z was the redshift that was given, and z_model the median of the candidates."""
+    catalogue = write(tmp_path / "new", [make(redshifts=np.full(5, 0.25))])
+    old_names = {new: old for old, new in module.RENAMED.items()}
+    keep = {f.name for f in module.core_fields(SMALL)} | set(old_names)
+    rows = pq.read_table(catalogue.path).select([n for n in catalogue.schema.names if n in keep])
+    rows = rows.rename_columns([old_names.get(n, n) for n in rows.column_names])
+    metadata = json.loads(rows.schema.metadata[b"pix2spec"]) | {"catalogue_version": 1}
+    old = tmp_path / "old" / "catalog.parquet"
+    old.parent.mkdir()
+    pq.write_table(rows.replace_schema_metadata({"pix2spec": json.dumps(metadata)}), old)
+    read = open_catalogue(old)
+    assert {"z", "z_given", "z_q16"} <= set(read.schema.names) and "z_model" not in read.schema.names
+    assert read.read(["z", "z_given"]).to_pylist()[0] == {"z": 0.25, "z_given": 0.1}
+    (own,) = read
+    assert own.z == 0.1 and len(own) == 5 and read.table["z_q84"][0].as_py() == 0.25
+    with CatalogueWriter(tmp_path / "joined", SMALL, {}) as writer:
+        writer.append_file(old)
+    assert open_catalogue(tmp_path / "joined").read(["z", "z_given"]).to_pylist()[0]["z"] == 0.25
+
+
+def test_without_spectra_the_numbers_stay(tmp_path):
+    catalogue = write(tmp_path, [make(redshifts=np.full(5, 0.2))], contents=Contents(spectra=False))
+    assert not catalogue.has_spectra and not catalogue.has_candidates
+    assert not {"flux", "q50", "candidates", "selected"} & set(catalogue.schema.names)
+    row = catalogue.table.to_pylist()[0]
+    assert row["z"] == pytest.approx(0.2) and len(row["redshifts"]) == 5 and row["flags"] == []
+    for read in (lambda: list(catalogue), lambda: catalogue.ensemble("a")):
+        with pytest.raises(InputError, match="the catalogue has no spectra"):
+            read()
+
+
+def test_columns_are_picked_by_pattern(tmp_path):
+    contents = Contents(columns_out=("z", "ew_*_lo"))
+    catalogue = write(tmp_path, [make()], contents=contents)
+    names = set(catalogue.schema.names)
+    assert names == {"object_id", "status", "error", "n_candidates", "flags", "z"} | {
+        f"ew_{line}_lo" for line in ("oii", "hbeta", "oiii", "halpha", "nii", "sii")
+    }
+    assert catalogue.failures == {"broken": "broken: no image (give one)"}
+    with pytest.raises(InputError, match=r"`columns_out`: no column is called 'ew_hα'"):
+        CatalogueWriter(tmp_path / "b", SMALL, {}, Contents(columns_out=("ew_hα",)))
+
+
+def test_photometry_as_it_was_given(tmp_path):
+    """100 nanomaggies are 17.5 AB magnitudes; the model saw them without 0.2 mag of extinction."""
+    filters = ("sdss2010-r", "sdss2010-r", "NB 500")
+    given = Measurements(
+        filters,
+        np.array([100.0, 10, -1]),
+        np.array([1.0, 1, 1]),
+        ("model", "fibre", "unknown"),
+        (),
+        0.0,
+        CURVES,
+    )
+    contents = Contents(photometry=tuple(zip(filters, given.kinds)))
+    own = make(measurements=given, removed_extinction=np.array([0.2, 0.3, 0.1]))
+    row = write(tmp_path, [own], contents=contents, curves=CURVES).table.to_pylist()[0]
+    assert row["phot_sdss2010-r"] == pytest.approx(17.7) and row["ext_sdss2010-r"] == pytest.approx(0.2)
+    assert row["phot_sdss2010-r_err"] == pytest.approx(2.5 / np.log(10) / 100)
+    assert row["phot_sdss2010-r_fibre"] == pytest.approx(20.3) and np.isnan(row["phot_NB 500"])
+    assert row["ext_NB 500"] == pytest.approx(0.1) and row["phot_kind"] == "model unknown"
+
+
+def test_magnitudes_in_other_filters(tmp_path):
+    flat = 1e3 * (5000 / GRID.wave) ** 2 * np.ones((3, 1))
+    wanted = find_filters(["lsst2023-*"], GRID)
+    assert wanted == ("lsst2023-g", "lsst2023-i", "lsst2023-r")
+    own = Ensemble("a", GRID, flat, [0], unit=PHYSICAL)
+    row = write(tmp_path, [own], GRID, contents=Contents(synthesised=wanted)).table.to_pylist()[0]
+    for name in ("mag_lsst2023-g", "mag_lsst2023-i_lo"):
+        assert row[name] == pytest.approx(row["mag_r"], abs=1e-3)
+    for pattern, message in (("lsst2023-u", "do not cover it"), ("lsst-*", "does not have")):
+        with pytest.raises(InputError, match=message):
+            find_filters([pattern], GRID)

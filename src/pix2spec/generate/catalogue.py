@@ -15,7 +15,7 @@ from pix2spec.generate.engines import Engine, ShardMaker
 from pix2spec.generate.foreground import Dust, Foreground
 from pix2spec.models.generator import Generator, Settings
 from pix2spec.products.catalogue import open_catalogue
-from pix2spec.products.columns import EVERYTHING, Contents
+from pix2spec.products.columns import EVERYTHING, Contents, catalogue_schema
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.shards import Shards
 from pix2spec.products.tables import check_format, write_table
@@ -135,6 +135,7 @@ def generate_catalogue(
     provenance = generator.provenance(settings) | {"galactic_extinction": dust.stated}
     batch = batch or generator.default_batch
     contents = replace(contents, photometry=_filters_and_kinds(dataset))
+    catalogue_schema(generator.grid, generator.survey, contents, {})  # raises if a column is unknown
     shards = Shards(
         out, total, generator.grid, provenance, contents, generator.survey, batch, dataset.info.curves
     )

@@ -39,6 +39,7 @@ FILE_NAME = "catalog.parquet"
 SHARDS = "catalog"  # folder of the shards of one that grows, or is large
 LISTS = ("flags", *MEASUREMENT_COLUMNS)  # lists of texts, and short ones of numbers
 LATER_COLUMNS = MEASUREMENT_COLUMNS | BRIGHTNESS_COLUMN  # catalogues of earlier versions lack them
+PYTHON_VALUE_BYTES = 80  # of a number or a short text, until it is written
 ROW_GROUP_BYTES = 32 * 2**20  # candidates of some 90 objects; what a reader holds at a time
 
 
@@ -133,7 +134,7 @@ class CatalogueWriter:
 
     def _append(self, row: dict) -> None:
         self._rows.append({f.name: row[f.name] if f.name in row else empty_value(f) for f in self.schema})
-        self._bytes += sum(getattr(value, "nbytes", 8) for value in self._rows[-1].values())
+        self._bytes += sum(getattr(value, "nbytes", PYTHON_VALUE_BYTES) for value in self._rows[-1].values())
         if self._bytes >= ROW_GROUP_BYTES:
             self._flush()
 
@@ -224,7 +225,7 @@ class Catalogue:
             raise self._damaged(f"{type(error).__name__} {error}") from error
         names = set(self.schema.names)
         self.has_spectra = {field.name for field in core_fields(self.grid)} - OPTIONAL <= names
-        self.has_candidates = has_candidates and self.has_spectra
+        self.has_candidates = has_candidates and self.has_spectra and "candidates" in names
         self._check_columns(bool(metadata.get("partial")))
 
     def _check_columns(self, is_partial: bool) -> None:

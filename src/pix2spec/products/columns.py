@@ -90,7 +90,7 @@ class Contents:
         Filters of synthetic magnitudes besides those of the survey.
     photometry : tuple of (str, str)
         Filter and kind of the measurements that have columns of their own.
-    patterns : tuple of str, optional
+    columns_out : tuple of str, optional
         Names of columns, or patterns such as ``ew_*``, to keep; all by default.
     """
 
@@ -99,12 +99,12 @@ class Contents:
     measured: bool = True
     synthesised: tuple[str, ...] = ()
     photometry: tuple[tuple[str, str], ...] = ()
-    patterns: tuple[str, ...] | None = None
+    columns_out: tuple[str, ...] | None = None
 
     @property
     def is_partial(self) -> bool:
         """Whether columns are left out of which an ensemble is made."""
-        return not self.spectra or not self.candidates or self.patterns is not None
+        return not self.spectra or not self.candidates or self.columns_out is not None
 
     def select(self, fields: list[pa.Field]) -> list[pa.Field]:
         """The fields to keep.
@@ -117,13 +117,13 @@ class Contents:
         own: tuple[str, ...] = () if self.candidates else ("candidates",)
         left_out = own if self.spectra else _OF_SPECTRUM
         fields = [field for field in fields if field.name not in left_out]
-        if self.patterns is None:
+        if self.columns_out is None:
             return fields
         names = [field.name for field in fields]
-        for pattern in self.patterns:
+        for pattern in self.columns_out:
             if not any(fnmatchcase(name, pattern) for name in names):
-                raise InputError("`columns`", f"no column is called {pattern!r}", ", ".join(names))
-        kept = [n for n in names if n in ALWAYS or any(fnmatchcase(n, p) for p in self.patterns)]
+                raise InputError("`columns_out`", f"no column is called {pattern!r}", ", ".join(names))
+        kept = [n for n in names if n in ALWAYS or any(fnmatchcase(n, p) for p in self.columns_out)]
         return [field for field in fields if field.name in kept]
 
 

@@ -20,7 +20,8 @@ __all__ = ["MAX_JOINED_OBJECTS", "Shards"]
 
 # A shard holds at least this many objects: 46 MB with candidates. An interrupted run loses at most one shard.
 SHARD = 128
-# A larger catalogue stays in shards, because joining them writes every object a second time.
+SHARD_WITHOUT_SPECTRA = 2048  # 2 MB
+# A larger catalogue with spectra stays in shards, because joining them writes every object a second time.
 MAX_JOINED_OBJECTS = 20_000
 
 
@@ -29,8 +30,8 @@ class Shards:
 
     Shard k holds the objects ``rows(k)`` and does not depend on other shards. Shards can be made in
     any order, on any machine that sees the folder, and again after a failure. `finish` joins the shards
-    into one ``catalog.parquet``. A catalogue of more than `MAX_JOINED_OBJECTS` objects stays in shards,
-    in ``catalog/``.
+    into one ``catalog.parquet``. A catalogue of more than `MAX_JOINED_OBJECTS` objects with spectra stays in
+    shards, in ``catalog/``.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ class Shards:
     ):
         self.out, self.total = Path(out_dir), total
         self.folder = self.out / SHARDS
-        self.size = batch * -(-SHARD // batch)
+        self.size = batch * -(-(SHARD if contents.spectra else SHARD_WITHOUT_SPECTRA) // batch)
         self.contents = contents
         self._parts = (grid, provenance, contents, survey, curves)
 
@@ -128,7 +129,7 @@ class Shards:
         path
             The catalogue's file, or its folder of shards.
         """
-        if self.total <= MAX_JOINED_OBJECTS:
+        if self.total <= MAX_JOINED_OBJECTS or not self.contents.spectra:
             return self._join(unread)
         if unread:
             with CatalogueWriter(self.folder, *self._parts, name="part-unread.parquet") as writer:

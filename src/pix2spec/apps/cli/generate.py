@@ -141,11 +141,12 @@ def generate(
             "n_candidates.",
         ),
     ] = None,
-    format: Annotated[
+    file_format: Annotated[
         str,
         typer.Option(
+            "--format",
             help="parquet | fits | votable: the latter two write OUT/catalog.fits or OUT/catalog.vot besides "
-            "the Parquet file, with a value a cell."
+            "the Parquet file, with a value a cell.",
         ),
     ] = "parquet",
     resume: Annotated[
@@ -234,7 +235,7 @@ def generate(
     services = Services.at(mirror) if mirror else Services()
     fetch = Fetch(services, cache or out / "input" / "cache", release, sesame)
     check_extinction(extinction, dust)
-    check_format(format)
+    check_format(file_format)
     check_source(source, its_survey, filters, spectrum)
     rows = read_rows(source, its_survey, columns, kind, filters)
     if rows is not None:
@@ -250,13 +251,13 @@ def generate(
     if opened.note:
         print_text(opened.note)
     wanted = find_filters(_words(synthesise), generator.grid)
-    patterns = _words(columns_out) or None
-    contents = Contents(candidates, spectra, measure, wanted, patterns=patterns)
+    contents = Contents(candidates, spectra, measure, wanted, columns_out=_words(columns_out) or None)
     own = None if rows is None else "dereddened" * rows.is_dereddened or "columns" * rows.has_extinction
     foreground = choose_foreground(opened.dataset.info.survey, opened.extinction, extinction, dust, own)
     summary = generate_catalogue(
         generator, opened.dataset, out, settings, opened.failures, limit, contents, fits=fits, spec=spec,
-        figures=figures, batch=batch, foreground=foreground, resume=resume, engine=place, file_format=format,
+        figures=figures, batch=batch, foreground=foreground, resume=resume, engine=place,
+        file_format=file_format,
     )  # fmt: skip
     return _print_summary(summary, foreground) | {"model": generator.ids}
 
