@@ -199,6 +199,20 @@ def test_redshifts_have_an_inset_and_an_axis():
     assert len(figure_grid([one]).axes[-1].child_axes) == 1  # a known redshift has no density
 
 
+def test_noise_is_smoothed_and_lines_and_gaps_stay():
+    grid = SpectralGrid()
+    noise = np.random.default_rng(2).normal(size=(5, grid.size))
+    line = 40 * np.exp(-0.5 * ((np.arange(grid.size) - 2000) / 3) ** 2)
+    ensemble = Ensemble("a", grid, 10 + line + noise, [2], select="single", provenance={"noise": "observed"})
+    seen = Galaxy("a", flux=np.full(grid.size, 10.0), ivar=np.arange(grid.size) > 99)
+    axes = figure_grid([ensemble], [seen]).axes[-1]
+    drawn = {text.get_label(): text.get_ydata() for text in axes.lines}
+    typical, observed = drawn["one candidate (smoothed)"], drawn["observed spectrum (smoothed)"]
+    assert 0.2 < typical[:1900].std() < 0.5 and typical[2000] > 35
+    assert np.isnan(observed[:100]).all()
+    np.testing.assert_allclose(observed[100:], 10)
+
+
 def test_a_narrow_figure_names_emission_lines_alone():
     names = {text.get_text() for text in figure_grid([make(z=0.1)], width=4.5).axes[-1].texts}
     assert names == {"[O II]", "Hβ", "[O III]", "Hα+[N II]", "[S II]"}

@@ -292,7 +292,7 @@ def test_pool_gives_the_same_as_one_process(catalogue, tmp_path, monkeypatch):
 
 def test_hours_are_quantiles_over_the_candidates():
     """Of ten candidates, two have no line: no time is enough for 95 % of them."""
-    flux = np.array([1.0, 2, 3, 4, 5, 6, 7, 8, 0, -1]) * 20
+    flux = np.array([1.0, 2, 3, 4, 5, 6, 7, 8, -1, -2]) * 20
 
     class Measured:
         rows = np.zeros(10, int)

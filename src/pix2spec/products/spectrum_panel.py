@@ -59,6 +59,7 @@ QUANTILE_BANDS = (
 )
 SMOOTHING_DEX = 1.2e-3  # standard deviation of the bands' smoothing: 830 km/s
 INSET_HEIGHT = 0.34  # as a share of the panel's height
+NOISE_SMOOTHING_DEX = 2.5e-4  # of spectra with noise: 170 km/s
 LABEL_ROOM = 0.15  # share of a panel's height that the names of lines take
 CHARACTERS_PER_INCH = 16  # of the names of lines
 MIN_REDSHIFTS, MIN_SPREAD = 5, 1e-3  # for a density of redshifts
@@ -76,7 +77,8 @@ def draw_spectrum(axes, ensemble: Ensemble, truth: Galaxy | None = None, rest_ax
     rest_axis : bool
         Whether an axis of rest-frame wavelengths stands above.
     """
-    wave, typical = ensemble.grid.wave, ensemble.candidates[ensemble.typical]
+    wave, typical = ensemble.grid.wave, _without_noise(ensemble.candidates[ensemble.typical], ensemble)
+    noisy = " (smoothed)" if _has_noise(ensemble) else ""
     shown, bands = [typical], []
     if len(ensemble) > 1:
         quantiles = smooth_quantiles(ensemble)
@@ -84,10 +86,10 @@ def draw_spectrum(axes, ensemble: Ensemble, truth: Galaxy | None = None, rest_ax
         for lower, upper, label, colour in QUANTILE_BANDS:
             axes.fill_between(wave, quantiles[lower], quantiles[upper], color=colour, lw=0, label=label)
     if truth is not None and truth.flux is not None:
-        observed = comparable(truth, ensemble)
-        axes.plot(wave, observed, color=GREY, lw=0.5, label="observed spectrum")
+        observed = _without_noise(comparable(truth, ensemble), ensemble)
+        axes.plot(wave, observed, color=GREY, lw=0.5, label="observed spectrum" + noisy)
         shown.append(observed)
-    axes.plot(wave, typical, color=BLUE, lw=0.6, label=typical_label(ensemble))
+    axes.plot(wave, typical, color=BLUE, lw=0.6, label=typical_label(ensemble) + noisy)
     points = photometry_points(ensemble)
     horizontal, (low, high) = spectrum_limits(wave, shown, bands[-1] if bands else None, points)
     axes.set_xlim(horizontal)
@@ -125,6 +127,22 @@ def smooth_quantiles(ensemble: Ensemble) -> dict[str, np.ndarray]:
         ensemble.candidates, SMOOTHING_DEX / ensemble.grid.step, axis=1, mode="nearest"
     )
     return dict(zip(QUANTILE_NAMES, candidate_quantiles(smooth, QUANTILES)))
+
+
+def _has_noise(ensemble: Ensemble) -> bool:
+    return ensemble.provenance.get("noise") == "observed"
+
+
+def _without_noise(flux: np.ndarray, ensemble: Ensemble) -> np.ndarray:
+    """A spectrum (L,) for a figure: where candidates have noise, smoothed by less than the width of lines."""
+    from scipy.ndimage import gaussian_filter1d
+
+    if not _has_noise(ensemble):
+        return flux
+    pixels, good = NOISE_SMOOTHING_DEX / ensemble.grid.step, np.isfinite(flux)
+    total = gaussian_filter1d(np.where(good, flux, 0).astype(float), pixels, mode="nearest")
+    share = gaussian_filter1d(good.astype(float), pixels, mode="nearest")
+    return np.where(good, total / np.where(good, share, 1), np.nan)
 
 
 def typical_label(ensemble: Ensemble) -> str:
