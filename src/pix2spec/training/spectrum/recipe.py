@@ -33,7 +33,7 @@ VARIETY = replace(VARIED, dust=0.0)
 
 def train_network(
     network: SpectrumNetwork, tables: BandTables, samples: Samples, vectors: Vectors, pictures, out: Path,
-    steps: int, seed: int, report=print, shares: dict[str, int] = SHARES,
+    steps: int, seed: int, report=print, shares: dict[str, int] = SHARES, of: int | None = None,
 ) -> Path:  # fmt: skip
     """Train the galaxy network and the flow; continue where a killed training stopped.
 
@@ -53,6 +53,10 @@ def train_network(
         Folder of the checkpoint.
     steps, seed : int
         A step depends on the seed and its number alone.
+    shares : dict of str to int
+        Galaxies of each sample in a step.
+    of : int, optional
+        Steps of the whole training, if it is to stop before its end.
     """
     out.mkdir(parents=True, exist_ok=True)
     trained = torch.nn.ModuleList([network.galaxy, network.flow])
@@ -69,7 +73,7 @@ def train_network(
         torch.manual_seed(seed * 1_000_003 + step)
         for group in optimizer.param_groups:
             group["lr"] = (
-                RATE * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-6
+                RATE * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / (of or steps))) + 1e-6
             )
         rng = np.random.default_rng([seed, step])
         loss = _loss(network, tables, samples, vectors, pictures, step % 3 == 2, rng, shares)

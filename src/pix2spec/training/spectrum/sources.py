@@ -21,7 +21,7 @@ from pix2spec.training.redshift.samples import Sample
 from pix2spec.training.spectrum.bank import SpectrumBank
 from pix2spec.training.spectrum.other_spectra import atlas_galaxies, fors2_spectra
 
-__all__ = ["Vectors", "read_spectrum_samples"]
+__all__ = ["Vectors", "read_spectrum_samples", "simulated_sample"]
 
 DRAWS = 16  # from the posterior of each real spectrum
 PLACES = 6  # redshifts at which each real spectrum is placed besides its own
@@ -76,7 +76,7 @@ def read_spectrum_samples(
     simulated = bank.vector[number][:, None], bank.r[number][:, None]
     samples, vectors = {}, []
     for name, mag, kind in (("simulated", bank.fibre, FIBRE), ("simulated_total", bank.total, TOTAL)):
-        samples[name] = _simulated(mag, bank.z, kind, sets)
+        samples[name] = simulated_sample(mag, bank.z, kind, sets)
         vectors.append(simulated)
     real, own = real_spectra(data), redshift_samples["spectra"]
     fits = network.basis.encode(
@@ -99,7 +99,8 @@ def read_spectrum_samples(
     return samples, Vectors.joined(vectors)
 
 
-def _simulated(mag, z, kind: int, sets) -> Sample:
+def simulated_sample(mag: np.ndarray, z: np.ndarray, kind: int, sets: list[list[int]]) -> Sample:
+    """Simulated galaxies with magnitudes (N, F) of light of one kind."""
     # A spectrum is behind the same dust as the fluxes that are given, whatever is said of it.
     return Sample(
         mag=mag, error=0.0, z=z, kind=kind, extinction=DEREDDENED, fold=np.full(len(z), -1),
