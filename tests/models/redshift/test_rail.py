@@ -61,4 +61,4 @@ def test_the_training_samples_redshifts_become_a_prior(tmp_path):
 
 def test_bands_without_a_filter_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not name a filter"):
-        stages(tmp_path, bands=["redshift"], err_bands=["redshift"])
+        stages(tmp_path, bands=["redshift"], err_bands=["object_id"])
