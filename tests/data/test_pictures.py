@@ -175,6 +175,13 @@ def test_a_small_frame_gives_photometry_without_an_image(tmp_path):
         read_cutout(tmp_path / "a.fits")
 
 
+def test_coarse_pixels_give_photometry_without_an_image(tmp_path):
+    galaxy, _, notes = read_picture(write_sky(tmp_path / "a.fits", *sky(60, 0.8)))
+    assert galaxy.image is None and "too coarse for an image of 0.396 arcsec" in notes[0]
+    reference = read_picture(write_sky(tmp_path / "b.fits", *sky(100)))[0]
+    np.testing.assert_allclose(galaxy.photometry[:3], reference.photometry[:3], rtol=0.05)
+
+
 @pytest.mark.parametrize("size", [64, 100])
 def test_a_galaxy_off_the_centre_moves_to_it(tmp_path, size):
     galaxy, _, notes = read_picture(write_sky(tmp_path / "a.fits", *sky(size, at=(3.0, 0.0))))

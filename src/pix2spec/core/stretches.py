@@ -9,8 +9,7 @@ Sources
 - SkyServer: the form of `djs_rgb_make` of idlutils. `softening` and the three scales come from a fit to the
   fibre fluxes of 38 galaxies in pictures of Galaxy Zoo 2 (``benchmarks/pictures.py``).
 - Legacy Surveys' viewer: `dr2_rgb` of github.com/legacysurvey/imagine.
-- Pan-STARRS1's cutout service scales each channel by percentiles of the picture itself, so that its colours
-  are lost: there is no stretch to invert.
+- Colour pictures of Pan-STARRS1's cutout service have no fixed stretch: their limits follow the picture.
 """
 
 from dataclasses import dataclass

@@ -11,6 +11,7 @@ from pix2spec.core.survey import LEGACY, PS1, SDSS
 from pix2spec.data.measurements import Measurements
 from pix2spec.data.readers.picture_photometry import disagrees, measure_picture
 from pix2spec.errors import InputError
+from support.paths import SHARED
 from support.skies import COLOURS, galaxy_light, grid, offsets, sky
 
 
@@ -147,11 +148,26 @@ def test_colours_of_a_colour_picture_and_its_errors():
     assert np.abs(np.diff(difference)).max() < 0.03 and np.abs(difference).max() < 0.1
     assert (picture.error[:3] > 0.045 * picture.flux[:3]).all()
     assert picture.brightness_error == 0.35 and linear.brightness_error == 0
+    assert picture.kinds == ("fibre",) * 3
 
 
-def test_a_stretch_that_depends_on_the_picture_is_refused():
-    with pytest.raises(InputError, match="stretch of colour pictures of ps1 depends on the picture"):
+def test_a_stretch_that_is_not_known_is_refused():
+    with pytest.raises(InputError, match="stretch of colour pictures of ps1 is not known"):
         measure_picture(np.ones((5, 64, 64)), "composite", PS1)
+
+
+def test_colours_of_real_pictures_are_those_of_their_fibre_fluxes(sdss_galaxies):
+    if not (SHARED / "sdss_pairs.npz").exists():
+        pytest.skip(f"real pictures are not here ({SHARED})")
+    with np.load(SHARED / "sdss_pairs.npz", allow_pickle=False) as pairs:
+        chosen = pairs["kind"] == "sdss_gri"
+        pictures, index = pairs["image64"][chosen][:, ::-1], pairs["index"][chosen]
+    flux = np.array([measure_picture(p, "composite").measurements.flux for p in pictures])
+    wanted = sdss_galaxies["calibflux_ugriz"][index][:, 1:4]
+    difference = np.diff(-2.5 * np.log10(flux / wanted), axis=1)
+    middle = np.median(difference, 0)
+    assert np.abs(middle).max() < 0.01
+    assert (1.4826 * np.median(np.abs(difference - middle), 0)).max() < 0.045
 
 
 def test_pictures_of_another_galaxy_disagree():

@@ -112,12 +112,12 @@ def four_axes(folder):
     return put(folder, "galaxy.fits", image(np.ones((1, 3, 64, 64), np.float32)))
 
 
-@bad("FITS", "cutout", "BUNIT is 'Jy/beam', not nanomaggy")
+@bad("FITS", "cutout", "BUNIT is 'Jy/beam', which is no flux of a pixel")
 def unit_of_radio_maps(folder):
     return put(folder, "galaxy.fits", image(cutout(), BUNIT="Jy/beam"))
 
 
-@bad("FITS", "cutout", "its pixel scale is 1 arcsec, 0.396 is expected")
+@bad("FITS", "cutout", "its pixels of 1 arcsec are too coarse for an image of 0.396")
 def coarse_pixels(folder):
     return write_cube(folder / "galaxy.fits", scale=1.0)
 

@@ -18,6 +18,7 @@ from pix2spec.errors import InputError
 
 __all__ = ["Frame", "about", "crop", "image_kind", "prepare_plane", "read_cutout", "read_frame"]
 
+MAX_COARSENESS = 1.5  # of the pixels of a frame to those of the image that is resampled from it
 MAX_BAD_FRACTION = 0.05  # of non-finite pixels that are filled in
 NO_WCS = "no WCS: the pixel scale was not checked"
 
@@ -115,12 +116,15 @@ class Frame:
         return about(self.image, centre, size)
 
     def _resampled(self, size: int, scale: float, centre: tuple[float, float]) -> np.ndarray:
-        wcs = target_wcs(self.wcs, scale, size, centre)
+        own, wcs = pixel_scale_of(self.wcs), target_wcs(self.wcs, scale, size, centre)
+        if own > MAX_COARSENESS * scale:
+            what = f"its pixels of {own:.3g} arcsec are too coarse for an image of {scale:.3g} arcsec"
+            raise InputError(self.path, what, "give finer pixels")
         planes = [Plane(b, p, None, self.wcs) for b, p in zip(self.bands, self.image)]
         height, width = self.image.shape[-2:]
-        side = size * scale / (self.pixel_scale or scale)
+        side = size * scale / own
         if min(height, width) < side * (1 - SCALE_TOLERANCE):
-            what = f"it is {width} x {height} pixels of {self.pixel_scale:.3g} arcsec"
+            what = f"it is {width} x {height} pixels of {own:.3g} arcsec"
             raise InputError(self.path, f"{what}, {side:.0f} x {side:.0f} are needed", "make a larger cutout")
         made = np.stack([regridded(plane, wcs, (size, size)).flux for plane in planes])
         is_centred = np.allclose(centre, self.centre)

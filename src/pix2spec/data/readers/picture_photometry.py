@@ -52,7 +52,7 @@ class PicturePhotometry:
     Parameters
     ----------
     measurements : Measurements
-        Of the kinds ``"fibre"`` and ``"kron"``; empty if no galaxy was found.
+        Of the kinds ``"fibre"`` and, in linear pictures, ``"kron"``; empty if no galaxy was found.
     centre : (float, float) or None
         Position (x, y) of the galaxy in pixels.
     offset : float
@@ -112,7 +112,7 @@ def measure_picture(
     Raises
     ------
     InputError
-        If the image has not the survey's bands, or the stretch of its survey's pictures cannot be inverted.
+        If the image has not the survey's bands, or the stretch of its survey's pictures is not known.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def measure_picture(
     >>> noise = np.random.default_rng(0).normal(0, 0.01, image.shape)
     >>> found = measure_picture(image + noise)
     >>> found.measurements.filters[:3], found.measurements.kinds[:3], found.measurements.flux[:3].round(0)
-    (('sdss2010-g', 'sdss2010-r', 'sdss2010-i'), ('fibre', 'fibre', 'fibre'), array([25., 49., 74.]))
+    (('sdss2010-g', 'sdss2010-r', 'sdss2010-i'), ('fibre', 'fibre', 'fibre'), array([24., 49., 73.]))
     """
     pixel_scale = pixel_scale or survey.pixel_scale
     if np.ndim(image) != 3 or len(image) != len(survey.image_bands):
@@ -136,7 +136,7 @@ def measure_picture(
     if kind == "composite":
         stretch = stretch_of(survey)
         if stretch is None or stretch.bands != survey.image_bands:
-            what = f"the stretch of colour pictures of {survey.name} depends on the picture itself"
+            what = f"the stretch of colour pictures of {survey.name} is not known"
             raise InputError(where, what, "give FITS cutouts for photometry")
         image = stretch.linear(image, pixel_scale)
     scene = scene_of(image, error, pixel_scale)
@@ -153,10 +153,16 @@ def _no_fluxes() -> Measurements:
 
 
 def _of_a_stretch(found: PicturePhotometry, stretch) -> Measurements:
-    """Fluxes of a colour picture, with the errors that its stretch leaves."""
+    """Fluxes of a colour picture within the fibre, with the errors that its stretch leaves.
+
+    Total fluxes are left out: the picture has lost what is fainter than the sky's noise.
+    """
     m = found.measurements
-    error = np.hypot(CORRELATION * m.error, 0.4 * np.log(10) * stretch.colour_error * m.flux)
-    return replace(m, error=error, brightness_error=stretch.brightness_error)
+    count = m.kinds.count("fibre")
+    flux = m.flux[:count]
+    error = np.hypot(CORRELATION * m.error[:count], 0.4 * np.log(10) * stretch.colour_error * flux)
+    filters, shared = m.filters[:count], stretch.brightness_error
+    return replace(m, filters=filters, kinds=m.kinds[:count], flux=flux, error=error, brightness_error=shared)
 
 
 def _measure(
