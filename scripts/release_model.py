@@ -1,37 +1,28 @@
 """Put a trained model into the package; its card says its training data, its scores and its limits.
 
-    python scripts/release_model.py default RUN SCORES.json
-    python scripts/release_model.py default-sdss RUN SCORES.json
+    python scripts/release_model.py default RUN SCORES.json [SIMULATED.json]
     python scripts/release_model.py redshift RUN SCORES.json
 
-RUN is the folder of `pix2spec train`, or for ``redshift`` that of ``benchmarks/real_sky.py --train-folds``.
-The scores of ``default`` are the file of ``benchmarks/default_model.py --out``, those of ``default-sdss`` the
-scores.json of ``benchmarks/sdss_cross_validation.py``, those of ``redshift`` the real_sky.json of
-``benchmarks/real_sky.py --out``.
+RUN is the folder of ``benchmarks/real_sky.py --train-folds``, and SCORES.json the real_sky.json of
+``benchmarks/real_sky.py --out``. SIMULATED.json is the file of ``benchmarks/default_model.py --out``.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-import numpy as np
+from safetensors.torch import load_file, save_file
 
 from pix2spec.models.storage import load_model, save_model
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "pix2spec" / "weights"
 LIMITS = {
     "default": [
-        "it saw simulated galaxies only: their populations, not the sky's, are its prior",
-        "redshifts below 0.45; beyond, it answers with a redshift below",
-        "nearby early types (z < 0.05) are 0.1 mag too blue in u-g there",
-        "0.4 % of the simulated galaxies are Seyfert 1; other quasars, and stars, are unknown",
-        "pictures (JPEG) are taken to have the stretch of SDSS SkyServer",
-    ],
-    "default-sdss": [
-        "it saw 1,000 real SDSS galaxies, bright and nearby: median z 0.027, 95 % below 0.047, r < 18",
-        "fluxes were fine-tuned: of images there were 38 colour pictures, and no linear cutout",
-        "AGN are a few per cent of the real spectra; quasars and stars are unknown",
-        "for galaxies beyond z = 0.1 use the model 'default'",
+        "redshifts below 0.7; real spectra that it learnt from are at z < 0.07, and 250 at z < 0.7",
+        "of the light in a fibre it knows what 1,055 real galaxies and the simulated survey show",
+        "bands outside of 2,290 to 10,800 Angstrom in the rest frame are known to its networks alone",
+        "0.4 % of the simulated galaxies are Seyfert 1; other quasars, and stars, are unknown and flagged",
+        "it learnt from simulated pictures alone: where there are fluxes, colour pictures are not looked at",
     ],
     "redshift": [
         "galaxies at z < 0.7; those fainter than r = 20 were cut there, so that their p(z) is not the sky's",
@@ -45,8 +36,7 @@ LIMITS = {
 
 
 EVALUATED = {
-    "default": "benchmarks/default_model.py, 2,048 simulated galaxies of seed 2, 64 samples each",
-    "default-sdss": "benchmarks/sdss_cross_validation.py, five folds, 64 samples each",
+    "default": "benchmarks/real_sky.py: real galaxies by networks that never saw them, 64 draws each",
     "redshift": "benchmarks/real_sky.py: real galaxies by networks that never saw them, 256 draws each",
 }
 
@@ -62,16 +52,12 @@ def tidy(value):
     return value
 
 
-def scores(measured: dict | list) -> dict:
-    """Numbers for the card: of a benchmark's table, or means over objects of cross-validation."""
-    if isinstance(measured, dict) and "rows" in measured:
+def scores(measured: dict) -> dict:
+    """Numbers for the card from a benchmark's table."""
+    if "rows" in measured:
         return _sky_scores(measured["rows"])
-    if isinstance(measured, dict):
-        parts = {k: measured[k] for k in ("pixels", "science", "realism") if k in measured}
-        return {part: {k: _text(v) for k, v in values.items()} for part, values in parts.items()}
-    names = [k for k, v in measured[0].items() if isinstance(v, float) and k != "dz"]
-    columns = {name: np.array([row[name] for row in measured], float) for name in names}
-    return {"objects": len(measured)} | {k: f"{np.nanmean(v):.4f}" for k, v in columns.items()}
+    parts = {k: measured[k] for k in ("pixels", "science", "realism") if k in measured}
+    return {part: {k: _text(v) for k, v in values.items()} for part, values in parts.items()}
 
 
 def _sky_scores(rows: list[dict]) -> dict:
@@ -87,20 +73,33 @@ def _text(value) -> str:
     return " +- ".join(f"{v:.4g}" for v in (value if isinstance(value, list) else [value]))
 
 
-def main(name: str, run: str, measured: str) -> None:
+def halved(path: Path) -> None:
+    """Store the weights of networks in half precision; what is fitted, such as bases, keeps its own."""
+    weights = load_file(path)
+    for name, tensor in weights.items():
+        if name.startswith(("pictures.", "judge.")) or ".flow." in name or ".galaxy." in name:
+            weights[name] = tensor.half()
+    save_file(weights, path)
+
+
+def main(name: str, run: str, measured: list[str]) -> None:
     model, config = load_model(run)
+    parts: dict = {}
+    for file in measured:
+        parts |= scores(json.loads(Path(file).read_text()))
     record = tidy(config["record"]) | {
         "evaluated_by": EVALUATED[name],
-        "scores": scores(json.loads(Path(measured).read_text())),
+        "scores": parts,
         "limits": LIMITS[name],
     }
     save_model(WEIGHTS / name, model, record)
+    halved(WEIGHTS / name / "model.safetensors")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("name", choices=list(LIMITS))
     parser.add_argument("run", help="folder of `pix2spec train`")
-    parser.add_argument("scores", help="JSON file of the benchmark")
+    parser.add_argument("scores", nargs="+", help="JSON files of benchmarks")
     arguments = parser.parse_args()
     main(arguments.name, arguments.run, arguments.scores)

@@ -224,7 +224,11 @@ def _spectrum_fields(grid: SpectralGrid) -> list[pa.Field]:
         "brightness_error": "error that all fluxes share, besides their own",
     }
     kinds = MEASUREMENT_COLUMNS | BRIGHTNESS_COLUMN
-    units = {"photometry": "3.631 uJy", "photometry_ivar": "0.07585 uJy-2", "brightness_error": "mag"}  # nanomaggies
+    units = {
+        "photometry": "3.631 uJy",
+        "photometry_ivar": "0.07585 uJy-2",
+        "brightness_error": "mag",
+    }  # nanomaggies
     return [
         *(_field(name, vector, flux_unit, what) for name, what in names.items()),
         _field("scores", listed, "", "similarity of each candidate with the photometry"),

@@ -441,7 +441,10 @@ class Ensemble:
         for name, values in (("flux", given.flux), ("error", given.error)):
             columns.append(fits.Column(name, "E", "uJy", array=3.631 * values))
         table = fits.BinTableHDU.from_columns(columns, name="PHOTOMETRY")
-        table.header["EXTINCT"] = (extinction_text(given.extinction), "observed, dereddened, unknown, E(B-V) or A")
+        table.header["EXTINCT"] = (
+            extinction_text(given.extinction),
+            "observed, dereddened, unknown, E(B-V) or A",
+        )
         return table
 
     def _score_columns(self):

@@ -337,10 +337,8 @@ class _Reader:
     def _is_numeric(self, name: str) -> bool:
         column = self.table[name]
         return (
-            (getattr(column, "ndim", 1) == 1
-            and np.isfinite(self._number_of(name)).any())
-            or self._is_empty(name)
-        )
+            getattr(column, "ndim", 1) == 1 and np.isfinite(self._number_of(name)).any()
+        ) or self._is_empty(name)
 
     def _is_empty(self, name: str) -> bool:
         values = np.ma.asarray(self.table[name])
