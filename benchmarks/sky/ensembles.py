@@ -15,7 +15,7 @@ from pix2spec.generate.load import load
 from pix2spec.measure.emission_lines import fit_lines
 from pix2spec.measure.indices import dn4000
 from pix2spec.models.generator import Settings
-from pix2spec.models.spectrum.generator import draw_vectors
+from pix2spec.models.spectrum.draw import LIMIT, draw_vectors
 from pix2spec.models.spectrum.inputs import as_seen
 from pix2spec.models.spectrum.redshifts import draw_redshifts
 from pix2spec.runtime.random import candidate_generator
@@ -125,32 +125,28 @@ def band_colours(clean: np.ndarray, grid) -> dict[str, np.ndarray]:
 
 def judge(generator, galaxies: list[Galaxy], truth: Truth, task: Task) -> list[dict]:
     """Generate candidates of some galaxies, and score those of each."""
-    settings = Settings(n=task.n, use=task.use)
-    clean = None
-    if task.noise == "truth" or task.clean or task.quantities:
-        clean = generator.generate_batch(galaxies, "linear", Settings(n=task.n, use=task.use, noise="none"))
-    made = clean if task.noise == "truth" else generator.generate_batch(galaxies, "linear", settings)
+    made = generator.generate_batch(galaxies, "linear", Settings(n=task.n, use=task.use))
     found = []
     for i, ensemble in enumerate(made):
         flux, ivar, z = truth.flux[i], truth.ivar[i], float(truth.z[i])
         candidates = ensemble.candidates
         if task.noise == "truth":
-            candidates = with_noise_of(candidates, flux, ivar, np.random.default_rng(i))
+            candidates = with_noise_of(ensemble.noise_free, flux, ivar, np.random.default_rng(i))
         values = pixel_scores(candidates, flux, ivar) | redshift_scores_of(ensemble.redshifts, z)
         values["flux_68"] = float(pixels.coverage(candidates, flux, ivar, 0.68))
         if task.clean or task.quantities:
-            values |= _of_clean(clean[i], generator.grid, task)
+            values |= _of_clean(ensemble, generator.grid, task)
         found.append(values)
     return found
 
 
 def _of_clean(ensemble, grid, task: Task) -> dict:
     """Medians over noise-free candidates, and their r fluxes "r" (n,)."""
-    colours = band_colours(ensemble.candidates, grid)
+    colours = band_colours(ensemble.noise_free, grid)
     values = {name: float(np.nanmedian(colours[name])) for name in COLOURS}
     values["r"] = colours["r"]
     if task.quantities:
-        every = measured_quantities(ensemble.candidates, ensemble.redshifts, grid)
+        every = measured_quantities(ensemble.noise_free, ensemble.redshifts, grid)
         values |= {name: _median(every[name]) for name in QUANTITIES}
     return values
 
@@ -235,7 +231,7 @@ class Judge:
             drawn = Drawn(self.of(fold), galaxies_of(table.rows(rows)), settings)
             for network, vectors, *_ in drawn.vectors():
                 scores = network.normal(vectors).abs()
-                count += int((scores > network.normal.MAX_SIGMAS - AT_CLAMP).any(1).sum())
+                count += int((scores > LIMIT - AT_CLAMP).any(1).sum())
         return count
 
 
