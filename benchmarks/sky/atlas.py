@@ -35,6 +35,8 @@ def atlas(sky: Sky) -> Iterator[Row]:
     whole = np.isfinite(real[:, UGRIZ]).all(1)
     real, z, templates = real[whole], z[whole], simulate(TEMPLATES)
     alone = residuals(real, z, templates, GRIZ)
+    similar = np.isfinite(alone[:, GRIZ]).all(1)  # the others have no similar template
+    real, z, alone = real[similar], z[similar], alone[similar]
     yield _row("templates alone, given griz and z", alone - alone[:, GRIZ].mean(1, keepdims=True))
     own = best(sky.judge.generator, real, z)
     guess = np.array(real)

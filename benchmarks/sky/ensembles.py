@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
+from multiprocessing import get_context
 
 import numpy as np
 import torch
@@ -181,14 +183,17 @@ class Judge:
     name: str
     folds: bool = True
     processes: int = PROCESSES
-    _generator: object = field(default=None, repr=False)
 
-    @property
+    @cached_property
     def generator(self):
         """The generator with all its networks."""
-        if self._generator is None:
-            self._generator = load(self.name)
-        return self._generator
+        return load(self.name)
+
+    @cached_property
+    def pool(self) -> ProcessPoolExecutor:
+        """Worker processes with the model, one thread each; they start once."""
+        context = get_context("spawn")  # a forked process cannot use the threads of torch
+        return ProcessPoolExecutor(self.processes, context, _start_worker, (self.name,))
 
     def of(self, fold: int):
         """The generator with the networks alone that never saw a fold; -1: with all."""
@@ -199,9 +204,7 @@ class Judge:
         task, parts = task or Task(), list(self.batches(table))
         work = [(fold, galaxies_of(table.rows(rows)), truth.rows(rows), task) for fold, rows in parts]
         if self.processes:
-            start = dict(initializer=_start_worker, initargs=(self.name,))
-            with ProcessPoolExecutor(self.processes, **start) as pool:
-                found = list(pool.map(_judge, work))
+            found = list(self.pool.map(_judge, work))
         else:
             found = [judge(self.of(fold), *some) for fold, *some in work]
         rows = np.concatenate([rows for _, rows in parts])

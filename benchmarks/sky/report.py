@@ -15,7 +15,7 @@ from sky.scores import MEASURES, Row, coverage
 
 LEVELS = np.linspace(0.05, 0.95, 19)
 STYLES = ("-", "--")
-PIPE_WIDTH = 150  # characters of a line where no terminal says how many it has
+PIPE_WIDTH = 220  # characters of a line where no terminal says how many it has
 
 
 def number(measure: str, value: float) -> str:

@@ -61,7 +61,7 @@ class Oracle:
 
 def judge_of(clean, z):
     made = ensembles.Judge("none", processes=0)
-    made._generator = Oracle(clean, z)
+    made.generator = Oracle(clean, z)
     return made
 
 
