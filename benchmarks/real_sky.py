@@ -133,6 +133,7 @@ def main() -> None:
         report.draw(sky.kept, args.out / "real_sky.png")
     if sky.ranks:
         figure.draw(sky, args.out / "real_sky_spectra.png")
+    judge.close()
     failed = sum(row.reached(measure) is False for row in found for measure in row.values)
     print(f"{args.out}: real_sky.md, .json, .parquet, .png; {failed} targets are not reached")
 

@@ -195,6 +195,11 @@ class Judge:
         context = get_context("spawn")  # a forked process cannot use the threads of torch
         return ProcessPoolExecutor(self.processes, context, _start_worker, (self.name,))
 
+    def close(self) -> None:
+        """End the worker processes, if there are any."""
+        if "pool" in vars(self):
+            self.pool.shutdown()
+
     def of(self, fold: int):
         """The generator with the networks alone that never saw a fold; -1: with all."""
         return self.generator if fold < 0 else self.generator.without(fold)

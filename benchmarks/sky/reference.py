@@ -31,6 +31,7 @@ def neighbours(
         What was measured on their spectra: neighbours predict the median of theirs.
     k : int
     """
+    k = min(k, *(int((table.fold != fold).sum()) for fold in np.unique(table.fold)))  # of small tables
     found: list = [None] * len(table)
     for fold in np.unique(table.fold):
         known, held_out = np.flatnonzero(table.fold != fold), np.flatnonzero(table.fold == fold)

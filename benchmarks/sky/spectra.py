@@ -52,7 +52,8 @@ def _targets(bands: str, reference: dict, observed: dict) -> dict:
         return targets
     if bands != "ugriz":
         return targets | between(pixels_68=(0.64, 0.72))
-    targets |= at_most(crps_ratio=RATIO) | at_least(**correlations(reference, observed))
+    least = {name: round(value, 3) for name, value in correlations(reference, observed).items()}
+    targets |= at_most(crps_ratio=RATIO) | at_least(**least)
     return targets | between(
         pixels_68=(0.66, 0.70), pixels_90=(0.88, 0.92), redshift_68=(0.64, 0.72), flux_68=(0.64, 0.72)
     )
