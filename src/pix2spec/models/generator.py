@@ -65,6 +65,8 @@ class Settings:
         are drawn.
     prior : str, optional
         File with the user's own weights of redshifts, or n(z); see `pix2spec.models.redshift.prior`.
+    reweigh : bool
+        Keep candidates of the default model as often as their fluxes agree with those that were given.
     """
 
     n: int = 25
@@ -77,6 +79,7 @@ class Settings:
     guidance: float = 1.0
     floor: float = FLOOR
     prior: str | None = None
+    reweigh: bool = False
 
     def __post_init__(self):
         if self.n < 1:

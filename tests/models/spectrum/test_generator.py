@@ -114,3 +114,13 @@ def test_guidance_strengthens_what_is_known(generator):
     plain, strong = (generator.generate(galaxy(z=0.05), guidance=g, **settings) for g in (1.0, 2.0))
     assert strong.is_finite and np.abs(strong.candidates - plain.candidates).max() > 0
     assert replace(Settings(), guidance=2.0).guidance == 2.0
+
+
+def test_weighed_candidates_agree_better_with_the_fluxes(generator):
+    plain, weighed = (generator.generate(galaxy(), n=12, noise="none", reweigh=w) for w in (False, True))
+    r_i = [
+        synthetic_photometry(made.candidates, generator.grid.wave, ["sdss2010-r", "sdss2010-i"])
+        for made in (plain, weighed)
+    ]
+    off = [np.abs(-2.5 * np.log10(flux[:, 0] / flux[:, 1]) - 0.4).mean() for flux in r_i]
+    assert len(weighed) == 12 and off[1] < off[0]

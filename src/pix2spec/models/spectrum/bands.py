@@ -30,6 +30,8 @@ class BandTables:
     basis : RestFrameBasis
     filters : sequence of str or Filter
         F of them.
+    known : dict, optional
+        Tables of filters that were computed before; new ones are added.
 
     Attributes
     ----------
@@ -39,15 +41,22 @@ class BandTables:
         Whether the basis covers the filter at a redshift.
     """
 
-    def __init__(self, basis: RestFrameBasis, filters: Sequence[str | Filter]):
+    def __init__(self, basis: RestFrameBasis, filters: Sequence[str | Filter], known: dict | None = None):
         self.step = STRIDE * basis.grid.step  # in log10(1 + z)
         self.size = int(np.ceil(np.log10(1 + basis.z_max) / self.step)) + 2
-        design = basis.design(LINE_WIDTH).numpy()
-        fluxes, covered = zip(*(self._table(basis, design, item) for item in filters))
-        self.flux = torch.from_numpy(np.stack(fluxes).astype(np.float32))
-        self.covered = torch.from_numpy(np.stack(covered))
+        known = {} if known is None else known
+        new = [item for item in dict.fromkeys(filters) if item not in known]
+        if new:
+            design = basis.design(LINE_WIDTH).cpu().numpy()
+            known |= {item: self._table(basis, design, item) for item in new}
+        self.flux, self.covered = (torch.stack(part) for part in zip(*(known[item] for item in filters)))
 
-    def _table(self, basis, design: np.ndarray, item: str | Filter) -> tuple[np.ndarray, np.ndarray]:
+    def to(self, device) -> "BandTables":
+        """The same tables on a device."""
+        self.flux, self.covered = self.flux.to(device), self.covered.to(device)
+        return self
+
+    def _table(self, basis, design: np.ndarray, item: str | Filter) -> tuple[torch.Tensor, torch.Tensor]:
         curve = load_filter(item) if isinstance(item, str) else item
         weights, total = _weights(curve, basis.start, basis.grid.step, basis.size + STRIDE * self.size)
         seen = np.flatnonzero(weights)
@@ -59,7 +68,7 @@ class BandTables:
                 a, b = np.clip([low, high], 0, basis.size)
                 part = weights[a + STRIDE * k : b + STRIDE * k]
                 flux[k], share[k] = part @ design[a:b], part.sum() / total
-        return flux, share > COVERAGE
+        return torch.from_numpy(flux.astype(np.float32)), torch.from_numpy(share > COVERAGE)
 
     def at(self, index: torch.Tensor, zeta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Fluxes at redshifts.

@@ -1,21 +1,52 @@
 """Draw the coefficients of candidates."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from pix2spec.models.generator import Settings
 from pix2spec.models.spectrum.bands import BandTables
 from pix2spec.models.spectrum.inputs import Seen
+from pix2spec.models.spectrum.likelihood import Misfit
 from pix2spec.models.spectrum.network import Known, SpectrumNetwork
 from pix2spec.models.spectrum.sampler import sample_around
 
-__all__ = ["EVALUATIONS", "draw_vectors"]
+__all__ = ["EVALUATIONS", "LIMIT", "Drawn", "draw_vectors"]
 
 EVALUATIONS = 4  # default number of network evaluations per candidate
 LIMIT = 4.5  # normal scores beyond which no training galaxy lies: such candidates are drawn anew
 LEAST_LIGHT = 0.02  # r flux of a spectrum relative to the mean spectrum of the same scale
 REDRAWS = 6
+
+
+@dataclass
+class Drawn:
+    """Coefficients of n candidates of each of N galaxies, before they become spectra."""
+
+    vectors: torch.Tensor  # (N, n, D)
+    zeta: torch.Tensor  # (N, n) log10(1 + z)
+    r: torch.Tensor  # (N, n) expected r flux
+    number: np.ndarray  # (N, n) of the network
+    generators: np.ndarray  # (N, n) objects
+    misfit: Misfit
+
+    @classmethod
+    def empty(cls, count: int, n: int, dimension: int, device) -> "Drawn":
+        """Nothing is drawn yet."""
+        one = torch.zeros(count, n, device=device)
+        vectors, generators = torch.zeros(count, n, dimension, device=device), np.empty((count, n), object)
+        return cls(vectors, one, one.clone(), np.zeros((count, n), int), generators, Misfit.empty(count, n))
+
+    def put(self, number: int, columns: np.ndarray, vectors, known: Known, generators) -> None:
+        """Keep candidates that a network has drawn; `columns` are their places."""
+        shape = len(self.number), len(columns)
+        self.vectors[:, columns] = vectors.unflatten(0, shape)
+        self.zeta[:, columns], self.r[:, columns] = known.zeta.view(shape), known.r.view(shape)
+        self.number[:, columns] = number
+        own = np.empty(len(generators), object)
+        own[:] = generators
+        self.generators[:, columns] = own.reshape(shape)
 
 
 def draw_vectors(
@@ -67,7 +98,7 @@ def draw_vectors(
 
 def _is_odd(network: SpectrumNetwork, tables: BandTables, x: torch.Tensor, known: Known) -> torch.Tensor:
     """Whether candidates (B,) lie beyond the training set, or have no light."""
-    last = torch.full((len(x), 1), len(tables.flux) - 1)
+    last = torch.full((len(x), 1), len(tables.flux) - 1, device=x.device)
     in_r = tables.at(last, known.zeta)[0][:, 0]
     light = (in_r * network.linear_parts(network.normal.inverse(x))).sum(1)
     mean = (in_r * network.basis.prior_mean.to(in_r.dtype)).sum(1)
@@ -92,7 +123,7 @@ def _brightness(seen: Seen, rows: torch.Tensor, generators) -> torch.Tensor:
     """A factor (N * n, 1) for the fluxes of each candidate, where they share an error."""
     error = torch.from_numpy(seen.brightness_error)[rows].float()
     drawn = [torch.randn((), generator=g) if e else torch.zeros(()) for e, g in zip(error, generators)]
-    return 10 ** (0.4 * error * torch.stack(drawn))[:, None]
+    return (10 ** (0.4 * error * torch.stack(drawn)))[:, None].to(seen.picture.device)
 
 
 def _velocity(network: SpectrumNetwork, seen: Seen, tables: BandTables, zeta, brightness):

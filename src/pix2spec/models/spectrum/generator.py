@@ -15,9 +15,9 @@ from pix2spec.models.redshift.network import RedshiftModel
 from pix2spec.models.shared.checks import check_image
 from pix2spec.models.shared.settings import FLOW_SAMPLERS
 from pix2spec.models.spectrum.bands import BandTables
-from pix2spec.models.spectrum.draw import draw_vectors
+from pix2spec.models.spectrum.draw import Drawn, draw_vectors
 from pix2spec.models.spectrum.inputs import Seen, as_seen, light_of_picture
-from pix2spec.models.spectrum.likelihood import Misfit, misfits
+from pix2spec.models.spectrum.likelihood import misfits
 from pix2spec.models.spectrum.redshifts import draw_redshifts
 from pix2spec.models.storage import find_model, load_model, model_id
 from pix2spec.products.ensemble import Ensemble
@@ -27,6 +27,8 @@ from pix2spec.runtime.random import candidate_generator
 
 __all__ = ["SpectrumGenerator"]
 
+OVERSAMPLED = 4  # candidates of which one is kept, where candidates are weighed by their misfit
+MAX_TABLES = 512  # filters whose tables are kept
 MAX_BRIGHTNESS_ERROR = 0.2  # magnitudes; fluxes that share a larger one do not fix the amplitude
 # Flags of models that know the bands of one survey, in the fibre, alone.
 OF_OTHER_MODELS = {
@@ -40,7 +42,7 @@ class SpectrumGenerator(Generator):
 
     redshifts: RedshiftModel | None = None
     fold: int = -1  # of real galaxies that the networks in use never saw; -1: all networks are in use
-    _tables: dict = field(default_factory=dict)
+    _known_tables: list[dict] = field(default_factory=list)
 
     takes_redshift = True
     measures_pictures = True
@@ -58,6 +60,7 @@ class SpectrumGenerator(Generator):
     def __post_init__(self):
         super().__post_init__()
         self.members = self.model.members(self.fold)
+        self._known_tables = self._known_tables or [{} for _ in self.model.networks]
         if not self.members:
             raise InputError(
                 "`fold`", f"all networks were trained on fold {self.fold}", "-1, or another fold"
@@ -154,19 +157,24 @@ class SpectrumGenerator(Generator):
             list(restricted), pictured, image_kind, settings.floor, self.model.pictures, self.survey
         )
         tables = self.tables(seen.filters)
+        more = replace(settings, n=settings.n * (OVERSAMPLED if settings.reweigh else 1))
         drawn = draw_redshifts(
-            self.model, self.redshifts, tables, seen, list(restricted), light, settings, self.fold
+            self.model, self.redshifts, tables, seen, list(restricted), light, more, self.fold
         )
-        spectra, observed, misfit = self._candidates(seen, drawn.z, tables, settings, galaxies)
-        scores = self._scores(seen, observed)
-        chosen = spectra if settings.noise == "none" else observed
+        every = self._drawn(seen, drawn.z, tables, more, galaxies)
+        kept = every.misfit.chosen(settings.n, settings.seed, [g.object_id for g in galaxies])
+        spectra, observed = self._spectra(seen, every, kept)
+        scores = self._scores(seen, observed) if settings.select.startswith(("best", "mean")) else None
+        chosen, z = spectra if settings.noise == "none" else observed, np.take_along_axis(drawn.z, kept, 1)
         made = []
         for i, galaxy in enumerate(galaxies):
             unit, origin = self._amplitude(galaxy, light[i], pictured[i])
+            own = None if scores is None else scores[i]
             made.append(self._ensemble(
-                galaxy, image_kind, settings, candidates=chosen[i], redshifts=drawn.z[i].astype(np.float32),
-                selected=select(settings.select, settings.n, scores[i]), scores=scores[i], unit=unit,
-                chi2=misfit.best(i), noise_free=spectra[i], flags=[*flags[i], *drawn.flags[i], *misfit.flags[i], origin],
+                galaxy, image_kind, settings, candidates=chosen[i], redshifts=z[i].astype(np.float32),
+                selected=select(settings.select, settings.n, own), scores=own, unit=unit,
+                chi2=every.misfit.best(i), noise_free=spectra[i],
+                flags=[*flags[i], *drawn.flags[i], *every.misfit.flags(i), origin],
             ))  # fmt: skip
         return made
 
@@ -180,42 +188,49 @@ class SpectrumGenerator(Generator):
         return PHYSICAL, "amplitude-from-image" if of_picture else "amplitude-from-photometry"
 
     def tables(self, filters) -> list[BandTables]:
-        """Tables of all networks in `filters`, which are kept for the next galaxies."""
-        key = tuple(filters)
-        if key not in self._tables:
-            self._tables[key] = [network.tables(key) for network in self.model.networks]
-            while len(self._tables) > 8:
-                self._tables.pop(next(iter(self._tables)))
-        return self._tables[key]
+        """Tables of all networks in `filters`; those of a filter are kept for the next galaxies."""
+        if len(self._known_tables[0]) > MAX_TABLES:
+            self._known_tables = [{} for _ in self.model.networks]
+        pairs = zip(self.model.networks, self._known_tables)
+        return [network.tables(filters, known).to(self.device) for network, known in pairs]
 
-    def _candidates(self, seen: Seen, z: np.ndarray, tables, settings: Settings, galaxies):
-        """Noise-free and observed spectra (N, n, L), and the misfit of the fluxes."""
+    def _drawn(self, seen: Seen, z: np.ndarray, tables, settings: Settings, galaxies) -> Drawn:
+        """Coefficients of candidates at redshifts z (N, n), from the networks in turn."""
         count, n = z.shape
-        shape = count, n, self.grid.size
-        spectra, observed = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        misfit = Misfit.empty(count, n)
-        zeta = torch.from_numpy(np.log10(1 + np.clip(z, 0, self.model.z_max))).float()
-        dust = 10 ** (-0.4 * seen.ebv[:, None] * extinction_law(self.grid.wave)).astype(np.float32)
-        for place, number in enumerate(self.members):
+        zeta = torch.from_numpy(np.log10(1 + np.clip(z, 0, self.model.z_max))).float().to(self.device)
+        every = Drawn.empty(count, n, self.model.networks[0].dimension, self.device)
+        for place, number in enumerate(self.members[:n]):
             mine = np.arange(place, n, len(self.members))
-            if not len(mine):
-                continue
+            own = [candidate_generator(settings.seed, g.object_id, int(k)) for g in galaxies for k in mine]
             network = self.model.networks[number]
-            generators = [
-                candidate_generator(settings.seed, g.object_id, int(k)) for g in galaxies for k in mine
-            ]
-            vectors, known = draw_vectors(network, seen, tables[number], zeta[:, mine], settings, generators)
-            clean = network.spectra(vectors, known.zeta, known.r).unflatten(0, (count, len(mine)))
-            clean = clean * torch.from_numpy(dust)[:, None]
-            noise = network.noise.sample(clean.flatten(0, 1), generators)[0].unflatten(0, clean.shape[:2])
-            spectra[:, mine], observed[:, mine] = clean.numpy(), (clean + noise).numpy()
-            misfits(network, seen, tables[number], vectors, known, mine, misfit)
-        return spectra, observed, misfit.judged()
+            vectors, known = draw_vectors(network, seen, tables[number], zeta[:, mine], settings, own)
+            every.put(number, mine, vectors, known, own)
+            misfits(network, seen, tables[number], vectors, known, mine, every.misfit)
+        return every
+
+    def _spectra(self, seen: Seen, every: Drawn, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Noise-free and observed spectra (N, n, L) of the candidates `kept` (N, n)."""
+        shape = (*kept.shape, self.grid.size)
+        spectra, observed = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        dust = 10 ** (-0.4 * seen.ebv[:, None] * extinction_law(self.grid.wave)).astype(np.float32)
+        dust = torch.from_numpy(dust).to(self.device)
+        number_of = np.take_along_axis(every.number, kept, 1)
+        for number in self.members:
+            rows, places = np.nonzero(number_of == number)
+            if not len(rows):
+                continue
+            network, from_which = self.model.networks[number], (rows, kept[rows, places])
+            vectors, zeta, r = (values[from_which] for values in (every.vectors, every.zeta, every.r))
+            clean = network.spectra(vectors, zeta, r) * dust[rows]
+            noise = network.noise.sample(clean, list(every.generators[from_which]))[0]
+            spectra[rows, places], observed[rows, places] = clean.cpu(), (clean + noise).cpu()
+        return spectra, observed
 
     def _scores(self, seen: Seen, observed: np.ndarray) -> np.ndarray:
         """Cosine similarities (N, n) of candidates with what is known of the galaxies."""
         condition = self.model.judge.galaxy(seen.tokens, seen.picture, seen.has_picture)
-        return self.model.judge.ranker.scores(condition, torch.from_numpy(observed)).numpy()
+        spectra = torch.from_numpy(observed).to(self.device)
+        return self.model.judge.ranker.scores(condition, spectra).cpu().numpy()
 
     @torch.no_grad()
     def queries(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> np.ndarray:
@@ -225,4 +240,4 @@ class SpectrumGenerator(Generator):
         light = [self._light(galaxy, settings) for galaxy in restricted]
         seen = as_seen(restricted, light, image_kind, settings.floor, self.model.pictures, self.survey)
         judge = self.model.judge
-        return judge.ranker.query(judge.galaxy(seen.tokens, seen.picture, seen.has_picture)).numpy()
+        return judge.ranker.query(judge.galaxy(seen.tokens, seen.picture, seen.has_picture)).cpu().numpy()

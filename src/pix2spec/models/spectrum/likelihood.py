@@ -8,6 +8,7 @@ import torch
 from pix2spec.models.spectrum.bands import BandTables
 from pix2spec.models.spectrum.inputs import Seen
 from pix2spec.models.spectrum.network import Known, SpectrumNetwork
+from pix2spec.runtime.random import candidate_uniform
 
 __all__ = ["MISFIT", "Misfit", "misfits"]
 
@@ -19,27 +20,40 @@ LEAST = 3  # fluxes without which nothing can be said
 
 @dataclass
 class Misfit:
-    """chi2 per flux (N, n) of candidates, NaN where too few fluxes count; and flags of the galaxies."""
+    """Misfits of n candidates of each of N galaxies."""
 
-    chi2: np.ndarray
-    flags: list[list[str]]
+    chi2: np.ndarray  # (N, n) per flux; NaN where too few fluxes count
+    number: np.ndarray  # (N,) of fluxes
 
     @classmethod
     def empty(cls, count: int, n: int) -> "Misfit":
         """Nothing is known yet."""
-        return cls(np.full((count, n), np.nan, np.float32), [[] for _ in range(count)])
+        return cls(np.full((count, n), np.nan, np.float32), np.zeros(count))
 
-    def best(self, number: int) -> float:
+    def best(self, galaxy: int) -> float:
         """chi2 per flux of a galaxy's best candidate; NaN if unknown."""
-        row = self.chi2[number]
+        row = self.chi2[galaxy]
         return float(np.nanmin(row)) if np.isfinite(row).any() else np.nan
 
-    def judged(self) -> "Misfit":
-        """The same with flags of galaxies that no candidate fits."""
-        for row, flags in zip(self.chi2, self.flags):
-            if np.isfinite(row).any() and np.nanmin(row) > MISFIT_CHI2:
-                flags.append(MISFIT)
-        return self
+    def flags(self, galaxy: int) -> list[str]:
+        """A flag if no candidate fits."""
+        return [MISFIT] if self.best(galaxy) > MISFIT_CHI2 else []
+
+    def chosen(self, n: int, seed: int, ids: list[str]) -> np.ndarray:
+        """N candidates (N, n) of each galaxy: all, or where there are more, as their likelihoods say.
+
+        Systematic resampling (Douc et al. 2005, arXiv:cs/0507025): a candidate is chosen as often as its
+        share of exp(-chi2 / 2).
+        """
+        if self.chi2.shape[1] == n:
+            return np.tile(np.arange(n), (len(self.chi2), 1))
+        kept = []
+        for row, count, name in zip(self.chi2, self.number, ids):
+            total = np.nan_to_num(row - np.nanmin(row), nan=0.0) * max(count - 1, 1) if count else 0 * row
+            share = np.cumsum(np.exp(-0.5 * np.nan_to_num(total, nan=0.0)))
+            levels = (np.arange(n) + candidate_uniform(seed, name, -1)) / n
+            kept.append(np.searchsorted(share / share[-1], levels).clip(0, len(row) - 1))
+        return np.stack(kept)
 
 
 def misfits(
@@ -75,4 +89,6 @@ def misfits(
     scale = (weight * flux * model).sum(1) / (weight * model**2).sum(1).clamp(min=1e-30)
     chi2 = (weight * (flux - scale[:, None].clamp(min=0) * model) ** 2).sum(1) / (number - 1).clamp(min=1)
     chi2 = torch.where(number >= LEAST, chi2, torch.nan)
-    out.chi2[:, columns] = chi2.float().view(count, n).numpy()
+    out.chi2[:, columns] = chi2.float().view(count, n).cpu().numpy()
+    seen_by_all = torch.where(number >= LEAST, number, 0).view(count, n)[:, 0]
+    out.number = np.maximum(out.number, seen_by_all.cpu().numpy())

@@ -56,9 +56,9 @@ class SpectrumNetwork(nn.Module):
         weights = filter_matrix(grid.wave, [R_FILTER])[:, 0]
         self.register_buffer("r_weights", torch.from_numpy(weights).float(), persistent=False)
 
-    def tables(self, filters) -> BandTables:
-        """Tables of the basis in `filters`, and after these in r."""
-        return BandTables(self.basis, [*filters, R_FILTER])
+    def tables(self, filters, known: dict | None = None) -> BandTables:
+        """Tables of the basis in `filters`, and after these in r; see `BandTables`."""
+        return BandTables(self.basis, [*filters, R_FILTER], known)
 
     # ------------------------------------------------------------------------- coefficient vectors
 
