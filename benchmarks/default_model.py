@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from pix2spec.core.scaling import fill_missing
 from pix2spec.data.schema import Galaxy
@@ -25,7 +24,6 @@ from pix2spec.measure.emission_lines import equivalent_width
 from pix2spec.measure.indices import dn4000
 from pix2spec.models.generator import Settings
 from pix2spec.runtime.progress import progress_bar
-from pix2spec.runtime.random import candidate_generator
 
 TEST_SEED, REALISM_SEED = 2, 3
 BATCH = 32
@@ -34,7 +32,7 @@ QUANTITIES = ("z", "dn4000", "ew_halpha", "ew_oiii")
 
 def galaxies_of(batch: dict) -> list[Galaxy]:
     names = ("object_id", "z", "z_err", "image", "photometry", "photometry_ivar", "flux", "ivar")
-    return [Galaxy(**{k: batch[k][i] for k in names}) for i in range(len(batch["z"]))]
+    return [Galaxy(**{k: batch[k][i] for k in names}, kind="fibre") for i in range(len(batch["z"]))]
 
 
 def measure(flux, z, grid) -> np.ndarray:
@@ -49,21 +47,20 @@ def score(generator, survey, n: int, settings: dict) -> tuple[dict, np.ndarray, 
     for start in progress_bar(range(0, n, BATCH), "scoring", True, -(-n // BATCH)):
         batch = survey.sample(min(BATCH, n - start), start)
         pairs = galaxies_of(batch)
-        clean = generator.generate_batch(pairs, "linear", Settings(noise="none", **settings))
-        for i, quiet in enumerate(clean):
-            observed = quiet.candidates + noise_of(generator, quiet)
-            chosen = {"single": np.array([0]), "mean": np.arange(len(observed))}
-            chosen["best"] = np.array([quiet.scores.argmax()])
+        made = generator.generate_batch(pairs, "linear", Settings(select="best", **settings))
+        for i, ensemble in enumerate(made):
+            observed, clean, z = ensemble.candidates, ensemble.noise_free, ensemble.redshifts
+            chosen = {"single": np.array([0]), "mean": np.arange(len(observed)), "best": ensemble.selected}
             values = scoring.score_ensemble(
                 observed, batch["flux"][i], batch["ivar"][i], chosen, "mean", True, physical=True
             )
             truth = batch["true_flux"][i]
-            error = (quiet.candidates.mean(0) - truth) / np.median(truth)
-            moved = at_redshifts(truth, batch["z"][i], quiet.redshifts, generator.grid)
+            error = (clean.mean(0) - truth) / np.median(truth)
+            moved = at_redshifts(truth, batch["z"][i], z, generator.grid)
             smeared = (moved.mean(0) - truth) / np.median(truth)
             values |= {"clean_mse": (error**2).mean(), "clean_mse, all but z known": (smeared**2).mean()}
             rows.append(values)
-            candidates.append(measure(quiet.candidates, quiet.redshifts, generator.grid))
+            candidates.append(measure(clean, z, generator.grid))
         truths.append(measure(batch["true_flux"], batch["z"], generator.grid))
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return columns, np.stack(candidates), np.concatenate(truths)
@@ -77,12 +74,6 @@ def at_redshifts(truth: np.ndarray, z: float, redshifts: np.ndarray, grid) -> np
     pixels = np.arange(grid.size)
     shifts = np.log10((1 + redshifts) / (1 + z)) / grid.step
     return np.stack([np.interp(pixels - shift, pixels, truth) for shift in shifts])
-
-
-def noise_of(generator, ensemble) -> np.ndarray:
-    """What `--noise observed` adds, without a second pass through the flow."""
-    draws = [candidate_generator(1, ensemble.object_id, k) for k in range(len(ensemble))]
-    return generator.model.noise.sample(torch.from_numpy(ensemble.candidates), draws)[0].numpy()
 
 
 def scatter(dz: np.ndarray) -> float:

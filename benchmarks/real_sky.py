@@ -8,8 +8,8 @@ released models are ensembles whose networks were each trained without a fold of
 scored by networks alone that never saw its fold. With `--unseen`, DIR holds other galaxies than training's,
 and all networks answer.
 
-`--train-folds` first trains such an ensemble of redshift networks from nothing on DIR, and continues where a
-killed training stopped.
+`--train-folds` first trains such ensembles from nothing on DIR, of the half or halves that are scored, and
+continues where a killed training stopped.
 """
 
 import argparse
@@ -18,10 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pix2spec.errors import InputError
-from pix2spec.models.storage import find_model, load_model, model_id
+from pix2spec.models.storage import find_model, load_model, model_id, read_config
 from pix2spec.runtime.provenance import run_provenance
 from pix2spec.training.real_sky import digest, load_real
-from pix2spec.training.redshift.train import RECIPES, train
+from pix2spec.training.redshift.train import RECIPES
+from pix2spec.training.redshift.train import train as redshift_train
+from pix2spec.training.spectrum.train import train as spectrum_train
 from sky import atlas, faint, figure, flags, report, rows, simulated, spectra, surveys
 from sky.context import Sky
 from sky.ensembles import Judge
@@ -51,10 +53,11 @@ SPECTRA = {  # the half that needs the model of spectra
     "atlas": (atlas.atlas, []),
 }
 HALVES = {"redshifts": list(ROWS), "spectra": list(SPECTRA), "both": [*ROWS, *SPECTRA]}
-RELEASED, RELEASED_SPECTRUM, FOLDS_FOLDER = "redshift", "default", Path("runs/real-sky")
+RELEASED, RELEASED_SPECTRUM = "redshift", "default"
+FOLDS_FOLDER, SPECTRA_FOLDER = Path("runs/real-sky"), Path("runs/real-sky-spectra")
 
 
-def train_folds(data: Path, folder: Path, recipe: str) -> Path:
+def train_folds(data: Path, folder: Path, recipe: str, train) -> Path:
     """Train the networks of all folds on DIR, unless the folder holds them: the folder of the model."""
     if not (folder / "config.json").exists():
         train(data, folder, recipe=recipe, resume=True)
@@ -101,33 +104,41 @@ def main() -> None:
     parser.add_argument("--model", help="folder of a redshift model, or a name; else the released one")
     parser.add_argument("--unseen", action="store_true", help="training never saw these tables")
     parser.add_argument(
-        "--train-folds", action="store_true", help=f"train first, in {FOLDS_FOLDER} or --model"
+        "--train-folds",
+        action="store_true",
+        help=f"train first, in {FOLDS_FOLDER} and {SPECTRA_FOLDER}, or in --model and --spectrum-model",
     )
     parser.add_argument("--recipe", default="release", choices=RECIPES, help="how long --train-folds trains")
     parser.add_argument("--half", choices=HALVES, default="both", help="redshifts alone, or spectra alone")
     parser.add_argument(
-        "--spectrum-model", default=RELEASED_SPECTRUM, help="model of spectra; else the released one"
+        "--spectrum-model", help="folder of a model of spectra, or a name; else the released one"
     )
     parser.add_argument("--only", nargs="+", choices=HALVES["both"], help="some of the rows")
     parser.add_argument("--timing", action="store_true", help="measure speeds as well")
     parser.add_argument("--out", type=Path, default=Path("runs/real-sky-scores"))
     args = parser.parse_args()
     tables = load_real(args.data)
-    if args.train_folds:
-        folder = train_folds(args.data, Path(args.model or FOLDS_FOLDER), args.recipe)
-    else:
-        folder = find_model(args.model or RELEASED)
+    names = args.only or [name for name in HALVES[args.half] if name != "timing" or args.timing]
+    needs_spectra = bool(set(names) & {*SPECTRA, "surveys"})
+    folder, spectrum_folder = args.model or RELEASED, args.spectrum_model or RELEASED_SPECTRUM
+    if args.train_folds and set(names) - {*SPECTRA}:
+        folder = train_folds(args.data, Path(args.model or FOLDS_FOLDER), args.recipe, redshift_train)
+    if args.train_folds and needs_spectra:
+        where = Path(args.spectrum_model or SPECTRA_FOLDER)
+        spectrum_folder = train_folds(args.data, where, args.recipe, spectrum_train)
+    folder = find_model(folder)
     model, config = load_model(folder)
     if not args.unseen:
         check_folds(config["record"], tables)
-    judge = Judge(args.spectrum_model, folds=not args.unseen)
+        if needs_spectra:
+            check_folds(read_config(find_model(spectrum_folder))["record"], tables)
+    judge = Judge(str(spectrum_folder), folds=not args.unseen)
     sky = Sky(model, tables, args.data, folds=not args.unseen, judge=judge)
-    names = args.only or [name for name in HALVES[args.half] if name != "timing" or args.timing]
     found = list(score(sky, names))
     report.show(found)
     facts = {"model": model_id(folder), "data": str(args.data), "unseen": args.unseen, **run_provenance()}
-    if set(names) & {*SPECTRA, "surveys"}:
-        facts["spectrum_model"] = model_id(find_model(args.spectrum_model))
+    if needs_spectra:
+        facts["spectrum_model"] = model_id(find_model(spectrum_folder))
     report.write(found, args.out, facts)
     if sky.kept:
         report.draw(sky.kept, args.out / "real_sky.png")
