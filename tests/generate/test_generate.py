@@ -15,6 +15,7 @@ from pix2spec.errors import InputError
 from pix2spec.generate.catalogue import generate_catalogue
 from pix2spec.models.generator import Settings
 from pix2spec.products.catalogue import open_catalogue
+from pix2spec.products.columns import Contents
 from pix2spec.products.units import PHYSICAL, RELATIVE
 from support.tiny import GRID, tiny_galaxy, write_tiny_dataset
 
@@ -225,3 +226,25 @@ def test_models_of_the_wrong_kind_are_refused(tiny_run, tiny_selector, tmp_path)
         pix2spec.load("nothing-here")
     with pytest.raises(InputError, match=r"no config\.json"):
         pix2spec.load(tmp_path)
+
+
+def test_a_table_of_numbers_has_what_was_measured_and_the_photometry(model, tmp_path):
+    galaxies = [tiny_galaxy(i) for i in range(3)]
+    write_dataset(tmp_path / "data", galaxies, DatasetInfo(grid=GRID))
+    contents = Contents(spectra=False, columns_out=("z_given", "ew_halpha", "phot_*", "ext_*"))
+    settings = Settings(n=2, steps=3, select="all")
+    summary = generate_catalogue(
+        model, tmp_path / "data", tmp_path / "out", settings, contents=contents, figures=1,
+        file_format="fits", progress=False,
+    )  # fmt: skip
+    assert summary.files == [tmp_path / "out" / "catalog.fits"] and summary.n_ok == 3
+    rows = open_catalogue(tmp_path / "out").table.to_pylist()
+    r = SDSS.photometry_bands.index("r")
+    for row, galaxy in zip(rows, galaxies):
+        assert row["phot_sdss2010-r"] == pytest.approx(22.5 - 2.5 * np.log10(galaxy.photometry[r]), abs=1e-4)
+        assert row["ext_sdss2010-r"] == 0 and row["phot_kind"] == "fibre" and "ew_halpha" in row
+    with pytest.raises(InputError, match="no column is called 'ew_x'"):
+        generate_catalogue(
+            model, tmp_path / "data", tmp_path / "other", contents=Contents(columns_out=("ew_x",))
+        )
+    assert not (tmp_path / "other").exists()

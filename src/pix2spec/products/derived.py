@@ -69,6 +69,8 @@ class Derived:
         errors = MAGNITUDES_PER_RELATIVE_ERROR * given.error / np.where(given.flux > 0, given.flux, np.nan)
         kinds: dict[str, str] = {}
         for k, measurement in enumerate(zip(given.filters, given.kinds)):
+            if measurement not in self.measurements:
+                continue
             name = self.measurements[measurement]
             values |= {
                 f"phot_{name}": magnitudes[k],
