@@ -319,3 +319,20 @@ def test_redshifts_and_positions_of_spectra_come_from_a_table_without_photometry
     assert all(galaxy.photometry is None for galaxy in galaxies.values())
     with pytest.raises(InputError):  # without spectra, rows are objects and need photometry
         import_data(tmp_path / "alone", [], tables=[tmp_path / "t.csv"], progress=False)
+
+
+def test_rows_without_a_flux_still_give_redshifts_to_spectra(tmp_path):
+    wave = np.arange(3800.0, 9300.0, 2.0)
+    for name in ("a", "b"):
+        np.savetxt(tmp_path / f"{name}.txt", np.transpose([wave, 9 + np.sin(wave / 50), np.ones(len(wave))]))
+    (tmp_path / "t.csv").write_text(
+        "id,filename,z,fiberMag_g,fiberMag_r\n7,a.txt,0.1,18,17.5\n8,b.txt,0.2,-99,-99\n9,,,-99,-99\n"
+    )
+    spectra = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    report = import_data(tmp_path / "out", spectra, tables=[tmp_path / "t.csv"], progress=False)
+    galaxies = {galaxy.object_id: galaxy for galaxy in Dataset(tmp_path / "out")}
+    assert {name: galaxy.z for name, galaxy in galaxies.items()} == {"a": 0.1, "b": 0.2}
+    assert galaxies["a"].photometry is not None and galaxies["b"].photometry is None
+    assert [where.rpartition(", ")[2] for where, _ in report.failures] == ["row 2", "row 3"]
+    notes = [note for _, note in report.notes]
+    assert "filename → name of the spectrum's file" in notes

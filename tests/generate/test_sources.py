@@ -76,9 +76,9 @@ def test_nothing_is_downloaded_unasked(generator, tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("name,ra,dec\na,1,2\n")
     assert check_source(table, SDSS) and not check_source(write_tiny_dataset(tmp_path / "d", 2), None)
+    with pytest.raises(InputError, match=r"nothing is fetched unasked \(give `survey` sdss or legacy"):
+        open_source(table, tmp_path / "out", generator)
     for call in (check_source, lambda source, _: open_source(source, tmp_path / "out", generator)):
-        with pytest.raises(InputError, match=r"nothing is fetched unasked \(give `survey` sdss or legacy"):
-            call(table, None)
         with pytest.raises(InputError, match="no such file or folder"):
             call(tmp_path / "none", None)
 
@@ -101,7 +101,7 @@ def test_own_filters_are_columns_of_the_tables_of_cutouts(generator, tmp_path):
         opened = open_source(tmp_path / "a.fits", out, generator, tables=[tmp_path / name], filters=OWN)
         (galaxy,) = opened.dataset
         bands = SDSS.filters if name == "both.csv" else ()
-        assert galaxy.filters == (*bands, "NB500") and set(galaxy.kind) == {"fibre"}
+        assert galaxy.filters == (*bands, "NB500") and set(galaxy.kind) == {"unknown"}
         assert galaxy.curves == OWN and galaxy.photometry[-1] == pytest.approx(10)
     (tmp_path / "none.csv").write_text("object_id,NB600\na,20\n")
     with pytest.raises(InputError, match="no column"):

@@ -20,7 +20,7 @@ from safetensors.numpy import save
 
 from pix2spec.data.dataset import Dataset
 from pix2spec.data.readers.guards import load_arrays
-from pix2spec.data.readers.tables import read_table
+from pix2spec.data.readers.table_formats import read_table
 from pix2spec.errors import InputError
 from pix2spec.models.presets import load_preset
 from pix2spec.models.storage import load_model
@@ -295,10 +295,10 @@ def test_parquet_tables_of_one_text_or_number_for_all_rows(tmp_path):
 
 def test_messages_do_not_steer_the_terminal(tmp_path):
     path = put(tmp_path, "t.csv", "\x1b]0;owned\x07\x1b[2J,b\n1,2\n")
-    from pix2spec.data.readers.tables import photometry_from_table
+    from pix2spec.data.readers.catalogue_rows import read_catalogue
 
     with pytest.raises(InputError) as caught:
-        photometry_from_table(read_table(path))
+        read_catalogue(path)
     assert "\x1b" not in str(caught.value) and str(caught.value).isprintable()
 
 

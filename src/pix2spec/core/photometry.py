@@ -7,17 +7,35 @@ import numpy as np
 from pix2spec.core.filters import Filter, load_filter
 from pix2spec.core.lines import LIGHT_SPEED_ANGSTROM_S
 
-__all__ = ["aperture_weights", "filter_matrix", "fit_amplitude", "magnitude", "synthetic_photometry"]
+__all__ = [
+    "MISSING",
+    "MISSING_FLUX",
+    "aperture_weights",
+    "filter_matrix",
+    "fit_amplitude",
+    "is_missing",
+    "magnitude",
+    "synthetic_photometry",
+]
 
 NANOMAGGY = 3.631e-29  # erg/s/cm2/Hz: the AB zero point times 1e-9
 NANOMAGGY_MAGNITUDE = 22.5  # AB magnitude of one nanomaggy
 MIN_MAGNITUDE, MAX_MAGNITUDE = 1.0, 32.0  # AB; values outside mark missing data, such as -9999, 0 or 99
+# Numbers that catalogues write for missing magnitudes, errors and redshifts, and for missing fluxes
+MISSING = (-9999.0, -999.0, -99.0, -9.0, 99.0, 999.0)
+MISSING_FLUX = (-9999.0, -999.0)
 FLUX_UNIT = 1e-17  # spectra are in 1e-17 erg/s/cm2/Angstrom
 
 
 def magnitude(flux: np.ndarray | float) -> np.ndarray:
     """AB magnitudes (...) of fluxes (...) in nanomaggies; NaN where a flux is not positive."""
     return NANOMAGGY_MAGNITUDE - 2.5 * np.log10(np.where(np.asarray(flux) > 0, flux, np.nan))
+
+
+def is_missing(values, markers: Sequence[float] = MISSING) -> np.ndarray:
+    """Where values (...) are NaN, infinite, or one of the numbers that mark missing data."""
+    values = np.asarray(values, np.float32)
+    return ~np.isfinite(values) | np.isin(values, np.array(markers, np.float32))
 
 
 def filter_matrix(wave: np.ndarray, filters: Sequence[str | Filter], min_coverage: float = 0.0) -> np.ndarray:

@@ -12,23 +12,27 @@ import numpy as np
 from pix2spec.core.filters import Filter
 from pix2spec.core.survey import Survey
 from pix2spec.data.pictures import galaxy_of_frame
+from pix2spec.data.readers.catalogue_pieces import NO_FLUX
+from pix2spec.data.readers.catalogue_rows import CatalogueRows
+from pix2spec.data.readers.column_choices import group_of, read_choices
 from pix2spec.data.readers.fits_planes import BAND_LETTERS
 from pix2spec.data.readers.guards import sniff
 from pix2spec.data.readers.images import Frame, image_kind, read_frame
 from pix2spec.data.readers.picture_bundle import ImageBundle
-from pix2spec.data.readers.tables import (
-    file_names,
-    own_photometry,
-    photometry_from_table,
-    read_table,
-    redshift,
-    redshift_error,
-    sky_positions,
-)
+from pix2spec.data.readers.table_formats import read_table
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 
-__all__ = ["Cutouts", "ImportReport", "PhotometryTables", "Source", "group_ids", "link_groups"]
+__all__ = [
+    "Cutouts",
+    "ImportReport",
+    "PhotometryTables",
+    "Source",
+    "group_ids",
+    "in_survey_bands",
+    "is_in_bands",
+    "link_groups",
+]
 
 MAX_REPEAT_ARCSEC = 2.0  # spectra closer than this are repeats of one object
 MAX_MATCH_ARCSEC = 1.0  # a catalogue row or an image closer than this belongs to the object
@@ -165,52 +169,31 @@ class PhotometryTables:
         curves: Mapping[str, Filter] | None = None,
         has_spectra: bool = False,
     ):
-        """With `has_spectra`, rows may have a redshift or a position alone."""
-        self.report, self.survey, self.curves = report, survey, curves or {}
-        self.has_spectra = has_spectra
+        """With `has_spectra`, rows may have a redshift, a position or the name of a file alone."""
+        self.report = report
         self.rows: list[Galaxy] = []
+        choices = replace(read_choices(filters=curves), group=group_of(survey))
         for path in paths:
-            table = read_table(path)
-            own, own_flux, own_ivar = own_photometry(table, self.curves)
-            filters = (*survey.filters, *own) if own else ()
-            try:
-                ids, ra, dec, flux, ivar = photometry_from_table(table, survey)
-            except InputError:
-                ids, ra, dec = sky_positions(table)
-                is_known = np.isfinite(redshift(table)).any() or np.isfinite(ra).any()
-                if not own and not (has_spectra and is_known):
-                    raise
-                filters, flux, ivar = tuple(own), own_flux[:, :0], own_ivar[:, :0]
-            flux, ivar = np.hstack([flux, own_flux]), np.hstack([ivar, own_ivar])
-            self._append(path, table, ids, ra, dec, flux, ivar, filters)
+            table = CatalogueRows(read_table(path), choices, str(path), has_spectra)
+            report.note(path, table.lines())
+            self._append(path, table)
+        measured = [row for row in self.rows if row.photometry is not None]
+        self.as_measured = bool(curves) or any(not is_in_bands(row, survey) for row in measured)
+        if not self.as_measured:
+            self.rows = [in_survey_bands(row, survey) for row in self.rows]
         self.found: dict[int, Galaxy] = {}
 
-    def _append(self, path, table, ids, ra, dec, flux, ivar, filters) -> None:
-        bad_rows = table.meta.get("bad_rows", 0)
+    def _append(self, path, table: CatalogueRows) -> None:
+        bad_rows = table.table.meta.get("bad_rows", 0)
         if bad_rows:
             self.report.fail(InputError(path, f"{bad_rows} rows have too many or too few cells"))
-        z, z_err, files = redshift(table), redshift_error(table), file_names(table)
-        for i, name in enumerate(ids):
-            is_seen = (ivar[i] > 0).any()
-            if not is_seen and flux.shape[1]:
-                self.report.fail(InputError(f"{path}, row {i + 1}", "no usable flux or magnitude"))
-            if not is_seen and not (self.has_spectra and (np.isfinite(z[i]) or np.isfinite(ra[i]))):
+        for i, row in enumerate(table.galaxies()):
+            if not isinstance(row, Galaxy):
+                self.report.fail(InputError(f"{path}, row {i + 1}", row[1]))
                 continue
-            self.rows.append(
-                Galaxy(
-                    object_id=name or files[i] or f"{Path(path).stem}-{i + 1}",
-                    group_id=files[i],
-                    ra=float(ra[i]),
-                    dec=float(dec[i]),
-                    z=float(z[i]),
-                    z_err=float(z_err[i]),
-                    photometry=flux[i] if is_seen else None,
-                    photometry_ivar=ivar[i] if is_seen else None,
-                    filters=filters if is_seen else (),
-                    kind="fibre" if filters and is_seen else "unknown",
-                    curves=self.curves,
-                )
-            )
+            self.rows.append(row)
+            if row.photometry is None and table.columns.bands:
+                self.report.fail(InputError(f"{path}, row {i + 1}", NO_FLUX))
 
     def sources(self) -> Iterator[Source]:
         """Each row as a separate object."""
@@ -236,12 +219,35 @@ class PhotometryTables:
         if row is None:
             return
         if row.photometry is not None:
-            galaxy.photometry, galaxy.photometry_ivar = row.photometry, row.photometry_ivar
-            galaxy.filters, galaxy.kind, galaxy.curves = row.filters, row.kind, row.curves
+            for name in ("photometry", "photometry_ivar", "filters", "kind", "curves", "extinction"):
+                setattr(galaxy, name, getattr(row, name))
+        galaxy.flags = tuple(dict.fromkeys((*galaxy.flags, *row.flags)))
+        galaxy.spec_class = galaxy.spec_class or row.spec_class
         if np.isnan(galaxy.z):
             galaxy.z, galaxy.z_err = row.z, row.z_err
         if np.isnan(galaxy.ra):
             galaxy.ra, galaxy.dec = row.ra, row.dec
+
+
+def is_in_bands(galaxy: Galaxy, survey: Survey) -> bool:
+    """Whether the fluxes of a row are nothing but fibre fluxes in bands of a survey."""
+    plain = set(galaxy.filters) <= set(survey.filters) and set(galaxy.kind) <= {"fibre"}
+    return plain and galaxy.extinction == "observed" and not galaxy.flags
+
+
+def in_survey_bands(galaxy: Galaxy, survey: Survey) -> Galaxy:
+    """A galaxy with fibre fluxes as an array with the survey's bands; missing ones are NaN with ivar 0.
+
+    A galaxy without photometry stays as it is.
+    """
+    if galaxy.photometry is None or galaxy.photometry_ivar is None:
+        return galaxy
+    flux, ivar = np.full(len(survey.filters), np.nan, np.float32), np.zeros(len(survey.filters), np.float32)
+    for name, value, weight in zip(galaxy.filters, galaxy.photometry, galaxy.photometry_ivar):
+        flux[survey.filters.index(name)], ivar[survey.filters.index(name)] = value, weight
+    return replace(
+        galaxy, photometry=flux, photometry_ivar=ivar, filters=(), kind="unknown", extinction="unknown"
+    )
 
 
 def _nearest(galaxies: list[Galaxy], others: list[Galaxy]) -> dict[int, int]:

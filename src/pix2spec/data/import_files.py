@@ -115,7 +115,7 @@ def import_data(
         image_kind=cutouts.kind,
         image_size=image_size,
         provenance=_provenance(spectra, images, tables),
-        as_measured=bool(filters) or measures,
+        as_measured=catalogue.as_measured or measures,
         of_pictures=measures,
         curves=filters or {},
     )

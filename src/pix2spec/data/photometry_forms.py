@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pix2spec.core.filters import Filter, filter_name, is_filter, typical_error
+from pix2spec.core.photometry import MAX_MAGNITUDE, MIN_MAGNITUDE, MISSING_FLUX, is_missing
 from pix2spec.core.survey import Survey
 from pix2spec.data.measurements import ERROR_ASSUMED, Measurements, check_kinds, check_not_magnitudes
 from pix2spec.errors import InputError
@@ -187,26 +188,33 @@ def _in_nanomaggies(name: str, value, error, where: str) -> tuple[float, float]:
     if value is None:
         return np.nan, np.nan
     if _is_plain(value):
-        flux, sigma = (
-            _number(value, where, name),
-            np.nan if error is None else _plain_error(error, where, name),
-        )
-        return flux, sigma if sigma > 0 else np.nan
+        flux = _number(value, where, name)
+        sigma = np.nan if error is None else _plain_error(error, where, name)
+        return _known_flux(flux), _known_error(sigma)
     from astropy import units as u
 
     magnitude = _as_ab_magnitude(value, u, name, where)
     if magnitude is None:
-        unit = value.unit
-        flux = _to_nanomaggies(value, u, name, where)
-        sigma = np.nan
-        if error is not None:
-            error = error if hasattr(error, "unit") else error * unit
-            sigma = _to_nanomaggies(error, u, name, where)
-    else:
-        flux = 10 ** (0.4 * (22.5 - magnitude))
-        spread = np.nan if error is None else float(getattr(error, "value", error))
-        sigma = 0.4 * np.log(10) * flux * spread
-    return flux, sigma if sigma > 0 else np.nan
+        unit, flux = value.unit, _to_nanomaggies(value, u, name, where)
+        flux = flux if np.isfinite(_known_flux(value.value)) else np.nan
+        if error is None or not np.isfinite(_known_error(getattr(error, "value", error))):
+            return flux, np.nan
+        return flux, _to_nanomaggies(error if hasattr(error, "unit") else error * unit, u, name, where)
+    if is_missing(magnitude) or not MIN_MAGNITUDE < magnitude < MAX_MAGNITUDE:
+        return np.nan, np.nan
+    flux = 10 ** (0.4 * (22.5 - magnitude))
+    spread = np.nan if error is None else _known_error(getattr(error, "value", error))
+    return flux, 0.4 * np.log(10) * flux * spread
+
+
+def _known_flux(value) -> float:
+    """A flux, or NaN for a number that marks a missing one."""
+    return np.nan if is_missing(value, MISSING_FLUX) else float(value)
+
+
+def _known_error(value) -> float:
+    """An error, or NaN for one that is not positive or marks a missing one."""
+    return float(value) if not is_missing(value) and value > 0 else np.nan
 
 
 def _plain_error(error, where: str, name: str) -> float:

@@ -52,8 +52,9 @@ class Galaxy:
 
         - by filter, ``{"g": (17.9 * u.ABmag, 0.02), "wise2010-W1": 310 * u.uJy}``. Letters are bands of
           `survey`; other names are speclite's, or keys of `filters`. Values are astropy Quantities, or plain
-          numbers in nanomaggies, alone or with an error. An error that is missing or not positive becomes the
-          typical one of the filter, and the galaxy has the flag ``error-assumed``;
+          numbers in nanomaggies, alone or with an error. An error that is missing, not positive, or
+          one of -9999, -999, -99, -9, 99, 999 becomes the typical one of the filter, and the galaxy has the
+          flag ``error-assumed``. These numbers as magnitudes, and -9999 and -999 as fluxes, are missing;
         - an astropy Table with the columns filter, flux, error, kind, or a row with a column a filter;
         - an array with a flux in nanomaggies for each band of the survey;
         - `Measurements`, such as those of a coarse spectrum.

@@ -43,9 +43,9 @@ def _coadd(path):
 
 
 def _table(path):
-    from pix2spec.data.readers.tables import photometry_from_table, read_table
+    from pix2spec.data.readers.catalogue_rows import read_catalogue
 
-    photometry_from_table(read_table(path))
+    list(read_catalogue(path).galaxies())
 
 
 def _curves(path):

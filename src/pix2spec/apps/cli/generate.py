@@ -27,9 +27,9 @@ def generate(
         Path | None,
         typer.Argument(
             metavar="INPUT",
-            help="A table of magnitudes or fluxes (CSV, TSV, text, ECSV, FITS, VOTable, Parquet, HDF5, IPAC), a "
-            "dataset, a cutout (FITS, JPEG, PNG), a folder of cutouts, or, with --survey, a table of "
-            "positions or names. Not needed with --spectrum.",
+            help="A table of magnitudes or fluxes (CSV, TSV, text, ECSV, FITS, VOTable, Parquet, HDF5, "
+            "IPAC), a dataset, a cutout (FITS, JPEG, PNG), a folder of cutouts, or, with --survey, a table "
+            "of positions or names. Not needed with --spectrum.",
         ),
     ] = None,
     model: Model = "default",

@@ -30,17 +30,17 @@ Columns = Annotated[
 Kind = Annotated[
     str | None,
     typer.Option(
-        help="Kind of the fluxes of a table whose columns tell none: fibre | psf | model | cmodel | petrosian | "
-        "kron | aperture | total | unknown."
+        help="Kind of the fluxes of a table whose columns tell none: fibre | psf | model | cmodel | "
+        "petrosian | kron | aperture | total | unknown."
     ),
 ]
 Filters = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="Transmission curves of your own, as a table (ECSV, CSV, FITS) of wavelength and response, or an "
-        ".npz archive; columns of a table may have their names. Or the survey whose filters the letters of a "
-        "table mean: sdss2010 | panstarrs | hsc2017 | lsst2023 | decam2014.",
+        help="Transmission curves of your own, as a table (ECSV, CSV, FITS) of wavelength and response, or "
+        "an .npz archive; columns of a table may have their names. Or the survey whose filters the "
+        "letters of a table mean: sdss2010 | panstarrs | hsc2017 | lsst2023 | decam2014.",
     ),
 ]
 AnyPixelScale = Annotated[

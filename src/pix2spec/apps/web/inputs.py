@@ -114,7 +114,7 @@ def observed_spectrum(
 
 
 def fluxes_of_magnitudes(magnitudes, errors, survey: Survey):
-    """Band fluxes of typed AB magnitudes, by the rules of `photometry_from_table`.
+    """Band fluxes of typed AB magnitudes.
 
     Parameters
     ----------
@@ -127,9 +127,7 @@ def fluxes_of_magnitudes(magnitudes, errors, survey: Survey):
     flux, ivar : array (bands,), float32, or None
         Nanomaggies; ivar 0 where unknown. None and None without any magnitude.
     """
-    from astropy.table import Table
-
-    from pix2spec.data.readers.tables import photometry_from_table
+    from pix2spec.data.readers.tables import flux_of_magnitudes
 
     bands = survey.photometry_bands
     known = _numbers(bands, magnitudes, "magnitude")
@@ -149,11 +147,9 @@ def fluxes_of_magnitudes(magnitudes, errors, survey: Survey):
     if given and len(given) < len(known):
         missing = ", ".join(band for band in known if band not in given)
         raise InputError(f"{missing} error", "it is missing", "give all errors or none")
-    columns = {f"mag_{band}": [known.get(band, np.nan)] for band in bands}
-    if given:
-        columns |= {f"mag_err_{band}": [given.get(band, np.nan)] for band in bands}
-    *_, flux, ivar = photometry_from_table(Table(columns), survey)
-    return flux[0], ivar[0]
+    values = np.array([known.get(band, np.nan) for band in bands])
+    spread = np.array([given.get(band, np.nan) for band in bands]) if given else None
+    return flux_of_magnitudes(values, spread)
 
 
 def _numbers(bands, texts, what: str) -> dict[str, float]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,26 @@ from typing import Any
 import numpy as np
 
 from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.photometry import is_missing
 from pix2spec.core.survey import Survey
 from pix2spec.data.archives.urls import release_named
+from pix2spec.data.crossmatch import in_survey_bands, is_in_bands
 from pix2spec.data.dataset import Dataset, read_schema, write_dataset
+from pix2spec.data.readers.catalogue_ids import given_ids
+from pix2spec.data.readers.catalogue_rows import CatalogueRows
+from pix2spec.data.readers.column_choices import Choices, group_of
+from pix2spec.data.readers.column_names import role_of
+from pix2spec.data.readers.column_values import (
+    MISSING_POSITION,
+    declinations,
+    numbers,
+    redshifts,
+    right_ascensions,
+)
+from pix2spec.data.readers.columns import Columns, read_columns
 from pix2spec.data.readers.guards import fits_hdus, sniff
 from pix2spec.data.readers.images import read_cutout
-from pix2spec.data.readers.tables import (
-    photometry_from_table,
-    positions_from_table,
-    read_table,
-    redshift,
-    redshift_error,
-)
+from pix2spec.data.readers.table_formats import read_table
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 from pix2spec.runtime.atomic import write_atomically
@@ -125,7 +133,7 @@ def fetch_targets(
     ----------
     path : path
         A table with ``ra`` and ``dec`` in degrees, or with names that Sesame knows. It may also have ids,
-        band fluxes and redshifts, as in `pix2spec.data.readers.tables`.
+        band fluxes and redshifts, as in `pix2spec.data.readers.catalogue_rows`.
     survey : Survey
         A survey with a layer in `LAYERS`.
     out : path
@@ -162,6 +170,7 @@ def fetch_targets(
     provenance = run_provenance() | {"targets": str(path), "cutouts": LAYERS[survey.name]}
     provenance |= {"photometry": f"SDSS {fetch.release}, fibre fluxes"} if n_photometry else {}
     info = DatasetInfo(grid=grid, survey=survey, image_size=SIZE, provenance=provenance)
+    info = replace(info, as_measured=any(target.galaxy.filters for target in targets))
     write_dataset(out, _with_images(targets, survey, fetch, failures, progress), info)
     if not any(out.glob("pairs-*.parquet")):
         reasons = "; ".join(f"{where}: {why}" for where, why in failures[:3])
@@ -195,27 +204,40 @@ def _read(path, survey: Survey, failures) -> Iterator[_Target]:
     left_out = table.meta.get("bad_row_numbers", ())
     for row in left_out:
         failures.append((f"{Path(path).stem}-{row}", f"row {row}: it has too many or too few cells"))
-    ids, ra, dec = positions_from_table(table)
+    plain = table[[n for n in table.colnames if role_of(n) or n in ("z", "Z")] or table.colnames]
+    columns = read_columns(plain, str(path))
+    ids, (ra, dec) = given_ids(table, columns), _degrees(table, columns)
     lower = {name.lower().strip(): name for name in table.colnames}
     column = next((lower[name] for name in NAMES if name in lower), None)
     if not np.isfinite(ra).any() and column is None:
         raise InputError(
             path, "it has neither ra and dec in degrees nor names", f"its columns are {', '.join(lower)}"
         )
-    flux, ivar = _own_photometry(table, survey)
-    z, z_err, numbers = redshift(table), redshift_error(table), _numbers(len(table), left_out)
+    own = list(_own_photometry(table, survey, path))
     seen: dict = {}
-    for i, row in enumerate(numbers):
+    for i, row in enumerate(_numbers(len(table), left_out)):
         name = "" if column is None else str(np.ma.filled(table[column][i], "")).strip()
         object_id = ids[i] or name or f"{Path(path).stem}-{row}"
         if object_id in seen:
             failures.append((object_id, f"row {row}: it repeats the id of row {seen[object_id]}"))
             continue
         seen[object_id] = row
-        galaxy = Galaxy(object_id, ra=float(ra[i]), dec=float(dec[i]), z=float(z[i]), z_err=float(z_err[i]))
-        if flux is not None and (ivar[i] > 0).any():
-            galaxy.photometry, galaxy.photometry_ivar = flux[i], ivar[i]
+        galaxy = replace(own[i], object_id=object_id, group_id=object_id, ra=float(ra[i]), dec=float(dec[i]))
         yield _Target(row, galaxy, name)
+
+
+def _degrees(table, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """Right ascensions and declinations; numbers that are not on the sky stay, for the report."""
+    found = []
+    for role, read in (("ra", right_ascensions), ("dec", declinations)):
+        name = columns.first(role)
+        if not name:
+            found.append(np.full(len(table), np.nan))
+            continue
+        raw = numbers(table[name])
+        degrees = read(table[name], str(getattr(table[name], "unit", "") or ""))
+        found.append(np.where(np.isnan(degrees) & ~is_missing(raw, MISSING_POSITION), raw, degrees))
+    return found[0], found[1]
 
 
 def _numbers(n: int, left_out) -> list[int]:
@@ -224,13 +246,21 @@ def _numbers(n: int, left_out) -> list[int]:
     return [row for row in range(1, n + len(skipped) + 1) if row not in skipped]
 
 
-def _own_photometry(table, survey: Survey):
-    """Fluxes and inverse variances (N, band) of the table, or (None, None) if it has none."""
+def _own_photometry(table, survey: Survey, path) -> Iterator[Galaxy]:
+    """The rows of a table with their photometry and redshifts, if it has any."""
     try:
-        *_, flux, ivar = photometry_from_table(table, survey)
-    except InputError:  # The table has no set of columns with the survey's bands.
-        return None, None
-    return flux, ivar
+        rows = CatalogueRows(table, Choices(group=group_of(survey)), str(path))
+    except InputError:  # no magnitudes, or some that cannot be known: the servers have others
+        redshift = read_columns(table[[n for n in table.colnames if role_of(n) or n == "z"]], str(path))
+        name = redshift.first("redshift")
+        z = redshifts(numbers(table[name])) if name else np.full(len(table), np.nan)
+        yield from (Galaxy("", z=float(value)) for value in z)
+        return
+    for row in rows.galaxies():
+        if isinstance(row, Galaxy):
+            yield in_survey_bands(row, survey) if is_in_bands(row, survey) else row
+        else:
+            yield Galaxy(row[0])
 
 
 def _with_positions(targets, fetch: Fetch, failures, progress: bool) -> Iterator[_Target]:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pix2spec.core.filters import KINDS, Filter, _is_known
+from pix2spec.core.survey import Survey
 from pix2spec.data.readers.column_names import GROUPS, filter_of
 from pix2spec.data.readers.column_values import Unit, parse_unit
 from pix2spec.errors import InputError
 
-__all__ = ["Choices", "read_choices"]
+__all__ = ["Choices", "group_of", "read_choices"]
 
 FORM = "as in r=rmag_best,r.error=e_rmag,r.kind=cmodel,redshift=zsp"
 PARTS = ("error", "ivar", "kind", "unit", "extinction")
@@ -102,6 +103,11 @@ def read_choices(
         else:
             chosen[_filter(key, group, curves)] = value
     return Choices(chosen, parts, roles, frozenset(ignored), kind or "", unit, group, curves)
+
+
+def group_of(survey: Survey) -> str:
+    """Group of the filters that the letters of a survey's tables mean; "" leaves it to the columns."""
+    return {"legacy-north": "legacy", "ps1": "panstarrs", "sdss": ""}.get(survey.name, survey.name)
 
 
 def _pairs(columns) -> list[tuple[str, str]]:

@@ -91,11 +91,11 @@ WORDS: dict[str, tuple[str, object]] = {
     **{w: ("extra", w) for w in ("mean", "wavg", "stack", "free", "undeblended", "sof", "obs", "calib",
        "1fwhm", "2fwhm", "3fwhm", "4fwhm", "forced", "unif", "phot")},
     **{w: ("filler", w) for w in ("ext", "ab", "observed", "measured")},
-    **{w: ("band", w) for w in ("u", "g", "r", "i", "z", "y", "w1", "w2", "w3", "w4", "fuv", "nuv", "vis", "j",
-       "h", "k", "ks")},
+    **{w: ("band", w) for w in ("u", "g", "r", "i", "z", "y", "w1", "w2", "w3", "w4", "fuv", "nuv", "vis",
+       "j",       "h", "k", "ks")},
 }  # fmt: skip
 # Words that only count between underscores
-ALONE = {
+ALONE: dict[str, tuple[str, object]] = {
     "e": ("role", "error"),
     "a": ("role", "extinction"),
     "m": ("quantity", "mag"),
@@ -134,7 +134,7 @@ SPELLINGS = [  # old spellings of words, before a name is taken apart
     (re.compile(r"^([jhk])_m$"), r"\1_mag"),
     (re.compile(r"^([jhk])_(?:msigcom|cmsig)$"), r"\1_mag_err"),
     (re.compile(r"^(decam|ls)_mw_transmission"), r"mw_transmission"),
-    (re.compile(r"psfflux_|kronflux_"), lambda m: m[0][:-5]),  # HSC: g_psfflux_mag
+    (re.compile(r"^([grizy]_(?:undeblended_)?)(psf|kron)flux_"), r"\1\2_"),  # HSC: g_psfflux_mag
     (re.compile(r"^([grizy])f(psf|kron|ap|mean)"), r"\1_forced_\2"),
     (re.compile(r"(calib|spectro)flux"), r"fibre_flux"),
     (re.compile(r"^(?:nsa_)?nmgy"), r"nmgy"),
@@ -299,17 +299,19 @@ def survey_of_table(names: Iterable[str], meanings: Iterable[Meaning]) -> str:
         return "splus"
     if "y" in bands:
         return "lsst" if bands == set(LETTERS) else ""
-    tractor = any(m.role == "transmission" for m in meanings) or raw & {"brickid", "brickname", "photsys"}
-    tractor = tractor or any(m.role == "ivar" and m.quantity == "flux" for m in meanings)
+    tractor = bool(raw & {"brickid", "brickname", "photsys"})
+    tractor |= any(m.role == "transmission" for m in meanings)
+    tractor |= any(m.role == "ivar" and m.quantity == "flux" for m in meanings)
     fluxes = any(m.quantity == "flux" and not m.group for m in meanings)
     return "legacy" if tractor and fluxes and "u" not in bands else "sdss"
 
 
 # Names of other columns, as `bare` writes them; of several, the first one counts.
 OTHER_ROLES: dict[str, tuple[str, ...]] = {
-    "id": ("objectid", "objid", "targetid", "coaddobjectid", "sourceid", "lsid", "bestobjid", "dr8objid", "dr7objid",
-           "specobjid", "id", "galaxyid", "galid", "catid", "cataid", "releaseid", "uberid", "sdssid",
-           "thingid", "name", "objname", "objectname", "designation", "iauname", "sdssname", "sdss", "sdss12",
+    "id": ("objectid", "objid", "targetid", "coaddobjectid", "sourceid", "lsid", "bestobjid",
+           "dr8objid", "dr7objid", "specobjid", "id", "galaxyid", "galid", "catid", "cataid", "releaseid",
+           "uberid", "sdssid", "thingid", "name", "objname", "objectname", "designation", "iauname",
+           "sdssname", "sdss", "sdss12",
            "sdss16", "target", "object", "galaxy", "source"),
     "ra": ("ra", "raicrs", "raj2000", "radeg", "alpha", "alphaj2000", "alphawinj2000", "ramean", "rastack",
            "targetra", "plugra", "fiberra", "coordra", "rightascension", "raj2000deg", "ra2000"),
@@ -319,11 +321,13 @@ OTHER_ROLES: dict[str, tuple[str, ...]] = {
     "redshift": ("redshift", "zspec", "specz", "zsp", "redshiftspec", "specredshift", "spectroscopicredshift",
                  "znoqso", "zbest", "zhelio", "ztrue", "redshifttrue", "truez", "zredshift", "speczredshift"),
     "zwarn": ("zwarn", "zwarning"),
-    "class": ("class", "spectype", "specclass", "spclass", "objclass", "classification", "label", "cl", "type"),
+    "class": ("class", "spectype", "specclass", "spclass", "objclass", "classification", "label", "cl",
+              "type"),
     "ebv": ("ebv", "ebvsfd", "sfdebv", "ebvsfd98", "galebv", "ebvgal", "mwebv", "ebvmw"),
     "photsys": ("photsys",),
     "plate": ("plate", "plateid"), "mjd": ("mjd",), "fiber": ("fiberid", "fiber"),
     "release": ("release",), "brick": ("brickid",),
+    "file": ("file", "filename", "specfile", "spectrum", "specname", "spec", "path"),
     "photoz": ("zphot", "photoz", "zph", "photozbest", "zphoto", "zpeak", "zb", "zbpz", "zmc", "zml"),
 }  # fmt: skip
 

@@ -2,13 +2,12 @@
 
 import re
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
 
-from pix2spec.core.photometry import MAX_MAGNITUDE, MIN_MAGNITUDE, NANOMAGGY_MAGNITUDE
+from pix2spec.core.photometry import MAX_MAGNITUDE, MIN_MAGNITUDE, NANOMAGGY_MAGNITUDE, is_missing
 
 __all__ = [
     "ASINH_SOFTENING",
@@ -17,7 +16,6 @@ __all__ = [
     "flux_of_magnitude",
     "has_decimal_commas",
     "id_texts",
-    "is_missing",
     "is_sexagesimal",
     "magnitudes",
     "numbers",
@@ -26,8 +24,6 @@ __all__ = [
     "right_ascensions",
 ]
 
-MISSING = (-9999.0, -999.0, -99.0, -9.0, 99.0, 999.0)  # of magnitudes, their errors, and redshifts
-MISSING_FLUX = (-9999.0, -999.0)
 MISSING_POSITION = (-9999.0, -999.0, 999.0)
 MIN_REDSHIFT = -0.01
 # Softening of SDSS's asinh magnitudes (Lupton et al. 1999; www.sdss.org/dr17/algorithms/magnitudes)
@@ -35,7 +31,8 @@ ASINH_SOFTENING = dict(zip("ugriz", (1.4e-10, 0.9e-10, 1.2e-10, 1.8e-10, 7.4e-10
 JY = 1e9 / 3631.0  # nanomaggies
 FLUX_UNITS = {"nmgy": 1.0, "mgy": 1e9, "Jy": JY, "mJy": 1e-3 * JY, "uJy": 1e-6 * JY, "nJy": 1e-9 * JY}
 FLUX_UNITS |= {"DES": 1e-3}  # counts with the zero point 30
-SPELLINGS = [(r"nano[- ]?magg(y|ies|ie)s?", "nmgy"), (r"\bmagg(y|ies|ie)\b", "mgy"), (r"micro[- ]?(Jy|jansky)", "uJy"),
+SPELLINGS = [(r"nano[- ]?magg(y|ies|ie)s?", "nmgy"), (r"\bmagg(y|ies|ie)\b", "mgy"),
+             (r"micro[- ]?(Jy|jansky)", "uJy"),
              (r"nano[- ]?(Jy|jansky)", "nJy"), (r"milli[- ]?(Jy|jansky)", "mJy"), (r"[µμ]Jy", "uJy"),
              (r"(?i)jansky", "Jy")]  # fmt: skip
 DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+(e[-+]?\d+)?\s*", re.I)
@@ -110,7 +107,7 @@ def _by_astropy(raw: str) -> Unit:
 
 
 def numbers(column) -> np.ndarray:
-    """A column as float64. Masked values, and texts that are not numbers, are NaN; decimal commas are read."""
+    """A column as float64, also with decimal commas. Masked values and texts without a number are NaN."""
     values = np.ma.asarray(column)
     if values.dtype.kind in "biuf":
         return np.ma.filled(values.astype(float), np.nan)
@@ -139,11 +136,6 @@ def has_decimal_commas(column) -> bool:
     )
 
 
-def is_missing(values: np.ndarray, markers: Sequence[float] = MISSING) -> np.ndarray:
-    """Where values are NaN, infinite, or one of the numbers that mark missing data."""
-    return ~np.isfinite(values) | np.isin(values.astype(np.float32), np.float32(markers))
-
-
 def magnitudes(values: np.ndarray) -> np.ndarray:
     """Magnitudes; NaN where missing, or outside 1 to 32."""
     good = ~is_missing(values) & (values > MIN_MAGNITUDE) & (values < MAX_MAGNITUDE)
@@ -164,7 +156,7 @@ def redshifts(values: np.ndarray) -> np.ndarray:
 
 
 def right_ascensions(column, unit: str = "") -> np.ndarray:
-    """Right ascensions in degrees, 0 to 360; NaN where missing. Sexagesimal texts are hours, minutes, seconds."""
+    """Right ascensions in degrees, 0 to 360; NaN where missing. Sexagesimal texts are hours."""
     values = _degrees(column, unit, hours=True)
     good = ~is_missing(values, MISSING_POSITION) & (values >= -180) & (values <= 360)
     return np.where(good, np.where(values < 0, values + 360, values), np.nan)
@@ -226,8 +218,8 @@ def id_texts(column) -> tuple[list[str], bool]:
     texts = ["" if m or t.lower() in ("none", "nan", "null", "--") else t for t, m in zip(texts, mask)]
     lost = False
     if any(SPREADSHEET.fullmatch(t) for t in texts):
-        texts, losses = zip(*map(_from_spreadsheet, texts))
-        texts, lost = list(texts), any(losses)
+        found = list(map(_from_spreadsheet, texts))
+        texts, lost = [text for text, _ in found], any(loss for _, loss in found)
     elif texts and all(re.fullmatch(r"\d+\.0", t) for t in texts if t) and max(map(len, texts)) < 18:
         texts = [t[:-2] for t in texts]  # integers that pandas made floats, because one is missing
     return texts, lost
