@@ -328,7 +328,8 @@ def _galaxy(row: Row, sky: _Keys, i: int, grid: SpectralGrid, survey: Survey) ->
 def _redshift(row: Row) -> tuple[float, float, str]:
     """As `trusted_redshift`."""
     z_err = row.number("ZERR" if "ZERR" in row.scalars else "Z_ERR")
-    return trusted_redshift(row.number("Z"), z_err, zwarn=int(_doubtful(row)))
+    warned = {"zwarning" if "ZWARNING" in row.scalars else "zwarn": int(_doubtful(row))}
+    return trusted_redshift(row.number("Z"), z_err, **warned)
 
 
 def _doubtful(row: Row) -> bool:
