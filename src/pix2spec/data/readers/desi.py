@@ -168,7 +168,7 @@ def _redshifts(path: Path) -> dict[str, tuple[float, float, str, str]]:
     table = _columns(redrock, "REDSHIFTS", ("TARGETID", "Z", "ZERR", "ZWARN", "SPECTYPE"))
     found = {}
     for row in zip(*(table[name].tolist() for name in ("TARGETID", "Z", "ZERR", "ZWARN", "SPECTYPE"))):
-        z, z_err, note = trusted_redshift(*row[1:3], zwarn=row[3])
+        z, z_err, note = trusted_redshift(row[1], row[2], zwarn=row[3])
         found[str(row[0])] = (z, z_err, str(row[4]).strip(), note)
     return found
 

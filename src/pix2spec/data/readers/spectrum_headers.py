@@ -17,10 +17,20 @@ ENDINGS = re.compile(
 )
 SPEC_NAME = re.compile(r"spec-(\d+)-(\d+)-(\d+)$")
 SPSPEC_NAME = re.compile(r"spSpec-(\d+)-(\d+)-(\d+)$")
-IDS = ("OBJECT_ID", "OBJECTID", "OBJID", "SPECID", "SPEC_ID", "SPECOBJID", "OBSID", "TARGETID", "TARGID")
+IDS: tuple[str, ...] = (
+    "OBJECT_ID",
+    "OBJECTID",
+    "OBJID",
+    "SPECID",
+    "SPEC_ID",
+    "SPECOBJID",
+    "OBSID",
+    "TARGETID",
+    "TARGID",
+)
 IDS = (*IDS, "TRG_UID", "OBJ_UID", "CNAME", "CATAID", "SOURCE_ID", "ID")
 TARGETS = ("CATAID", "TARGETID", "OBJECT", "OBJNAME", "TARGNAME", "TARGET", "DESIG", "NAME")
-RA = (
+RA: tuple[str, ...] = (
     "RAOBJ",
     "PLUG_RA",
     "OBJ_RA",
