@@ -16,7 +16,7 @@ def galaxies():
     return [Galaxy(**{k: batch[k][i] for k in names}) for i in range(48)], batch
 
 
-@pytest.mark.parametrize("name", ["default", "default-sdss"])
+@pytest.mark.parametrize("name", ["default", "redshift"])
 def test_shipped_models_say_what_they_saw_and_where_they_fail(name):
     record = read_config(shipped_models()[name])["record"]
     assert record["trained_on"] and record["scores"] and len(record["limits"]) >= 3
@@ -26,7 +26,9 @@ def test_a_model_prints_three_lines():
     model = pix2spec.load("default", device="cpu")
     first, training, inputs = repr(model).splitlines()
     assert first.startswith(f"{model.ids['model']}: ")
-    assert training == "trained on 276168 pairs of 307200 simulated galaxies of seed 101, 11600 steps"
+    record = model.config["record"]
+    assert training == f"trained on {record['trained_on']}, {record['steps']} steps"
+    assert all(f" of {table}" in training for table in record["tables"])
     assert "image (g, r, i), photometry (u, g, r, i, z), redshift" in inputs
     assert "grid: 3598 pixels, 3890 to 8906 Angstrom" in inputs
 
@@ -46,8 +48,8 @@ def test_the_default_model_knows_redshift_and_flux(galaxies):
     assert np.median(np.abs(dz)) < 0.02  # the spread of the redshifts themselves is 0.08
     weights = filter_matrix(model.grid.wave, SDSS.filters)[:, 2]
     synthetic = np.stack([e.candidates @ weights for e in ensembles])
-    observed = batch["photometry"][:, 2:3] * np.ones(16)
-    np.testing.assert_allclose(synthetic, observed, rtol=1e-3)
+    ratio = synthetic / batch["photometry"][:, 2:3]  # the amplitude is drawn too
+    assert abs(np.median(ratio) - 1) < 0.03 and np.median(np.abs(ratio - 1)) < 0.1
     clean = np.stack([e.candidates.mean(0) for e in ensembles])
     scale = np.median(batch["true_flux"], 1, keepdims=True)
     assert (((clean - batch["true_flux"]) / scale) ** 2).mean() < 0.03
@@ -61,8 +63,8 @@ def test_candidates_with_a_given_redshift_have_it(galaxies):
     np.testing.assert_allclose(ensemble.redshifts, batch["z"][0], atol=1e-4)
 
 
-def test_the_real_model_takes_fluxes_alone(galaxies):
+def test_the_default_model_takes_fluxes_alone(galaxies):
     pairs, batch = galaxies
-    ensemble = pix2spec.load("default-sdss", device="cpu").generate(pairs[0], n=8, use=("photometry",))
+    ensemble = pix2spec.load(device="cpu").generate(pairs[0], n=8, use=("photometry",))
     assert ensemble.unit == pix2spec.products.units.PHYSICAL and np.isfinite(ensemble.candidates).all()
     assert abs(np.median(ensemble.redshifts) - batch["z"][0]) < 0.05

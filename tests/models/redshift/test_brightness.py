@@ -19,7 +19,9 @@ def model():
 def galaxy(shared):
     flux = np.array([40.0, 90.0, 130.0])
     filters = ("sdss2010-g", "sdss2010-r", "sdss2010-i")
-    return Measurements(filters, flux, 0.05 * flux, ("fibre",) * 3, (), "observed", {}, shared)
+    return Measurements(
+        filters, flux, 0.05 * flux, ("fibre",) * 3, extinction="observed", brightness_error=shared
+    )
 
 
 def test_levels_keep_colours_and_spread_by_the_error():

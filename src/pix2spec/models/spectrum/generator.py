@@ -166,6 +166,7 @@ class SpectrumGenerator(Generator):
         spectra, observed = self._spectra(seen, every, kept)
         scores = self._scores(seen, observed) if settings.select.startswith(("best", "mean")) else None
         chosen, z = spectra if settings.noise == "none" else observed, np.take_along_axis(drawn.z, kept, 1)
+        noise_free = self._measurable(spectra, z)
         made = []
         for i, galaxy in enumerate(galaxies):
             unit, origin = self._amplitude(galaxy, light[i], pictured[i])
@@ -173,10 +174,15 @@ class SpectrumGenerator(Generator):
             made.append(self._ensemble(
                 galaxy, image_kind, settings, candidates=chosen[i], redshifts=z[i].astype(np.float32),
                 selected=select(settings.select, settings.n, own), scores=own, unit=unit,
-                chi2=every.misfit.best(i), noise_free=spectra[i],
+                chi2=every.misfit.best(i), noise_free=noise_free[i],
                 flags=[*flags[i], *drawn.flags[i], *every.misfit.flags(i), origin],
             ))  # fmt: skip
         return made
+
+    def _measurable(self, spectra: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Spectra (N, n, L) to measure: NaN for redshifts (N, n) to which the basis does not reach."""
+        beyond = z > self.model.z_max + 1e-3
+        return np.where(beyond[..., None], np.float32(np.nan), spectra) if beyond.any() else spectra
 
     @staticmethod
     def _amplitude(galaxy: Galaxy, light: Measurements | None, pictured: Measurements | None):
