@@ -32,13 +32,13 @@ from pix2spec.runtime.resumable import is_unfinished
 __all__ = ["CATALOGUE_VERSION", "Catalogue", "CatalogueWriter", "open_catalogue"]
 
 CATALOGUE_VERSION = 2
-OPTIONAL = {"candidates", *VECTORS[1:], *MEASUREMENT_COLUMNS}  # an ensemble can do without
 # Names in version 1, and today's. There, `z` was the redshift that was given.
 RENAMED = {"z": "z_given", "z_model": "z", "z_model_lo": "z_q16", "z_model_hi": "z_q84"}
 FILE_NAME = "catalog.parquet"
 SHARDS = "catalog"  # folder of the shards of one that grows, or is large
 LISTS = ("flags", *MEASUREMENT_COLUMNS)  # lists of texts, and short ones of numbers
 LATER_COLUMNS = MEASUREMENT_COLUMNS | BRIGHTNESS_COLUMN  # catalogues of earlier versions lack them
+OPTIONAL = {"candidates", *VECTORS[1:], *LATER_COLUMNS}  # an ensemble can do without
 PYTHON_VALUE_BYTES = 80  # of a number or a short text, until it is written
 ROW_GROUP_BYTES = 32 * 2**20  # candidates of some 90 objects; what a reader holds at a time
 

@@ -189,7 +189,7 @@ def _title(ensemble: Ensemble, truth: Galaxy | None) -> str:
 
 
 def _width_inches(axes) -> float:
-    return axes.get_position().width * axes.figure.get_figwidth()
+    return axes.bbox.width / axes.figure.dpi  # of a figure, or of a part of one
 
 
 def spectrum_limits(
