@@ -23,7 +23,7 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
     ----------
     model : str or path
         A run folder of `pix2spec train`, or the name of a model that ships with the package
-        (``"default"``, ``"default-sdss"``), or of one on the Hugging Face hub: ``"user/model"``, or
+        (``"default"``), or of one on the Hugging Face hub: ``"user/model"``, or
         ``"user/model@revision"`` for a branch, tag or commit.
     selector : path, optional
         Run folder of a contrastive network that ranks the candidates of a model over pixels. By default

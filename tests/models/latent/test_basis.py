@@ -15,6 +15,7 @@ from pix2spec.models.latent.basis import (
     between_widths,
     cubic_weights,
     fourier_shift,
+    weighted_sums,
 )
 
 GRID = SpectralGrid(3.68, 1e-4, 1660)  # 4786 to 7014 Angstrom
@@ -155,6 +156,23 @@ def test_widths_between_those_of_the_lattice():
     torch.testing.assert_close(between_widths(torch.arange(10).double()).float(), WIDTHS)
     assert between_widths(torch.tensor([1.5])).item() == pytest.approx(57.5)
     assert between_widths(torch.tensor([-3.0, 40.0])).tolist() == [WIDTHS[0], WIDTHS[-1]]
+
+
+ROWS = {
+    "uniform": [[0, 2, 2, 2, 0], [3, 3, 3, 3, 3]],
+    "empty": [[0, 0, 0, 0, 0], [0, 1, 1, 0, 0]],
+    "a gap": [[2, 0, 2, 2, 2]],
+    "a gap that the count hides": [[1, 1, 0, 1, 1]],
+    "unequal": [[1, 2, 1, 2, 1], [1, 1, 1, 1, 0]],
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_weighted_sums_are_the_matrix_product(name):
+    weight = torch.tensor(ROWS[name], dtype=torch.float32)
+    products = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    expected = weight.double() @ products.double()
+    torch.testing.assert_close(weighted_sums(weight, products), expected, atol=1e-5, rtol=0)
 
 
 # --- noise-free spectra ---------------------------------------------------------------------------------

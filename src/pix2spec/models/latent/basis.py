@@ -403,15 +403,19 @@ class RestFrameBasis(nn.Module):
 
 
 def weighted_sums(weight: torch.Tensor, products: torch.Tensor) -> torch.Tensor:
-    """``weight @ products`` (n, m) in float64, fast for noise-free spectra, whose weights are one number."""
+    """``weight @ products`` (n, m) in float64.
+
+    It is fast for noise-free spectra: there, the weights of a row are one number from its first pixel to its
+    last one, and differences of running sums give the result.
+    """
     seen = weight > 0
     first, count, level = seen.int().argmax(1), seen.sum(1), weight.amax(1)
-    last = first + count - 1
-    ends = weight.gather(1, torch.stack([first, last.clamp(0, weight.shape[1] - 1)], 1))
-    if not ((ends == level[:, None]).all() and torch.allclose(weight.sum(1), level * count, rtol=1e-5)):
+    reach = weight.shape[1] - seen.flip(1).int().argmax(1) - first
+    without_gaps = ((reach == count) | (count == 0)).all()
+    if not (without_gaps and torch.equal(weight, level[:, None] * seen)):
         return (weight @ products).double()
     sums = torch.cat([torch.zeros(1, products.shape[1]).double(), products.cumsum(0, dtype=torch.float64)])
-    return level.double()[:, None] * (sums[last + 1] - sums[first])
+    return level.double()[:, None] * (sums[first + count] - sums[first])
 
 
 def normalise(x, weight, window, clean: bool, return_unit: bool = False):
