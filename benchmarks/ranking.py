@@ -21,7 +21,7 @@ from pix2spec.measure.quantities import measure_at
 from pix2spec.products.catalogue import open_catalogue
 from pix2spec.ranking.exposure import GROWTH, INSTRUMENTS, REST, line_sn
 from pix2spec.ranking.expression import columns_of, evaluate, parse
-from pix2spec.ranking.measure import Quantities, measure_catalogue, names_of, nominal_ivar
+from pix2spec.ranking.measure import Quantities, measure_catalogue, names_of
 from pix2spec.ranking.scores import probability, redshift_information
 from pix2spec.runtime.progress import progress_bar
 
@@ -43,7 +43,7 @@ def truths(data: Dataset, rows: np.ndarray, noise_free: bool) -> dict[str, np.nd
     for start in progress_bar(range(0, len(rows), CHUNK), "measuring the truth"):
         batch = data.batch(rows[start : start + CHUNK], columns)
         flux = batch["true_flux"] if noise_free else batch["flux"]
-        ivar = nominal_ivar(flux) if noise_free else batch["ivar"]
+        ivar = None if noise_free else batch["ivar"]
         with np.errstate(divide="ignore", invalid="ignore"):
             found = measure_at(flux, ivar, batch["z"], data.info.grid, data.info.survey)
         values = found.values | {f"{name}_error": e for name, e in found.errors.items()}

@@ -23,7 +23,7 @@ _PUBLIC = {
     "open_catalogue": ("pix2spec.products.catalogue", "open_catalogue"),
     "train": ("pix2spec.training.loop", "train"),
     "evaluate": ("pix2spec.evaluation.compare", "evaluate"),
-    "measure_ensemble": ("pix2spec.measure.candidates", "measure_ensemble"),
+    "measure_ensemble": ("pix2spec.measure.ensembles", "measure_ensemble"),
     "simulate": ("pix2spec.data.simulate.survey", "simulate"),
     "rank": ("pix2spec.ranking.ranking", "rank"),
     # Nouns

@@ -1,57 +1,11 @@
-"""Measures the candidates of an ensemble, whose noise is not known but can be estimated."""
+"""The noise of candidates, which is not known but can be estimated."""
 
 import numpy as np
 
-from pix2spec.errors import InputError
-from pix2spec.measure.parallel import _fitter, reason_unmeasurable
-from pix2spec.measure.quantities import Measurement, measure, measure_at
-from pix2spec.products.ensemble import Ensemble
-
-__all__ = ["estimated_ivar", "measure_ensemble", "nominal_ivar"]
+__all__ = ["estimated_ivar", "nominal_ivar"]
 
 NOMINAL = 100.0  # signal to noise per pixel to assume for noise-free spectra
 SMOOTH = 75  # pixels over which the noise is assumed to be constant
-
-
-def measure_ensemble(ensemble: Ensemble) -> Measurement:
-    """Measure each candidate of an ensemble at its redshift.
-
-    The redshift is the candidate's own, else the one that is known of the object, else one that is fitted.
-
-    Parameters
-    ----------
-    ensemble : Ensemble
-        The candidates.
-
-    Returns
-    -------
-    Measurement
-        Of arrays (n,).
-
-    Raises
-    ------
-    InputError
-        If the spectra have no zero point of flux, or a redshift is to be fitted and the grid is too short.
-
-    Examples
-    --------
-    >>> ensemble = pix2spec.load().generate(pix2spec.Galaxy("m", photometry={"g": 33, "r": 41, "i": 50}), n=4)
-    >>> pix2spec.measure_ensemble(ensemble).values["dn4000"].shape
-    (4,)
-    """
-    if not ensemble.has_zero_point:
-        what = "its candidates have no zero point of flux, which equivalent widths need"
-        raise InputError(ensemble.object_id, what)
-    noise_free = ensemble.provenance.get("noise") == "none"
-    flux = ensemble.candidates
-    ivar = nominal_ivar(flux) if noise_free else np.tile(estimated_ivar(flux), (len(flux), 1))
-    if ensemble.redshifts is None and not np.isfinite(ensemble.z):
-        if reason := reason_unmeasurable(ensemble.grid):
-            raise InputError(ensemble.object_id, reason)
-        return measure(flux, ivar, ensemble.grid, _fitter(ensemble.grid))
-    z = np.full(len(flux), ensemble.z) if ensemble.redshifts is None else ensemble.redshifts
-    with np.errstate(divide="ignore", invalid="ignore"):  # spectra without flux give NaN
-        return measure_at(flux, ivar, z, ensemble.grid)
 
 
 def estimated_ivar(candidates: np.ndarray) -> np.ndarray:

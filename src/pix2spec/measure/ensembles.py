@@ -1,4 +1,4 @@
-"""Quantities of ensembles: one value of each object, with its interval, from all of its candidates."""
+"""Quantities of ensembles: of each candidate, and one value of each object with its interval."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,25 @@ import numpy as np
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.quantiles import known_quantiles
 from pix2spec.errors import InputError
+from pix2spec.measure.candidates import estimated_ivar, nominal_ivar
 from pix2spec.measure.dispersion import velocity_dispersion
-from pix2spec.measure.emission_lines import GALAXY_CLASSES, LineFit, fit_lines, galaxy_class
+from pix2spec.measure.emission_lines import GALAXY_CLASSES, fit_lines, galaxy_class
 from pix2spec.measure.indices import break_4000, lick_index
-from pix2spec.measure.quantities import LINES
+from pix2spec.measure.parallel import _fitter, reason_unmeasurable
+from pix2spec.measure.quantities import (
+    EMISSION_ANGSTROM,
+    LINES,
+    Measurement,
+    gas_dispersion,
+    measure,
+    measure_at,
+)
 from pix2spec.products.columns import CLASSES
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.units import PHYSICAL
 
-__all__ = ["measure_candidates", "measure_ensembles"]
+__all__ = ["measure_candidates", "measure_ensemble", "measure_ensembles"]
 
-EMISSION_ANGSTROM = 3.0  # equivalent width above which a line counts as one in emission
 INTERVAL = {"": 0.5, "_lo": 0.16, "_hi": 0.84}
 
 
@@ -47,14 +55,50 @@ def measure_candidates(flux: np.ndarray, z: np.ndarray, grid: SpectralGrid) -> d
         values["d4000"] = break_4000(flux, z, grid, windows="wide")[0]
         values["hdelta_a"] = lick_index(flux, z, grid, "HdeltaA")[0]
         values["sigma_v"] = velocity_dispersion(flux, z, grid)[0]
-        values["sigma_gas"] = _gas_dispersion(lines["halpha"])
+        values["sigma_gas"] = gas_dispersion(lines["halpha"])[0]
         values["class"] = galaxy_class(*(lines[name] for name in ("halpha", "hbeta", "oiii", "nii")))
     return values
 
 
-def _gas_dispersion(halpha: LineFit) -> np.ndarray:
-    """Dispersion of Halpha where it is in emission."""
-    return np.where(halpha.ew > EMISSION_ANGSTROM, halpha.sigma, np.nan)
+def measure_ensemble(ensemble: Ensemble) -> Measurement:
+    """Measure each candidate of an ensemble at its redshift.
+
+    Noise-free candidates are measured where the ensemble has them, else the candidates as they are. The
+    redshift is the candidate's own, else the one that is known of the object, else one that is fitted.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        The candidates.
+
+    Returns
+    -------
+    Measurement
+        Of arrays (n,). Without errors, but where redshifts are fitted.
+
+    Raises
+    ------
+    InputError
+        If the spectra have no zero point of flux, or a redshift is to be fitted and the grid is too short.
+
+    Examples
+    --------
+    >>> ensemble = pix2spec.load().generate(pix2spec.Galaxy("m", photometry={"g": 33, "r": 41, "i": 50}), n=4)
+    >>> pix2spec.measure_ensemble(ensemble).values["dn4000"].shape
+    (4,)
+    """
+    if not ensemble.has_zero_point:
+        what = "its candidates have no zero point of flux, which equivalent widths need"
+        raise InputError(ensemble.object_id, what)
+    flux, z = _spectra(ensemble), _redshifts(ensemble)
+    if np.isfinite(z).any():
+        with np.errstate(divide="ignore", invalid="ignore"):  # spectra without flux give NaN
+            return measure_at(flux, None, z, ensemble.grid)
+    if reason := reason_unmeasurable(ensemble.grid):
+        raise InputError(ensemble.object_id, reason)
+    noise_free = ensemble.noise_free is not None or ensemble.provenance.get("noise") == "none"
+    ivar = nominal_ivar(flux) if noise_free else np.tile(estimated_ivar(flux), (len(flux), 1))
+    return measure(flux, ivar, ensemble.grid, _fitter(ensemble.grid))
 
 
 def measure_ensembles(ensembles: Sequence[Ensemble]) -> list[dict[str, float]]:

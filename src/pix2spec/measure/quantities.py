@@ -11,14 +11,25 @@ from pix2spec.core.scaling import fill_missing
 from pix2spec.core.survey import SDSS, Survey
 from pix2spec.errors import InputError
 from pix2spec.measure.dispersion import velocity_dispersion
-from pix2spec.measure.emission_lines import BPT_CLASSES, bpt_class, fit_lines
+from pix2spec.measure.emission_lines import BPT_CLASSES, LineFit, bpt_class, fit_lines
 from pix2spec.measure.indices import break_4000, lick_index
 from pix2spec.measure.redshift import RedshiftFitter
 
-__all__ = ["BPT_CLASSES", "QUANTITIES", "Measurement", "Quantity", "measure", "measure_at", "measure_many"]
+__all__ = [
+    "BPT_CLASSES",
+    "EMISSION_ANGSTROM",
+    "QUANTITIES",
+    "Measurement",
+    "Quantity",
+    "gas_dispersion",
+    "measure",
+    "measure_at",
+    "measure_many",
+]
 
 CHUNK_SPECTRA = 512  # measured at a time, which limits memory
 MIN_HALPHA_SIGNAL_TO_NOISE = 5.0  # below it, the gas has no dispersion
+EMISSION_ANGSTROM = 3.0  # equivalent width above which a line counts as one in emission
 MIN_BAND_COVERAGE = 0.98  # of a band's transmission, for a colour
 LINES = {
     "oii": ("[O_II]", "[O II] 3727"),
@@ -138,10 +149,21 @@ def measure_many(
     return _map(lambda array: array.reshape(n_objects, n), _concatenate(parts))
 
 
+def gas_dispersion(halpha: LineFit) -> tuple[np.ndarray, np.ndarray]:
+    """Dispersion of Halpha and its error, NaN for weak lines, by their errors, or by their widths without."""
+    has_error = np.isfinite(halpha.flux_error)
+    significant = halpha.flux > MIN_HALPHA_SIGNAL_TO_NOISE * halpha.flux_error
+    strong = np.where(has_error, significant, halpha.ew > EMISSION_ANGSTROM)
+    return np.where(strong, halpha.sigma, np.nan), np.where(strong, halpha.sigma_error, np.nan)
+
+
 def measure_at(
-    flux: np.ndarray, ivar: np.ndarray, z: np.ndarray, grid: SpectralGrid, survey: Survey = SDSS
+    flux: np.ndarray, ivar: np.ndarray | None, z: np.ndarray, grid: SpectralGrid, survey: Survey = SDSS
 ) -> Measurement:
-    """Measure spectra (M, L) at given redshifts (M,); see `measure`. The errors of z are NaN."""
+    """Measure spectra (M, L) at given redshifts (M,); see `measure`. The errors of z are NaN.
+
+    Without `ivar`, as for noise-free spectra, all pixels count alike, and all errors are NaN.
+    """
     flux, z = np.asarray(flux), np.asarray(z, float)
     values, errors = {"z": z}, {"z": np.full(z.shape, np.nan)}
     lines = {name: line for name, (line, _) in LINES.items()}
@@ -150,9 +172,7 @@ def measure_at(
         values[f"ew_{name}"], errors[f"ew_{name}"] = fits[line].ew, fits[line].ew_error
         values[f"flux_{name}"], errors[f"flux_{name}"] = fits[line].flux, fits[line].flux_error
     halpha, hbeta, oiii, nii = (fits[lines[name]] for name in ("halpha", "hbeta", "oiii", "nii"))
-    strong = halpha.flux > MIN_HALPHA_SIGNAL_TO_NOISE * halpha.flux_error
-    values["sigma_gas"] = np.where(strong, halpha.sigma, np.nan)
-    errors["sigma_gas"] = np.where(strong, halpha.sigma_error, np.nan)
+    values["sigma_gas"], errors["sigma_gas"] = gas_dispersion(halpha)
     values["dn4000"], errors["dn4000"] = break_4000(flux, z, grid, ivar)
     for name, index in LICK_INDICES.items():
         values[name], errors[name] = lick_index(flux, z, grid, index, ivar)
@@ -176,9 +196,13 @@ def _measure_chunk(flux, ivar, grid, fitter, survey) -> Measurement:
 
 def _colours(flux, ivar, grid: SpectralGrid, survey: Survey):
     """Colours in AB magnitudes (M,) and their errors from pixel noise; missing pixels are interpolated."""
-    good = (ivar > 0) & np.isfinite(flux)
-    filled = fill_missing(flux, np.where(good, ivar, 0)).astype(float)
-    variance = np.divide(1.0, ivar, out=np.zeros(flux.shape), where=good)
+    weight = np.ones(flux.shape) if ivar is None else np.asarray(ivar)
+    good = (weight > 0) & np.isfinite(flux)
+    filled = fill_missing(flux, np.where(good, weight, 0)).astype(float)
+    if ivar is None:
+        variance = np.full(flux.shape, np.nan)
+    else:
+        variance = np.divide(1.0, weight, out=np.zeros(flux.shape), where=good)
     weights = filter_matrix(grid.wave, survey.filters, MIN_BAND_COVERAGE)
     column = {band: k for k, band in enumerate(survey.photometry_bands)}
     values, errors = {}, {}

@@ -28,7 +28,7 @@ from pix2spec.runtime.workers import worker_pool
 
 __all__ = ["COLUMNS", "Quantities", "measure_catalogue", "names_of"]
 
-VERSION = 1  # of the measurements: after a change of the version, everything is measured again
+VERSION = 2  # of the measurements: after a change of the version, everything is measured again
 FILE_NAME = "quantities.parquet"
 SPECTRA = 512  # spectra in a batch
 ERRORS = tuple(f"flux_{line}_error" for line in LINES)
@@ -250,7 +250,7 @@ def _measure(batch: tuple, grid: SpectralGrid, survey: Survey, noise_free: bool)
         fit = _fitter(grid).fit(flux[unknown], ivar[unknown])
         z[unknown] = np.where(fit.zwarning == 0, fit.z, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):  # spectra without flux give NaN
-        found = measure_at(flux, ivar, z, grid, survey)
+        found = measure_at(flux, None if noise_free else ivar, z, grid, survey)
     columns = dict(found.values) | {f"{name}_error": value for name, value in found.errors.items()}
     for name in columns:
         if name.startswith("flux_"):
