@@ -243,7 +243,8 @@ def in_survey_bands(galaxy: Galaxy, survey: Survey) -> Galaxy:
     if galaxy.photometry is None or galaxy.photometry_ivar is None:
         return galaxy
     flux, ivar = np.full(len(survey.filters), np.nan, np.float32), np.zeros(len(survey.filters), np.float32)
-    for name, value, weight in zip(galaxy.filters, galaxy.photometry, galaxy.photometry_ivar):
+    given = zip(galaxy.filters, galaxy.photometry, np.asarray(galaxy.photometry_ivar))
+    for name, value, weight in given:
         flux[survey.filters.index(name)], ivar[survey.filters.index(name)] = value, weight
     return replace(
         galaxy, photometry=flux, photometry_ivar=ivar, filters=(), kind="unknown", extinction="unknown"

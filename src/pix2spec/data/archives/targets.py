@@ -222,7 +222,8 @@ def _read(path, survey: Survey, failures) -> Iterator[_Target]:
             failures.append((object_id, f"row {row}: it repeats the id of row {seen[object_id]}"))
             continue
         seen[object_id] = row
-        galaxy = replace(own[i], object_id=object_id, group_id=object_id, ra=float(ra[i]), dec=float(dec[i]))
+        galaxy = replace(own[i], object_id=object_id, group_id=object_id)
+        galaxy.ra, galaxy.dec = float(ra[i]), float(dec[i])
         yield _Target(row, galaxy, name)
 
 
