@@ -59,12 +59,23 @@ class Draft:
                 found[known[0]].append((known[1], place, name))
             elif meaning := meaning_of(short, self.choices.curves):
                 self.meanings[name] = meaning
+        self._drop_look_alikes()
         self.roles = {role: [name for *_, name in sorted(names)] for role, names in found.items()}
         self.roles |= {role: [name] for role, name in self.choices.roles.items()}
         for role in ("ra", "dec"):  # numbers before sexagesimal texts
             self.roles.get(role, []).sort(
                 key=lambda name: np.ma.asarray(self.table[name]).dtype.kind not in "fiu"
             )
+
+    def _drop_look_alikes(self) -> None:
+        """Leave out the pixel ``y`` beside ``x``, and Johnson's and Cousins' U, R, I beside B or V."""
+        for name in ("y", "Y"):
+            if name in self.meanings and {"x", "X"} & set(self.names):
+                del self.meanings[name]
+        if {"B", "V"} & set(self.names):
+            gone = [name for name in "URI" if self.meanings.pop(name, None)]
+            if gone:
+                self.notes.append(f"{', '.join(gone)} not used: beside B or V, they are no filters of SDSS")
 
     def _without_match_suffix(self, name: str) -> str:
         """The name without the ``_1`` that TOPCAT adds in a match, or the ``_x`` of pandas."""

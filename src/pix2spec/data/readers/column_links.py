@@ -137,7 +137,7 @@ def _only(draft: Draft, some: list[Band]) -> Band:
     """The column of several in one filter and kind that is to be used."""
     first = some[0]
     if any(b.meaning.dereddened for b in some) and any(not b.meaning.dereddened for b in some):
-        is_known = any(b.extinction for b in some)
+        is_known = any(b.extinction for b in some) or bool(draft.roles.get("ebv"))
         wanted = [b for b in some if b.meaning.dereddened != is_known]
         return _rest(draft, some, wanted, "the same with and without extinction")
     rank = min(b.meaning.rank for b in some)

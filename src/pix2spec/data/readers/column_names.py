@@ -115,6 +115,7 @@ STYLES = [
     (re.compile(r"[grizy]_?(undeblended_)?(cmodel|psfflux|kronflux|convolvedflux\w*|apertureflux\w*|psf|kron)_"
                 r"(mag|flux)_?(err|sigma)?", re.I), "hsc", "nJy"),
     (re.compile(r"[grizy](F?mean|F)?(PSF|Kron|Ap)(Mag|Flux)(Err)?", re.I), "panstarrs", "Jy"),
+    (re.compile(r"(e_)?[grizy]Kmag"), "panstarrs", ""),
     (re.compile(r"MAG(ERR)?_GAAP_\w+", re.I), "kids", ""),
     (re.compile(r"(WAVG_)?(MAG|FLUX)(_?ERR)?_(AUTO|PSF|DETMODEL|APER_\d+)_[UGRIZY](_DERED)?", re.I),
      "decam", "DES"),
@@ -137,6 +138,7 @@ SPELLINGS = [  # old spellings of words, before a name is taken apart
     (re.compile(r"^([grizy]_(?:undeblended_)?)(psf|kron)flux_"), r"\1\2_"),  # HSC: g_psfflux_mag
     (re.compile(r"^([grizy])f(psf|kron|ap|mean)"), r"\1_forced_\2"),
     (re.compile(r"(calib|spectro)flux"), r"fibre_flux"),
+    (re.compile(r"^(e_)?([grizy])kmag$"), r"\1\2_kron_mag"),  # VizieR: Pan-STARRS
     (re.compile(r"^(?:nsa_)?nmgy"), r"nmgy"),
     (re.compile(r"^phot_(?=\w+20\d\d|panstarrs)"), ""),  # catalogues of this package
 ]
@@ -231,7 +233,7 @@ def _meaning(text: str, curves: tuple[tuple[str, str], ...]) -> Meaning | None:
     quantity = "mag" if "mag" in quantities else quantities[0]
     extra = "_".join(map(str, [*slots.get("extra", ()), *apertures]))
     plain = not (quantity or kind or unit or extra or slots.get("dered"))
-    if extra and not (quantity or kind):
+    if extra and not (quantity or kind or slots.get("survey")):
         return None  # z_mean is no magnitude
     return Meaning(
         slots.get("role", ["value"])[0], band, _survey(band, slots, curves), kind, rank, quantity, unit,
@@ -298,7 +300,8 @@ def survey_of_table(names: Iterable[str], meanings: Iterable[Meaning]) -> str:
     if any(m.group == "splus" for m in meanings):
         return "splus"
     if "y" in bands:
-        return "lsst" if bands == set(LETTERS) else ""
+        named = {m.group for m in meanings if m.role == "value" and bands <= set(GROUPS.get(m.group, ()))}
+        return named.pop() if len(named) == 1 else "lsst" if bands == set(LETTERS) else ""
     tractor = bool(raw & {"brickid", "brickname", "photsys"})
     tractor |= any(m.role == "transmission" for m in meanings)
     tractor |= any(m.role == "ivar" and m.quantity == "flux" for m in meanings)
