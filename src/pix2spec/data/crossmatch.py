@@ -168,11 +168,13 @@ class PhotometryTables:
         report: ImportReport,
         curves: Mapping[str, Filter] | None = None,
         has_spectra: bool = False,
+        columns: str | Mapping[str, str] | None = None,
+        kind: str | None = None,
     ):
         """With `has_spectra`, rows may have a redshift, a position or the name of a file alone."""
         self.report = report
         self.rows: list[Galaxy] = []
-        choices = replace(read_choices(filters=curves), group=group_of(survey))
+        choices = replace(read_choices(columns, kind, curves), group=group_of(survey))
         for path in paths:
             table = CatalogueRows(read_table(path), choices, str(path), has_spectra)
             report.note(path, table.lines())

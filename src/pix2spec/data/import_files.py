@@ -40,6 +40,8 @@ def import_data(
     grid: SpectralGrid | None = None,
     filters: Mapping[str, Filter] | None = None,
     fibre: float | None = None,
+    columns: str | Mapping[str, str] | None = None,
+    kind: str | None = None,
 ) -> ImportReport:
     """Make a dataset of spectra, cutouts and catalogue photometry.
 
@@ -77,6 +79,8 @@ def import_data(
     fibre : float, optional
         Measure the photometry of the images within a fibre of this diameter in arcsec, and in total. It
         becomes the photometry of objects without any, and the dataset keeps photometry as measured.
+    columns, kind : optional
+        What `tables` do not say; see `pix2spec.data.readers.column_choices.read_choices`.
 
     Returns
     -------
@@ -98,7 +102,7 @@ def import_data(
         raise InputError(out, "it already holds a dataset", "choose another folder, or delete this one")
     report = ImportReport(out / "import-report.csv")
     cutouts = Cutouts(images, survey, image_size, any_pixel_scale, any_bands, report, fibre)
-    catalogue = PhotometryTables(tables or [], survey, report, filters, bool(spectra))
+    catalogue = PhotometryTables(tables or [], survey, report, filters, bool(spectra), columns, kind)
     out.mkdir(parents=True, exist_ok=True)
     # The first pass reads headers only: the groups of repeats must be known before the first row is written.
     if spectra:

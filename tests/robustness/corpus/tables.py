@@ -20,22 +20,22 @@ def csv_of_a_header(folder):
     return put(folder, "targets.csv", MAGNITUDES)
 
 
-@bad("CSV", "table", "it has no column")
-def csv_without_a_band(folder):
+@bad("CSV", "table", "holds fluxes without a unit")
+def csv_of_numbers_that_are_no_magnitudes(folder):
     return put(folder, "targets.csv", "name,ra,dec,u,g,r,i\na,1,2,3,4,5,6\n")
 
 
-@bad("CSV", IMPORT_TABLE, "is 'mag_zz' meant for 'mag_z'")
+@bad("CSV", IMPORT_TABLE, "name a column of magnitudes as --columns, as in r=COLUMN; it has mag_zz")
 def csv_with_a_typo(folder):
-    return put(folder, "targets.csv", "mag_u,mag_g,mag_r,mag_i,mag_zz\n20,19,18,17,16\n")
+    return put(folder, "targets.csv", "mag_zz,name\n16,a\n")
 
 
-@bad("CSV", IMPORT_TABLE, "row 1: no usable flux or magnitude")
+@bad("CSV", IMPORT_TABLE, "u is not used: it holds no numbers")
 def csv_of_words(folder):
     return put(folder, "targets.csv", MAGNITUDES + "a,1,2,faint,faint,faint,faint,faint\n")
 
 
-@bad("CSV", "table", "it has no column u, g, r, i, z")
+@bad("CSV", "table", "no column is known as a magnitude or flux")
 def csv_of_random_bytes(folder):
     return put(folder, "targets.csv", np.random.default_rng(0).bytes(3000))
 
@@ -55,14 +55,14 @@ def csv_with_a_column_twice(folder):
     return put(folder, "targets.csv", "name,ra,dec,u,g,r,i,z,r\na,1,2,20,19,18,17,16,15\n")
 
 
-@bad("CSV", IMPORT_TABLE, "duplicate of object id a")
-def csv_with_an_id_twice(folder):
-    return put(folder, "targets.csv", MAGNITUDES + 2 * "a,1,2,20,19,18,17,16\n")
-
-
 @bad("CSV", "generate {path} --out {out}", "nothing is fetched unasked")
-def csv_handed_to_generate(folder):
-    return put(folder, "targets.csv", MAGNITUDES + "a,1,2,20,19,18,17,16\n")
+def positions_handed_to_generate(folder):
+    return put(folder, "targets.csv", "name,ra,dec\na,1,2\n")
+
+
+@bad("CSV", "columns {path}", "whose curves speclite does not have")
+def magnitudes_in_filters_without_curves(folder):
+    return put(folder, "targets.csv", "ID,MAG_GAAP_u,MAG_GAAP_r\na,20,19\n")
 
 
 @bad("CSV", "generate {path} --survey sdss --out {out}", "neither ra and dec in degrees nor names")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pix2spec.apps.cli.options import AnyPixelScale, NewDataset, Seed, Tables
+from pix2spec.apps.cli.options import AnyPixelScale, Columns, Kind, NewDataset, Seed, Tables
 from pix2spec.apps.cli.output import App, in_options, print_failures, print_text
 
 __all__ = ["data_app"]
@@ -51,6 +51,8 @@ def import_files(
         ),
     ] = None,
     tables: Tables = None,
+    columns: Columns = None,
+    kind: Kind = None,
     survey: Annotated[
         str,
         typer.Option(
@@ -72,7 +74,8 @@ def import_files(
 
     report = import_data(
         out, list(spectra or []), images=images, tables=list(tables or []), survey=survey_of(survey),
-        any_pixel_scale=any_pixel_scale, any_bands=any_bands,
+        any_pixel_scale=any_pixel_scale, any_bands=any_bands, columns=columns,
+        kind=kind,
     )  # fmt: skip
     return _print_import(out, report)
 

@@ -204,8 +204,8 @@ def _read(path, survey: Survey, failures) -> Iterator[_Target]:
     left_out = table.meta.get("bad_row_numbers", ())
     for row in left_out:
         failures.append((f"{Path(path).stem}-{row}", f"row {row}: it has too many or too few cells"))
-    plain = table[[n for n in table.colnames if role_of(n) or n in ("z", "Z")] or table.colnames]
-    columns = read_columns(plain, str(path))
+    plain = [n for n in table.colnames if role_of(n) or n in ("z", "Z")]
+    columns = read_columns(table[plain], str(path)) if plain else Columns(str(path), [], {})
     ids, (ra, dec) = given_ids(table, columns), _degrees(table, columns)
     lower = {name.lower().strip(): name for name in table.colnames}
     column = next((lower[name] for name in NAMES if name in lower), None)
@@ -252,8 +252,8 @@ def _own_photometry(table, survey: Survey, path) -> Iterator[Galaxy]:
     try:
         rows = CatalogueRows(table, Choices(group=group_of(survey)), str(path))
     except InputError:  # no magnitudes, or some that cannot be known: the servers have others
-        redshift = read_columns(table[[n for n in table.colnames if role_of(n) or n == "z"]], str(path))
-        name = redshift.first("redshift")
+        plain = [n for n in table.colnames if role_of(n) or n == "z"]
+        name = read_columns(table[plain], str(path)).first("redshift") if plain else ""
         z = redshifts(numbers(table[name])) if name else np.full(len(table), np.nan)
         yield from (Galaxy("", z=float(value)) for value in z)
         return

@@ -99,6 +99,8 @@ class CatalogueRows:
         if not self.columns.bands and not is_known:
             has = ", ".join(table.colnames[:30])
             name = f"name a column of magnitudes as `columns`, as in r=COLUMN; it has {has}"
+            if self.columns.notes:
+                raise InputError(where, f"no column can be used: {self.columns.notes[0]}", name)
             if self.columns.first("ra"):
                 what = "it is a table of positions without magnitudes, and nothing is fetched unasked"
                 raise InputError(where, what, f"give `survey` sdss or legacy to fetch cutouts; {name}")

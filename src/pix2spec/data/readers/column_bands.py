@@ -88,6 +88,8 @@ def _ask_for_filters(draft: Draft, group: str, names: list[str]) -> None:
 def band_of(draft: Draft, name: str, meaning: Meaning) -> Band | None:
     """The measurement in a column, or None if its unit or its filter is none of photometry."""
     found = filter_of(meaning.group, meaning.band)
+    if found is not None and not _is_numeric(draft, name):
+        draft.notes.append(f"{name} is not used: it holds no numbers")
     if found is None or not _is_numeric(draft, name):
         return None
     if not found.startswith("legacy-") and meaning.group != "own":
