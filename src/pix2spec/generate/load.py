@@ -48,7 +48,7 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
     >>> pix2spec.load("defualt")
     Traceback (most recent call last):
     pix2spec.errors.InputError: defualt: no such model (give a run folder, or one of: default, redshift)
-    """  # noqa: E501
+    """
     folder = find_model(model)
     network, config = load_model(folder)
     family = find_family(network.preset.task)

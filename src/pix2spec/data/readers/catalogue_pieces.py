@@ -22,9 +22,10 @@ from pix2spec.data.readers.column_values import (
 from pix2spec.data.readers.columns import Columns, class_of
 from pix2spec.data.schema import Galaxy
 
-__all__ = ["MISFIT", "SIGNIFICANT", "Piece"]
+__all__ = ["MISFIT", "NO_FLUX", "SIGNIFICANT", "Piece"]
 
 MISFIT = "photometry-misfit"
+NO_FLUX = "no usable flux or magnitude"
 SIGNIFICANT = 5.0  # standard deviations below zero of a flux that no galaxy has
 MAX_FLUX = 1e9  # nanomaggies
 NORTH_DEC = 32.375  # degrees; BASS and MzLS observed north of it (www.legacysurvey.org/dr9/description)
@@ -35,6 +36,9 @@ NORTHERN = {"legacy-g": "BASS-g", "legacy-r": "BASS-r", "legacy-z": "MzLS-z"}
 class Piece:
     """Values of some rows: arrays (row, band) in nanomaggies and magnitudes."""
 
+    flux: np.ndarray  # (row, band)
+    error: np.ndarray  # (row, band)
+    assumed: np.ndarray  # (row, band) bool, whether the error is assumed
     misfit: np.ndarray  # (row,) bool
 
     def __init__(self, table, columns: Columns, curves: Mapping[str, Filter]):
@@ -49,9 +53,12 @@ class Piece:
         )
         self.filters = self._filter_names()
         read = [self._band(k, band) for k, band in enumerate(columns.bands)]
-        self.flux, self.error, self.assumed = (np.stack(some, axis=1) for some in zip(*read))
+        none = [np.empty((len(table), 0))] * 3
+        self.flux, self.error, self.assumed = (
+            (np.stack(some, axis=1) for some in zip(*read)) if read else none
+        )
         with np.errstate(invalid="ignore"):
-            self.misfit = np.asarray((self.flux < -SIGNIFICANT * self.error).any(1))
+            self.misfit = np.any(self.flux < -SIGNIFICANT * self.error, axis=1)
         self.dust = self._dust(curves)
 
     def _positions(self) -> None:
@@ -169,7 +176,7 @@ class Piece:
             else 0,
             "STAR": self.classes.count("STAR"),
             "QSO": self.classes.count("QSO"),
-            "no flux": int((~good.any(1)).sum()),
+            "no flux": int((~good.any(1)).sum()) if self.columns.bands else 0,
             "north": int(self.north.sum()),
         }
         for key, number in numbers_of.items():
@@ -189,7 +196,7 @@ class Piece:
         for i, object_id in enumerate(ids):
             chosen = np.flatnonzero(good[i])
             if not len(chosen):
-                yield object_id, "no usable flux or magnitude"
+                yield object_id, NO_FLUX
                 continue
             key = (good[i].tobytes(), bool(self.north[i]))
             if key not in shared:
@@ -217,3 +224,10 @@ class Piece:
                 object_id, ra=float(self.ra[i]), dec=float(self.dec[i]), z=float(self.z[i]),
                 z_err=float(self.z_err[i]), spec_class=self.classes[i], photometry=measured,
             )  # fmt: skip
+
+    def without_flux(self, i: int, object_id: str) -> Galaxy:
+        """Row number `i` as a galaxy without photometry."""
+        return Galaxy(
+            object_id, ra=float(self.ra[i]), dec=float(self.dec[i]), z=float(self.z[i]),
+            z_err=float(self.z_err[i]), spec_class=self.classes[i],
+        )  # fmt: skip
