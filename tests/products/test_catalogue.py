@@ -222,7 +222,7 @@ def test_catalogues_of_version_1_are_read_under_todays_names(tmp_path):
     keep = {f.name for f in module.core_fields(SMALL)} - set(module.LATER_COLUMNS) | set(old_names)
     rows = pq.read_table(catalogue.path).select([n for n in catalogue.schema.names if n in keep])
     rows = rows.rename_columns([old_names.get(n, n) for n in rows.column_names])
-    metadata = json.loads(rows.schema.metadata[b"pix2spec"]) | {"catalogue_version": 1}
+    metadata = json.loads(catalogue.schema.metadata[b"pix2spec"]) | {"catalogue_version": 1}
     old = tmp_path / "old" / "catalog.parquet"
     old.parent.mkdir()
     pq.write_table(rows.replace_schema_metadata({"pix2spec": json.dumps(metadata)}), old)
