@@ -8,7 +8,7 @@ from scipy.ndimage import uniform_filter1d
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.models.generator import Settings
-from pix2spec.products.plot import label_lines
+from pix2spec.products.spectrum_panel import label_lines
 from sky.ensembles import N, Truth, galaxies_of
 from sky.spectra import STATED, truth_of
 
