@@ -53,6 +53,8 @@ class Task:
     clean: bool = False  # measure colours of noise-free candidates
     quantities: bool = False  # measure `QUANTITIES` of noise-free candidates
     n: int = N
+    steps: int | None = None  # evaluations of the network; None: the model's own
+    sampler: str = "dpm++"
 
 
 def galaxies_of(table: RealTable) -> list[Galaxy]:
@@ -127,7 +129,8 @@ def band_colours(clean: np.ndarray, grid) -> dict[str, np.ndarray]:
 
 def judge(generator, galaxies: list[Galaxy], truth: Truth, task: Task) -> list[dict]:
     """Generate candidates of some galaxies, and score those of each."""
-    made = generator.generate_batch(galaxies, "linear", Settings(n=task.n, use=task.use))
+    settings = Settings(n=task.n, use=task.use, steps=task.steps, sampler=task.sampler)
+    made = generator.generate_batch(galaxies, "linear", settings)
     found = []
     for i, ensemble in enumerate(made):
         flux, ivar, z = truth.flux[i], truth.ivar[i], float(truth.z[i])

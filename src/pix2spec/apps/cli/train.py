@@ -23,7 +23,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Run folder for checkpoints, losses and the trained model.")],
     simulate: Annotated[
         int | None,
-        typer.Option(min=1000, help="Train the default model on this number of simulated galaxies."),
+        typer.Option(min=1000, help="Train the factorised model on this number of simulated galaxies."),
     ] = None,
     data_seed: Annotated[int, typer.Option(help="Seed of the simulated galaxies.")] = 101,
     init: Annotated[
@@ -40,13 +40,15 @@ def train(
         ),
     ] = None,
 ) -> dict:
-    """Train the default model, a model of the paper, or the contrastive network that ranks its candidates.
+    """Adapt the default model to your data, or train a model of the paper or one that ranks candidates.
 
     The command also fits simple methods, such as ULISSE.
 
     For example
 
-    `pix2spec train default --simulate 300000 --out runs/default`
+    `pix2spec train default mine/ --out runs/mine`
+
+    `pix2spec train factorised --simulate 300000 --out runs/factorised`
 
     `pix2spec train paper-concat-small data/ --out runs/concat`
 
