@@ -124,3 +124,26 @@ def test_weighed_candidates_agree_better_with_the_fluxes(generator):
     ]
     off = [np.abs(-2.5 * np.log10(flux[:, 0] / flux[:, 1]) - 0.4).mean() for flux in r_i]
     assert len(weighed) == 12 and off[1] < off[0]
+
+
+def test_of_two_kinds_in_a_filter_each_question_takes_its_own(generator):
+    from pix2spec.data.measurements import Measurements
+
+    names = tuple(f"sdss2010-{band}" for band in "gri")
+    flux = np.array([40.0, 90.0, 130.0])
+    both = Measurements(
+        names * 2, np.r_[2 * flux, flux], 0.02 * np.r_[2 * flux, flux], ("model",) * 3 + ("fibre",) * 3
+    )
+    total, fibre = both.of(range(3)), both.of(range(3, 6))
+    made = [
+        generator.generate(
+            pix2spec.Galaxy(
+                "one", photometry=some.flux, photometry_ivar=some.ivar, filters=some.filters, kind=some.kinds
+            ),
+            n=6, noise="none",
+        )
+        for some in (both, total, fibre)
+    ]  # fmt: skip
+    np.testing.assert_allclose(made[0].redshifts, made[1].redshifts, rtol=1e-5)
+    r = [synthetic_photometry(e.candidates, generator.grid.wave, ["sdss2010-r"]).mean() for e in made]
+    assert r[0] == pytest.approx(r[2], rel=0.2) and "photometry-misfit" not in made[0].flags

@@ -16,7 +16,7 @@ from pix2spec.models.shared.checks import check_image
 from pix2spec.models.shared.settings import FLOW_SAMPLERS
 from pix2spec.models.spectrum.bands import BandTables
 from pix2spec.models.spectrum.draw import Drawn, draw_vectors
-from pix2spec.models.spectrum.inputs import Seen, as_seen, light_of_picture
+from pix2spec.models.spectrum.inputs import Seen, as_seen, light_of_picture, of_one_kind
 from pix2spec.models.spectrum.likelihood import misfits
 from pix2spec.models.spectrum.redshifts import draw_redshifts
 from pix2spec.models.storage import find_model, load_model, model_id
@@ -146,12 +146,13 @@ class SpectrumGenerator(Generator):
 
     def _ensembles(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> list[Ensemble]:
         restricted, flags = zip(*(self._restrict(galaxy, image_kind, settings) for galaxy in galaxies))
-        light = [self._light(galaxy, settings) for galaxy in restricted]
+        given = [self._light(galaxy, settings) for galaxy in restricted]
+        light = [of_one_kind(some, "total") for some in given]
         pictured = [
             light_of_picture(g.image, image_kind, self.survey)
             if some is None and g.image is not None
-            else some
-            for g, some in zip(restricted, light)
+            else of_one_kind(some, "fibre")
+            for g, some in zip(restricted, given)
         ]
         seen = as_seen(
             list(restricted), pictured, image_kind, settings.floor, self.model.pictures, self.survey
@@ -243,7 +244,7 @@ class SpectrumGenerator(Generator):
         """Ranker's codes (galaxies, D) of the inputs of each galaxy, to compare with its codes of spectra."""
         prepared = [self._prepared(galaxy, image_kind) for galaxy in galaxies]
         restricted = [self._restrict(galaxy, image_kind, settings)[0] for galaxy in prepared]
-        light = [self._light(galaxy, settings) for galaxy in restricted]
+        light = [of_one_kind(self._light(galaxy, settings), "fibre") for galaxy in restricted]
         seen = as_seen(restricted, light, image_kind, settings.floor, self.model.pictures, self.survey)
         judge = self.model.judge
         return judge.ranker.query(judge.galaxy(seen.tokens, seen.picture, seen.has_picture)).cpu().numpy()

@@ -13,9 +13,15 @@ from pix2spec.data.measurements import Measurements, known_extinction
 from pix2spec.data.schema import Galaxy
 from pix2spec.models.latent.conditions import centre, image_token
 from pix2spec.models.shared.checks import fibre_photometry
-from pix2spec.models.shared.measurements import MeasurementTable, Tokens, cat_tokens, tokens_of
+from pix2spec.models.shared.measurements import (
+    KIND_GROUPS,
+    MeasurementTable,
+    Tokens,
+    cat_tokens,
+    tokens_of,
+)
 
-__all__ = ["Seen", "as_seen", "light_of_picture"]
+__all__ = ["Seen", "as_seen", "light_of_picture", "of_one_kind"]
 
 
 @dataclass
@@ -56,6 +62,27 @@ def light_of_picture(image: np.ndarray, image_kind: str, survey: Survey) -> Meas
     names = tuple(survey.filters[k] for k in good)
     error = 1 / np.sqrt(ivar[good])
     return Measurements(names, flux[good].astype(float), error, ("fibre",) * len(good), extinction="observed")
+
+
+def of_one_kind(light: Measurements | None, wanted: str) -> Measurements | None:
+    """Fluxes of which each filter has one kind: where there are several, one like `wanted`.
+
+    Training never saw a galaxy in two kinds of one filter. Redshifts are learnt from many more galaxies with
+    total magnitudes, and the spectrum is that of the light in the fibre.
+
+    Parameters
+    ----------
+    light : Measurements or None
+    wanted : {"fibre", "total"}
+    """
+    if light is None or len(set(light.filters)) == len(light.filters):
+        return light
+    is_fibre = [KIND_GROUPS[kind] == KIND_GROUPS["fibre"] for kind in light.kinds]
+    order = sorted(range(len(is_fibre)), key=lambda k: is_fibre[k] != (wanted == "fibre"))
+    first: dict[str, int] = {}
+    for k in order:
+        first.setdefault(light.filters[k], k)
+    return light.of(sorted(first.values()))
 
 
 def foreground_of(light: Measurements) -> float:

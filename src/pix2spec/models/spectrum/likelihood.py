@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from pix2spec.models.shared.measurements import KIND_GROUPS
 from pix2spec.models.spectrum.bands import BandTables
 from pix2spec.models.spectrum.inputs import Seen
 from pix2spec.models.spectrum.network import Known, SpectrumNetwork
@@ -84,7 +85,10 @@ def misfits(
     parts, covered = tables.at(seen.index[rows], known.zeta)
     model = (parts * network.linear_parts(vectors)[:, None]).sum(2).double()
     flux, error = seen.tokens.flux[rows].double(), seen.tokens.error[rows].double()
-    weight = (seen.tokens.seen[rows] & covered) / (error**2 + (MODEL_ERROR * flux) ** 2)
+    counts = seen.tokens.seen[rows] & covered
+    fibre = counts & (seen.tokens.kind[rows] == KIND_GROUPS["fibre"])
+    counts = torch.where(fibre.sum(1, keepdim=True) >= LEAST, fibre, counts)  # one aperture
+    weight = counts / (error**2 + (MODEL_ERROR * flux) ** 2)
     number = (weight > 0).sum(1)
     scale = (weight * flux * model).sum(1) / (weight * model**2).sum(1).clamp(min=1e-30)
     chi2 = (weight * (flux - scale[:, None].clamp(min=0) * model) ** 2).sum(1) / (number - 1).clamp(min=1)
