@@ -236,12 +236,15 @@ def test_a_model_is_scored_by_folds_on_its_own_tables_alone():
         real_sky.check_folds({}, tables)
 
 
-def test_folds_are_trained_once(tmp_path, monkeypatch):
+def test_folds_are_trained_once(tmp_path):
     asked = []
-    monkeypatch.setattr(real_sky, "train", lambda *arguments, **options: asked.append((arguments, options)))
-    assert real_sky.train_folds("data", tmp_path, "quick") == tmp_path
+
+    def train(*arguments, **options):
+        asked.append((arguments, options))
+
+    assert real_sky.train_folds("data", tmp_path, "quick", train) == tmp_path
     (tmp_path / "config.json").touch()
-    real_sky.train_folds("data", tmp_path, "quick")
+    real_sky.train_folds("data", tmp_path, "quick", train)
     assert asked == [(("data", tmp_path), {"recipe": "quick", "resume": True})]
 
 

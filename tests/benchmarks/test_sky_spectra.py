@@ -51,11 +51,11 @@ class Oracle:
             assert self.fold == row % FOLDS
             rng = np.random.default_rng(row)
             shape = settings.n, GRID.size
-            noise = 0.3 * rng.standard_normal(shape) * (settings.noise == "observed")
+            clean = np.tile(self.clean[row], (settings.n, 1))
+            noisy = clean + 0.3 * rng.standard_normal(shape)
             z = self.z[row] + 0.01 * (rng.standard_normal() + rng.standard_normal(settings.n))
-            made.append(
-                Ensemble(galaxy.object_id, GRID, self.clean[row] + noise, np.arange(settings.n), redshifts=z)
-            )
+            every = np.arange(settings.n)
+            made.append(Ensemble(galaxy.object_id, GRID, noisy, every, redshifts=z, noise_free=clean))
         return made
 
 

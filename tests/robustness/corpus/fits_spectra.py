@@ -42,7 +42,7 @@ def wavelengths_of_nan(folder):
     return spec(folder, columns={"loglam": np.full(3850, np.nan, np.float32)})
 
 
-@bad("FITS", "spectrum", "do not fall on the grid")
+@bad("FITS", "spectrum", "wavelengths are missing or not finite")
 def wavelengths_in_angstrom(folder):
     return spec(folder, columns={"loglam": np.linspace(3800, 9200, 3850).astype(np.float32)})
 
@@ -57,19 +57,12 @@ def declination_of_a_thousand(folder):
     return spec(folder, dec=1000.0)
 
 
-@bad("FITS", "spectrum", "are in air")
-def air_wavelengths(folder):
-    hdus = spec_hdus()
-    hdus[0].header["VACUUM"] = False
-    return put(folder, NAME, hdus)
-
-
 @bad("FITS", "spectrum", "cannot be read as FITS")
 def plate_that_is_a_name(folder):
     return spec(folder, PLATE=np.array(["north"]))
 
 
-@bad("FITS", "spectrum", "not an SDSS spec file")
+@bad("FITS", "spectrum", "neither a table with a column flux nor an image")
 def image_instead_of_spectrum(folder):
     return put(folder, NAME, image(cutout()))
 

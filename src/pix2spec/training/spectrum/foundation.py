@@ -18,6 +18,8 @@ __all__ = ["fit_basis", "fit_noise"]
 BLOCKS = 24  # of 128 simulated galaxies
 ITERATIONS = 10  # of EM
 DRAWS = 8  # from the posterior of a real spectrum
+# Simulated spectra of the noise model are those of so many that are fainter than this quantile of real ones.
+FAINT, FAINTER = 1536, 0.1
 SIMULATED_ERROR = 0.02  # of simulated pixels, relative to the median: real spectra decide as much as they do
 
 
@@ -44,8 +46,8 @@ def fit_basis(network: SpectrumNetwork, data: Path, without: tuple[int, ...], ou
 def fit_noise(network: SpectrumNetwork, data: Path, without: tuple[int, ...], out: Path) -> None:
     """Fit the noise model of a network, whose basis is fitted, or load it from the file `out`.
 
-    It learns from as many simulated spectra as real ones. The noise-free spectrum of a real one is the mean
-    of draws from its posterior.
+    It learns from the real spectra, and from simulated ones that are fainter than nearly all of these. The
+    noise-free spectrum of a real one is the mean of draws from its posterior.
     """
     if out.exists():
         network.noise.load_state_dict(load_file(out))
@@ -57,7 +59,10 @@ def fit_noise(network: SpectrumNetwork, data: Path, without: tuple[int, ...], ou
     vector, r = (torch.from_numpy(values) for values in network.vector(z, fits))
     zeta = torch.from_numpy(np.log10(1 + z))
     clean = sum(network.spectra(vector[:, k], zeta, r[:, k]) for k in range(DRAWS)) / DRAWS
-    simulated = SimulatedSurvey(BASIS_SEED, network.grid).sample(len(rows))
+    simulated = SimulatedSurvey(BASIS_SEED, network.grid).sample(FAINT)
+    bright = np.quantile(np.median(flux, 1), FAINTER)
+    faint = np.median(simulated["true_flux"], 1) < bright
+    simulated = {name: simulated[name][faint] for name in ("flux", "ivar", "true_flux")}
     network.noise = NoiseModel.fit(
         np.concatenate([flux, simulated["flux"]]), np.concatenate([ivar, simulated["ivar"]]),
         np.concatenate([clean.numpy(), simulated["true_flux"]]),
