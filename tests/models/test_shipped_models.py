@@ -38,14 +38,25 @@ def test_weights_stay_small():
     assert sum(f.stat().st_size for f in files) < 40e6
 
 
-def test_the_default_model_knows_redshift_and_flux(galaxies):
-    pairs, batch = galaxies
-    model = pix2spec.load(device="cpu")
-    settings = pix2spec.models.generator.Settings(n=16, noise="none")
-    ensembles = model.generate_batch(pairs, "linear", settings)
+@pytest.fixture(scope="module")
+def model():
+    return pix2spec.load(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def ensembles(galaxies, model):
+    return model.generate_batch(galaxies[0], "linear", pix2spec.Settings(n=16, noise="none"))
+
+
+def test_the_default_model_knows_redshifts(galaxies, ensembles):
+    batch = galaxies[1]
     guess = np.array([np.median(e.redshifts) for e in ensembles])
     dz = (guess - batch["z"]) / (1 + batch["z"])
     assert np.median(np.abs(dz)) < 0.02  # the spread of the redshifts themselves is 0.08
+
+
+def test_the_default_model_knows_fluxes(galaxies, ensembles, model):
+    batch = galaxies[1]
     weights = filter_matrix(model.grid.wave, SDSS.filters)[:, 2]
     synthetic = np.stack([e.candidates @ weights for e in ensembles])
     ratio = synthetic / batch["photometry"][:, 2:3]  # the amplitude is drawn too

@@ -188,4 +188,6 @@ def _votable(table: Table) -> tuple[bytes, bytes, bytes]:
         warnings.simplefilter("ignore", u.UnitsWarning)  # the VO would rather have nanometres and watts
         votable.to_xml(content, tabledata_format="binary2")
     found = _PAYLOAD.fullmatch(content.getvalue())
-    return (found[1], found[2], found[3]) if found else (content.getvalue(), b"", b"")  # it has no rows
+    if found is None:  # astropy writes no data for a table without rows
+        return content.getvalue(), b"", b""
+    return found[1], found[2], found[3]
