@@ -1,6 +1,6 @@
 """Score samplers of the default model with few and many network evaluations, on real spectra.
 
-    python benchmarks/samplers.py --data DIR [--fold 0]
+    python benchmarks/samplers.py --data DIR [--fold 0] [--samplers dpm++]
 
 The galaxies of a fold are scored by the network that never saw it, from fibre ugriz (3 % stated) and a given
 redshift. The script prints a table.
@@ -20,7 +20,7 @@ EVALUATIONS = (2, 3, 4, 6, 8, 16)
 STATED = 0.03  # error of fibre fluxes
 
 
-def main(data: Path, fold: int) -> None:
+def main(data: Path, fold: int, samplers: list[str]) -> None:
     table, real = load_real(data)["spectra"], real_spectra(data)
     rows = np.flatnonzero(table.fold == fold)
     truth = Truth(real.flux, real.ivar, real.z).rows(rows)
@@ -28,7 +28,7 @@ def main(data: Path, fold: int) -> None:
     judge = Judge("default")
     print("| sampler | evaluations | CRPS, median-scaled | pixels in 68, 90 % | absolute flux in 68 % |")
     print("|---|---|---|---|---|")
-    for sampler in FLOW_SAMPLERS:
+    for sampler in samplers:
         for steps in EVALUATIONS:
             task = Task(use=("photometry", "redshift"), steps=steps, sampler=sampler)
             found = {name: np.mean(values) for name, values in judge(table, truth, task).items()}
@@ -45,5 +45,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of real tables")
     parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--samplers", nargs="+", choices=FLOW_SAMPLERS, default=list(FLOW_SAMPLERS))
     arguments = parser.parse_args()
-    main(arguments.data, arguments.fold)
+    main(arguments.data, arguments.fold, arguments.samplers)

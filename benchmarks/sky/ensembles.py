@@ -28,7 +28,7 @@ BATCH, PROCESSES = 32, 2
 COLOURS = {"g_r": ("sdss2010-g", "sdss2010-r"), "r_i": ("sdss2010-r", "sdss2010-i")}
 LINES = {"ew_halpha": "H_alpha", "ew_hbeta": "H_beta", "ew_oiii": "[O_III] 5007"}
 QUANTITIES = (*LINES, "dn4000")
-AT_CLAMP = 0.01  # in normal scores
+AT_CLAMP = 1e-3  # in normal scores
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,10 @@ def generate(
         str, typer.Option(help="What the model may know of an object: any of image,photometry,redshift.")
     ] = "image,photometry",
     guidance: Annotated[float, typer.Option(help="Scale of classifier-free guidance; 1 is none.")] = 1.0,
+    reweigh: Annotated[
+        bool,
+        typer.Option("--reweigh", help="Keep candidates as often as their fluxes agree with those given."),
+    ] = False,
     prior: Annotated[
         str | None,
         typer.Option(
@@ -229,7 +233,9 @@ def generate(
 
     # What the user typed is checked before anything slow happens.
     tokens = tuple(word.strip() for word in use.split(","))
-    settings = Settings(n, select or "all", sampler, steps, seed, noise, tokens, guidance, floor, prior)
+    settings = Settings(
+        n, select or "all", sampler, steps, seed, noise, tokens, guidance, floor, prior, reweigh
+    )
     place = Engine(engine, workers, address)
     its_survey = survey_of(survey) if survey else None
     services = Services.at(mirror) if mirror else Services()

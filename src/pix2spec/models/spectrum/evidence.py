@@ -23,7 +23,6 @@ NARROW, LEAST = 100.0, 12  # rms width in Angstrom of narrow bands; the least nu
 NODES = 161  # redshifts at which the evidence is computed
 REACH, LEAST_REACH = 4.0, 0.004  # half the range of redshifts: in standard deviations, and at least in z
 TRUST = 0.25  # power of the redshift model's density, which is too wide for such sets
-EVIDENCE = 0.9  # power of the evidence: bands share errors of calibration
 
 
 def many_narrow(tokens: Tokens) -> np.ndarray:
@@ -59,7 +58,7 @@ def sharpened(
     cells = from_y((GRID[1:] + GRID[:-1]) / 2)
     log_factor = np.stack([np.interp(cells, z, e, -np.inf, -np.inf) for z, e in zip(nodes, evidence)])
     with np.errstate(divide="ignore"):
-        log_mass = TRUST * np.log(posterior.on_grid()) + EVIDENCE * log_factor
+        log_mass = TRUST * np.log(posterior.on_grid()) + log_factor
     mass = np.exp(log_mass - log_mass.max(1, keepdims=True))
     return RedshiftPosterior(
         posterior.weight, posterior.mean, posterior.sd, mass / mass.sum(1, keepdims=True)

@@ -44,7 +44,7 @@ class Recipe:
 
 
 RECIPES = {
-    "release": Recipe(4000, 3000, 720, 800, "the released model: about two hours on two cores"),
+    "release": Recipe(4000, 3000, 720, 800, "the released model: less than two hours on two cores"),
     "quick": Recipe(1000, 600, 240, 400, "a sixth of the steps: about 30 minutes on two cores"),
 }
 
