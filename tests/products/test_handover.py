@@ -188,7 +188,7 @@ def test_ids_that_are_no_numbers_get_positions(tmp_path):
 @pytest.mark.parametrize("form", ["4most", "specsim", "desi-truth"])
 def test_noisy_relative_and_unredshifted_spectra_are_refused(tmp_path, form):
     cases = {
-        "--noise none": write(tmp_path / "noisy", make(), noise="observed"),
+        'noise="none"': write(tmp_path / "noisy", make(), noise="observed"),
         "its fluxes are relative": write(tmp_path / "relative", make(unit=RELATIVE)),
         "its candidates have no redshifts": write(tmp_path / "z", make(redshifts=None)),
     }

@@ -42,7 +42,7 @@ def templates(catalogue: Catalogue) -> Iterator[Template]:
     """
     if catalogue.provenance.get("noise") != "none":
         what = "its spectra have the noise of an exposure, which the other program adds itself"
-        raise InputError(catalogue.path, what, "generate the catalogue with `noise="none"`")
+        raise InputError(catalogue.path, what, 'generate the catalogue with `noise="none"`')
     for ensemble in catalogue:
         if ensemble.unit != PHYSICAL:
             hint = "give the photometry that fixes the amplitude"
