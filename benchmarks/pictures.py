@@ -19,12 +19,16 @@ from pix2spec.core.stretches import STRETCHES
 from pix2spec.core.survey import SDSS
 from pix2spec.data.measurements import Measurements
 from pix2spec.data.readers.picture_photometry import PicturePhotometry, measure_picture
+from pix2spec.data.schema import Galaxy
 from pix2spec.data.simulate.survey import SimulatedSurvey
+from pix2spec.generate.load import load
+from pix2spec.models.generator import Settings
 from pix2spec.models.redshift.brightness import mean_of_levels, with_levels
 from pix2spec.models.shared.measurements import tokens_of
 from pix2spec.models.storage import find_model, load_model
-from pix2spec.training.real_sky import load_real
+from pix2spec.training.real_sky import RealTable, load_real, real_spectra
 from real_sky import check_folds
+from sky.ensembles import pixel_scores, redshift_scores_of
 
 SEED = 20  # of the simulated galaxies and of what spoils pictures
 PIXEL = SDSS.pixel_scale
@@ -40,6 +44,7 @@ class Pairs:
     magnitudes: np.ndarray
     z: np.ndarray
     fold: np.ndarray | None
+    row: np.ndarray  # (N,) of `sdss_galaxies.npz`
 
 
 def read_pairs(data: Path, fold: np.ndarray | None) -> Pairs:
@@ -49,7 +54,8 @@ def read_pairs(data: Path, fold: np.ndarray | None) -> Pairs:
         index = pairs["index"][chosen]
         pictures = pairs["image64"][chosen][:, ::-1].astype(np.float32)
         fluxes = galaxies["calibflux_ugriz"][index][:, 1:4]
-        return Pairs(pictures, magnitude(fluxes), galaxies["z"][index], None if fold is None else fold[index])
+        folds = None if fold is None else fold[index]
+        return Pairs(pictures, magnitude(fluxes), galaxies["z"][index], folds, index)
 
 
 def robust(values: np.ndarray) -> tuple[float, float]:
@@ -209,6 +215,32 @@ def of_simulated(survey_images, fluxes) -> None:
         print(f"  {band}: offset {offset:+.4f}, scatter {scatter:.4f} mag; relative to errors {relative:.2f}")
 
 
+def of_spectra(pairs: Pairs, data: Path, spectra: RealTable) -> None:
+    """Print scores of spectra from pictures alone, and from true g, r, i fluxes with errors of 5 %."""
+    real, generator = real_spectra(data), load("default")
+    place = {int(row): i for i, row in enumerate(spectra.row)}
+    for name, use in (("pictures alone", "image"), ("true g, r, i", "photometry")):
+        found = []
+        for picture, row in zip(pairs.pictures, pairs.row):
+            i = place[int(row)]
+            flux = spectra.flux[i, 1:4]
+            given: dict = {"image": picture} if use == "image" else {"photometry": flux}
+            if use == "photometry":
+                given |= {"photometry_ivar": 1 / (0.05 * flux) ** 2, "filters": spectra.names[1:4]}
+            galaxy = Galaxy(f"pair {row}", **given, kind="fibre")
+            kind = "composite" if use == "image" else "linear"
+            alone = generator.without(int(spectra.fold[i]))
+            made = alone.generate_batch([galaxy], kind, Settings(n=64, use=(use,)))[0]
+            scores = pixel_scores(made.candidates, real.flux[i], real.ivar[i])
+            found.append(scores | redshift_scores_of(made.redshifts, real.z[i]))
+        mean = {key: np.mean([scores[key] for scores in found]) for key in found[0] if key != "ranks"}
+        bias = np.median([scores["dz"] for scores in found])
+        print(
+            f"  {name:16s} CRPS {mean['crps_median']:.4f}  pixels in 68, 90 % {100 * mean['pixels_68']:.1f}, "
+            f"{100 * mean['pixels_90']:.1f}  z in 68 % {100 * mean['redshift_68']:.1f}  bias {bias:+.4f}"
+        )
+
+
 def run(data: Path | None, n: int, folder: Path) -> None:
     """Print all tables."""
     network, config = load_model(folder)
@@ -232,6 +264,8 @@ def run(data: Path | None, n: int, folder: Path) -> None:
     pairs = read_pairs(data, fold)
     print(f"{len(pairs.z)} real colour pictures")
     of_real(pairs, redshifts)
+    print("Their spectra")
+    of_spectra(pairs, data, spectra)
     print("The same, spoilt")
     of_spoilt(np.array([STRETCHES["sdss"].linear(p) for p in pairs.pictures]), "composite", redshifts)
 
