@@ -131,7 +131,8 @@ def _set_unit(draft: Draft, band: Band) -> bool:
     if meaning.unit == "Vega" and unit.form == "mag" and "ab" not in unit.text.lower():
         band.zero = VEGA[meaning.band]
     elif meaning.group in ("wise", "twomass") and unit.form == "mag" and "ab" not in unit.text.lower():
-        draft.notes.append(f"{name} is not used: AB and Vega magnitudes differ (state {band.letter}.unit)")
+        how = f"if it is AB, say {band.filter}={name}"
+        draft.notes.append(f"{name} is not used: AB and Vega magnitudes differ ({how})")
         return False
     return True
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pix2spec.core.filters import KINDS, Filter, _is_known
-from pix2spec.core.survey import Survey
+from pix2spec.core.survey import SURVEYS, Survey
 from pix2spec.data.readers.column_names import GROUPS, filter_of
 from pix2spec.data.readers.column_values import Unit, parse_unit
 from pix2spec.errors import InputError
@@ -107,7 +107,12 @@ def read_choices(
 
 def group_of(survey: Survey) -> str:
     """Group of the filters that the letters of a survey's tables mean; "" leaves it to the columns."""
-    return {"legacy-north": "legacy", "ps1": "panstarrs", "sdss": ""}.get(survey.name, survey.name)
+    known = {"legacy": "legacy", "legacy-north": "legacy", "ps1": "panstarrs", "sdss": ""}
+    known |= {name: name for name in SURVEYS if name not in known}
+    if survey.name in known:
+        return known[survey.name]
+    # Of a user's own survey, the filter of its first band tells.
+    return survey.filters[0].rpartition("-")[0].replace("sdss2010", "")
 
 
 def _pairs(columns) -> list[tuple[str, str]]:
