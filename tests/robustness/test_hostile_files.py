@@ -313,7 +313,7 @@ CASES = [
     (gzip_bomb, "unpacked content would take"),
     (bz2_bomb, "unpacked content would take"),
     (variable_length_column, "columns flux are of variable length"),
-    (wide_column, "no SPECOBJ"),
+    (wide_column, "wavelengths are missing, not finite or not increasing"),
     (bundle_that_lies, "'flux' is shorter than it says"),
     (bundle_of_zeros, "arrays in it would take 96 MiB"),
     (pickled_bundle, "Object arrays cannot be loaded"),

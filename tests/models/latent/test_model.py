@@ -517,7 +517,7 @@ def test_fine_tuning_starts_from_a_model_and_needs_no_truth(tiny_factorised_run,
     with np.load(run / "prepared" / "columns.npz") as columns:
         assert columns["latents"].shape[1] == prepare_module.POSTERIOR_SAMPLES
     _, config = load_model(run)
-    assert config["record"]["started_from"].startswith("default@")
+    assert config["record"]["started_from"].startswith("factorised@")
 
 
 def test_models_over_pixels_do_not_learn_from_simulations(tmp_path):
