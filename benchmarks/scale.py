@@ -1,9 +1,13 @@
 """Measure what a large catalogue takes: memory, time with several workers, and the cost of a billion objects.
 
+    python benchmarks/scale.py table --table SKYSERVER.csv --objects 10000
     python benchmarks/scale.py memory --objects 1000 10000 100000
     python benchmarks/scale.py workers --objects 2048
     python benchmarks/scale.py cost --objects 2048
 
+- `table` generates from a table of magnitudes with the default model, with and without `--no-spectra`, in
+  processes of their own, one thread each. The rows repeat, under other ids, until there are enough of them.
+  Private memory is sampled (Linux).
 - `memory` generates from photometry with a tiny model (200 wavelengths, trained in seconds). Each size runs
   in a process of its own, whose anonymous memory is sampled (Linux).
 - `workers` generates with the shipped model in this process on one thread, and on one and two workers of Ray;
@@ -13,6 +17,8 @@
 """
 
 import argparse
+import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -94,6 +100,47 @@ def memory(sizes: list[int]) -> None:
             )
 
 
+def repeat_rows(table: Path, objects: int, path: Path) -> Path:
+    """A CSV of `objects` rows: those of `table` again and again, numbered."""
+    import pandas as pd
+
+    frame = pd.read_csv(table, dtype=str).drop(
+        columns=["specobjid", "plate", "mjd", "fiberid"], errors="ignore"
+    )
+    frame = frame.iloc[[i % len(frame) for i in range(objects)]]
+    frame.insert(0, "object_id", [f"row-{i}" for i in range(objects)])
+    frame.to_csv(path, index=False)
+    return path
+
+
+def of_table(table: Path, sizes: list[int], variants: list[str]) -> None:
+    print("| rows | options | processor seconds | seconds | private memory | catalogue | a row |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory() as work:
+        for objects in sizes:
+            source = repeat_rows(table, objects, Path(work) / f"rows-{objects}.csv")
+            for number, options in enumerate(variants):
+                out = Path(work) / f"out-{objects}-{number}"
+                command = [sys.executable, "-m", "pix2spec", "generate", str(source), "--out", str(out)]
+                before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+                process = subprocess.Popen(
+                    [*command, *options.split()], stdout=subprocess.DEVNULL, env=environment
+                )
+                peak = watch(process)
+                seconds = time.perf_counter() - begin
+                if process.wait() not in (0, 3):  # 3: some rows have no usable magnitude
+                    raise SystemExit(f"exit code {process.returncode}")
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+                size = (out / "catalog.parquet").stat().st_size
+                print(
+                    f"| {objects:,} | {options or 'none'} | {used:.0f} | {seconds:.0f} "
+                    f"| {peak / 2**20:.0f} MiB | {size / 1e6:.1f} MB | {size / objects:.0f} B |",
+                    flush=True,
+                )
+
+
 def one_run(generator, galaxies: Dataset, out: Path, engine: str, workers: int | None) -> float:
     """Seconds, the start of the engine included."""
     begin = time.perf_counter()
@@ -150,11 +197,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["memory", "workers", "cost"])
+    parser.add_argument("what", choices=["table", "memory", "workers", "cost"])
     parser.add_argument("--objects", type=int, nargs="+", required=True)
+    parser.add_argument("--table", type=Path, help="a table of magnitudes, as CSV")
+    parser.add_argument(
+        "--variant",
+        action="append",
+        help="options of generate, as in --variant=--no-spectra; may be repeated",
+    )
     parser.add_argument("--rate", type=float, default=GPU_RATE, help="operations a second of a GPU")
     arguments = parser.parse_args()
-    if arguments.what == "memory":
+    if arguments.what == "table":
+        of_table(arguments.table, arguments.objects, arguments.variant or ["", "--no-spectra"])
+    elif arguments.what == "memory":
         memory(arguments.objects)
     elif arguments.what == "workers":
         workers(arguments.objects[0])

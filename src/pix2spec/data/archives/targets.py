@@ -20,7 +20,7 @@ from pix2spec.data.dataset import Dataset, read_schema, write_dataset
 from pix2spec.data.readers.catalogue_ids import given_ids
 from pix2spec.data.readers.catalogue_rows import CatalogueRows
 from pix2spec.data.readers.column_choices import Choices, group_of
-from pix2spec.data.readers.column_names import role_of
+from pix2spec.data.readers.column_roles import role_of
 from pix2spec.data.readers.column_values import (
     MISSING_POSITION,
     declinations,

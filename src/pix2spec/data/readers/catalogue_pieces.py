@@ -10,6 +10,7 @@ from pix2spec.core.filters import Filter, typical_error
 from pix2spec.core.photometry import MISSING_FLUX, is_missing
 from pix2spec.data.measurements import ERROR_ASSUMED, Measurements
 from pix2spec.data.readers.column_bands import Band
+from pix2spec.data.readers.column_roles import bare
 from pix2spec.data.readers.column_values import (
     declinations,
     flux_of_magnitude,
@@ -18,6 +19,7 @@ from pix2spec.data.readers.column_values import (
     numbers,
     redshifts,
     right_ascensions,
+    velocity_scale,
 )
 from pix2spec.data.readers.columns import Columns, class_of
 from pix2spec.data.schema import Galaxy
@@ -79,13 +81,15 @@ class Piece:
 
     def _redshifts(self) -> None:
         name, error, zwarn = (self.columns.first(role) for role in ("redshift", "redshift.error", "zwarn"))
-        self.z = redshifts(numbers(self.table[name])) if name else np.full(len(self.table), np.nan)
+        unit = str(getattr(self.table[name], "unit", "") or "") if name else ""
+        unit = unit or "km/s" * (bare(name) == "cz")
+        self.z = redshifts(numbers(self.table[name]), unit) if name else np.full(len(self.table), np.nan)
         self.warned = np.zeros(len(self.table), bool)
         if zwarn and name:
             self.warned = np.isfinite(self.z) & (np.nan_to_num(numbers(self.table[zwarn])) != 0)
             self.z = np.where(self.warned, np.nan, self.z)
         sigma = numbers(self.table[error]) if error else np.full(len(self.table), np.nan)
-        self.z_err = np.where(~is_missing(sigma) & (sigma > 0), sigma, np.nan)
+        self.z_err = np.where(~is_missing(sigma) & (sigma > 0), sigma * velocity_scale(unit), np.nan)
 
     def _filter_names(self) -> np.ndarray:
         """Names of the filters (row, band)."""
@@ -127,6 +131,8 @@ class Piece:
             if band.error_form == "ivar":
                 sigma = 1 / np.sqrt(stated * band.error_scale)
                 flux = np.where((flux == 0) & np.isnan(sigma), np.nan, flux)  # not observed
+            elif band.error_form == "variance":
+                sigma = np.sqrt(stated * band.error_scale)
             elif band.error_form == "flux":
                 sigma = stated * band.error_scale
             else:

@@ -38,7 +38,7 @@ class Band:
     zero: float = 0.0  # is added to magnitudes
     unit: str = ""
     error: str = ""
-    error_form: str = ""  # mag | flux | ivar
+    error_form: str = ""  # mag | flux | ivar | variance
     error_scale: float = 1.0
     extinction: str = ""
     extinction_form: str = ""  # extinction | transmission
@@ -68,8 +68,17 @@ def assign_groups(draft: Draft) -> None:
             found = draft.choices.group
         if meaning.role == "value" and (found in ASK_FOR_CURVES or not found):
             asked[found].append(name)
-        draft.meanings[name] = replace(meaning, group=found)
+        draft.meanings[name] = replace(meaning, group=found, named_group=bool(meaning.group))
     for found, names in asked.items():
+        meant = [m for n, m in draft.meanings.items() if m.role == "value" and n not in names]
+        if all(draft.meanings[n].band not in LETTERS for n in names) and any(
+            m.band in LETTERS for m in meant
+        ):
+            what = f"speclite does not have the curves of {ASK_FOR_CURVES.get(found, 'their survey')}"
+            draft.notes.append(f"{', '.join(names)} not used: {what} (give them as `filters`)")
+            for name in names:
+                del draft.meanings[name]
+            continue
         _ask_for_filters(draft, found, names)
 
 
@@ -126,7 +135,14 @@ def _set_unit(draft: Draft, band: Band) -> bool:
         hint = f"state its unit as `columns`: {band.letter}.unit=nJy; or leave it out: {name}=none"
         raise InputError(draft.where, what, hint)
     if unit.form == "none":
-        unit = _unit_of_name(draft, band)
+        try:
+            unit = _unit_of_name(draft, band)
+        except InputError:
+            twin = _magnitude_of(draft, meaning)
+            if not twin or name in draft.choices.columns.values():
+                raise
+            draft.notes.append(f"{name} is not used: it is a flux without a unit, and {twin} the magnitude")
+            return False
     band.form, band.scale, band.unit = unit.form, unit.scale, unit.text
     if meaning.unit == "Vega" and unit.form == "mag" and "ab" not in unit.text.lower():
         band.zero = VEGA[meaning.band]
@@ -158,6 +174,13 @@ def _unit_of_name(draft: Draft, band: Band) -> Unit:
     if draft.choices.unit and draft.choices.unit.form == "asinh":
         return draft.choices.unit
     return Unit("mag")
+
+
+def _magnitude_of(draft: Draft, meaning: Meaning) -> str:
+    """The column with the magnitude in the filter and of the kind of a flux, or ""."""
+    wanted = replace(meaning, quantity="mag", unit="")
+    found = (n for n, m in draft.meanings.items() if replace(m, unit="") == wanted)
+    return next(found, "")
 
 
 def _has_ivar(draft: Draft, meaning: Meaning) -> bool:

@@ -7,13 +7,23 @@ import numpy as np
 
 from pix2spec.core.photometry import is_missing
 from pix2spec.data.readers.column_choices import Choices
-from pix2spec.data.readers.column_names import Meaning, meaning_of, role_of
+from pix2spec.data.readers.column_names import Meaning, meaning_of
+from pix2spec.data.readers.column_roles import NO_UNIT, role_of
 from pix2spec.data.readers.column_values import Unit, numbers, parse_unit
 from pix2spec.errors import InputError
 
 __all__ = ["Draft"]
 
 SAMPLE = 200_000  # rows whose values tell what a column is
+
+
+# Capital letters of other systems, beside the letters that only these have
+ALIKE = [("uri", ("B", "V"), "B or V"), ("g", ("BP", "RP"), "Gaia's BP or RP")]
+
+
+def _is_mixed(name: str) -> bool:
+    """Whether a name has small and capital letters, or a single letter beside words for errors."""
+    return name != name.upper()
 
 
 class Draft:
@@ -59,6 +69,10 @@ class Draft:
                 found[known[0]].append((known[1], place, name))
             elif meaning := meaning_of(short, self.choices.curves):
                 self.meanings[name] = meaning
+            elif re.fullmatch(
+                r"z[._]?[12]", name, re.I
+            ):  # a second column z, as SkyServer and pandas name it
+                self.meanings[name] = Meaning("value", "z", bare=True)
         self._drop_look_alikes()
         self.roles = {role: [name for *_, name in sorted(names)] for role, names in found.items()}
         self.roles |= {role: [name] for role, name in self.choices.roles.items()}
@@ -72,10 +86,24 @@ class Draft:
         for name in ("y", "Y"):
             if name in self.meanings and {"x", "X"} & set(self.names):
                 del self.meanings[name]
-        if {"B", "V"} & set(self.names):
-            gone = [name for name in "URI" if self.meanings.pop(name, None)]
+        for letters, others, what in ALIKE:
+            gone = [name for name in self.meanings if self._stands_beside(name, letters, others)]
+            for name in gone:
+                del self.meanings[name]
             if gone:
-                self.notes.append(f"{', '.join(gone)} not used: beside B or V, they are no filters of SDSS")
+                self.notes.append(f"{', '.join(gone)} not used: beside {what}, they are no filters of SDSS")
+            bands = {name: m for name, m in self.meanings.items() if m.role != "value" and m.band in letters}
+            for name, meaning in bands.items():  # their errors
+                if gone and meaning.band.upper() in name and meaning.band not in name and _is_mixed(name):
+                    del self.meanings[name]
+
+    def _stands_beside(self, name: str, letters: str, others: tuple[str, ...]) -> bool:
+        """Whether a capital letter of a name, replaced by one of `others`, gives another column's name."""
+        meaning = self.meanings[name]
+        places = [i for i, sign in enumerate(name) if sign == meaning.band.upper()]
+        return meaning.band in letters and any(
+            f"{name[:i]}{other}{name[i + 1 :]}" in self.names for i in places for other in others
+        )
 
     def _without_match_suffix(self, name: str) -> str:
         """The name without the ``_1`` that TOPCAT adds in a match, or the ``_x`` of pandas."""
@@ -102,6 +130,6 @@ class Draft:
         """The unit of a column, or the one in brackets in its name."""
         unit = getattr(self.table[name], "unit", None)
         if unit is None or str(unit) == "":
-            bracket = re.search(r"[\[(]\s*([^\[\]()]+)\s*[\])]\s*$", name.strip())
+            bracket = re.search(rf"[\[(]\s*(?!{NO_UNIT})([^\[\]()]+)\s*[\])]\s*$", name.strip())
             unit = bracket[1] if bracket and not role_of(name) else None
         return parse_unit(unit)

@@ -7,7 +7,8 @@ import numpy as np
 from pix2spec.data.readers.column_bands import MAGNITUDES, Band
 from pix2spec.data.readers.column_choices import FORM
 from pix2spec.data.readers.column_draft import Draft
-from pix2spec.data.readers.column_names import Meaning, bare, meaning_of
+from pix2spec.data.readers.column_names import Meaning, meaning_of
+from pix2spec.data.readers.column_roles import bare
 from pix2spec.errors import InputError
 
 __all__ = ["kind_of", "link_errors", "link_extinction", "without_doubles"]
@@ -18,7 +19,7 @@ SKYSERVER = {"run", "rerun", "camcol", "field", "specobjid", "fiberid", "runid",
 
 def link_errors(draft: Draft, bands: list[Band]) -> None:
     """Find the column with the errors of each measurement, by the kind that both names tell."""
-    free = {n: m for n, m in draft.meanings.items() if m.role in ("error", "ivar")}
+    free = {n: m for n, m in draft.meanings.items() if m.role in ("error", "ivar", "variance")}
     for band in bands:
         chosen = [(p, draft.choices.parts.get((band.filter, p))) for p in ("error", "ivar")]
         part, name = next(((p, n) for p, n in chosen if n), ("", None))
@@ -46,11 +47,15 @@ def link_errors(draft: Draft, bands: list[Band]) -> None:
 
 def _belongs(draft: Draft, error: Meaning, band: Band, same_kind: bool) -> bool:
     meaning = band.meaning
-    if band.filter in draft.choices.columns or (error.band, error.group) != (meaning.band, meaning.group):
+    if band.filter in draft.choices.columns or error.band != meaning.band:
         return False
+    if error.group != meaning.group:
+        same = any(m.group == error.group for m in draft.meanings.values() if m.role == "value")
+        if same or error.named_group:
+            return False
     if error.quantity == "flux" and band.form != "flux":
         return False
-    if error.role == "ivar" and band.form != "flux":
+    if error.role != "error" and band.form != "flux":
         return False
     if not same_kind:
         return not error.extra or error.extra == meaning.extra
@@ -65,11 +70,11 @@ def _set_error(draft: Draft, band: Band, name: str, meaning) -> None:
     unit, role = draft.unit(name), meaning if isinstance(meaning, str) else meaning.role
     quantity = "" if isinstance(meaning, str) else meaning.quantity
     form = "mag" if band.form != "flux" or quantity == "mag" else "flux"
-    form = "ivar" if role == "ivar" else form
-    scale = band.scale if form == "flux" else band.scale**-2 if form == "ivar" else 1.0
+    form = role if role in ("ivar", "variance") else form
+    scale = {"flux": band.scale, "ivar": band.scale**-2, "variance": band.scale**2}.get(form, 1.0)
     if unit.form in ("mag", "asinh"):
         form, scale = "mag", 1.0
-    elif unit.form in ("flux", "ivar"):
+    elif unit.form in ("flux", "ivar") and form != "variance":
         form, scale = unit.form, unit.scale
     band.error, band.error_form, band.error_scale = name, form, scale
 

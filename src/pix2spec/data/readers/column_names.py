@@ -10,18 +10,16 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pix2spec.core.filters import Filter, _is_known
+from pix2spec.data.readers.column_roles import bare, without_unit
 
 __all__ = [
     "ASK_FOR_CURVES",
     "GROUPS",
     "LONG_NAMES",
-    "OTHER_ROLES",
     "Meaning",
-    "bare",
     "filter_of",
     "is_bare",
     "meaning_of",
-    "role_of",
     "survey_of_table",
 ]
 
@@ -51,6 +49,7 @@ ASK_FOR_CURVES = {
     "splus": "S-PLUS, J-PLUS or J-PAS",
     "vista": "VISTA or UKIDSS",
     "suprimecam": "Suprime-Cam",
+    "skymapper": "SkyMapper",
 }
 LONG_NAMES = {
     "sdss": "SDSS", "panstarrs": "Pan-STARRS", "hsc": "HSC", "lsst": "LSST", "decam": "DECam",
@@ -68,16 +67,20 @@ WORDS: dict[str, tuple[str, object]] = {
        "maggies": "mgy", "ujy": "uJy", "microjy": "uJy", "njy": "nJy", "mjy": "mJy", "jy": "Jy"}.items()},
     **{w: ("role", "error") for w in ("err", "error", "errs", "sigma", "unc", "uncertainty", "sig")},
     **{w: ("role", "ivar") for w in ("ivar", "invvar")},
+    **{w: ("role", "variance") for w in ("var", "variance")},
     **{w: ("role", "extinction") for w in ("extinction", "galext", "galacticextinction")},
     **{w: ("role", "transmission") for w in ("mw_transmission", "mwtransmission")},
     **{w: ("dered", True) for w in ("dered", "dereddened", "deredden", "nomw", "corrected", "extcorr")},
+    **{w: ("dust", w) for w in ("ext", "gal", "galactic", "sfd", "sfd98")},
+    "mw": ("dust", "mw"),
     **{w: ("kind", (k, n)) for w, (k, n) in {
         "model": ("model", 0), "templfit": ("model", 0), "bdf": ("model", 0), "mof": ("model", 0),
         "sersic": ("model", 1), "ser": ("model", 1), "detmodel": ("model", 1), "dev": ("model", 2),
         "exp": ("model", 2), "cmodel": ("cmodel", 0), "cm": ("cmodel", 0), "petro": ("petrosian", 0),
         "petrosian": ("petrosian", 0), "elpetro": ("petrosian", 0), "psf": ("psf", 0), "fiber": ("fibre", 0),
         "fibre": ("fibre", 0), "fiber2": ("fibre", 1), "fibre2": ("fibre", 1), "fibertot": ("fibre", 2),
-        "kron": ("kron", 0), "auto": ("kron", 0), "total": ("total", 0), "aperture": ("aperture", 0),
+        "kron": ("kron", 0), "auto": ("kron", 0), "total": ("total", 0), "tot": ("total", 0),
+        "aperture": ("aperture", 0),
         "aper": ("aperture", 0), "ap": ("aperture", 0), "gaap": ("aperture", 0)}.items()},
     **{w: ("survey", g) for w, g in {
         "sdss": "sdss", "sdss2010": "sdss", "ps1": "panstarrs", "panstarrs": "panstarrs", "hsc": "hsc",
@@ -88,9 +91,10 @@ WORDS: dict[str, tuple[str, object]] = {
         "kids": "kids", "omegacam": "kids", "splus": "splus", "jplus": "splus", "jpas": "splus",
         "viking": "vista", "vista": "vista", "vhs": "vista", "ukidss": "vista", "java": "splus",
         "suprimecam": "suprimecam"}.items()},
-    **{w: ("extra", w) for w in ("mean", "wavg", "stack", "free", "undeblended", "sof", "obs", "calib",
+    **{w: ("extra", w) for w in ("mean", "wavg", "stack", "free", "undeblended", "sof", "calib",
        "1fwhm", "2fwhm", "3fwhm", "4fwhm", "forced", "unif", "phot")},
-    **{w: ("filler", w) for w in ("ext", "ab", "observed", "measured")},
+    **{w: ("filler", w) for w in ("ab", "obs", "observed", "measured", "app", "apparent", "band",
+       "true")},
     **{w: ("band", w) for w in ("u", "g", "r", "i", "z", "y", "w1", "w2", "w3", "w4", "fuv", "nuv", "vis",
        "j",       "h", "k", "ks")},
 }  # fmt: skip
@@ -101,7 +105,15 @@ ALONE: dict[str, tuple[str, object]] = {
     "m": ("quantity", "mag"),
     "f": ("quantity", "flux"),
 }
-ALONE |= {"ap": WORDS.pop("ap"), "ls": WORDS.pop("ls"), "cm": WORDS.pop("cm"), "ser": WORDS.pop("ser")}
+ALONE |= {
+    "ps": ("survey", "panstarrs"),
+    "dmag": ("role", "error"),
+    "ap": WORDS.pop("ap"),
+    "ls": WORDS.pop("ls"),
+    "cm": WORDS.pop("cm"),
+    "ser": WORDS.pop("ser"),
+}
+FIRST = ("e", "a", "f")  # r_e is a radius
 PATTERNS = [  # words with numbers in them
     (re.compile(r"(?:aperture|aper|ap|gaap|convolved)(?:flux)?_?\d+(?:p\d+)?(?:_\d+)*"), "aperture"),
     (re.compile(r"(?:j0\d{3}|f\d{3,4})"), "narrow"),
@@ -117,18 +129,30 @@ STYLES = [
     (re.compile(r"[grizy](F?mean|F)?(PSF|Kron|Ap)(Mag|Flux)(Err)?", re.I), "panstarrs", "Jy"),
     (re.compile(r"(e_)?[grizy]Kmag"), "panstarrs", ""),
     (re.compile(r"MAG(ERR)?_GAAP_\w+", re.I), "kids", ""),
-    (re.compile(r"(WAVG_)?(MAG|FLUX)(_?ERR)?_(AUTO|PSF|DETMODEL|APER_\d+)_[UGRIZY](_DERED)?", re.I),
+    (re.compile(r"(WAVG_)?(MAG|FLUX)(_?ERR)?_(AUTO|PSF|DETMODEL|APER_\d+)_[UGRIZY](_DERED)?"
+                r"|(wavg_)?(mag|flux)(_?err)?_(auto|psf|detmodel|aper_\d+)_[ugrizy](_dered)?"),
      "decam", "DES"),
-    (re.compile(r"(SOF|MOF|BDF)_(CM_|PSF_)?(MAG|FLUX)(_ERR)?(_CORRECTED|_DERED)?_[UGRIZY]", re.I),
-     "decam", "DES"),
+    (re.compile(r"(SOF|MOF|BDF)_(CM_|PSF_)?(MAG|FLUX)(_ERR)?(_CORRECTED|_DERED)?_[UGRIZY](_CORRECTED)?",
+                re.I), "decam", "DES"),
     (re.compile(r"flux(err)?_(vis|y|j|h)(_\w+)?_(psf|sersic|templfit|aper)", re.I), "euclid", "uJy"),
     (re.compile(r"flux(err)?_[ugrizy]_ext_\w+", re.I), "", "uJy"),
-    (re.compile(r"(model|cmodel|petro|psf|dev|exp)flux(ivar)?_[ugriz]|(?-i:fiber2?Flux(Ivar)?_[ugriz])|calibflux\w*|spectroflux\w*"
+    (re.compile(r"(model|cmodel|petro|psf|dev|exp)flux(_?ivar)?_[ugriz]|(?-i:fiber2?Flux(Ivar)?_[ugriz])|calibflux\w*|spectroflux\w*"
                 r"|(elpetro|sersic)_(flux|nmgy)\w*", re.I), "sdss", "nmgy"),
     (re.compile(r"w[1-4](mpro|sigmpro)", re.I), "wise", "Vega"),
     (re.compile(r"(e_)?W[1-4]mag"), "wise", "Vega"),
     (re.compile(r"[jhk]_(m|msigcom|cmsig)", re.I), "twomass", "Vega"),
 ]  # fmt: skip
+# Names that look like photometry and are something else: ratios of axes, Gaia's G, absolute magnitudes
+NO_PHOTOMETRY = re.compile(r"(?i:(exp|dev)AB(Err)?_[ugriz])|(?i:(gaia_)?phot_(g|bp|rp)_mean_\w+)"
+                           r"|M_(?!\w*(?i:mag))\w+")  # fmt: skip
+CASES = [  # VizieR's SDSS, where the case tells the kind
+    (re.compile(r"^(e_)?([ugriz])pmag$"), r"\1\2_psf_mag"),
+    (re.compile(r"^(e_)?([ugriz])Pmag$"), r"\1\2_petro_mag"),
+]
+ALIKE = [  # signs of filters that are like those of SDSS: MegaCam's u*, Subaru's r+
+    (re.compile(r"(?<![A-Za-z])u\*"), "u_megacam_"),
+    (re.compile(r"(?<![A-Za-z])([griz])\+"), r"\1_suprimecam_"),
+]
 SPELLINGS = [  # old spellings of words, before a name is taken apart
     (re.compile(r"^w([1-4])mpro$"), r"w\1_mag"),
     (re.compile(r"^w([1-4])sigmpro$"), r"w\1_mag_err"),
@@ -148,7 +172,7 @@ SPELLINGS = [  # old spellings of words, before a name is taken apart
 class Meaning:
     """The meaning of a column's name as far as the name tells it."""
 
-    role: str  # value | error | ivar | extinction | transmission
+    role: str  # value | error | ivar | variance | extinction | transmission
     band: str  # in lower case, or the name of the user's own curve
     group: str = ""  # a key of GROUPS or ASK_FOR_CURVES, "own", or "" where the name does not say
     kind: str = ""  # one of `pix2spec.core.filters.KINDS`, or ""
@@ -158,17 +182,7 @@ class Meaning:
     dereddened: bool = False
     extra: str = ""
     bare: bool = False  # the name is a band, perhaps with a survey or a word for errors
-
-
-def bare(name: str) -> str:
-    """A name without case, signs, and the table's name before a dot; also without a unit in brackets."""
-    return re.sub(r"[^a-z0-9]", "", without_unit(name).lower())
-
-
-def without_unit(name: str) -> str:
-    """A name without its unit in brackets, and without the table's name: ``p.ra (deg)`` is ``ra``."""
-    name = re.sub(r"\s*[\[(]\s*[^\[\]()]*\s*[\])]\s*$", "", name.strip()) or name
-    return re.sub(r"^\w+\.(?=\w)", "", name.strip())
+    named_group: bool = True  # the name tells the survey; False: the table does
 
 
 def meaning_of(name: str, own: Mapping[str, Filter] | None = None) -> Meaning | None:
@@ -194,9 +208,11 @@ def meaning_of(name: str, own: Mapping[str, Filter] | None = None) -> Meaning | 
     if _is_known(name) and name not in (own or {}):
         return Meaning("value", name, "speclite", bare=True)
     curves = tuple((_plain(curve), curve) for curve in own or {})
+    if NO_PHOTOMETRY.fullmatch(name):
+        return None
     found = _meaning(_plain(name), curves)
-    if found is None or (name[:2] == "M_" and found.quantity == "mag" and "mag" not in name.lower()):
-        return None  # M_r is an absolute magnitude
+    if found is None:
+        return None
     style = next(((g, u) for pattern, g, u in STYLES if pattern.fullmatch(name)), None)
     if style and found.group != "own":
         found = replace(found, group=found.group or style[0], unit=found.unit or style[1])
@@ -206,6 +222,10 @@ def meaning_of(name: str, own: Mapping[str, Filter] | None = None) -> Meaning | 
 
 
 def _plain(name: str) -> str:
+    for pattern, new in CASES:
+        name = pattern.sub(new, name)
+    for sign, camera in ALIKE:
+        name = sign.sub(camera, name)
     text = re.sub(r"[^a-z0-9]+", "_", name.lower().replace("'", "")).strip("_")
     for pattern, new in SPELLINGS:
         text = pattern.sub(new, text)
@@ -225,6 +245,8 @@ def _meaning(text: str, curves: tuple[tuple[str, str], ...]) -> Meaning | None:
     if len(slots.get("band", ())) != 1 or len(slots.get("role", ())) > 1 or len(slots.get("survey", ())) > 1:
         return None
     (band,) = slots["band"]
+    if not _is_dust_of_galaxy(slots):
+        return None
     apertures = slots.get("aperture", [])
     kinds = slots.get("kind", []) + [("aperture", 0)] * len(apertures) or [("", 0)]
     kind, rank = next((k for k in kinds if k[0] == "cmodel"), kinds[-1])
@@ -239,6 +261,15 @@ def _meaning(text: str, curves: tuple[tuple[str, str], ...]) -> Meaning | None:
         slots.get("role", ["value"])[0], band, _survey(band, slots, curves), kind, rank, quantity, unit,
         bool(slots.get("dered")), extra, plain,
     )  # fmt: skip
+
+
+def _is_dust_of_galaxy(slots: dict) -> bool:
+    """Whether words such as ``gal`` stand beside extinction. ``ext`` without other words means it."""
+    words = slots.pop("dust", [])
+    if "ext" in words and not any(slots.get(s) for s in ("role", "quantity", "kind", "unit", "survey")):
+        slots["role"] = ["extinction"]
+    is_known = slots.get("role", [""])[0] in ("extinction", "transmission")
+    return is_known or set(words) <= {"ext"}
 
 
 def _survey(band: str, slots: dict, curves) -> str:
@@ -279,7 +310,8 @@ def _candidates(text: str, start: int, curves) -> Iterable[tuple[int, tuple]]:
         if word in WORDS:
             found.append((end, WORDS[word]))
         elif word in ALONE and text[start - 1 : start] in ("", "_") and text[end : end + 1] in ("", "_"):
-            found.append((end, ALONE[word]))
+            if start == 0 or word not in FIRST:
+                found.append((end, ALONE[word]))
     return sorted(found, key=lambda pair: -pair[0])
 
 
@@ -299,6 +331,10 @@ def survey_of_table(names: Iterable[str], meanings: Iterable[Meaning]) -> str:
     bands = {m.band for m in meanings if not m.group and m.role == "value" and m.band in LETTERS}
     if any(m.group == "splus" for m in meanings):
         return "splus"
+    if raw & {"coadid", "coaddobjectid"}:
+        return "decam"
+    if raw & {"vpsf", "vpetro", "vpsfmag", "vpetromag"}:
+        return "skymapper"
     if "y" in bands:
         named = {m.group for m in meanings if m.role == "value" and bands <= set(GROUPS.get(m.group, ()))}
         return named.pop() if len(named) == 1 else "lsst" if bands == set(LETTERS) else ""
@@ -307,38 +343,3 @@ def survey_of_table(names: Iterable[str], meanings: Iterable[Meaning]) -> str:
     tractor |= any(m.role == "ivar" and m.quantity == "flux" for m in meanings)
     fluxes = any(m.quantity == "flux" and not m.group for m in meanings)
     return "legacy" if tractor and fluxes and "u" not in bands else "sdss"
-
-
-# Names of other columns, as `bare` writes them; of several, the first one counts.
-OTHER_ROLES: dict[str, tuple[str, ...]] = {
-    "id": ("objectid", "objid", "targetid", "coaddobjectid", "sourceid", "lsid", "bestobjid",
-           "dr8objid", "dr7objid", "specobjid", "id", "galaxyid", "galid", "catid", "cataid", "releaseid",
-           "uberid", "sdssid", "thingid", "name", "objname", "objectname", "designation", "iauname",
-           "sdssname", "sdss", "sdss12",
-           "sdss16", "target", "object", "galaxy", "source"),
-    "ra": ("ra", "raicrs", "raj2000", "radeg", "alpha", "alphaj2000", "alphawinj2000", "ramean", "rastack",
-           "targetra", "plugra", "fiberra", "coordra", "rightascension", "raj2000deg", "ra2000"),
-    "dec": ("dec", "deicrs", "decicrs", "dej2000", "decj2000", "dedeg", "decdeg", "delta", "deltaj2000",
-            "deltawinj2000", "decmean", "decstack", "targetdec", "plugdec", "fiberdec", "coorddec",
-            "declination", "decl", "de", "dec2000"),
-    "redshift": ("redshift", "zspec", "specz", "zsp", "redshiftspec", "specredshift", "spectroscopicredshift",
-                 "znoqso", "zbest", "zhelio", "ztrue", "redshifttrue", "truez", "zredshift", "speczredshift"),
-    "zwarn": ("zwarn", "zwarning"),
-    "class": ("class", "spectype", "specclass", "spclass", "objclass", "classification", "label", "cl",
-              "type"),
-    "ebv": ("ebv", "ebvsfd", "sfdebv", "ebvsfd98", "galebv", "ebvgal", "mwebv", "ebvmw"),
-    "photsys": ("photsys",),
-    "plate": ("plate", "plateid"), "mjd": ("mjd",), "fiber": ("fiberid", "fiber"),
-    "release": ("release",), "brick": ("brickid",),
-    "file": ("file", "filename", "specfile", "spectrum", "specname", "spec", "path"),
-    "photoz": ("zphot", "photoz", "zph", "photozbest", "zphoto", "zpeak", "zb", "zbpz", "zmc", "zml"),
-}  # fmt: skip
-
-
-def role_of(name: str) -> tuple[str, int] | None:
-    """The role of a column that is no measurement, and the place of its name among those of the role."""
-    key = bare(name)
-    for role, names in OTHER_ROLES.items():
-        if key in names:
-            return role, names.index(key)
-    return None

@@ -22,10 +22,30 @@ __all__ = [
     "parse_unit",
     "redshifts",
     "right_ascensions",
+    "velocity_scale",
 ]
 
+# Degrees
+ANGLES = dict.fromkeys(("rad", "radian", "radians"), 180 / np.pi) | {"arcsec": 1 / 3600, "arcmin": 1 / 60}
+NO_ID = (
+    "",
+    "-",
+    "--",
+    "---",
+    "none",
+    "nan",
+    "null",
+    "n/a",
+    "na",
+    "#n/a",
+    "\\n",
+    "...",
+    "indef",
+    "masked",
+    "?",
+)
 MISSING_POSITION = (-9999.0, -999.0, 999.0)
-MIN_REDSHIFT = -0.01
+MIN_REDSHIFT, MAX_REDSHIFT = -0.01, 20.0
 # Softening of SDSS's asinh magnitudes (Lupton et al. 1999; www.sdss.org/dr17/algorithms/magnitudes)
 ASINH_SOFTENING = dict(zip("ugriz", (1.4e-10, 0.9e-10, 1.2e-10, 1.8e-10, 7.4e-10)))
 JY = 1e9 / 3631.0  # nanomaggies
@@ -34,7 +54,9 @@ FLUX_UNITS |= {"DES": 1e-3}  # counts with the zero point 30
 SPELLINGS = [(r"nano[- ]?magg(y|ies|ie)s?", "nmgy"), (r"\bmagg(y|ies|ie)\b", "mgy"),
              (r"micro[- ]?(Jy|jansky)", "uJy"),
              (r"nano[- ]?(Jy|jansky)", "nJy"), (r"milli[- ]?(Jy|jansky)", "mJy"), (r"[µμ]Jy", "uJy"),
-             (r"(?i)jansky", "Jy")]  # fmt: skip
+             (r"(?i)janskys?", "Jy"), (r"\bergs\b", "erg"), (r"^[Uu](jy|JY)$", "uJy"),
+             (r"^[Nn](jy|JY)$", "nJy")]  # fmt: skip
+MAGNITUDE = re.compile(r"(ab)?mag(nitude)?s?(ab)?|ab|dexmag")
 DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+(e[-+]?\d+)?\s*", re.I)
 SPREADSHEET = re.compile(r"[+]?\d(\.\d+)?[eE]\+?\d\d?")
 SAFE = 2**53  # larger integers lose digits in floats
@@ -70,7 +92,7 @@ def parse_unit(text) -> Unit:
         return Unit("asinh", text=raw)
     if plain in FLUX_UNITS or raw in FLUX_UNITS:
         return Unit("flux", FLUX_UNITS.get(raw, FLUX_UNITS.get(plain, 1.0)), raw)
-    if plain in ("mag", "mags", "magnitude", "magnitudes", "abmag", "magab", "mag(ab)", "ab", "dex(mag)"):
+    if MAGNITUDE.fullmatch(re.sub(r"[\[\](){}]", "", plain)):
         return Unit("mag", text=raw)
     if "vega" in plain:
         return Unit("unknown", text=raw)
@@ -125,7 +147,7 @@ def _number(text: str) -> float:
     try:
         return float(text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text)
     except ValueError:
-        return np.nan
+        return {"true": 1.0, "false": 0.0}.get(text.strip().lower(), np.nan)
 
 
 def has_decimal_commas(column) -> bool:
@@ -150,16 +172,25 @@ def flux_of_magnitude(magnitude: np.ndarray, band: str = "", asinh: bool = False
     return 10 ** (0.4 * (NANOMAGGY_MAGNITUDE - magnitude))
 
 
-def redshifts(values: np.ndarray) -> np.ndarray:
-    """Redshifts; NaN where missing or below -0.01."""
-    return np.where(is_missing(values) | (values < MIN_REDSHIFT), np.nan, values)
+def redshifts(values: np.ndarray, unit: str = "") -> np.ndarray:
+    """Redshifts, also from velocities cz by their unit; NaN where missing, below -0.01, or above 20."""
+    values = np.where(is_missing(values), np.nan, values) * velocity_scale(unit)
+    with np.errstate(invalid="ignore"):
+        good = ~is_missing(values) & (values >= MIN_REDSHIFT) & (values <= MAX_REDSHIFT)
+    return np.where(good, values, np.nan)
+
+
+def velocity_scale(unit: str) -> float:
+    """What turns a column with a unit into redshifts: 1, or 1 / c in that unit."""
+    found = re.fullmatch(r"(k?)m[.*]?(/s(ec)?|s(\^|\*\*)?-1)", re.sub(r"\s", "", unit.lower()))
+    return (1e3 if found[1] else 1.0) / 299792458.0 if found else 1.0
 
 
 def right_ascensions(column, unit: str = "") -> np.ndarray:
     """Right ascensions in degrees, 0 to 360; NaN where missing. Sexagesimal texts are hours."""
     values = _degrees(column, unit, hours=True)
     good = ~is_missing(values, MISSING_POSITION) & (values >= -180) & (values <= 360)
-    return np.where(good, np.where(values < 0, values + 360, values), np.nan)
+    return np.where(good, values % 360, np.nan)
 
 
 def declinations(column, unit: str = "") -> np.ndarray:
@@ -181,9 +212,9 @@ def _degrees(column, unit: str, hours: bool) -> np.ndarray:
     if is_sexagesimal(column):
         return np.array([_angle(_text(v), hours) for v in np.ma.filled(np.ma.asarray(column), "").tolist()])
     values, plain = numbers(column), unit.lower().strip()
-    if plain in ("rad", "radian", "radians"):
-        return np.degrees(values)
-    return values * 15 if hours and plain in ("h", "hour", "hourangle", "hours", "hr") else values
+    if plain in ("h", "hour", "hourangle", "hours", "hr"):
+        return values * 15 if hours else values
+    return values * ANGLES.get(plain, 1.0)
 
 
 def _angle(text: str, hours: bool) -> float:
@@ -215,7 +246,7 @@ def id_texts(column) -> tuple[list[str], bool]:
         lost = bool((np.isfinite(data) & (np.abs(data) >= SAFE)).any())
         return [str(int(v)) if ok else "" for v, ok in zip(data, exact)], lost
     texts = [_text(v).strip() for v in np.ma.getdata(values).tolist()]
-    texts = ["" if m or t.lower() in ("none", "nan", "null", "--") else t for t, m in zip(texts, mask)]
+    texts = ["" if m or t.lower() in NO_ID else re.sub(r"^'(.*)'$", r"\1", t) for t, m in zip(texts, mask)]
     lost = False
     if any(SPREADSHEET.fullmatch(t) for t in texts):
         found = list(map(_from_spreadsheet, texts))

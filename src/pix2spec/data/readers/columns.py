@@ -10,7 +10,8 @@ from pix2spec.data.readers.column_bands import Band, assign_groups, band_of, cho
 from pix2spec.data.readers.column_choices import Choices
 from pix2spec.data.readers.column_draft import Draft
 from pix2spec.data.readers.column_links import kind_of, link_errors, link_extinction, without_doubles
-from pix2spec.data.readers.column_names import LONG_NAMES, bare
+from pix2spec.data.readers.column_names import LONG_NAMES
+from pix2spec.data.readers.column_roles import AFTER_Z, bare
 from pix2spec.errors import InputError
 
 __all__ = ["Columns", "class_of", "read_columns"]
@@ -150,7 +151,9 @@ def tell_z_apart(draft: Draft) -> None:
         unit, median = draft.unit(name), draft.median(name)
         if unit.form in ("mag", "asinh", "flux", "unknown"):
             continue
-        if not others or (bright and median < min(MAX_REDSHIFT, 0.5 * min(bright))):
+        if (not others and not median >= MAX_REDSHIFT) or (
+            bright and median < min(MAX_REDSHIFT, 0.5 * min(bright))
+        ):
             found.append(name)
     if len(found) > 1 and len({tuple(draft.number_of(n)) for n in found}) > 1:
         what = f"its columns {' and '.join(map(repr, found))} may both be the redshift"
@@ -161,7 +164,9 @@ def tell_z_apart(draft: Draft) -> None:
     for name in found:
         del draft.meanings[name]
     if "redshift" not in draft.choices.roles:
-        draft.roles["redshift"] = [*draft.roles.get("redshift", []), *found]
+        others = draft.roles.get("redshift", [])
+        late = [n for n in others if bare(n) in AFTER_Z]
+        draft.roles["redshift"] = [*[n for n in others if n not in late], *found, *late]
     _redshift_errors(draft, [n for n in plain if n not in found])
 
 
@@ -171,13 +176,15 @@ def _redshift_errors(draft: Draft, magnitudes_in_z: list[str]) -> None:
     if "redshift.error" in draft.choices.roles or not redshift:
         return
     key = bare(redshift)
-    wanted = {f.format(key) for f in ("{}err", "{}error", "e{}", "err{}", "sigma{}", "{}unc", "{}sigma")}
+    wanted = {
+        f.format(key) for f in ("{}err", "{}error", "e{}", "err{}", "sigma{}", "{}unc", "{}sigma", "d{}")
+    }
     named = [n for n in draft.names if bare(n) in wanted and n not in draft.roles.get("redshift", ())]
     of_z = [n for n, m in draft.meanings.items() if m.role == "error" and m.bare and m.band == "z"]
-    if magnitudes_in_z:
+    if magnitudes_in_z or any(m.band == "z" and m.role == "value" for m in draft.meanings.values()):
         siblings = [n for n, m in draft.meanings.items() if m.role == "error" and m.bare and m.band in "ugri"]
         same_form = {re.sub(r"[ugri]", "z", n, count=1) for n in siblings}
-        of_z = [n for n in of_z if not siblings and n not in same_form]
+        of_z = [n for n in of_z if n not in same_form and (not siblings or redshift in n)]
         named = [n for n in named if n not in draft.meanings or n in of_z]
     found = [*named, *[n for n in of_z if n not in named]]
     if found:

@@ -4,6 +4,7 @@ import math
 import os
 import re
 import tempfile
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE, EncodedFile
 from pathlib import Path
 
 from pix2spec.data.readers.guards import check_expansion, fits_hdus, opened, reading, sniff
@@ -42,14 +43,15 @@ def read_table(path: str | Path):
         If the file is not a table, is damaged, or has no rows.
     """
     kind = sniff(path)
-    if kind in PACKED:
+    if kind in PACKED or (kind == "text" and _is_utf16(path)):
         table = _read_packed(path, kind)
     elif kind == "html":
         raise InputError(
             path, "it is a web page (HTML), not a table: the download failed", "download it again"
         )
     elif kind in ("jpeg", "png", "npz"):
-        raise InputError(path, f"it is a {kind} file, not a table", "give CSV, FITS, VOTable or Parquet")
+        what = "an archive or a workbook (zip, Excel, npz)" if kind == "npz" else f"a {kind} file"
+        raise InputError(path, f"it is {what}, not a table", "give CSV, FITS, VOTable or Parquet")
     elif kind == "fits":
         table = _read_fits(path)
     else:
@@ -67,12 +69,19 @@ def read_table(path: str | Path):
     return table
 
 
+def _is_utf16(path) -> bool:
+    with open(path, "rb") as stream:
+        return stream.read(2) in (BOM_UTF16_LE, BOM_UTF16_BE)
+
+
 def _read_packed(path, kind: str):
-    """A packed table, from an unpacked copy."""
+    """A table that is packed or in UTF-16, from an unpacked copy in UTF-8."""
     with reading(path, f"a table ({kind})"), opened(path, kind) as stream:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "table"
             with open(copy, "wb") as out:
+                if kind == "text":
+                    stream = EncodedFile(stream, "utf8", "utf16")
                 while block := stream.read(2**20):
                     out.write(block)
             if sniff(copy) in PACKED:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pix2spec.data.readers.column_names import role_of
+from pix2spec.data.readers.column_roles import role_of
+from pix2spec.data.readers.column_values import parse_unit
 from pix2spec.data.readers.table_arrow import from_arrow
 from pix2spec.errors import InputError
 
 __all__ = ["text_reader"]
 
-DASHES = re.compile(rb"[-\s;,|]*-{2,}[-\s;,|]*")
+DASHES = re.compile(rb"[-+\s;,|]*-{2,}[-+\s;,|]*")
 NOTHING = ("", "null", "NULL", "nan", "NaN", "N/A", "--")  # cells without a value
 HEAD = 200  # lines in which the names of the columns must come
 
@@ -83,6 +84,9 @@ def _read_spaced(path):
     rows = text.splitlines()
     columns = names.decode("latin1").strip().lstrip("#").split()
     body = [row for row in rows[place + 1 :] if row.strip() and not row.lstrip().startswith("#")]
+    if body and all(len(row.split()) == len(columns) + 1 for row in body):
+        columns = ["(row)", *columns]  # R's row names, which have no header
+    columns = [name.strip('"') for name in columns]
     bad: list[int] = []
     content = []
     for number, row in enumerate(body, start=1):
@@ -110,6 +114,7 @@ def _decoded(raw: bytes) -> str:
 def _names_line(lines: list[bytes]) -> tuple[bytes, int]:
     """The line of column names and its number: the last comment before the data if it looks like one."""
     place = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith(b"#")), 0)
+    place = _above_dashes(lines, place)
     first, comment = lines[place], lines[place - 1] if place else b""
     if comment.startswith(b"#") and _looks_like_data(first):
         names = comment.lstrip(b"#").strip()
@@ -119,6 +124,15 @@ def _names_line(lines: list[bytes]) -> tuple[bytes, int]:
         if wanted and cells == wanted:
             return comment.lstrip(b"#").lstrip(), place - 1
     return first, place
+
+
+def _above_dashes(lines: list[bytes], place: int) -> int:
+    """The first line with as many cells as a line of dashes after it has; else `place`."""
+    dashes = next((i for i, line in enumerate(lines) if DASHES.fullmatch(line.strip()) and b"\t" in line), 0)
+    wanted = lines[dashes].count(b"\t")
+    if dashes <= place or lines[place].count(b"\t") == wanted:
+        return place
+    return next((i for i in range(place, dashes) if lines[i].count(b"\t") == wanted), place)
 
 
 def _looks_like_data(line: bytes) -> bool:
@@ -191,6 +205,16 @@ def _units_below(lines: list[bytes], delimiter: str, encoding: str, count: int) 
         if DASHES.fullmatch(line.strip()):
             cells = _split(lines[0], delimiter, encoding) if after else []
             return cells if len(cells) == count else [], after + 1
+    if (
+        lines
+        and b"".join(lines[1:]).strip()
+        and not _looks_like_data(lines[0])
+        and _looks_like_data(lines[1])
+    ):
+        cells = [cell.strip("[]()") for cell in _split(lines[0], delimiter, encoding)]
+        forms = [parse_unit(cell).form for cell in cells]
+        if len(cells) == count and set(forms) & {"mag", "flux", "asinh", "ivar"}:
+            return [c if form != "none" else "" for c, form in zip(cells, forms)], 1
     return [], 0
 
 

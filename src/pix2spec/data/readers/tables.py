@@ -3,7 +3,7 @@
 import numpy as np
 
 from pix2spec.core.photometry import NANOMAGGY_MAGNITUDE
-from pix2spec.data.readers.column_names import OTHER_ROLES
+from pix2spec.data.readers.column_roles import OTHER_ROLES
 
 __all__ = ["ERROR_FLOOR", "ERROR_FRACTION", "OBJECT_IDS", "assumed_ivar", "flux_of_magnitudes"]
 
