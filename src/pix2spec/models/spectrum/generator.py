@@ -229,7 +229,7 @@ class SpectrumGenerator(Generator):
             network, from_which = self.model.networks[number], (rows, kept[rows, places])
             vectors, zeta, r = (values[from_which] for values in (every.vectors, every.zeta, every.r))
             clean = network.spectra(vectors, zeta, r) * dust[rows]
-            noise = network.noise.sample(clean, list(every.generators[from_which]))[0]
+            noise = network.noise.sample(clean, list(every.generators[from_which]))
             spectra[rows, places], observed[rows, places] = clean.cpu(), (clean + noise).cpu()
         return spectra, observed
 

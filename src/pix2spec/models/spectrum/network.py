@@ -14,11 +14,11 @@ from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.photometry import filter_matrix
 from pix2spec.models.latent.basis import Coefficients, RestFrameBasis
 from pix2spec.models.latent.flow import NormalScores
-from pix2spec.models.latent.noise import NoiseModel
 from pix2spec.models.shared.measurements import KIND_GROUPS, Tokens
 from pix2spec.models.spectrum.bands import BandTables
 from pix2spec.models.spectrum.flow import LEAST_SPREAD, GalaxyNetwork, SpectrumFlow, redshift_features
 from pix2spec.models.spectrum.linear import LinearPrior, fit_linear
+from pix2spec.models.spectrum.noise import SurveyNoise
 from pix2spec.models.spectrum.preset import SpectrumPreset
 
 __all__ = ["Known", "SpectrumNetwork"]
@@ -48,7 +48,7 @@ class SpectrumNetwork(nn.Module):
         self.basis = RestFrameBasis(grid, **preset.basis.model_dump())
         self.dimension = 2 + self.basis.n_components + self.basis.n_lines
         self.normal = NormalScores(self.dimension)
-        self.noise = NoiseModel(grid.size)
+        self.noise = SurveyNoise(grid.size)
         width, depth = preset.flow.width, preset.flow.depth
         self.galaxy = GalaxyNetwork(width, preset.image.width)
         n_features = 2 * (self.dimension - 2) + 3 + redshift_features(torch.zeros(1, device="cpu")).shape[-1]

@@ -18,6 +18,7 @@ from pix2spec.models.shared.checks import in_bands_of, mask_invalid_fluxes
 from pix2spec.models.shared.measurements import MeasurementTable, Tokens, cat_tokens, tokens_of
 from pix2spec.models.spectrum.model import SpectrumModel
 from pix2spec.models.spectrum.network import SpectrumNetwork
+from pix2spec.models.spectrum.noise import SurveyNoise
 from pix2spec.runtime.progress import progress_bar
 from pix2spec.training.redshift.optimizer import MuonAdam
 from pix2spec.training.spectrum.recipe import flow_loss
@@ -94,7 +95,7 @@ def _adapt_one(network: SpectrumNetwork, own, flux, ivar, z, replay: dict, surve
         network.spectra(theirs[0][:, k], torch.from_numpy(np.log10(1 + z)), theirs[1][:, k])
         for k in range(DRAWS)
     )
-    network.noise = NoiseModel.fit(flux, ivar, (clean / DRAWS).numpy())
+    network.noise = SurveyNoise.of(NoiseModel.fit(flux, ivar, (clean / DRAWS).numpy()))
     known = network.basis.encode(replay["true_flux"], None, replay["z"], network.grid)
     simulated = [torch.from_numpy(values) for values in network.vector(replay["z"], known)]
     draws = _draws(own, theirs, z, replay, simulated, survey, network)

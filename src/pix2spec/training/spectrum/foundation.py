@@ -10,6 +10,7 @@ from pix2spec.data.simulate.survey import SimulatedSurvey
 from pix2spec.models.latent.noise import NoiseModel
 from pix2spec.models.latent.prepare import Simulation, floor_errors
 from pix2spec.models.spectrum.network import SpectrumNetwork
+from pix2spec.models.spectrum.noise import SurveyNoise
 from pix2spec.training.real_sky import real_spectra
 from pix2spec.training.spectrum.bank import BASIS_SEED, simulated_spectra
 
@@ -18,8 +19,11 @@ __all__ = ["fit_basis", "fit_noise"]
 BLOCKS = 24  # of 128 simulated galaxies
 ITERATIONS = 10  # of EM
 DRAWS = 8  # from the posterior of a real spectrum
-# Simulated spectra of the noise model are those of so many that are fainter than this quantile of real ones.
-FAINT, FAINTER = 1536, 0.1
+SIMULATED = 2048  # simulated spectra of the noise model
+CHANGE = (
+    20.0,
+    0.3,
+)  # median flux (1e-17 erg/s/cm2/A) below which most noise is simulated; scale of its logarithm
 SIMULATED_ERROR = 0.02  # of simulated pixels, relative to the median: real spectra decide as much as they do
 
 
@@ -46,8 +50,8 @@ def fit_basis(network: SpectrumNetwork, data: Path, without: tuple[int, ...], ou
 def fit_noise(network: SpectrumNetwork, data: Path, without: tuple[int, ...], out: Path) -> None:
     """Fit the noise model of a network, whose basis is fitted, or load it from the file `out`.
 
-    It learns from the real spectra, and from simulated ones that are fainter than nearly all of these. The
-    noise-free spectrum of a real one is the mean of draws from its posterior.
+    Bright spectra have the noise of real ones, nearly all of which are bright. Faint ones have that of the
+    simulated survey. The noise-free spectrum of a real one is the mean of draws from its posterior.
     """
     if out.exists():
         network.noise.load_state_dict(load_file(out))
@@ -59,12 +63,7 @@ def fit_noise(network: SpectrumNetwork, data: Path, without: tuple[int, ...], ou
     vector, r = (torch.from_numpy(values) for values in network.vector(z, fits))
     zeta = torch.from_numpy(np.log10(1 + z))
     clean = sum(network.spectra(vector[:, k], zeta, r[:, k]) for k in range(DRAWS)) / DRAWS
-    simulated = SimulatedSurvey(BASIS_SEED, network.grid).sample(FAINT)
-    bright = np.quantile(np.median(flux, 1), FAINTER)
-    faint = np.median(simulated["true_flux"], 1) < bright
-    simulated = {name: simulated[name][faint] for name in ("flux", "ivar", "true_flux")}
-    network.noise = NoiseModel.fit(
-        np.concatenate([flux, simulated["flux"]]), np.concatenate([ivar, simulated["ivar"]]),
-        np.concatenate([clean.numpy(), simulated["true_flux"]]),
-    )  # fmt: skip
+    simulated = SimulatedSurvey(BASIS_SEED, network.grid).sample(SIMULATED)
+    faint = NoiseModel.fit(simulated["flux"], simulated["ivar"], simulated["true_flux"])
+    network.noise = SurveyNoise.of(NoiseModel.fit(flux, ivar, clean.numpy()), faint, *CHANGE)
     save_file({k: v.contiguous() for k, v in network.noise.state_dict().items()}, out)

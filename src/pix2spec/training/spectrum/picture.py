@@ -89,5 +89,5 @@ def _loss(judge, network, samples, vectors, pictures, step: int, seed: int) -> t
     generators = [torch.Generator().manual_seed(7919 * step + k) for k in range(len(some))]
     with torch.no_grad():
         clean = network.spectra(vector, torch.log10(1 + samples.z[some]), r)
-        observed = clean + network.noise.sample(clean, generators)[0]
+        observed = clean + network.noise.sample(clean, generators)
     return loss + 0.1 * judge.ranker(condition[:RANKED].detach(), observed)
