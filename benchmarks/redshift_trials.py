@@ -84,7 +84,11 @@ def trained(name: str, data: Path, out: Path, steps: int) -> Path:
     seed = 1 if name == "another seed" else 0
     with changed(thing, **values):
         recipe.train_network(
-            RedshiftPreset.released(), Samples(filters, samples, (FOLD,), 0), folder, steps, steps // 4, seed
+            RedshiftPreset.released(),
+            Samples(filters, samples, (FOLD,), 0),
+            folder,
+            (steps, steps // 4),
+            seed,
         )
     return folder
 

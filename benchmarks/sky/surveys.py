@@ -98,7 +98,8 @@ def population(sky: Sky, filters: list, seed: int = 5) -> RealTable:
     """Real galaxies with r < 20 and z < 0.7 in other filters: all their light, without noise, as observed.
 
     GAMA's magnitudes are dereddened; those of zCOSMOS are corrected for the dust of its field. Every galaxy
-    then lies behind the dust of a random sight line.
+    then lies behind the dust of a random sight line. Its redshift is that of the simulated galaxy that
+    lends the bands: narrow bands tell the two apart.
     """
     rng = np.random.default_rng(seed)
     bands = {"gama": list("griz"), "zcosmos": list("uBVgriz")}
@@ -109,9 +110,9 @@ def population(sky: Sky, filters: list, seed: int = 5) -> RealTable:
         mag = table.magnitude - ebv[name] * extinction(table.filters)
         bright = np.isfinite(mag).all(1) & (table.r < FAINTEST) & (table.z > 0) & (table.z < FARTHEST)
         table, mag = table.rows(bright), mag[bright]
-        lent = lend(mag, table.z, list(table.filters), filters, rng)
+        lent, z = lend(mag, table.z, list(table.filters), filters, rng)
         lent += rng.exponential(EBV_MEAN, (len(table), 1)) * extinction(filters)
-        parts.append(_as_observed(table, lent, filters))
+        parts.append(replace(_as_observed(table, lent, filters), z=z))
     names = ("flux", "error", "z", "source", "object_group", "row", "group", "fold")
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     return replace(parts[0], **joined)
@@ -135,13 +136,17 @@ def extinction(filters) -> np.ndarray:
     return R_V * milky_way_extinction(np.array([curve(item).centre for item in filters]))
 
 
-def lend(mag: np.ndarray, z: np.ndarray, known: list, filters: list, rng) -> np.ndarray:
-    """Magnitudes (N, F) in `filters` of galaxies with magnitudes (N, K) in `known`, all dereddened."""
+def lend(mag: np.ndarray, z: np.ndarray, known: list, filters: list, rng) -> tuple[np.ndarray, np.ndarray]:
+    """Magnitudes (N, F) in `filters` of galaxies with magnitudes (N, K) in `known`, and redshifts (N,).
+
+    Magnitudes are dereddened. The redshifts are those of the simulated galaxies that lend the bands.
+    """
     every = [*known, *filters]
     total, total_z = simulated_magnitudes(every)
     bank = Bank(total[:0], total_z[:0], total, total_z)
     centre = np.array([curve(item).centre for item in every])
-    return transfer(mag, z, bank, np.arange(len(known)), centre, rng)[:, len(known) :].astype(float)
+    lent, lent_z = transfer(mag, z, bank, np.arange(len(known)), centre, rng)
+    return lent[:, len(known) :].astype(float), lent_z
 
 
 def simulated_magnitudes(filters: list) -> tuple[np.ndarray, np.ndarray]:

@@ -204,7 +204,7 @@ def test_lent_magnitudes_are_those_of_galaxies_that_have_them(monkeypatch):
     monkeypatch.setattr(surveys, "BANK_SIZE", 4 * surveys.BANK_BLOCK)
     griz, others = [f"decam2014-{b}" for b in "griz"], ["sdss2010-r", "panstarrs-z"]
     mag, z = surveys.simulated_magnitudes([*griz, *others])
-    lent = surveys.lend(mag[:300, :4] + 1.5, z[:300], griz, others, np.random.default_rng(0))
+    lent, _ = surveys.lend(mag[:300, :4] + 1.5, z[:300], griz, others, np.random.default_rng(0))
     # one of the four nearest lends, which here is the galaxy itself or one like it
     assert np.median(np.abs(lent - 1.5 - mag[:300, 4:]), 0) == pytest.approx([0, 0], abs=0.02)
 

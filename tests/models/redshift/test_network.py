@@ -70,3 +70,19 @@ def test_a_model_survives_its_folder(model, tmp_path):
     assert again.preset.without == model.preset.without and float(again.threshold) == pytest.approx(0.7)
     np.testing.assert_array_equal(again.posterior(galaxies()).mean, model.posterior(galaxies()).mean)
     np.testing.assert_array_equal(again.outside(galaxies()), model.logit(galaxies()) > 0.7)
+
+
+def test_infrared_fluxes_of_unknown_kind_make_distributions_wider(model):
+    centre, width = np.array([4700.0, 6200, 7500, 12_400]), np.full(4, 300.0)
+    flux, error = np.full((1, 4), 50.0), np.full((1, 4), 1.0)
+
+    def spread(kind):
+        table = MeasurementTable(flux, error, centre, width, kind, "observed")
+        low, high = (model.posterior(table).quantile(q) for q in (0.16, 0.84))
+        return to_y(high) - to_y(low)
+
+    before = {kind: spread(kind) for kind in ("unknown", "model")}
+    model.far_stretch.fill_(1.5**4)  # one measurement of four is in the infrared
+    assert spread("unknown") / before["unknown"] == pytest.approx(1.5, rel=0.02)
+    assert spread("model") == pytest.approx(before["model"])
+    model.far_stretch.fill_(1.0)

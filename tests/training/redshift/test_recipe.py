@@ -22,7 +22,7 @@ def samples():
 
 
 def test_a_killed_training_gives_the_same_weights(samples, tmp_path, monkeypatch):
-    train_network(SMALL, samples, tmp_path / "whole", 6, 2, seed=3)
+    train_network(SMALL, samples, tmp_path / "whole", (6, 2), seed=3)
     monkeypatch.setattr(recipe, "CHECKPOINT_SECONDS", 0)
     calls = []
 
@@ -34,12 +34,23 @@ def test_a_killed_training_gives_the_same_weights(samples, tmp_path, monkeypatch
 
     monkeypatch.setattr(recipe, "batch", batch)
     with pytest.raises(KeyboardInterrupt):
-        train_network(SMALL, samples, tmp_path / "killed", 6, 2, seed=3)
-    train_network(SMALL, samples, tmp_path / "killed", 6, 2, seed=3)
+        train_network(SMALL, samples, tmp_path / "killed", (6, 2), seed=3)
+    train_network(SMALL, samples, tmp_path / "killed", (6, 2), seed=3)
     a, b = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "killed"))
     assert a.keys() == b.keys()
     for name in a:
         torch.testing.assert_close(a[name], b[name])
+
+
+def test_the_learning_rate_falls_to_zero_in_each_part():
+    steps, seen = (1000, 400, 200), []
+    for step in (300, 999, 1000, 1399, 1400, 1599):
+        part, rate = recipe.part_of(step, steps)
+        seen.append((recipe.PARTS.index(part), rate))
+    assert [part for part, _ in seen] == [0, 0, 1, 1, 2, 2]
+    assert seen[0][1] == pytest.approx(5e-3 * 0.5 * (1 + np.cos(0.3 * np.pi)), rel=1e-3)
+    assert all(rate < 2e-6 for _, rate in seen[1::2])
+    assert [rate for _, rate in seen[2::2]] == pytest.approx([2.5e-3, 2e-3], rel=1e-3)
 
 
 def test_scrambled_galaxies_have_one_or_more_bands_far_off():
@@ -79,7 +90,7 @@ def test_a_network_learns_the_exact_posterior_of_a_gaussian_galaxy(tmp_path):
     values = {"error": error, "mag": mag.astype(np.float32), "z": from_y(y), "fold": np.zeros(4000, int)}
     samples = Samples(FILTERS, {"sdss": sample(4000, extinction=1, **values)}, (3,), 0)
     preset = SMALL.model_copy(update={"width": 64})
-    train_network(preset, samples, tmp_path, 2000, 500, seed=0)
+    train_network(preset, samples, tmp_path, (2000, 500), seed=0)
     network = RedshiftNetwork(preset).eval()
     network.load_state_dict(averaged_weights(tmp_path))
     torch.manual_seed(5)

@@ -99,7 +99,23 @@ def test_a_galaxy_of_the_bank_gets_its_own_magnitudes_back():
     total = (20 + slope * np.log(CENTRE / 6000) + 3 * z[:, None]).astype(np.float32)
     bank = Bank(total[:0], z[:0], total, z)
     known = np.array([1, 2, 3, 4])
-    found = transfer(total[:50][:, known].astype(float), z[:50], bank, known, CENTRE, rng)
+    found, found_z = transfer(total[:50][:, known].astype(float), z[:50], bank, known, CENTRE, rng)
     np.testing.assert_allclose(found, total[:50], atol=0.1)
-    brighter = transfer(total[:50][:, known].astype(float) - 2, z[:50], bank, known, CENTRE, rng)
+    assert np.isin(found_z, z).all() and np.abs(found_z - z[:50]).max() < 0.05
+    brighter, _ = transfer(total[:50][:, known].astype(float) - 2, z[:50], bank, known, CENTRE, rng)
     np.testing.assert_allclose(brighter, total[:50] - 2, atol=0.1)
+
+
+def test_errors_of_unsure_galaxies_are_stated_at_random():
+    tokens, _ = drawn(error=0.03, unsure=True)
+    relative = (tokens.error / tokens.flux)[tokens.seen & (tokens.kind == KIND_GROUPS["model"])]
+    low, high = relative.quantile(torch.tensor([0.1, 0.9]))
+    sure, _ = drawn(error=0.03)
+    known = (sure.error / sure.flux)[sure.seen & (sure.kind == KIND_GROUPS["model"])]
+    assert low < 0.7 * known.quantile(0.1) and high < 1.1 * known.quantile(0.9)
+
+
+def test_narrow_bands_have_the_redshift_of_the_galaxy_that_lends_them():
+    for narrow, expected in ((False, 0.1), (True, 0.2)):
+        _, z = drawn(500, narrow, z=np.full(400, 0.1), lent_z=np.full(400, 0.2))
+        assert z.unique().tolist() == pytest.approx([expected])

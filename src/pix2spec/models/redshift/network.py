@@ -12,12 +12,13 @@ from pix2spec.core.survey import SDSS, Survey
 from pix2spec.models.redshift.posterior import RedshiftPosterior, to_y
 from pix2spec.models.redshift.preset import RedshiftPreset
 from pix2spec.models.redshift.prior import COUNTS_R, COUNTS_Z
-from pix2spec.models.shared.measurements import MeasurementTable, SetEncoder, Tokens
+from pix2spec.models.shared.measurements import KIND_GROUPS, MeasurementTable, SetEncoder, Tokens
 from pix2spec.models.shared.network import Network
 
 __all__ = ["RedshiftModel", "RedshiftNetwork"]
 
 LOG_SD = -6.5, 1.5  # limits of the Gaussians' ln(sd)
+OPTICAL = 3000.0, 10_500.0  # Angstrom: mean wavelengths of the bands in which training knows many redshifts
 BATCH = 4096  # values of galaxies x measurements that pass at once, in hundreds
 
 
@@ -61,6 +62,7 @@ class RedshiftModel(Network):
         self.networks = nn.ModuleList(RedshiftNetwork(preset) for _ in preset.without)
         self.register_buffer("threshold", torch.zeros(()))  # of the logit of being outside
         self.register_buffer("stretch", torch.ones(4))  # of distributions, by the kind of the fluxes
+        self.register_buffer("far_stretch", torch.ones(()))  # of those from fluxes outside of `OPTICAL`
         self.register_buffer(
             "counts", torch.zeros(len(COUNTS_R) - 1, len(COUNTS_Z) - 1)
         )  # see `Prior.weights`
@@ -124,7 +126,8 @@ class RedshiftModel(Network):
             weight = torch.cat([m[0].exp() * share[:, [k]] for k, m in enumerate(made)], 1)
             mean, log_sd = (torch.cat([m[i] for m in made], 1) for i in (1, 2))
             logit = (torch.stack([m[3] for m in made], 1) * share).sum(1)
-            mean, sd = _stretched(weight, mean, log_sd.exp(), part, self.stretch)
+            factor = _by_kind(part, self.stretch) * _by_wavelength(part, self.far_stretch)
+            mean, sd = _stretched(weight, mean, log_sd.exp(), factor)
             parts.append([values.double().numpy() for values in (weight, mean, sd, logit)])
         return tuple(np.concatenate(values) for values in zip(*parts))
 
@@ -137,13 +140,26 @@ class RedshiftModel(Network):
         return (may / may.sum(1, keepdims=True)).astype(np.float32)
 
 
-def _stretched(weight, mean, sd, tokens: Tokens, stretch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Means and sds (N, M) of mixtures that are wider about their mean by the factor of the fluxes' kinds.
+def _by_kind(tokens: Tokens, stretch: torch.Tensor) -> torch.Tensor:
+    """How much wider distributions (N,) must be because of the kinds of the fluxes.
 
-    Networks see the few galaxies with fluxes in the fibre again and again, and become too sure of themselves;
-    the factors were measured on galaxies that the networks did not see.
+    Networks see the few galaxies with fluxes in the fibre again and again, and become too sure of themselves.
     """
     factor = (stretch[tokens.kind] * tokens.seen).sum(1) / tokens.seen.sum(1).clamp(min=1)
-    factor = torch.where(tokens.seen.any(1), factor, 1.0)[:, None]
+    return torch.where(tokens.seen.any(1), factor, 1.0)
+
+
+def _by_wavelength(tokens: Tokens, stretch: torch.Tensor) -> torch.Tensor:
+    """How much wider distributions (N,) must be because of ultraviolet and infrared fluxes of unknown kind.
+
+    They come from other surveys than the optical fluxes, with other apertures and zero points.
+    """
+    far = (tokens.centre < OPTICAL[0]) | (tokens.centre > OPTICAL[1])
+    joined = far & (tokens.kind == KIND_GROUPS["unknown"]) & tokens.seen
+    return stretch ** (joined.sum(1) / tokens.seen.sum(1).clamp(min=1))
+
+
+def _stretched(weight, mean, sd, factor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Means and sds (N, M) of mixtures that are wider about their mean by `factor` (N,)."""
     middle = (weight * mean).sum(1, keepdim=True)
-    return middle + factor * (mean - middle), sd * factor
+    return middle + factor[:, None] * (mean - middle), sd * factor[:, None]

@@ -91,7 +91,7 @@ def _save(path: Path, arrays: dict) -> None:
         np.savez(stream, **arrays)
 
 
-def transfer(mag, z, bank: Bank, known, centre, rng) -> np.ndarray:
+def transfer(mag, z, bank: Bank, known, centre, rng) -> tuple[np.ndarray, np.ndarray]:
     """Magnitudes of real galaxies in all filters, from simulated galaxies at the same redshift.
 
     The nearest simulated galaxies in colour lend theirs, corrected by the residuals in the measured bands,
@@ -112,7 +112,10 @@ def transfer(mag, z, bank: Bank, known, centre, rng) -> np.ndarray:
 
     Returns
     -------
-    array (N, F), float32
+    mag : array (N, F), float32
+    z : array (N,)
+        Redshifts of the galaxies that lend: they differ from the given ones by some 0.002, which narrow bands
+        can see.
     """
 
     def features(magnitudes, redshift):
@@ -125,4 +128,4 @@ def transfer(mag, z, bank: Bank, known, centre, rng) -> np.ndarray:
     residual, order = mag - lent[:, known], np.argsort(centre[known])
     x = np.log(centre[known])[order]
     out = lent + np.stack([np.interp(np.log(centre), x, row[order]) for row in residual])
-    return out.astype(np.float32)
+    return out.astype(np.float32), bank.total_z[donor]

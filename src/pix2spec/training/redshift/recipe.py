@@ -2,6 +2,8 @@
 
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,24 +28,43 @@ NARROW = {"simulated": 100, "sdss": 20, "mgs": 12, "gama": 20, "deep": 12, "zcos
 NARROW |= {"fors2": 8}
 OUTSIDE = {"quasars": 40, "stars": 40, "beyond": 24}
 SCRAMBLED = 32
-RATE, POLISH_RATE, DECAY, EMA = 5e-3, 2.5e-3, 1e-3, 0.999
+WARM_UP, DECAY, EMA = 300, 1e-3, 0.999
 CHECKPOINT_SECONDS = 60
 
 
-def learning_rate(step: int, steps: int, polish: int) -> float:
-    """A warm-up, and half a cosine for each of the two parts of the training."""
-    if step < steps:
-        return RATE * min(1, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-6
-    return POLISH_RATE * 0.5 * (1 + math.cos(math.pi * (step - steps) / polish)) + 1e-6
+@dataclass(frozen=True)
+class Part:
+    """A part of the training: the learning rate falls from `rate` to zero in half a cosine."""
+
+    rate: float
+    narrow: int  # one of so many steps is in narrow bands
+    variety: Variety
+    shares: dict[str, int]  # galaxies of each sample in a step with broad bands
+
+
+PARTS = (
+    Part(5e-3, 4, VARIED, BROAD),  # galaxies are seen in as many ways as possible
+    Part(2.5e-3, 3, AS_MEASURED, BROAD),  # most are seen as their survey measured them
+    Part(2e-3, 5, AS_MEASURED, BROAD | {"deep": 150, "spectra": 60}),  # and more of the rarest
+)
+
+
+def part_of(step: int, steps: Sequence[int]) -> tuple[Part, float]:
+    """The part of a step, and the learning rate, of a training whose parts have so many `steps`."""
+    ends = np.cumsum(steps)
+    number = int(np.searchsorted(ends, step, side="right"))
+    part, done = PARTS[number], 1 - (ends[number] - step) / steps[number]
+    fall = 0.5 * (1 + math.cos(math.pi * done))
+    return part, part.rate * min(1, (step + 1) / WARM_UP) * fall + 1e-6
 
 
 def batch(
-    samples: Samples, narrow: bool, rng, variety: Variety = VARIED
+    samples: Samples, narrow: bool, rng, part: Part = PARTS[0]
 ) -> tuple[Tokens, torch.Tensor, torch.Tensor]:
     """Tokens, redshifts, and whether each is outside: a star, a quasar, or colours that no galaxy has."""
-    shares = NARROW if narrow else BROAD | OUTSIDE
+    shares = NARROW if narrow else part.shares | OUTSIDE
     shares = {name: n for name, n in shares.items() if name in samples.names}
-    tokens, z = samples.draw(shares, narrow, rng, variety)
+    tokens, z = samples.draw(shares, narrow, rng, part.variety)
     outside = torch.cat([torch.full((n,), float(name in OUTSIDE)) for name, n in shares.items()])
     if narrow:
         return tokens, z, outside
@@ -77,7 +98,7 @@ def averaged_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def train_network(
-    preset: RedshiftPreset, samples: Samples, out: Path, steps: int, polish: int, seed: int, report=print
+    preset: RedshiftPreset, samples: Samples, out: Path, steps: Sequence[int], seed: int, report=print
 ) -> Path:
     """Train one network; continue where a killed training stopped.
 
@@ -88,10 +109,8 @@ def train_network(
         Without the folds that the network must not see.
     out : Path
         Folder of the checkpoint.
-    steps : int
-        Steps in which galaxies are seen in as many ways as possible.
-    polish : int
-        Steps after these, in which most are seen as their survey measured them, and more in narrow bands.
+    steps : sequence of int
+        Number of steps of each of `PARTS`, or of the first of them.
     seed : int
         A step depends on the seed and its number alone.
     report : callable
@@ -101,19 +120,20 @@ def train_network(
     torch.manual_seed(seed)
     network = RedshiftNetwork(preset)
     average = AveragedModel(network, multi_avg_fn=_average)
-    optimizer = MuonAdam(network.parameters(), lr=RATE, weight_decay=DECAY)
+    optimizer = MuonAdam(network.parameters(), lr=PARTS[0].rate, weight_decay=DECAY)
     step, seconds = 0, 0.0
     if (out / "checkpoint.safetensors").exists():
         step, seconds = load_checkpoint(out / "checkpoint.safetensors", network, average, optimizer)
     began = saved = time.monotonic()
     running = None
     network.train()
-    while step < steps + polish:
+    while step < sum(steps):
         torch.manual_seed(seed * 1_000_003 + step)
+        part, rate = part_of(step, steps)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, polish)
-        narrow, variety = (step % 4 == 3, VARIED) if step < steps else (step % 3 == 2, AS_MEASURED)
-        tokens, z, outside = batch(samples, narrow, np.random.default_rng([seed, step]), variety)
+            group["lr"] = rate
+        narrow = (step + 1) % part.narrow == 0
+        tokens, z, outside = batch(samples, narrow, np.random.default_rng([seed, step]), part)
         nll, logit = network.losses(tokens, z)
         inside = 1 - outside
         loss = (nll * inside).sum() / inside.sum() + 0.3 * binary_cross_entropy_with_logits(logit, outside)
@@ -126,7 +146,7 @@ def train_network(
         running = loss.item() if running is None else 0.995 * running + 0.005 * loss.item()
         if step % 500 == 0:
             report(f"{out.name} step {step} loss {running:.4f} {seconds + time.monotonic() - began:.0f} s")
-        if step == steps + polish or time.monotonic() - saved > CHECKPOINT_SECONDS:
+        if step == sum(steps) or time.monotonic() - saved > CHECKPOINT_SECONDS:
             saved = time.monotonic()
             save_checkpoint(out, network, average, optimizer, step, seconds + saved - began)
     return out / "checkpoint.safetensors"

@@ -23,6 +23,7 @@ OBSERVED, DEREDDENED, UNKNOWN_STATE = range(len(EXTINCTIONS))
 TOTAL, APERTURE, UNKNOWN_KIND = (KIND_GROUPS[kind] for kind in ("total", "aperture", "unknown"))
 TO_FRACTION = math.log(10) / 2.5  # error relative to the flux, of an error of one magnitude
 EBV = math.log(0.035), 0.6, 0.3  # of ln E(B-V) at high galactic latitude: mean and sd; the largest E(B-V)
+ANY_ERROR = math.log(0.008), math.log(0.07)  # of the logarithm of relative errors that users may state
 MAX_BROAD = 9
 SETS = 4096  # of bands, drawn beforehand for each sample
 
@@ -62,13 +63,18 @@ class Sample:
         0.0  # (F,) ln(wavelength) from the nearest measured band, if beyond all
     )
     misstated: float = 0.0  # share of users who say that such dereddened magnitudes are as observed
+    unsure: bool = False  # nobody knows the errors of broad bands well: users state any
+    lent_z: np.ndarray | None = (
+        None  # (N,) redshifts of the galaxies that lend the narrow bands; None: the same
+    )
     sets: list[list[int]] = field(default_factory=list)  # the survey's own sets of bands
 
     def of(self, rows: np.ndarray) -> "Sample":
         """These galaxies alone, as users state their state of extinction rightly."""
         error = self.error[rows] if isinstance(self.error, np.ndarray) else self.error
+        lent_z = None if self.lent_z is None else self.lent_z[rows]
         some = {"mag": self.mag[rows], "error": error, "z": self.z[rows], "fold": self.fold[rows]}
-        return replace(self, **some, misstated=0.0)
+        return replace(self, **some, lent_z=lent_z, misstated=0.0)
 
 
 class Samples:
@@ -101,6 +107,7 @@ class Samples:
         self.mag = _joined(s.mag for s in every)
         self.error = _joined(np.broadcast_to(np.float32(s.error), s.mag.shape) for s in every)
         self.z = _joined(s.z.astype(np.float32) for s in every)
+        self.lent_z = _joined((s.z if s.lent_z is None else s.lent_z).astype(np.float32) for s in every)
         self.kind = torch.stack([torch.from_numpy(np.broadcast_to(s.kind, shape).copy()) for s in every])
         self.measured = torch.from_numpy(np.stack([s.measured for s in every]))
         beyond = np.stack([np.broadcast_to(s.extrapolated, shape) for s in every])
@@ -108,6 +115,7 @@ class Samples:
         self.state = torch.tensor([s.extinction for s in every])
         self.misstated = torch.tensor([s.misstated for s in every])
         self.simulated = torch.tensor([s.is_simulated for s in every])
+        self.unsure = torch.tensor([s.unsure for s in every])
         self.sets = {
             variety: [torch.stack(x) for x in zip(*(_band_sets(filters, s, variety, rng) for s in every))]
             for variety in varieties
@@ -122,7 +130,7 @@ class Samples:
     ) -> tuple[Tokens, torch.Tensor]:
         """Galaxies as measured by some survey, and their redshifts; arguments as for `draw_rows`."""
         tokens, _, rows = self.draw_rows(shares, narrow, rng, variety)
-        return tokens, self.z[rows]
+        return tokens, (self.lent_z if narrow else self.z)[rows]
 
     def draw_rows(
         self, shares: dict[str, int], narrow: bool, rng: np.random.Generator, variety: Variety = VARIED
@@ -168,6 +176,8 @@ class Samples:
         hidden = self._unstated(which, index, simulated, narrow)
         flux = 10 ** (-0.4 * (mag - 22.5))
         noisy = flux * (1 + hidden + extra * torch.randn(mag.shape))
+        any_error = self.unsure[which][:, None] & (torch.rand(n, 1) < (0.0 if narrow else 0.5))
+        own = torch.where(any_error, torch.exp(torch.empty(n, 1).uniform_(*ANY_ERROR)), own)
         stated = _stated(torch.hypot(own, extra), variety)
         error = torch.hypot(flux * stated, FLOOR * TO_FRACTION * noisy)
         tokens = Tokens(noisy, error, self.centre[index], self.width[index], seen, kind, state)

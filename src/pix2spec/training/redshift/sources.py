@@ -113,7 +113,10 @@ def _real(table: RealTable, bank: Bank, filters: TrainingFilters, rng, own_sets,
     lending = [k for k in lending if np.isfinite(mag[:, k]).mean() > 0.9]
     whole = np.isfinite(mag[:, lending]).all(1)
     every = np.full((len(mag), len(filters.names)), np.nan, np.float32)
-    every[whole] = transfer(mag[whole][:, lending], table.z[whole], bank, known[lending], filters.centre, rng)
+    lent_z = table.z.copy()
+    every[whole], lent_z[whole] = transfer(
+        mag[whole][:, lending], table.z[whole], bank, known[lending], filters.centre, rng
+    )
     every_error = np.full_like(every, 0.05)
     x, order = np.log(filters.centre[known[lending]]), np.argsort(filters.centre[known[lending]])
     every_error[whole] = [
@@ -129,7 +132,7 @@ def _real(table: RealTable, bank: Bank, filters: TrainingFilters, rng, own_sets,
     return Sample(
         mag=every, error=every_error, z=table.z, kind=kinds,
         extinction=EXTINCTIONS.index(table.extinction), fold=table.fold, measured=measured,
-        extrapolated=np.maximum(0, np.maximum(low - ln, ln - high)), misstated=misstated,
+        extrapolated=np.maximum(0, np.maximum(low - ln, ln - high)), misstated=misstated, lent_z=lent_z,
         sets=[filters.own_set(table.names, letters) for letters in own_sets],
     )  # fmt: skip
 
@@ -146,6 +149,7 @@ def _spectra(data: Path, table: RealTable, filters: TrainingFilters) -> Sample:
         mag=mag.astype(np.float32), error=relative.astype(np.float32), z=table.z, kind=KIND_GROUPS["fibre"],
         extinction=EXTINCTIONS.index("observed"), fold=table.fold,
         measured=np.asarray(np.isfinite(mag).any(0)), sets=[filters.own_set(table.names, "ugriz")],
+        unsure=True,
     )  # fmt: skip
 
 
