@@ -211,6 +211,55 @@ def test_wrong_files_get_one_sentence_and_right_ones_a_spectrum(page, tmp_path):
     assert "The image's flux within the fibre fixes the flux." in said(page)
 
 
+def write_table(path):
+    """Three galaxies, one of them without a magnitude, whose r has a name of its own."""
+    names = ["objid", *(f"fiberMag_{band}" for band in "ugiz"), "best"]
+    rows = [[7, 19.66, 18.15, 16.88, 16.56, 17.3], [8, *[-9999] * 5], [9, 20.2, 18.9, 17.9, 17.7, 18.2]]
+    path.write_text("\n".join(",".join(map(str, row)) for row in (names, *rows)))
+    return path
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_a_table_from_its_columns_to_its_rows(browser, url, tmp_path, width):
+    with opened(browser, url, width) as page:
+        page.check("text=My table")
+        page.click("#generate")
+        page.wait_for_selector("#message [role=alert]")
+        assert said(page) == "file: there is none yet (choose a table of magnitudes or fluxes)."
+        page.set_input_files("#table input[type=file]", write_table(tmp_path / "mine.csv"))
+        page.wait_for_selector("#understood >> text=fiberMag_i → i, SDSS fibre magnitude")
+        page.click("text=What the table does not say")
+        page.fill("#columns-option input, #columns-option textarea", "r=best,r.kindd=fibre")
+        page.press("#columns-option input, #columns-option textarea", "Tab")
+        page.wait_for_selector("#understood [role=alert] >> text=--columns")
+        page.fill("#columns-option input, #columns-option textarea", "r=best,r.kind=fibre")
+        page.press("#columns-option input, #columns-option textarea", "Tab")
+        page.wait_for_selector("#understood >> text=best → r, SDSS fibre magnitude")
+
+        generate(page)
+        page.wait_for_selector("#rows tbody tr.chosen[data-row='0']")
+        rows = [row.inner_text() for row in page.query_selector_all("#rows tbody tr")]
+        assert len(rows) == 3 and "failed: no usable flux or magnitude" in rows[1]
+        assert said(page).startswith("7: 5 candidates") and "photometry (fibre)" in layout(page)["names"]
+        command = (
+            "pix2spec generate mine.csv --columns r=best,r.kind=fibre -n 5 --noise none --out predictions"
+        )
+        assert said(page, "pre.command") == command
+        page.click("#rows tr[data-row='2']")
+        page.wait_for_selector("#message >> text=9: 5 candidates")
+        page.click("#rows tr[data-row='1']")
+        page.wait_for_selector("#message [role=alert]")
+        assert said(page) == "8: no usable flux or magnitude."
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name="Catalogue (FITS)").or_(
+                page.get_by_role("link", name="Catalogue (FITS)")
+            ).first.click()
+        waiting.value.save_as(tmp_path / "saved.fits")
+        with fits.open(tmp_path / "saved.fits") as hdus:
+            assert len(hdus[1].data) == 3
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_uploads_that_are_too_large_are_refused(page, url, tmp_path):
     big = tmp_path / "big.fits"
     big.write_bytes(bytes(2 * 2**20))

@@ -17,9 +17,9 @@ from pix2spec.core.photometry import FLUX_UNIT, NANOMAGGY, filter_matrix
 from pix2spec.data.measurements import Measurements
 from pix2spec.data.schema import Galaxy
 from pix2spec.products.ensemble import Ensemble
-from pix2spec.products.photometry_points import photometry_points
+from pix2spec.products.photometry_points import PhotometryPoints, photometry_points
 from pix2spec.products.plot import figure_grid
-from pix2spec.products.spectrum_panel import smooth_quantiles, spread
+from pix2spec.products.spectrum_panel import place_inset, smooth_quantiles, spread
 from pix2spec.products.units import PHYSICAL, RELATIVE
 
 GRID = SpectralGrid(3.59, 1e-3, 360)
@@ -216,3 +216,25 @@ def test_noise_is_smoothed_and_lines_and_gaps_stay():
 def test_a_narrow_figure_names_emission_lines_alone():
     names = {text.get_text() for text in figure_grid([make(z=0.1)], width=4.5).axes[-1].texts}
     assert names == {"[O II]", "Hβ", "[O III]", "Hα+[N II]", "[S II]"}
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "corner", "top"),
+    [
+        (0.2, 0.2, "upper", 1.0),  # room above
+        (0.9, 0.9, "lower", 1.0),  # room below
+        (0.2, 0.65, "upper left", 1.0),
+        (0.455, 0.458, "upper left", 0.455 / 0.45),  # no room: the axes grow by a little
+    ],
+)
+def test_an_inset_is_put_where_the_data_leave_room(left, right, corner, top):
+    wave = np.linspace(0, 1, 101)
+    flux = np.where(wave < 0.5, left, right)
+    (x, y), high = place_inset(wave, [flux, flux], (0, 1), (0, 1), 0.3)
+    found = f"{'upper' if y > 0.3 else 'lower'} {'left' if x < 0.5 else 'right'}"
+    assert corner in found and high == pytest.approx(top)
+    points = PhotometryPoints(
+        ("r",), ("fibre",), np.array([0.1]), np.array([0.1]), np.array([0.2]), np.zeros(1)
+    )
+    if corner == "lower":  # photometry takes room too
+        assert place_inset(wave, [flux], (0, 1), (0, 1), 0.3, points)[0][0] > 0.5

@@ -28,8 +28,8 @@ __all__ = [
     "comparable",
     "draw_spectrum",
     "flux_limits",
+    "place_inset",
     "redshift_density",
-    "roomy_corner",
     "shown_redshift",
     "smooth_quantiles",
     "spectrum_limits",
@@ -60,6 +60,7 @@ QUANTILE_BANDS = (
 SMOOTHING_DEX = 1.2e-3  # standard deviation of the bands' smoothing: 830 km/s
 INSET_HEIGHT = 0.34  # as a share of the panel's height
 NOISE_SMOOTHING_DEX = 2.5e-4  # of spectra with noise: 170 km/s
+MARGIN, MAX_RAISE = 0.06, 1.4  # for the numbers below an inset; of the axes' height, to make room for it
 LABEL_ROOM = 0.15  # share of a panel's height that the names of lines take
 CHARACTERS_PER_INCH = 16  # of the names of lines
 MIN_REDSHIFTS, MIN_SPREAD = 5, 1e-3  # for a density of redshifts
@@ -97,7 +98,7 @@ def draw_spectrum(axes, ensemble: Ensemble, truth: Galaxy | None = None, rest_ax
     if points is not None:
         _draw_points(axes, points)
     z = shown_redshift(ensemble, truth)
-    _draw_redshifts(axes, ensemble, truth, [*shown, *bands])
+    _draw_redshifts(axes, ensemble, truth, [*shown, *bands], points)
     label_lines(axes, z)
     if rest_axis and np.isfinite(z):
         _draw_rest_axis(axes, z)
@@ -234,14 +235,17 @@ def _draw_rest_axis(axes, z: float) -> None:
     rest.tick_params(labelsize=7)
 
 
-def _draw_redshifts(axes, ensemble: Ensemble, truth: Galaxy | None, shown: list[np.ndarray]) -> None:
+def _draw_redshifts(
+    axes, ensemble: Ensemble, truth: Galaxy | None, shown: list[np.ndarray], points: PhotometryPoints | None
+) -> None:
     """Draw the density of the candidates' redshifts into the corner with the most room."""
     density = redshift_density(ensemble.redshifts)
     if density is None or ensemble.redshifts is None:
         return
     place, p = density
     width = min(max(1.7 / _width_inches(axes), 0.2), 0.42)
-    corner = roomy_corner(ensemble.grid.wave, shown, axes.get_xlim(), axes.get_ylim(), width)
+    corner, top = place_inset(ensemble.grid.wave, shown, axes.get_xlim(), axes.get_ylim(), width, points)
+    axes.set_ylim(top=top)
     inset = axes.inset_axes([*corner, width, INSET_HEIGHT], zorder=6)
     inset.fill_between(place, p, color=QUANTILE_BANDS[1][3], lw=0)
     inset.plot(place, p, color=BLUE, lw=0.9)
@@ -262,14 +266,15 @@ def _draw_redshifts(axes, ensemble: Ensemble, truth: Galaxy | None, shown: list[
     inset.text(y=0.95, s="p(z)", transform=inset.transAxes, fontsize=7.5, va="top", **side)
 
 
-def roomy_corner(
+def place_inset(
     wave: np.ndarray,
     shown: list[np.ndarray],
     horizontal: tuple[float, float],
     vertical: tuple[float, float],
     width: float,
-) -> tuple[float, float]:
-    """Left and bottom of an inset in the corner where the spectra leave most room, in shares of the axes.
+    points: PhotometryPoints | None = None,
+) -> tuple[tuple[float, float], float]:
+    """Choose the corner for an inset where the data leave most room.
 
     Parameters
     ----------
@@ -279,18 +284,44 @@ def roomy_corner(
         Limits of the axes.
     width : float
         Of the inset, as a share of the axes; its height is `INSET_HEIGHT`.
+    points : PhotometryPoints, optional
+        The photometry.
+
+    Returns
+    -------
+    (float, float)
+        Left and bottom of the inset, in shares of the axes.
+    float
+        Upper limit of the axes: raised a little where no corner has room and that gives it.
     """
-    place = (wave - horizontal[0]) / (horizontal[1] - horizontal[0])
+    low, high = vertical
     upper, lower = 1 - LABEL_ROOM - INSET_HEIGHT, 0.12  # with the numbers below the inset
-    rooms = {(0.97 - width, lower): -np.inf}
+    rooms, raised = {(0.97 - width, lower): -np.inf}, {}
     for left in (0.02, 0.97 - width):
-        near = (place > left) & (place < left + width)
-        values = np.concatenate([flux[near] for flux in shown])
-        if np.isfinite(values).any():
-            heights = (values - vertical[0]) / (vertical[1] - vertical[0])
-            rooms[left, upper] = 1 - LABEL_ROOM - np.nanmax(heights)
-            rooms[left, lower] = np.nanmin(heights) - lower
-    return max(rooms, key=lambda place: rooms[place])
+        start, end = (
+            horizontal[0] + share * (horizontal[1] - horizontal[0]) for share in (left, left + width)
+        )
+        heights = (_values_between(start, end, wave, shown, points) - low) / (high - low)
+        if len(heights):
+            rooms[left, upper] = upper - heights.max() - MARGIN
+            rooms[left, lower] = heights.min() - lower - INSET_HEIGHT
+            raised[left, upper] = heights.max() / (upper - MARGIN)
+    corner = max(rooms, key=lambda place: rooms[place])
+    if rooms[corner] < 0 and raised and min(raised.values()) < MAX_RAISE:
+        corner = min(raised, key=lambda place: raised[place])
+        return corner, low + raised[corner] * (high - low)
+    return corner, high
+
+
+def _values_between(start: float, end: float, wave, shown, points: PhotometryPoints | None) -> np.ndarray:
+    """Fluxes of spectra, and of photometry with its errors, between two wavelengths."""
+    inside = (wave > start) & (wave < end)
+    values = [flux[inside] for flux in shown]
+    if points is not None:
+        inside = (points.wave + points.half_width > start) & (points.wave - points.half_width < end)
+        values += [(points.flux + side * points.error)[inside] for side in (-1, 1)]
+    together = np.concatenate(values)
+    return together[np.isfinite(together)]
 
 
 def spread(wanted: Sequence[float], width: Sequence[float]) -> np.ndarray:

@@ -246,6 +246,7 @@ def generate(
     rows = read_rows(source, its_survey, columns, kind, filters)
     if rows is not None:
         _print_rows(rows)
+        rows = rows.head(limit)
     curves = None if filters is None or rows is not None else read_curves(filters)
 
     generator = load(model, selector)
@@ -258,7 +259,7 @@ def generate(
         print_text(opened.note)
     wanted = find_filters(_words(synthesise), generator.grid)
     contents = Contents(candidates, spectra, measure, wanted, columns_out=_words(columns_out) or None)
-    own = None if rows is None else "dereddened" * rows.is_dereddened or "columns" * rows.has_extinction
+    own = None if rows is None else rows.stated_extinction
     foreground = choose_foreground(opened.dataset.info.survey, opened.extinction, extinction, dust, own)
     summary = generate_catalogue(
         generator, opened.dataset, out, settings, opened.failures, limit, contents, fits=fits, spec=spec,

@@ -15,12 +15,34 @@ from pix2spec.apps.web.results import Observed, Result, Row
 from pix2spec.products.units import QUANTILE_NAMES
 from pix2spec.runtime.atomic import write_atomically
 
-__all__ = ["remove_old_sessions", "remove_session", "session_folder", "write_downloads"]
+__all__ = [
+    "SESSION_SECONDS",
+    "fresh_folder",
+    "remove_old_sessions",
+    "remove_session",
+    "session_folder",
+    "write_downloads",
+]
+
+SESSION_SECONDS = 3600  # files and results of a closed or idle tab are removed after this time
 
 
 def session_folder(root: Path, session: str | None) -> Path:
     """Folder of a session. Its name is a hash of the session's name, because the browser chooses that."""
     return root / "sessions" / hashlib.sha256(str(session).encode()).hexdigest()[:32]
+
+
+def fresh_folder(root: Path, session: str | None, purpose: str) -> Path:
+    """A new folder of a session, in the place of its earlier one of this purpose.
+
+    Its name cannot be guessed: anybody who knows it may download the files.
+    """
+    own = session_folder(root, session)
+    for old in own.glob(f"{purpose}-*"):
+        shutil.rmtree(old, ignore_errors=True)
+    folder = own / f"{purpose}-{secrets.token_urlsafe(16)}"
+    folder.mkdir(parents=True)
+    return folder
 
 
 def remove_session(root: Path, session: str | None) -> None:
@@ -48,10 +70,7 @@ def write_downloads(
     list of Path
         ``NAME.fits``, ``NAME-spectrum.csv``, ``NAME-quantities.csv``, ``NAME.png``.
     """
-    remove_session(root, session)
-    # The name cannot be guessed: anybody who knows it may download the files.
-    folder = session_folder(root, session) / secrets.token_urlsafe(16)
-    folder.mkdir(parents=True)
+    folder = fresh_folder(root, session, "galaxy")
     ensemble, name = result.ensemble, safe_name(result.ensemble.object_id)
     endings = (".fits", "-spectrum.csv", "-quantities.csv", ".png")
     fits, spectrum, quantities, picture = (folder / f"{name}{end}" for end in endings)

@@ -14,8 +14,8 @@ from pix2spec.products.spectrum_panel import (
     QUANTILE_BANDS,
     YELLOW,
     comparable,
+    place_inset,
     redshift_density,
-    roomy_corner,
     smooth_quantiles,
     spectrum_limits,
     typical_label,
@@ -78,9 +78,10 @@ def spectrum_figure(ensemble: Ensemble, z: float, observed: Galaxy | None = None
         _add_points(figure, points)
     horizontal, (low, high) = spectrum_limits(ensemble.grid.wave, shown, bands.get("q95"), points)
     vertical = low, low + (high - low) / (1 - LABEL_ROOM)
-    figure.update_layout(**_layout(ensemble, z, horizontal, vertical))
+    inset = ensemble.grid.wave, [*shown, *bands.values()], horizontal, vertical, INSET_WIDTH, points
+    corner, top = place_inset(*inset)
+    figure.update_layout(**_layout(ensemble, z, horizontal, (low, top)))
     _add_rest_axis(figure, horizontal, z)
-    corner = roomy_corner(ensemble.grid.wave, [*shown, *bands.values()], horizontal, vertical, INSET_WIDTH)
     _add_redshifts(figure, ensemble, corner)
     return figure
 
@@ -119,19 +120,23 @@ def _add_redshifts(figure, ensemble: Ensemble, corner: tuple[float, float]) -> N
     if density is None:
         return
     place, p = (values.round(5).tolist() for values in density)
-    style: dict = {
-        "mode": "lines",
-        "line": {"color": BLUE, "width": 1.2},
-        "fill": "tozeroy",
-        "showlegend": False,
-    }
-    style |= {"fillcolor": QUANTILE_BANDS[1][3], "hovertemplate": "z = %{x:.4f}<extra></extra>"}
-    figure.add_scatter(x=place, y=p, name="p(z)", xaxis="x2", yaxis="y2", **style)
+    top = 1.1 * max(p)
+
+    def inset(x, y, **more):
+        figure.add_scatter(x=x, y=y, xaxis="x2", yaxis="y2", showlegend=False, **more)
+
+    ground = {"fill": "tozeroy", "fillcolor": "rgba(255, 255, 255, 0.85)", "line": {"width": 0}}
+    inset([place[0], place[-1]], [top, top], mode="lines", hoverinfo="skip", **ground)
+    curve = {"line": {"color": BLUE, "width": 1.2}, "fill": "tozeroy", "fillcolor": QUANTILE_BANDS[1][3]}
+    inset(place, p, mode="lines", name="p(z)", hovertemplate="z = %{x:.4f}<extra></extra>", **curve)
+    right = p.index(max(p)) < len(p) / 2  # where the curve leaves room for its name
+    name = {"text": ["p(z)"], "textposition": "bottom left" if right else "bottom right"}
+    edge = place[-1] if right else place[0]
+    inset([edge], [top], mode="text", textfont={"size": 11}, hoverinfo="skip", **name)
     small: dict = {"showgrid": False, "zeroline": False, "fixedrange": True}
     ticks: dict = {"ticks": "outside", "nticks": 4, "tickfont": {"size": 10}, "ticklen": 3, "anchor": "y2"}
     ticks |= {"domain": [corner[0], corner[0] + INSET_WIDTH], "range": [place[0], place[-1]]}
-    title = {"text": "p(z)", "font": {"size": 11}}
-    hidden: dict = {"showticklabels": False, "rangemode": "tozero", "anchor": "x2", "title": title}
+    hidden: dict = {"showticklabels": False, "range": [0, top], "anchor": "x2"}
     hidden |= {"domain": [corner[1], corner[1] + INSET_HEIGHT]}
     figure.update_layout(xaxis2=small | ticks, yaxis2=small | hidden)
 
@@ -172,7 +177,7 @@ def _layout(
         "font": {"size": 13, "color": TEXT},
         "xaxis": axis
         | {
-            "title": {"text": "observed vacuum wavelength [Å] (above: rest frame)", "font": {"size": 12}},
+            "title": {"text": "observed vacuum wavelength [Å]<br>(above: rest frame)", "font": {"size": 12}},
             "range": list(horizontal),
         },
         "yaxis": axis

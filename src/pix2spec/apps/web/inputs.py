@@ -29,6 +29,7 @@ FITS = {"fits", "gzip", "bz2"}  # packed FITS is FITS
 TABLES = {"text", "votable", "parquet"}
 PICTURES = {"jpeg", "png"}
 MAX_MAGNITUDE_ERROR = 10.0
+ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")  # as `InputError` names it
 
 
 def safe_name(name: str) -> str:
@@ -37,15 +38,27 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.+-]+", "_", stem).strip("._")[:60] or "galaxy"
 
 
-def sentence(error: InputError) -> str:
-    """One sentence for the page, without folders of the server and arguments of Python functions."""
-    where = "" if error.where.startswith("`") else Path(error.where).name + ": "
-    hint = f" ({error.hint})" if error.hint and "`" not in error.hint else ""
-    return f"{where}{error.what}{hint}."
+def sentence(error: InputError, has_options: bool = False) -> str:
+    """One sentence for the page, without folders of the server and arguments of Python functions.
+
+    With `has_options`, arguments are named as options of the command line, as the fields for tables are.
+    """
+    where, what, hint = error.where, error.what, error.hint
+    if has_options:
+        where, what, hint = (ARGUMENT.sub(_option, text) for text in (where, what, hint))
+    where = "" if where.startswith("`") else Path(where).name + ": "
+    hint = f" ({hint})" if hint and "`" not in hint else ""
+    return f"{where}{what}{hint}."
 
 
-def checked_file(path: str | Path | None, kinds: set[str], wanted: str, max_bytes: int) -> Path:
-    """Path of an uploaded file whose first bytes are of one of `kinds` (see `readers.files.sniff`).
+def _option(argument: re.Match) -> str:
+    return f"--{argument[1]}" + (f" {argument[2]}" if argument[2] else "")
+
+
+def checked_file(path: str | Path | None, kinds: set[str] | None, wanted: str, max_bytes: int) -> Path:
+    """Path of an uploaded file whose first bytes are of one of `kinds`, if any are given.
+
+    `pix2spec.data.readers.guards.sniff` names the kinds.
 
     Raises
     ------
@@ -61,7 +74,7 @@ def checked_file(path: str | Path | None, kinds: set[str], wanted: str, max_byte
         size = path.stat().st_size / 2**20
         raise InputError(path, f"it has {size:.1f} MiB, and {max_bytes / 2**20:.0f} MiB are allowed")
     kind = sniff(path)
-    if kind not in kinds:
+    if kinds is not None and kind not in kinds:
         raise InputError(path, f"its content is {kind}", f"give {wanted}")
     return path
 

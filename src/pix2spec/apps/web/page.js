@@ -2,6 +2,7 @@
 (() => {
   const ROOM = 14; // pixels from one upright label to the next
   const LIFT = 22; // pixels from the top of the axes to a label
+  const BELOW_TICKS = 0.93; // share of the axes' height below the numbers of the rest-frame axis
 
   // Positions nearest to `wanted` (sorted) that are ROOM apart: isotonic regression, as pix2spec.products.spectrum_panel.spread.
   function spread(wanted) {
@@ -30,7 +31,7 @@
     const pixels = inside.map(({ x }) => ((x - start) / (end - start)) * axis._length);
     const places = spread(pixels);
     const shapes = inside.map(({ x, colour }) => ({
-      type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper", layer: "below",
+      type: "line", x0: x, x1: x, y0: 0, y1: BELOW_TICKS, yref: "paper", layer: "below",
       line: { color: colour, width: 1, dash: "dot" },
     }));
     const annotations = inside.map(({ name, x, colour }, i) => ({
@@ -41,7 +42,8 @@
     // A finger that drags over the plot scrolls the page.
     const dragmode = window.matchMedia("(pointer: coarse)").matches ? false : "zoom";
     const rest = [start / (1 + z), end / (1 + z)];
-    window.Plotly.relayout(plot, { shapes, annotations, dragmode, "xaxis3.range": rest });
+    const height = plot.clientWidth < 500 ? 620 : 520; // the legend of a narrow figure has many lines
+    window.Plotly.relayout(plot, { shapes, annotations, dragmode, height, "xaxis3.range": rest });
   }
 
   function attach() {

@@ -8,8 +8,10 @@ from threading import Lock
 import gradio as gr
 import numpy as np
 
-from pix2spec.apps.web import exports, inputs, results, text
+from pix2spec.apps.web import exports, inputs, results, tables, text
+from pix2spec.apps.web.exports import SESSION_SECONDS
 from pix2spec.apps.web.figure import spectrum_figure
+from pix2spec.apps.web.table_panel import N_OUTPUTS, TablePanel
 from pix2spec.data.readers.picture_photometry import FROM_PICTURE
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
@@ -18,11 +20,11 @@ from pix2spec.products.ensemble import Ensemble
 
 __all__ = ["SOURCES", "Page"]
 
-SOURCES = ("Simulated example", "My cutout", "My magnitudes")
-EXAMPLE, CUTOUT, MAGNITUDES = SOURCES
-MAX_REDSHIFT = 0.6  # of the slider
+SOURCES = ("Simulated example", "My cutout", "My magnitudes", "My table")
+EXAMPLE, CUTOUT, MAGNITUDES, TABLE = SOURCES
+MAX_REDSHIFT = 0.8  # of the slider
 MAX_SEED = 2**31 - 1
-SESSION_SECONDS = 3600  # files and results of a closed or idle tab are removed after this time
+N_FIELDS = 5  # of `TablePanel.read`
 WAITING = 64  # visitors in the queue, at most
 START = "Choose a galaxy and press “Generate”."
 # On a narrow screen the results are below the fold.
@@ -49,6 +51,8 @@ class Page:
         Largest size of an upload.
     workers : int
         Number of visitors served at a time; others wait.
+    model : str
+        Name of the model for the command line.
     """
 
     generator: Generator
@@ -56,7 +60,11 @@ class Page:
     root: Path
     max_bytes: int = 20 * 2**20
     workers: int = 1
+    model: str = "default"
     _drawing: Lock = field(default_factory=Lock, repr=False)  # matplotlib is not made for threads
+
+    def __post_init__(self):
+        self.table = TablePanel(self.generator, self.model, self.root, self.max_bytes)
 
     # ------------------------------------------------------------------------------- actions
 
@@ -83,15 +91,19 @@ class Page:
         return (galaxy if known is None else replace(galaxy, z=known, z_err=0.0)), kind
 
     def generate(
-        self, source, example, cutout, n, seed, noise, z, observed, request: gr.Request,
+        self, source, example, cutout, n, seed, noise, z, observed, use_redshifts, request: gr.Request,
         progress=gr.Progress(), *values,  # noqa: B008
     ):  # fmt: skip
-        """Generate spectra for a visitor; returns the values of all outputs, as `_show` does."""
+        """Generate spectra for a visitor; returns the values of all outputs, as `_show` and the table do."""
         try:
             progress(0.0, "Reading")
             n = inputs.whole_number(n, "candidates", 1, inputs.MAX_CANDIDATES)
             seed = inputs.whole_number(seed, "seed", 0, MAX_SEED)
-            galaxy, kind = self.read_input(source, example, cutout, z, values)
+            fields, typed = values[:N_FIELDS], values[N_FIELDS:]
+            if source == TABLE:
+                choices = tables.Choices(n, seed, bool(noise), bool(use_redshifts))
+                return self._generate_table(fields, choices, observed, request, progress)
+            galaxy, kind = self.read_input(source, example, cutout, z, typed)
             given = self._observed(observed)
             seen = replace(galaxy, flux=None, ivar=None, mask=None)
             result = results.generate(self.generator, seen, kind, n, seed, bool(noise), progress)
@@ -99,9 +111,41 @@ class Page:
                 own = replace(galaxy, z=self.examples[example].z)
                 result = replace(result, own=results.measure_observed(own, self.generator))
             progress(0.8, "Drawing")
-            return self._show(result, given or result.own, request)
+            return (*self._show(result, given or result.own, request), *TablePanel.hidden())
         except InputError as error:
             return self._refuse(error)
+
+    def _generate_table(self, fields, choices, observed, request, progress):
+        try:
+            made = self.table.generate(fields, choices, request.session_hash, progress)
+        except InputError as error:
+            return self._refuse(error, has_options=True)
+        progress(0.7, "Drawing")
+        return self._show_row(made, made.first or 0, observed, request, is_new=True)
+
+    def choose(self, made, row, observed, request: gr.Request):
+        """Show another row of the table that was generated last."""
+        if made is None or row is None:
+            return self._say("")
+        try:
+            return self._show_row(made, int(row), observed, request)
+        except InputError as error:
+            return self._refuse(error)
+
+    def pick(self, made, observed, event: gr.EventData, request: gr.Request):
+        """Show the row of the table that the visitor clicked on."""
+        return self.choose(made, event._data["row"], observed, request)
+
+    def _show_row(self, made: tables.TableResult, i: int, observed, request, is_new: bool = False):
+        """Values of all outputs for row number `i`; if it has no spectrum, the message says why."""
+        given = self._observed(observed)
+        try:
+            result = tables.row_result(self.generator, made, i, lambda *_: None)
+            shown = self._show(result, given, request)
+        except InputError as error:
+            shown = (text.alert(inputs.sentence(error)), None, gr.Slider(interactive=False), "", "",
+                     *[gr.DownloadButton(interactive=False)] * 4, None)  # fmt: skip
+        return (*shown, *self.table.shown(made, i, is_new))
 
     def compare(self, result, observed, request: gr.Request):
         """Show the last result again, with another observed spectrum or with none; see `_show`."""
@@ -109,7 +153,7 @@ class Page:
             given = self._observed(observed)
             if result is None:
                 return self._say(text.note("It will be compared with what you generate.") if given else "")
-            return self._show(result, given or result.own, request)
+            return (*self._show(result, given or result.own, request), *[gr.skip()] * N_OUTPUTS)
         except InputError as error:
             return self._refuse(error)
 
@@ -145,13 +189,13 @@ class Page:
             ensemble.plot(**arguments)
 
     @staticmethod
-    def _refuse(error: InputError):
-        return Page._say(text.alert(inputs.sentence(error)))
+    def _refuse(error: InputError, has_options: bool = False):
+        return Page._say(text.alert(inputs.sentence(error, has_options)))
 
     @staticmethod
     def _say(words: str):
         """Values of all outputs that change only the message."""
-        return (words, *(gr.skip() for _ in range(9)))
+        return (words, *(gr.skip() for _ in range(9 + N_OUTPUTS)))
 
     # -------------------------------------------------------------------------------- layout
 
@@ -166,11 +210,15 @@ class Page:
                 with gr.Column(scale=1, min_width=320, elem_id="controls"):
                     arguments, observed, button = self._controls()
                 with gr.Column(scale=3, min_width=320, elem_id="results"):
+                    of_table = self.table.results()
                     outputs, plot = self._results()
-            action = {"outputs": outputs, "show_progress_on": plot, "api_visibility": "private"}
+            action = {"outputs": outputs + of_table, "show_progress_on": plot, "api_visibility": "private"}
             action |= {"concurrency_limit": self.workers, "concurrency_id": "model"}
             button.click(self.generate, arguments, **action).then(js=SHOW_RESULTS)
             observed.change(self.compare, [outputs[-1], observed], **action)
+            _, rows, picker, *_, made = of_table
+            picker.input(self.choose, [made, picker, observed], **action)
+            rows.click(self.pick, [made, observed], **action)
             page.unload(self.forget)
         return page.queue(max_size=WAITING, api_open=False)
 
@@ -198,6 +246,8 @@ class Page:
                 text.note(f"AB, within the fibre ({survey.fibre_diameter:g}″). Leave empty what is unknown.")
             )
             values = [self._magnitude(band) for band in survey.photometry_bands]
+        with gr.Column(visible=False) as table:
+            fields, use_redshifts = self.table.controls()
         n = gr.Slider(1, inputs.MAX_CANDIDATES, 25, step=1, label="Candidates", elem_id="n", buttons=[])
         with gr.Row():
             seed = gr.Number(0, label="Seed", min_width=120, elem_id="seed")
@@ -210,19 +260,21 @@ class Page:
         observed = gr.File(label="Compare: a spectrum (optional)", height=160, elem_id="observed")
 
         def switch(choice):
-            shown = (choice == EXAMPLE, choice == CUTOUT, choice in (CUTOUT, MAGNITUDES))
+            typing = choice in (CUTOUT, MAGNITUDES)
+            shown = (choice == EXAMPLE, choice == CUTOUT, typing, choice == TABLE, choice != TABLE)
             title = "Magnitudes" + (" (optional)" if choice == CUTOUT else "")
-            kinds = (gr.Dropdown, gr.Column, gr.Accordion)
+            kinds = (gr.Dropdown, gr.Column, gr.Accordion, gr.Column, gr.Textbox)
             updates = [kind(visible=visible) for kind, visible in zip(kinds, shown)]
             updates[2] = gr.Accordion(visible=shown[2], open=choice == MAGNITUDES, label=title)
             return updates
 
         source.change(
-            switch, source, [example, upload, typed], queue=False, show_progress="hidden",
+            switch, source, [example, upload, typed, table, z], queue=False, show_progress="hidden",
             api_visibility="private",
         )  # fmt: skip
         magnitudes = [*(value for value, _ in values), *(error for _, error in values)]
-        return [source, example, cutout, n, seed, noise, z, observed, *magnitudes], observed, button
+        settings = [source, example, cutout, n, seed, noise, z, observed, use_redshifts]
+        return [*settings, *fields, *magnitudes], observed, button
 
     @staticmethod
     def _magnitude(band: str) -> tuple[gr.Textbox, gr.Textbox]:

@@ -44,7 +44,8 @@ def serve(model: str, host: str, port: int, workers: int, max_upload: int, open_
     _check_installed()
     generator = load(model)
     with tempfile.TemporaryDirectory(prefix="pix2spec-app-") as folder:
-        page = launch(generator, Path(folder), host, port, workers, max_upload * 2**20, open_browser)
+        limits = {"workers": workers, "max_bytes": max_upload * 2**20}
+        page = launch(generator, Path(folder), host, port, open_browser=open_browser, model=model, **limits)
         try:
             with suppress(KeyboardInterrupt):  # the way to stop it
                 Event().wait()
@@ -53,8 +54,9 @@ def serve(model: str, host: str, port: int, workers: int, max_upload: int, open_
 
 
 def launch(
-    generator, root: Path, host="127.0.0.1", port=0, workers=1, max_bytes=20 * 2**20, open_browser=False
-):
+    generator, root: Path, host="127.0.0.1", port=0, workers=1, max_bytes=20 * 2**20, open_browser=False,
+    model="default",
+):  # fmt: skip
     """Start the page in the background; returns gradio's Blocks, whose ``local_url`` is its address.
 
     All its files, uploads included, are under `root`, which the caller removes.
@@ -64,7 +66,8 @@ def launch(
 
     from pix2spec.apps.web.page import Page
 
-    page = Page(generator, simulated_examples(generator.grid), root, max_bytes, workers).build()
+    name = Path(model).name  # of a run, without its folder
+    page = Page(generator, simulated_examples(generator.grid), root, max_bytes, workers, name).build()
     try:
         page.launch(
             server_name=host,

@@ -4,12 +4,22 @@ import numpy as np
 
 from pix2spec.apps.web.picture import cutout_png, measured_line
 from pix2spec.apps.web.results import Observed, Result, Row, classes
+from pix2spec.apps.web.tables import TableResult, UserTable
 from pix2spec.core.survey import SDSS, Survey
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.spectrum_panel import comparable
 from pix2spec.runtime.templates import render
 
-__all__ = ["alert", "candidate_table", "header", "note", "quantity_table", "summary"]
+__all__ = [
+    "alert",
+    "candidate_table",
+    "header",
+    "note",
+    "quantity_table",
+    "row_table",
+    "summary",
+    "understood",
+]
 
 FLAGS = {
     "amplitude-from-photometry": "The magnitudes fix the flux.",
@@ -23,13 +33,19 @@ FLAGS = {
     "frame-too-small": "The frame does not hold the whole galaxy.",
     "picture-disagrees": "The picture shows another brightness or colour than the magnitudes say.",
     "outside-training": "No galaxy that training saw has such magnitudes: do not trust the redshift.",
-    "redshift-beyond-spectra": "The redshift may be beyond 0.45, where the model's spectra end.",
+    "redshift-beyond-spectra": "The redshift may lie beyond the model's spectra, whose last one stands in.",
     "photometry-not-fibre": "The spectrum takes these magnitudes for those within the fibre.",
     "photometry-kind-unknown": "The spectrum takes these magnitudes for those within the fibre.",
     "filters-approximated": "A filter that is nearly one of the model's stands for it.",
     "filters-unused": "Some magnitudes tell about the redshift alone.",
     "spectrum-from-redshift-alone": "No filter is like one of the model's: it knows the redshift alone.",
     "error-assumed": "A magnitude had no error, and has the typical one of its filter.",
+    "photometry-misfit": "The magnitudes fit no galaxy that the model knows, or a flux is far below zero.",
+    "class-star": "The table calls it a star: the model knows galaxies.",
+    "class-qso": "The table calls it a quasar: the model knows galaxies.",
+    "extinction-corrected": "The extinction by the Milky Way's dust is taken out.",
+    "extinction-kept": "The extinction by the Milky Way's dust is still in.",
+    "extinction-unknown": "The extinction by the Milky Way's dust is not known, and not taken out.",
     "point-estimate": "This method makes one spectrum, without an uncertainty.",
 }
 
@@ -47,6 +63,29 @@ def note(text: str) -> str:
 def alert(text: str) -> str:
     """A message that says what is wrong."""
     return render("web/alert.html.j2", text=text)
+
+
+def understood(table: UserTable) -> str:
+    """How a table was read: a line a column."""
+    return render("web/understood.html.j2", table=table)
+
+
+def row_table(made: TableResult, chosen: int | None, command: str) -> str:
+    """The first rows of a table with their redshifts, classes and flags, and the command for all rows."""
+    ok = [row for row in made.rows if not row.error]
+    common = [flag for flag in (ok[0].flags if ok else ()) if all(flag in row.flags for row in ok)]
+    seen = dict.fromkeys(flag for row in ok for flag in row.flags)
+    return render(
+        "web/rows.html.j2",
+        made=made,
+        chosen=chosen,
+        command=command,
+        n_ok=len(ok),
+        n_failed=len(made.rows) - len(ok),
+        given=any(np.isfinite(row.z_given) for row in made.rows),
+        common=common,
+        meanings={flag: FLAGS[flag] for flag in seen if FLAGS.get(flag)},
+    )
 
 
 def summary(result: Result, observed: Observed | None, table: list[Row], survey: Survey = SDSS) -> str:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 
@@ -124,12 +125,26 @@ class CatalogueRows:
         """Whether columns tell the extinction of some of the fluxes."""
         return bool(self.columns.first("ebv")) or any(b.extinction for b in self.columns.bands)
 
+    @property
+    def stated_extinction(self) -> str:
+        """What the table says about Galactic extinction: ``"dereddened"``, ``"columns"`` or ``""``."""
+        return "dereddened" if self.is_dereddened else "columns" if self.has_extinction else ""
+
+    def head(self, count: int | None) -> "CatalogueRows":
+        """The first `count` rows, with the ids and sentences of the whole table; all with None."""
+        if count is None or count >= len(self):
+            return self
+        first = copy(self)
+        first._ids, first.notes = (self.ids[:count], self._ids[1]), self.notes
+        first.table = self.table[:count].copy()
+        return first
+
     def lines(self) -> list[str]:
         """How the table was read: a line a column, and sentences about what was found in the values."""
         notes = self.notes  # they decide which column holds the ids
         return [*self.columns.lines(), *notes]
 
-    @cached_property
+    @property
     def ids(self) -> list[str]:
         """A unique id of each row."""
         return self._ids[0]
