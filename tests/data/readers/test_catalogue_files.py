@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pix2spec.data.readers.catalogue_rows import read_catalogue
-from support.layouts import DEC, LAYOUTS, RA
+from support.layout_files import DEC, RA
+from support.layouts import LAYOUTS
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -232,6 +232,7 @@ ASKED = {
         "both model fluxes.*`columns`: r=",
     ),
     "an odd unit": (Table({"r": np.array([1.0]) * u.ct}), "is in 'ct'.*r.unit=nJy"),
+    "R alone": (Table({"name": ["a"], "Rmag": [17.0]}), "Rmag may be in.*Cousins.*`columns`: r=Rmag"),
     "R and r": (mags("{}", R=17.5), "'r' and 'R' are both.*`columns`"),
     "z and Z, both redshifts": (
         Table({"r": [17.0], "z": [0.1], "Z": [0.2]}),

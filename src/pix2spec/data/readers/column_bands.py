@@ -49,8 +49,25 @@ class Band:
         return self.filter.rpartition("-")[2] if self.meaning.group != "own" else self.filter
 
 
+def _check_capitals(draft: Draft) -> None:
+    """Refuse a capital R or I that may be Cousins' or, among names of capitals alone, SDSS's."""
+    values = {n: m for n, m in draft.meanings.items() if m.role == "value" and not m.group}
+    capital = {n for n, m in values.items() if m.band.upper() in n and m.band not in n}
+    is_mixed = any(name != name.upper() for name in draft.names)
+    if not is_mixed or draft.choices.group or any(values[n].band in "gzy" for n in capital):
+        return
+    small = {m.band for n, m in values.items() if n not in capital}
+    odd = [n for n in capital if values[n].band in "uri" and values[n].band not in small]
+    if odd:
+        odd.sort(key=draft.names.index)
+        what = f"its columns {', '.join(odd)} may be in the filters of Cousins or in those of SDSS"
+        choice = ",".join(f"{values[n].band}={n}" for n in odd)
+        raise InputError(draft.where, what, f"say as `columns`: {choice}; or leave them out: {odd[0]}=none")
+
+
 def assign_groups(draft: Draft) -> None:
     """Name the survey of the columns whose names tell none."""
+    _check_capitals(draft)
     group = draft.choices.group or survey_of_table(draft.names, draft.meanings.values())
     own = {
         curve.replace(".", "-").replace("_", "-").rpartition("-")[2].lower(): curve

@@ -20,6 +20,7 @@ __all__ = [
     "magnitudes",
     "numbers",
     "parse_unit",
+    "plain_text",
     "redshifts",
     "right_ascensions",
     "velocity_scale",
@@ -204,13 +205,15 @@ def is_sexagesimal(column) -> bool:
     values = np.ma.asarray(column)
     if values.dtype.kind not in "USO":
         return False
-    texts = [_text(v) for v in np.ma.filled(values[:1000], "").tolist()]
+    texts = [plain_text(v) for v in np.ma.filled(values[:1000], "").tolist()]
     return any(re.match(r"\s*[-+]?\d+\s*[:hd° ]\s*\d+", t) for t in texts)
 
 
 def _degrees(column, unit: str, hours: bool) -> np.ndarray:
     if is_sexagesimal(column):
-        return np.array([_angle(_text(v), hours) for v in np.ma.filled(np.ma.asarray(column), "").tolist()])
+        return np.array(
+            [_angle(plain_text(v), hours) for v in np.ma.filled(np.ma.asarray(column), "").tolist()]
+        )
     values, plain = numbers(column), unit.lower().strip()
     if plain in ("h", "hour", "hourangle", "hours", "hr"):
         return values * 15 if hours else values
@@ -229,8 +232,10 @@ def _angle(text: str, hours: bool) -> float:
     return degrees * 15 if in_hours else degrees
 
 
-def _text(value) -> str:
-    return value.decode("latin1") if isinstance(value, bytes) else str(value)
+def plain_text(value) -> str:
+    """A cell as text; bytes are decoded, also those that Python wrote as ``b'STAR  '``."""
+    text = value.decode("latin1") if isinstance(value, bytes) else str(value)
+    return re.sub(r"""^b(['"])(.*)\1$""", r"\2", text)
 
 
 def id_texts(column) -> tuple[list[str], bool]:
@@ -245,14 +250,17 @@ def id_texts(column) -> tuple[list[str], bool]:
         exact = np.isfinite(data) & (np.abs(data) < SAFE) & (data == np.floor(data))
         lost = bool((np.isfinite(data) & (np.abs(data) >= SAFE)).any())
         return [str(int(v)) if ok else "" for v, ok in zip(data, exact)], lost
-    texts = [_text(v).strip() for v in np.ma.getdata(values).tolist()]
+    texts = [plain_text(v).strip() for v in np.ma.getdata(values).tolist()]
     texts = ["" if m or t.lower() in NO_ID else re.sub(r"^'(.*)'$", r"\1", t) for t, m in zip(texts, mask)]
     lost = False
     if any(SPREADSHEET.fullmatch(t) for t in texts):
         found = list(map(_from_spreadsheet, texts))
         texts, lost = [text for text, _ in found], any(loss for _, loss in found)
-    elif texts and all(re.fullmatch(r"\d+\.0", t) for t in texts if t) and max(map(len, texts)) < 18:
+    elif texts and any(texts) and all(re.fullmatch(r"\d+\.0", t) for t in texts if t):
         texts = [t[:-2] for t in texts]  # integers that pandas made floats, because one is missing
+        large = [int(t) for t in texts if t and int(t) >= SAFE]
+        if large and all(int(float(n)) == n for n in large):  # floats have no more digits
+            texts, lost = ["" if t and int(t) >= SAFE else t for t in texts], True
     return texts, lost
 
 

@@ -12,6 +12,7 @@ from pix2spec.data.readers.column_draft import Draft
 from pix2spec.data.readers.column_links import kind_of, link_errors, link_extinction, without_doubles
 from pix2spec.data.readers.column_names import LONG_NAMES
 from pix2spec.data.readers.column_roles import AFTER_Z, bare
+from pix2spec.data.readers.column_values import plain_text
 from pix2spec.errors import InputError
 
 __all__ = ["Columns", "class_of", "read_columns"]
@@ -213,8 +214,7 @@ def _finish_roles(draft: Draft, bands: list[Band]) -> None:
 
 def class_of(value) -> str:
     """``GALAXY``, ``STAR``, ``QSO``, or "" for the value of a class column."""
-    text = value.decode("latin1") if isinstance(value, bytes) else str(value)
-    return CLASSES.get(text.strip().upper().removesuffix(".0"), "")
+    return CLASSES.get(plain_text(value).strip().upper().removesuffix(".0"), "")
 
 
 def _is_text(column) -> bool:
@@ -226,7 +226,5 @@ def _is_class(column) -> bool:
     values = np.ma.asarray(column)
     if values.ndim != 1:
         return False
-    seen = {
-        str(v.decode("latin1") if isinstance(v, bytes) else v) for v in values[:10_000].compressed().tolist()
-    }
+    seen = {plain_text(v) for v in values[:10_000].compressed().tolist()}
     return bool(seen) and any(class_of(v) for v in seen) and len(seen) < 50

@@ -6,7 +6,12 @@ import re
 import tempfile
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE, EncodedFile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from pix2spec.data.readers.column_names import meaning_of
+from pix2spec.data.readers.column_roles import role_of
 from pix2spec.data.readers.guards import check_expansion, fits_hdus, opened, reading, sniff
 from pix2spec.data.readers.table_arrow import from_arrow
 from pix2spec.data.readers.table_texts import text_reader
@@ -43,7 +48,7 @@ def read_table(path: str | Path):
         If the file is not a table, is damaged, or has no rows.
     """
     kind = sniff(path)
-    if kind in PACKED or (kind == "text" and _is_utf16(path)):
+    if kind in PACKED or (kind == "text" and _is_foreign(path)):
         table = _read_packed(path, kind)
     elif kind == "html":
         raise InputError(
@@ -69,21 +74,23 @@ def read_table(path: str | Path):
     return table
 
 
-def _is_utf16(path) -> bool:
+def _is_foreign(path) -> bool:
+    """Whether a text is in UTF-16, or its lines end as those of old Macintoshes."""
     with open(path, "rb") as stream:
-        return stream.read(2) in (BOM_UTF16_LE, BOM_UTF16_BE)
+        head = stream.read(2**16)
+    return head[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) or (b"\r" in head[:-1] and b"\n" not in head)
 
 
 def _read_packed(path, kind: str):
-    """A table that is packed or in UTF-16, from an unpacked copy in UTF-8."""
+    """A table that is packed, or a text in UTF-16 or with lines of its own, from a plain copy."""
     with reading(path, f"a table ({kind})"), opened(path, kind) as stream:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "table"
             with open(copy, "wb") as out:
-                if kind == "text":
+                if kind == "text" and stream.peek(2)[:2] in (BOM_UTF16_LE, BOM_UTF16_BE):
                     stream = EncodedFile(stream, "utf8", "utf16")
                 while block := stream.read(2**20):
-                    out.write(block)
+                    out.write(block.replace(b"\r", b"\n") if kind == "text" else block)
             if sniff(copy) in PACKED:
                 raise InputError(path, "it is packed twice", "unpack it once")
             try:
@@ -97,10 +104,32 @@ def _read_fits(path):
     from astropy.table import Table
 
     with fits_hdus(path) as hdus:
-        index = next((i for i, hdu in enumerate(hdus) if hasattr(hdu, "columns")), None)
-        if index is None:
+        places = [i for i, hdu in enumerate(hdus) if hasattr(hdu, "columns")]
+        if not places:
             raise InputError(path, "the FITS file holds no table")
-        return Table.read(hdus, hdu=index)
+        index = _best(places, [hdus[i].columns.names for i in places])
+        table = Table.read(hdus, hdu=index)
+        for other in places:  # DESI's redshifts lie beside its FIBERMAP, row by row
+            if other != index and _same_rows(hdus[other].data, table):
+                more = Table.read(hdus, hdu=other)
+                for name in [n for n in more.colnames if n not in table.colnames]:
+                    table[name] = more[name]
+        return table
+
+
+def _best(places: list, names: list) -> Any:
+    """The first place whose columns hold measurements, else the first with known columns, else the first."""
+    known = [(any(map(meaning_of, own)), any(map(role_of, own))) for own in names]
+    return places[known.index(max(known))]
+
+
+def _same_rows(data, table) -> bool:
+    """Whether a table of FITS has the rows of another one, by their unique ids."""
+    shared = [n for n in table.colnames if n in data.names and (role_of(n) or ("",))[0] == "id"]
+    if not shared or len(data) != len(table):
+        return False
+    ids = np.asarray(table[shared[0]])
+    return bool(np.array_equal(ids, data[shared[0]])) and len(np.unique(ids)) == len(ids)
 
 
 def _read_hdf5(path):
@@ -118,13 +147,13 @@ def _read_hdf5(path):
                 groups.append(name)
 
         file.visititems(visit)
-        size = sum(file[name].nbytes for name in tables[:1])
+        tables = [_best(tables, [file[name].dtype.names for name in tables])] if tables else []
+        size = sum(file[name].nbytes for name in tables)
         columns: dict = {}
-        for group in [] if tables else ["/", *groups]:
-            found = {n: d for n, d in file[group].items() if isinstance(d, h5py.Dataset) and d.ndim >= 1}
-            if found and len({len(d) for d in found.values()}) == 1:
-                columns, size = found, sum(d.nbytes for d in found.values())
-                break
+        found = [c for c in map(_columns_of, [] if tables else [file, *map(file.get, groups)]) if c]
+        if found:
+            columns = _best(found, found)
+            size = sum(d.nbytes for d in columns.values())
         check_expansion(path, size, "the table")
         if columns:
             table = Table({name: d[...] for name, d in columns.items() if d.dtype.kind in "iufSUOb"})
@@ -136,6 +165,17 @@ def _read_hdf5(path):
         if not tables:
             raise InputError(path, "the HDF5 file holds no table", "a dataset of columns, or a group of them")
     return Table.read(path, format="hdf5", path=tables[0])
+
+
+def _columns_of(group) -> dict:
+    """Datasets of equal length in a group of HDF5; those of vaex are ``data`` in groups of their own."""
+    import h5py
+
+    members = {
+        n: d["data"] if isinstance(d, h5py.Group) and list(d) == ["data"] else d for n, d in group.items()
+    }
+    found = {n: d for n, d in members.items() if isinstance(d, h5py.Dataset) and d.ndim >= 1}
+    return found if len({len(d) for d in found.values()}) == 1 else {}
 
 
 def _read_votable(path):

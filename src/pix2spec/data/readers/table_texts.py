@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pix2spec.data.readers.column_names import meaning_of
 from pix2spec.data.readers.column_roles import role_of
 from pix2spec.data.readers.column_values import parse_unit
 from pix2spec.data.readers.table_arrow import from_arrow
@@ -29,6 +30,8 @@ def text_reader(path) -> Callable:
         return _read_ecsv
     if any(line.startswith(b"Byte-by-byte Description") for line in lines):
         return _read_cds
+    if re.match(rb"#\s+\d+\s+[A-Z]\w+", lines[0]):
+        return _read_sextractor
     first = next((line for line in lines if line.strip() and not line.startswith((b"\\", b"#"))), b"")
     if first.startswith(b"|") and first.rstrip().endswith(b"|"):
         return _read_ipac
@@ -58,6 +61,12 @@ def _read_ipac(path):
     from astropy.table import Table
 
     return Table.read(path, format="ascii.ipac")
+
+
+def _read_sextractor(path):
+    from astropy.table import Table
+
+    return Table.read(path, format="ascii.sextractor")
 
 
 def _read_cds(path):
@@ -115,15 +124,21 @@ def _names_line(lines: list[bytes]) -> tuple[bytes, int]:
     """The line of column names and its number: the last comment before the data if it looks like one."""
     place = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith(b"#")), 0)
     place = _above_dashes(lines, place)
-    first, comment = lines[place], lines[place - 1] if place else b""
-    if comment.startswith(b"#") and _looks_like_data(first):
-        names = comment.lstrip(b"#").strip()
-        delimiter = _delimiter(first)
-        wanted = first.count(delimiter.encode()) if delimiter else len(first.split()) - 1
-        cells = names.count(delimiter.encode()) if delimiter else len(names.split()) - 1
-        if wanted and cells == wanted:
-            return comment.lstrip(b"#").lstrip(), place - 1
-    return first, place
+    first = lines[place]
+    if not _looks_like_data(first):
+        return first, place
+    sign = _delimiter(first).encode()
+    wanted = len(first.split(sign or None))
+    comments = [line.lstrip(b"#").lstrip() for line in lines[:place] if line.startswith(b"#")][::-1]
+    found = [c for c in comments if wanted > 1 and len(c.strip().split(sign or None)) == wanted]
+    known = (c for c in found if any(map(_is_known, c.decode("latin1").split(sign.decode() or None))))
+    names = next(known, found[0] if found and found[0] is comments[0] else None)
+    return (first, place) if names is None else (names, place - 1)
+
+
+def _is_known(name: str) -> bool:
+    name = name.strip("\"' \r\n")
+    return bool(role_of(name) or meaning_of(name))
 
 
 def _above_dashes(lines: list[bytes], place: int) -> int:
@@ -162,6 +177,7 @@ def _read_csv(path):
         delimiter = _delimiter(header) or ","
         names = _split(header, delimiter, encoding)
         units, after = _units_below(lines[place + 1 :], delimiter, encoding, len(names))
+        names = _with_unnamed(names, lines[place + 1 + after :], delimiter, encoding)
         counts = Counter(names)
         unique = [name if counts[name] == 1 else f"{name}#{i}" for i, name in enumerate(names)]
         stream.seek(0)
@@ -197,6 +213,17 @@ def _split(line: bytes, delimiter: str, encoding: str) -> list[str]:
     """Cells of a line, which may be quoted."""
     text = line.decode(encoding).lstrip("\ufeff").strip("\r\n")
     return [cell.strip() for cell in next(csv.reader([text], delimiter=delimiter))]
+
+
+def _with_unnamed(names: list[str], rows: list[bytes], delimiter: str, encoding: str) -> list[str]:
+    """The names with one for R's numbers of rows, or for what follows a sign at the end of each row."""
+    cells = [_split(row, delimiter, encoding) for row in rows if row.strip()]
+    if cells and all(len(row) == len(names) + 1 for row in cells):
+        if not any(row[-1] for row in cells):
+            return [*names, "(end)"]
+        if [row[0] for row in cells] == [str(i + 1) for i in range(len(cells))]:
+            return ["(row)", *names]
+    return names
 
 
 def _units_below(lines: list[bytes], delimiter: str, encoding: str, count: int) -> tuple[list[str], int]:
