@@ -288,3 +288,8 @@ NO_M = ",".join(f"m_{b}=none" for b in "ugriz")
 OBJID = {"objid": IDS} | SKY
 SPEC = {"z": REDSHIFTS, "zErr": SIGMAS_Z, "zWarning": (0, 0), "class": ("GALAXY",) * 2,
         "subClass": ("STARFORMING", ""), "velDisp": (101.2, 180.3)}  # fmt: skip
+
+
+_of_sdss()
+_of_surveys()
+_of_programs()
