@@ -265,7 +265,7 @@ def _of_programs() -> None:
     add("bytes of Python", "pandas writes b'GALAXY'", text("a.csv", {"id": ("b'a'", "b'b'")} |
         columns(UGRIZ, "{}", "{}_err") | {"class": ("b'GALAXY  '",) * 2}), SDSS, "unknown", z=None,
         has_position=False, **more)
-    add("lines of old Macintoshes", "Excel for Macintosh", comma(text("a.csv", plain), "\n", " "), SDSS,
+    add("lines of old Macintoshes", "Excel for Macintosh", comma(text("a.csv", plain), "\n", "\r"), SDSS,
         "unknown", **more)
     add("FITS_LDAC", "SExtractor's tables after a table of headers", hdus({"LDAC_IMHEAD":
         {"Field Header Card": ("SIMPLE",)}, "LDAC_OBJECTS": plain}), SDSS, "unknown", **more)
