@@ -1,6 +1,7 @@
 """Random numbers for batches, independent of the number of processes that share a batch."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -8,7 +9,9 @@ import torch
 __all__ = [
     "BatchRng",
     "candidate_generator",
-    "candidate_uniform",
+    "normal_rows",
+    "object_generator",
+    "object_uniforms",
 ]
 
 
@@ -70,9 +73,26 @@ def candidate_generator(seed: int, object_id: str, candidate: int) -> torch.Gene
     return torch.Generator().manual_seed(_candidate_key(seed, object_id, candidate) >> 1)
 
 
-def candidate_uniform(seed: int, object_id: str, candidate: int) -> float:
-    """Uniform number in (0, 1) of one candidate, independent of the numbers of `candidate_generator`."""
-    return (_candidate_key(seed, f"uniform\0{object_id}", candidate) + 0.5) / 2**64
+def object_generator(seed: int, object_id: str, purpose: str) -> torch.Generator:
+    """Random generator of an object for one purpose, such as the noise of its candidates, drawn in order."""
+    return torch.Generator().manual_seed(_candidate_key(seed, f"{purpose}\0{object_id}", 0) >> 1)
+
+
+def object_uniforms(seed: int, object_id: str, purpose: str, n: int) -> np.ndarray:
+    """Uniform numbers (n,) in [0, 1) of an object for one purpose; the first do not depend on `n`."""
+    return torch.rand(n, dtype=torch.float64, generator=object_generator(seed, object_id, purpose)).numpy()
+
+
+def normal_rows(rows: int, length: int, generators: Sequence[torch.Generator]) -> torch.Tensor:
+    """Standard normal numbers (rows, `length` or a few more), which generators draw in turn.
+
+    Each generator draws an equal number of consecutive rows. A row does not depend on later rows of its
+    generator: torch draws normal numbers in blocks of 16, and rows hold whole blocks.
+    """
+    numbers = torch.empty(rows, -(-length // 16) * 16)
+    for part, generator in zip(numbers.split(rows // len(generators)), generators):
+        torch.randn(part.shape, generator=generator, out=part)
+    return numbers
 
 
 def _candidate_key(seed: int, object_id: str, candidate: int) -> int:

@@ -68,7 +68,7 @@ class RestFrameBasis(nn.Module):
         blue = int(np.ceil(np.log10(1 + z_max) / grid.step)) + 4
         self.start = grid.start - grid.step * blue  # log10 of the lattice's first wavelength in Angstrom
         end = grid.size if red is None else int((np.log10(red) - grid.start) / grid.step)
-        self.size = end + blue + 16
+        self.size, self.blue = end + blue + 16, blue
         self.lines = EmissionLines(grid.step)
         self.n_components, self.n_lines = components, len(self.lines)
         self.register_buffer("mean", torch.ones(self.size))
@@ -108,9 +108,15 @@ class RestFrameBasis(nn.Module):
         position = (self.grid.start - self.start - zeta) / self.grid.step
         first = position.floor().long()
         u = (position - first).float()[:, None]
-        index = first[:, None] - 1 + torch.arange(self.grid.size + 3, device=h.device)
-        taps = rest.gather(1, index.clamp(0, self.size - 1)).unfold(1, self.grid.size, 1)
-        spectra = (cubic_weights(u)[..., None] * taps).sum(1)
+        size = self.grid.size
+        beyond = max(0, size + self.blue + 16 - self.size)  # where the lattice ends before the grid
+        rest = torch.nn.functional.pad(rest[:, None], (0, beyond), mode="replicate")[:, 0] if beyond else rest
+        first = (first - 1).clamp(0, rest.shape[1] - size - 3)
+        taps = rest.unfold(1, size + 3, 1)[torch.arange(len(rest), device=h.device), first]
+        weights = cubic_weights(u)
+        spectra = weights[:, :1] * taps[:, :size]
+        for k in range(1, 4):
+            spectra = spectra.addcmul_(weights[:, k : k + 1], taps[:, k : k + size])
         self.lines.add(spectra, self.grid.start, zeta, lines.clamp(min=0), width)
         return spectra
 

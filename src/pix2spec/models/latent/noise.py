@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pix2spec.errors import InputError
+from pix2spec.runtime.random import normal_rows
 
-__all__ = ["NoiseModel"]
+__all__ = ["NoiseModel", "sampled_brightness"]
 
 MAX_FITTED_SPECTRA = 4000  # maximum number of spectra in a fit; more would not change the model visibly
 PER_FACTOR = 20  # number of spectra needed to fit one pattern
@@ -17,6 +18,9 @@ ROUNDS = 16  # iterations of the fit of patterns; the fit of the law has half as
 SPIKE = 6.0  # height of a spike in standard deviations, at least
 WIDTH = 5  # pixels of a spike
 MAX_SPIKES = 3  # per spectrum; more spikes point to a wrong noise-free spectrum, not to cosmic rays
+DRAWN_SPIKES = 12  # at most, in a spectrum that is drawn
+UNIFORM = 2 + 2 * DRAWN_SPIKES  # numbers that choose a row of the bank, and spikes
+SAMPLED = 256  # pixels whose median is the brightness of a noise-free spectrum
 FAINTEST = 1e-2  # least median flux in 1e-17 erg/s/cm2/A; fainter spectra count as equally bright
 
 
@@ -91,51 +95,75 @@ class NoiseModel(nn.Module):
     def sample(self, clean: Tensor, generators: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
         """Draw noise for noise-free spectra.
 
-        A row depends on its own spectrum and generator alone, to rounding.
+        A row depends on its own spectrum, its generator, and its place among the rows of that generator
+        alone, to rounding.
 
         Parameters
         ----------
         clean : Tensor (B, L)
             Noise-free flux.
-        generators : sequence of torch.Generator
-            One generator per row, on the CPU.
+        generators : sequence of torch.Generator, length G
+            On the CPU. Each draws the noise of B / G consecutive rows.
 
         Returns
         -------
-        noise, ivar : Tensor (B, L)
-            Noise to add to `clean`, and its inverse variance as the survey would state it.
+        noise : Tensor (B, L)
+            To add to `clean`.
+        conditions : Tensor (B,)
+            Of the exposures that were drawn; `variance` says what the survey would state.
         """
-        row, z = self._draw(brightness(clean), clean.shape[1], generators)
-        row, z = row.to(clean.device), z.to(clean.device)
-        conditions = row[:, 1] + self.trend[0] + self.trend[1] * brightness(clean)
-        scale, bright = conditions.exp()[:, None], clean.clamp(min=0)
-        photons = scale * torch.addcmul(self.law[0], self.law[1], bright)  # see `regressors`
-        noise = z.mul_((row[:, 2:3] * self.white * photons).sqrt_())
+        return self.made(clean, sampled_brightness(clean), normal_rows(len(clean), self.numbers, generators))
+
+    def made(self, clean: Tensor, bright: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Noise and conditions, as `sample` returns them, from normal numbers.
+
+        Parameters
+        ----------
+        clean : Tensor (B, L)
+        bright : Tensor (B,)
+            Its `sampled_brightness`.
+        numbers : Tensor (B, `numbers` or more)
+            Standard normal numbers, on the CPU.
+        """
+        row, z = (values.to(clean.device) for values in self._draw(bright.cpu(), numbers))
+        conditions = row[:, 1] + self.trend[0] + self.trend[1] * bright
+        photons = torch.addcmul(self.law[0] * self.white, self.law[1] * self.white, clean.clamp(min=0))
+        level = row[:, 2] * conditions.exp() / (1 + self.memory**2)
+        noise = z.mul_(photons.sqrt_()).mul_(level.sqrt()[:, None])
         additive, relative = row[:, 3 : 3 + self.additive], row[:, 3 + self.additive :]
         noise.addmm_(additive, self.patterns[: self.additive])
         noise.addcmul_(clean, relative @ self.patterns[self.additive :])
-        variance = photons.addcmul_(self.law[3], clean**2).add_(self.law[2])
-        return noise, variance.reciprocal_()
+        return noise, conditions
 
-    def _draw(self, bright: Tensor, length: int, generators) -> tuple[Tensor, Tensor]:
-        """Rows of the bank (B, 3 + factors), and white noise (B, L) with spikes, of unit variance."""
+    @property
+    def numbers(self) -> int:
+        """Normal numbers of which the noise of one spectrum is a function."""
+        return len(self.white) + 1 + UNIFORM
+
+    def _draw(self, bright: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of the bank (B, 3 + factors), and white noise (B, L) with spikes, of variance 1 + memory^2."""
+        length = len(self.white)
+        uniform = torch.special.ndtr(numbers[:, length + 1 : length + 1 + UNIFORM].double())
         # Residuals may depend on brightness: draw from the quarter of the bank with the nearest brightness.
         among = max(1, len(self.bank) // 4)
-        first = torch.searchsorted(self.bank[:, 0].contiguous(), bright) - among // 2
-        first = first.clamp(0, len(self.bank) - among).cpu()
-        chosen, white = torch.empty(len(first), dtype=torch.long), torch.empty(len(first), length + 1)
-        rate, spikes = self.rate.cpu(), []
-        for i, generator in enumerate(generators):
-            chosen[i] = torch.randint(among, (), generator=generator)
-            torch.randn(length + 1, generator=generator, out=white[i])
-            for _ in range(int(torch.poisson(rate, generator=generator))):
-                start = int(torch.randint(length - WIDTH + 1, (), generator=generator))
-                spikes.append((i, start, int(torch.randint(len(self.snippets), (), generator=generator))))
-        memory = self.memory.cpu()
-        z = torch.addcmul(white[:, :-1], memory, white[:, 1:]).div_((1 + memory**2).sqrt())
-        for i, start, spike in spikes:
-            z[i, start : start + WIDTH] = self.snippets[spike].cpu()  # a snippet includes white noise
-        return self.bank[(first + chosen).to(self.bank.device)], z
+        first = torch.searchsorted(self.bank[:, 0].cpu().contiguous(), bright) - among // 2
+        first = first.clamp(0, len(self.bank) - among)
+        chosen = first + (among * uniform[:, 0]).long().clamp(max=among - 1)
+        z = torch.addcmul(numbers[:, :length], self.memory.cpu(), numbers[:, 1 : length + 1])
+        self._add_spikes(z, uniform[:, 1:])
+        return self.bank[chosen.to(self.bank.device)], z
+
+    def _add_spikes(self, z: Tensor, uniform: Tensor) -> None:
+        """Put spikes into white noise (B, L), as uniform numbers (B, 1 + 2 DRAWN_SPIKES) say."""
+        counts = torch.arange(DRAWN_SPIKES, dtype=torch.float64)
+        rate = self.rate.cpu().double()
+        below = torch.special.gammaincc(counts + 1, rate.expand_as(counts))  # of Poisson
+        number = torch.searchsorted(below, uniform[:, 0].contiguous())
+        row, k = (counts < number[:, None]).nonzero(as_tuple=True)
+        start = (uniform[row, 1 + 2 * k] * (z.shape[1] - WIDTH + 1)).long()
+        which = (uniform[row, 2 + 2 * k] * len(self.snippets)).long()
+        scale = (1 + self.memory.cpu() ** 2).sqrt()  # a snippet includes white noise of unit variance
+        z[row[:, None], start[:, None] + torch.arange(WIDTH)] = scale * self.snippets.cpu()[which]
 
     def _random(self, terms) -> Tensor:
         """Photon noise variance: the two terms of the law that scale with the conditions."""
@@ -359,6 +387,11 @@ def regressors(clean: Tensor, conditions: Tensor) -> tuple[Tensor, ...]:
 def brightness(clean: Tensor) -> Tensor:
     """Logarithm (B,) of the median flux over pixels that are not NaN, of spectra (B, L)."""
     return clean.nanmedian(-1).values.clamp(min=FAINTEST).log()
+
+
+def sampled_brightness(clean: Tensor) -> Tensor:
+    """`brightness` of noise-free spectra, from some of their pixels."""
+    return brightness(clean[:, :: max(1, clean.shape[1] // SAMPLED)])
 
 
 def _nonnegative(normal: Tensor, product: Tensor, start: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy.special import ndtr, ndtri
 
-from pix2spec.runtime.random import candidate_uniform
+from pix2spec.runtime.random import object_uniforms
 
 __all__ = ["GRID", "Z_MAX", "RedshiftPosterior", "from_y", "to_y"]
 
@@ -86,7 +86,7 @@ class RedshiftPosterior:
             Ids of the galaxies; by default their numbers.
         """
         ids = [str(i) for i in range(len(self))] if ids is None else ids
-        level = np.array([[candidate_uniform(seed, name, k) for k in range(n)] for name in ids])
+        level = np.stack([object_uniforms(seed, name, "redshift", n) for name in ids])
         if self.mass is not None:
             return np.stack([self.quantile(column) for column in level.T], 1)
         # The uniform number chooses a Gaussian; its remainder is the quantile inside it.

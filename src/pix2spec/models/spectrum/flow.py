@@ -52,10 +52,15 @@ class GalaxyNetwork(nn.Module):
         self.absent = nn.Parameter(0.02 * torch.randn(2, width, device="cpu"))
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
 
-    def forward(self, tokens: Tokens, image: torch.Tensor, has_image: torch.Tensor) -> torch.Tensor:
-        """Vectors (N, width) of galaxies with `tokens`; pictures (N, image) count where `has_image` (N,)."""
+    def forward(
+        self, tokens: Tokens, image: torch.Tensor, has_image: torch.Tensor, prepared: tuple | None = None
+    ) -> torch.Tensor:
+        """Vectors (N, width) of galaxies with `tokens`; pictures (N, image) count where `has_image` (N,).
+
+        `prepared` may hold what `SetEncoder.prepare` says of the tokens.
+        """
         has_light = tokens.seen.any(1, keepdim=True)
-        light = torch.where(has_light, self.measured(tokens), self.absent[0])
+        light = torch.where(has_light, self.measured(tokens, prepared), self.absent[0])
         picture = torch.where(has_image[:, None], self.image(image), self.absent[1])
         return self.mix(torch.cat([light, picture], 1))
 

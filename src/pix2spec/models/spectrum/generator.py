@@ -15,7 +15,7 @@ from pix2spec.models.redshift.network import RedshiftModel
 from pix2spec.models.shared.checks import check_image
 from pix2spec.models.shared.settings import FLOW_SAMPLERS
 from pix2spec.models.spectrum.bands import BandTables
-from pix2spec.models.spectrum.draw import Drawn, draw_vectors
+from pix2spec.models.spectrum.draw import Drawn, Draws, draw_vectors
 from pix2spec.models.spectrum.inputs import Seen, as_seen, light_of_picture, of_one_kind
 from pix2spec.models.spectrum.likelihood import misfits
 from pix2spec.models.spectrum.redshifts import draw_redshifts
@@ -23,10 +23,11 @@ from pix2spec.models.storage import find_model, load_model, model_id
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.selection import select
 from pix2spec.products.units import PHYSICAL, RELATIVE
-from pix2spec.runtime.random import candidate_generator
+from pix2spec.runtime.random import object_generator
 
 __all__ = ["SpectrumGenerator"]
 
+BLOCK = 64  # spectra that are made at a time: they stay in the cache of a core
 OVERSAMPLED = 4  # candidates of which one is kept, where candidates are weighed by their misfit
 MAX_TABLES = 512  # filters whose tables are kept
 MAX_BRIGHTNESS_ERROR = 0.2  # magnitudes; fluxes that share a larger one do not fix the amplitude
@@ -164,7 +165,7 @@ class SpectrumGenerator(Generator):
         )
         every = self._drawn(seen, drawn.z, tables, more, galaxies)
         kept = every.misfit.chosen(settings.n, settings.seed, [g.object_id for g in galaxies])
-        spectra, observed = self._spectra(seen, every, kept)
+        spectra, observed = self._spectra(seen, every, kept, settings, galaxies)
         scores = self._scores(seen, observed) if settings.select.startswith(("best", "mean")) else None
         chosen, z = spectra if settings.noise == "none" else observed, np.take_along_axis(drawn.z, kept, 1)
         noise_free = self._measurable(spectra, z)
@@ -206,32 +207,41 @@ class SpectrumGenerator(Generator):
         count, n = z.shape
         zeta = torch.from_numpy(np.log10(1 + np.clip(z, 0, self.model.z_max))).float().to(self.device)
         every = Drawn.empty(count, n, self.model.networks[0].dimension, self.device)
+        ids = [galaxy.object_id for galaxy in galaxies]
         for place, number in enumerate(self.members[:n]):
             mine = np.arange(place, n, len(self.members))
-            own = [candidate_generator(settings.seed, g.object_id, int(k)) for g in galaxies for k in mine]
-            network = self.model.networks[number]
-            vectors, known = draw_vectors(network, seen, tables[number], zeta[:, mine], settings, own)
-            every.put(number, mine, vectors, known, own)
-            misfits(network, seen, tables[number], vectors, known, mine, every.misfit)
+            network, draws = self.model.networks[number], Draws(settings.seed, ids, number, mine)
+            vectors, known = draw_vectors(network, seen, tables[number], zeta[:, mine], settings, draws)
+            every.put(number, mine, vectors, known)
+            misfits(network, seen, vectors, known, mine, every.misfit)
         return every
 
-    def _spectra(self, seen: Seen, every: Drawn, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _spectra(self, seen: Seen, every: Drawn, kept: np.ndarray, settings, galaxies):
         """Noise-free and observed spectra (N, n, L) of the candidates `kept` (N, n)."""
         shape = (*kept.shape, self.grid.size)
         spectra, observed = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        dust = 10 ** (-0.4 * seen.ebv[:, None] * extinction_law(self.grid.wave)).astype(np.float32)
-        dust = torch.from_numpy(dust).to(self.device)
-        number_of = np.take_along_axis(every.number, kept, 1)
+        dust = self._dust(seen) if seen.ebv.any() else None
+        weighed, number_of = kept.shape[1] < len(every.number), every.number[kept]
         for number in self.members:
             rows, places = np.nonzero(number_of == number)
-            if not len(rows):
-                continue
-            network, from_which = self.model.networks[number], (rows, kept[rows, places])
-            vectors, zeta, r = (values[from_which] for values in (every.vectors, every.zeta, every.r))
-            clean = network.spectra(vectors, zeta, r) * dust[rows]
-            noise = network.noise.sample(clean, list(every.generators[from_which]))
-            spectra[rows, places], observed[rows, places] = clean.cpu(), (clean + noise).cpu()
+            each = 1 if weighed else max(1, len(rows) // len(kept))  # rows whose noise one generator draws
+            network, block = self.model.networks[number], each * max(1, BLOCK // each)
+            for start in range(0, len(rows), block):
+                row, place = rows[start : start + block], places[start : start + block]
+                which = (row, kept[row, place])
+                clean = network.spectra(every.vectors[which], every.zeta[which], every.r[which])
+                clean = clean if dust is None else clean.mul_(dust[row])
+                purposes = [f"noise {p if weighed else number}" for p in place[::each]]
+                ids = [galaxies[i].object_id for i in row[::each]]
+                own = [object_generator(settings.seed, *key) for key in zip(ids, purposes)]
+                spectra[row, place] = clean.cpu()
+                observed[row, place] = network.noise.sample(clean, own).add_(clean).cpu()
         return spectra, observed
+
+    def _dust(self, seen: Seen) -> torch.Tensor:
+        """Transmission (N, L) of the dust in front of galaxies."""
+        dust = 10 ** (-0.4 * seen.ebv[:, None] * extinction_law(self.grid.wave)).astype(np.float32)
+        return torch.from_numpy(dust).to(self.device)
 
     def _scores(self, seen: Seen, observed: np.ndarray) -> np.ndarray:
         """Cosine similarities (N, n) of candidates with what is known of the galaxies."""

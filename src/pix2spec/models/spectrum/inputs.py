@@ -16,6 +16,7 @@ from pix2spec.models.shared.checks import fibre_photometry
 from pix2spec.models.shared.measurements import (
     KIND_GROUPS,
     MeasurementTable,
+    SetEncoder,
     Tokens,
     cat_tokens,
     tokens_of,
@@ -35,19 +36,17 @@ class Seen:
     has_picture: torch.Tensor  # (N,) bool
     ebv: np.ndarray  # (N,) E(B-V) that was removed from the fluxes, and belongs in front of the spectra
     brightness_error: np.ndarray  # (N,) magnitudes: an error that all fluxes of a galaxy share
+    _prepared: tuple | None = None
 
-    def of(self, rows: torch.Tensor) -> "Seen":
-        """These galaxies alone, by number."""
-        own = rows.numpy()
-        return Seen(
-            self.tokens[rows], self.index[rows], self.filters, self.picture[rows], self.has_picture[rows],
-            self.ebv[own], self.brightness_error[own],
-        )  # fmt: skip
+    def prepared(self, encoder: SetEncoder) -> tuple:
+        """What all networks' encoders of measurements have in common, computed once."""
+        self._prepared = self._prepared or encoder.prepare(self.tokens)
+        return self._prepared
 
     def blind(self) -> "Seen":
         """The same galaxies, of which nothing is seen."""
         tokens = replace(self.tokens, seen=torch.zeros_like(self.tokens.seen))
-        return replace(self, tokens=tokens, has_picture=torch.zeros_like(self.has_picture))
+        return replace(self, tokens=tokens, has_picture=torch.zeros_like(self.has_picture), _prepared=None)
 
 
 def light_of_picture(image: np.ndarray, image_kind: str, survey: Survey) -> Measurements | None:

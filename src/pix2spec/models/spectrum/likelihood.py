@@ -6,10 +6,9 @@ import numpy as np
 import torch
 
 from pix2spec.models.shared.measurements import KIND_GROUPS
-from pix2spec.models.spectrum.bands import BandTables
 from pix2spec.models.spectrum.inputs import Seen
 from pix2spec.models.spectrum.network import Known, SpectrumNetwork
-from pix2spec.runtime.random import candidate_uniform
+from pix2spec.runtime.random import object_uniforms
 
 __all__ = ["MISFIT", "Misfit", "misfits"]
 
@@ -52,14 +51,14 @@ class Misfit:
         for row, count, name in zip(self.chi2, self.number, ids):
             total = np.nan_to_num(row - np.nanmin(row), nan=0.0) * max(count - 1, 1) if count else 0 * row
             share = np.cumsum(np.exp(-0.5 * np.nan_to_num(total, nan=0.0)))
-            levels = (np.arange(n) + candidate_uniform(seed, name, -1)) / n
+            levels = (np.arange(n) + object_uniforms(seed, name, "choice", 1)) / n
             kept.append(np.searchsorted(share / share[-1], levels).clip(0, len(row) - 1))
         return np.stack(kept)
 
 
 def misfits(
-    network: SpectrumNetwork, seen: Seen, tables: BandTables, vectors: torch.Tensor, known: Known,
-    columns: np.ndarray, out: Misfit,
+    network: SpectrumNetwork, seen: Seen, vectors: torch.Tensor, known: Known, columns: np.ndarray,
+    out: Misfit,
 ) -> None:  # fmt: skip
     """Write chi2 per flux of candidates into `out`.
 
@@ -70,8 +69,6 @@ def misfits(
     network : SpectrumNetwork
     seen : Seen
         N galaxies.
-    tables : BandTables
-        Of the network.
     vectors : tensor (N * n, D)
         Coefficients of candidates.
     known : Known
@@ -82,10 +79,9 @@ def misfits(
     """
     count, n = len(seen.ebv), len(columns)
     rows = torch.arange(count).repeat_interleave(n)
-    parts, covered = tables.at(seen.index[rows], known.zeta)
-    model = (parts * network.linear_parts(vectors)[:, None]).sum(2).double()
+    model = (known.parts * network.linear_parts(vectors)[:, None]).sum(2).double()
     flux, error = seen.tokens.flux[rows].double(), seen.tokens.error[rows].double()
-    counts = seen.tokens.seen[rows] & covered
+    counts = seen.tokens.seen[rows] & known.covered
     fibre = counts & (seen.tokens.kind[rows] == KIND_GROUPS["fibre"])
     counts = torch.where(fibre.sum(1, keepdim=True) >= LEAST, fibre, counts)  # one aperture
     weight = counts / (error**2 + (MODEL_ERROR * flux) ** 2)

@@ -65,31 +65,36 @@ def fit_linear(
     parts, flux, error = parts.double(), flux.double(), error.double()
     error = torch.hypot(error, MODEL_ERROR * flux)
     base = parts @ prior.mean  # (B, K) fluxes of the mean spectrum
-    spread = parts[..., 1:] @ prior.factor  # (B, K, q)
     any_seen = seen.any(1)
     rough = seen / (error**2 + (0.2 * flux) ** 2).clamp(min=1e-30)
     norm = (rough * base**2).sum(1).clamp(min=1e-30)
     guess = (rough * flux * base).sum(1) / norm
     least = 0.1 * (rough * error * base.abs()).sum(1) / norm  # fluxes may be negative, a scale may not
     scale = torch.where(any_seen, torch.maximum(guess, least), 1.0)
-    design = torch.cat([SCALE_SD * base[..., None], spread], 2)
-    eye = torch.eye(design.shape[2], dtype=design.dtype, device=design.device)
+    # In units of the errors, with the coefficients in units of their prior. There are fewer fluxes than
+    # coefficients: all matrices are those of fluxes (Rasmussen & Williams 2006, eq. A.9).
+    inverse = seen / error
+    design = torch.cat([SCALE_SD * base[..., None], parts[..., 1:] @ prior.factor], 2) * inverse[..., None]
+    gram = design @ design.mT
+    eye = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
     for _ in range(ROUNDS):
-        weight = seen * (scale[:, None] / error) ** 2
-        weighted = (design * weight[..., None]).transpose(1, 2)
-        chol = torch.linalg.cholesky(eye + weighted @ design)
-        offset = flux / scale[:, None] - base
-        right = (weighted @ offset[..., None])[..., 0]
-        answer = torch.cholesky_solve(right[..., None], chol)[..., 0]
+        before = scale
+        chol = torch.linalg.cholesky(eye + (before**2)[:, None, None] * gram)
+        offset = inverse * (flux - before[:, None] * base)
+        weighed = torch.cholesky_solve(offset[..., None], chol)
+        answer = before[:, None] * (design.mT @ weighed)[..., 0]
         change = (1 + SCALE_SD * answer[:, 0]).clamp(0.3, 3)
-        power = (weight * offset**2).sum(1) - (right * answer).sum(1)
-        log_evidence = -0.5 * power - torch.log(torch.diagonal(chol, dim1=1, dim2=2)).sum(1)
-        scale = scale * torch.where(any_seen, change, torch.ones_like(change))
+        scale = torch.where(any_seen, before * change, before)
+    power = (offset * weighed[..., 0]).sum(1)
+    log_evidence = -0.5 * power - torch.log(torch.diagonal(chol, dim1=1, dim2=2)).sum(1)
     whitened = answer[:, 1:] / change[:, None]
     mean = prior.mean[1:] + whitened @ prior.factor.T
-    root = torch.linalg.solve_triangular(chol, eye.expand_as(chol), upper=False)[:, :, 1:]  # chol^-1
-    sd = (root @ prior.factor.T).square().sum(1).sqrt()
-    model = base + (spread @ whitened[..., None])[..., 0]
+    covariance = prior.factor @ prior.factor.T
+    towards = before[:, None, None] * (inverse[..., None] * (parts[..., 1:] @ covariance))
+    known = torch.linalg.solve_triangular(chol, towards, upper=False).square().sum(1)
+    variance = torch.diagonal(covariance)
+    sd = torch.maximum(variance - known, 1e-12 * variance).sqrt()
+    model = base + (parts[..., 1:] @ (mean - prior.mean[1:])[..., None])[..., 0]
     misfit = seen * ((flux - scale[:, None] * model) / error) ** 2
     chi2 = misfit.sum(1) / seen.sum(1).clamp(min=1)
     return LinearFit(mean, sd, scale, chi2, log_evidence)

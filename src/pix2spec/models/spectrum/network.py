@@ -37,6 +37,13 @@ class Known:
     mean: torch.Tensor  # (B, D) linear answer in normal scores
     spread: torch.Tensor  # (B, D) its spread
     features: torch.Tensor  # (B, C)
+    parts: torch.Tensor  # (B, K, 1 + components + lines) of `BandTables`, in the filters of the measurements
+    covered: torch.Tensor  # (B, K)
+    in_r: torch.Tensor  # (B, 1 + components + lines) the same in r
+
+    def of(self, rows: torch.Tensor) -> "Known":
+        """Some of the candidates."""
+        return Known(*(values[rows] for values in vars(self).values()))
 
 
 class SpectrumNetwork(nn.Module):
@@ -121,8 +128,9 @@ class SpectrumNetwork(nn.Module):
         )  # one aperture, the spectrum's if known
         fit = fit_linear(self.prior(), parts, tokens.flux, tokens.error, seen)
         last = torch.full_like(index[:, :1], len(tables.flux) - 1)
-        in_r = tables.at(last, zeta)[0][:, 0].double()
-        expected = fit.scale * (in_r[:, 0] + (in_r[:, 1:] * fit.mean).sum(1)).clamp(min=0.05 * in_r[:, 0])
+        in_r = tables.at(last, zeta)[0][:, 0]
+        least = 0.05 * in_r[:, 0].double()
+        expected = fit.scale * (in_r[:, 0] + (in_r[:, 1:] * fit.mean).sum(1)).clamp(min=least)
         has_light = seen.any(1)
         r = torch.where(has_light, expected, FAINT_R).clamp(1e-3, 1e6).float()
         mean, spread = self._scores(fit.mean.float(), fit.sd.float())
@@ -132,19 +140,17 @@ class SpectrumNetwork(nn.Module):
                 (r.log10() - 1.5)[:, None], ((fit.chi2.float() + 0.05).log() / 4).clamp(-1, 3)[:, None],
             ], 1,
         )  # fmt: skip
-        return Known(zeta, r, mean, spread, features)
+        return Known(zeta, r, mean, spread, features, parts, covered, in_r)
 
     def _scores(self, mean: torch.Tensor, sd: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Means and sds (B, q) of continuum and lines as means and spreads (B, D) in normal scores."""
         k = self.basis.n_components
-        middle = self.normal.inverse(torch.zeros(1, self.dimension, device=mean.device)).expand(len(mean), -1)
-
-        def scores(values):
-            lines = torch.asinh(values[:, k:] / LINE_SOFTENING)
-            return self.normal(torch.cat([middle[:, :1], values[:, :k], lines, middle[:, -1:]], 1))
-
-        low, high = scores(mean - sd), scores(mean + sd)
+        values = torch.cat([mean - sd, mean, mean + sd])
+        median = self.normal.knots[:, self.normal.knots.shape[1] // 2].expand(len(values), -1)
+        lines = torch.asinh(values[:, k:] / LINE_SOFTENING)
+        scores = self.normal(torch.cat([median[:, :1], values[:, :k], lines, median[:, -1:]], 1))
+        low, middle, high = scores.chunk(3)
         spread = ((high - low) / 2).clamp(LEAST_SPREAD, 1.2)
         spread[:, [0, -1]] = 1.0
         limit = self.normal.MAX_SIGMAS
-        return scores(mean).clamp(-limit, limit), spread
+        return middle.clamp(-limit, limit), spread

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pix2spec.models.latent.noise import NoiseModel, brightness
+from pix2spec.models.latent.noise import NoiseModel, sampled_brightness
+from pix2spec.runtime.random import normal_rows
 
 __all__ = ["SurveyNoise"]
 
@@ -50,14 +51,16 @@ class SurveyNoise(nn.Module):
         return made
 
     def sample(self, clean: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-        """Draw noise (B, L) for noise-free spectra (B, L), with one generator on the CPU for each row."""
+        """Draw noise (B, L) for noise-free spectra (B, L); `generators` as in `NoiseModel.sample`."""
+        count = self.bright.numbers
+        numbers = normal_rows(len(clean), count + 1, generators)
+        bright = sampled_brightness(clean)
+        share = torch.sigmoid((bright - self.change[0]) / self.change[1]).cpu()
+        is_bright = torch.special.ndtr(numbers[:, count]) < share
+        if is_bright.all():
+            return self.bright.made(clean, bright, numbers)[0]
         noise = torch.empty_like(clean)
-        share = torch.sigmoid((brightness(clean) - self.change[0]) / self.change[1]).cpu()
-        drawn = torch.stack([torch.rand((), generator=generator) for generator in generators])
-        is_bright = drawn < share
         for model, rows in ((self.bright, is_bright), (self.faint, ~is_bright)):
             which = torch.nonzero(rows)[:, 0]
-            if len(which):
-                own = [generators[k] for k in which.tolist()]
-                noise[which] = model.sample(clean[which], own)[0]
+            noise[which] = model.made(clean[which], bright[which], numbers[which])[0]
         return noise

@@ -5,7 +5,7 @@ q^2 = (1 - sigma)^2 S^2 + sigma^2 and a constant u. In u, samplers therefore int
 adds to the Gaussian velocity: du / dsigma = (velocity - Gaussian velocity) / q. A few steps are enough.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -23,7 +23,7 @@ Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 @torch.no_grad()
 def sample_around(
     velocity: Velocity, mean: torch.Tensor, spread: torch.Tensor, sampler: str, evaluations: int,
-    generators: Sequence[torch.Generator],
+    start: torch.Tensor,
 ) -> torch.Tensor:  # fmt: skip
     """Draw samples of a flow whose linear answers are known.
 
@@ -37,14 +37,14 @@ def sample_around(
         Second-order steps that reuse the evaluation before (Adams-Bashforth), Heun's method, or Euler's.
     evaluations : int
         Maximum number of evaluations of `velocity`.
-    generators : sequence of torch.Generator, length B
-        The noise of sample k comes from generator k alone.
+    start : tensor (B, D)
+        Standard normal numbers, of which each sample is a function.
 
     Returns
     -------
     tensor (B, D)
     """
-    u = torch.stack([torch.randn(mean.shape[1], generator=g) for g in generators]).to(mean.device)
+    u = start
     steps = max(1, evaluations // 2) if sampler == "heun" else evaluations
     levels = np.linspace(1, 0, steps + 1) ** FINER
 
