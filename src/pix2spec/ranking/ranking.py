@@ -22,6 +22,7 @@ from pix2spec.ranking.exposure import (
     telescope_hours,
 )
 from pix2spec.ranking.expression import LINE_NAMES, NUMBER, TRUTH, Node, columns_of, evaluate, parse
+from pix2spec.ranking.from_columns import CANDIDATES, ColumnQuantities
 from pix2spec.ranking.measure import Quantities, measure_catalogue, names_of
 from pix2spec.runtime.provenance import run_provenance
 
@@ -139,7 +140,7 @@ def rank(
     Parameters
     ----------
     catalogue : path
-        Folder of `pix2spec generate`, with candidates.
+        Folder of `pix2spec generate`. Without candidates, its columns of measured quantities are used.
     statement : str, optional
         A statement such as ``ew(Halpha) > 50``; see `pix2spec.ranking.expression`. It refers to the spectra
         of the catalogue, which are either noisy like the survey's spectra or noise-free.
@@ -180,12 +181,21 @@ def rank(
     # Check all texts before the measurements, which take long.
     model: Any = observing.model() if observing else None
     measured, numbers = names_of(opened)
+    columns_alone = None if opened.has_candidates else ColumnQuantities(opened)
+    if columns_alone is not None:
+        measured = columns_alone.known
+        numbers += [name for name in measured if name in opened.schema.names and name not in SCORES]
+        if observing:
+            what = "a telescope time needs the candidates, which the catalogue does not hold"
+            raise InputError("`instrument`", what, CANDIDATES)
     tree = parse(statement, [*measured, *numbers], TRUTH, "`statement`") if statement else None
     by = by or "probability"
     score = parse(by, [*SCORES, *numbers], NUMBER, "`by`")
     _check_needs(columns_of(score), statement is not None, train is not None, observing is not None)
 
-    quantities = measure_catalogue(opened, workers, progress)
+    if columns_alone is not None and tree is not None:
+        columns_alone.check(tree, "`statement`")
+    quantities = columns_alone or measure_catalogue(opened, workers, progress)
     columns = _summary(quantities)
     true = np.ones(len(quantities.rows), bool)
     if tree:
@@ -205,6 +215,8 @@ def rank(
     order = _order(columns, top, observing, found)
     found.table = _table({name: np.asarray(column)[order] for name, column in columns.items()})
     about = "noise-free spectra" if opened.provenance.get("noise") == "none" else "spectra as observed"
+    if columns_alone is not None:
+        about = "noise-free spectra, by the medians and 68 % intervals in the columns of the catalogue"
     metadata: dict = {"statement": statement or "", "about": about, "by": by, **run_provenance()}
     metadata |= {"train": str(train or ""), "catalogue": str(opened.path)}
     metadata["observing"] = asdict(observing) | {"model": asdict(model[0])} if observing else None

@@ -114,7 +114,7 @@ def generate(
         bool,
         typer.Option(
             "--candidates/--no-candidates",
-            help="Store all candidates (14 kB each), which `evaluate` and `rank` need.",
+            help="Store all candidates (14 kB each), which `evaluate` needs, and `rank` for some statements.",
         ),
     ] = True,
     spectra: Annotated[

@@ -13,7 +13,7 @@ SHOWN = 10
 
 
 def rank(
-    catalogue: Annotated[Path, typer.Argument(help="Folder that `generate` wrote, with candidates.")],
+    catalogue: Annotated[Path, typer.Argument(help="Folder that `generate` wrote.")],
     statement: Annotated[
         str | None,
         typer.Argument(help="Condition on a spectrum, as in 'ew(Halpha) > 50'; optional with --by."),
@@ -62,7 +62,7 @@ def rank(
 
     Conditions may use ew(LINE), flux(LINE), sn(LINE), colour(g, r), z, bpt, dn4000, hdelta_a, mgb, fe,
     sigma_v and sigma_gas. Lines are Halpha, Hbeta, OII3727, OIII5007, NII6583 and SII6716. Candidates are
-    measured once: the next ranking takes seconds.
+    measured once: the next ranking takes seconds. A catalogue without candidates is ranked by its columns.
     """
     from pix2spec.ranking.contact_sheet import write_sheets
     from pix2spec.ranking.output import write_tables
@@ -75,21 +75,22 @@ def rank(
     found = run(catalogue, statement, by, top, data, train, observing, workers)
     out = out or found.catalogue.path.parent / "ranking"
     write_tables(found, out)
-    if sheet and len(found.table):
+    sheet *= bool(len(found.table)) and found.catalogue.has_candidates
+    if sheet:
         write_sheets(found, out, sheet)
     _print(found)
     print_failures(found.failures, len(found.failures))
     print_text(
         f"{len(found.table)} of {found.n_objects} objects in {out}/ranking.parquet, .csv, .fits and .vot"
     )
-    if sheet and len(found.table):
+    if sheet:
         print_text(f"  contact sheet: {out}/contact.html and .pdf")
     return {
         "ranking": out / "ranking.parquet",
         "listed": len(found.table),
         "objects": found.n_objects,
         "first": list(found.table["object_id"][:SHOWN]),
-        "contact_sheet": out / "contact.html" if sheet and len(found.table) else None,
+        "contact_sheet": out / "contact.html" if sheet else None,
         "failed": len(found.failures),
         "exit_code": 3 if found.failures else 0,
     }
