@@ -27,7 +27,7 @@ from pix2spec.training.redshift.sources import as_measurements, read_samples
 __all__ = ["RECIPES", "Recipe", "train"]
 
 INSIDE = 0.985  # of the real galaxies must not be flagged
-STRETCHES = np.arange(1.0, 1.81, 0.04)  # factors by which distributions may be widened
+STRETCHES = np.arange(1.0, 1.81, 0.02)  # factors by which distributions may be widened
 STATED = (0.01, 0.03, 0.06)  # relative errors of fibre fluxes
 HELD, ENOUGH = 0.68, 0.66  # of truths in intervals of one network; those of all together are wider
 COMPLETE = {
