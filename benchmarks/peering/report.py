@@ -1,0 +1,65 @@
+"""Tables of `benchmarks/peers.py`."""
+
+from peering.programs import PUBLISHED
+from peering.running import Peer
+
+REDSHIFT_HEADINGS = (
+    "program", "learns from", "galaxies a second", "training, s", "memory, GB", "sigma_NMAD",
+    "off by > 0.05", "CRPS(z)", "in 68 %", "bias",
+)  # fmt: skip
+SPECTRUM_HEADINGS = ("program", "spectra a second", "memory, GB", "what")
+
+
+def table(headings, rows) -> str:
+    """A table in Markdown."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def rate(count: int, seconds: float) -> str:
+    """Things a second, with three digits."""
+    value = count / max(seconds, 1e-9)
+    return f"{float(f'{value:.3g}'):,g}"
+
+
+def redshift_row(peer: Peer, cost: dict, scores: dict, n: int) -> list[str]:
+    """The row of a program that gives redshifts of N galaxies."""
+    learnt = peer.learns
+    if cost["learnt"]:
+        learnt += f", {cost['learnt']:,}"
+    return [
+        peer.name, learnt, rate(n, cost["processor"]["answer"]),
+        f"{cost['processor']['fit']:.3g}" if cost["learnt"] else "",
+        f"{cost['peak_bytes'] / 1e9:.2f}", f"{scores['sigma_nmad']:.4f}", f"{100 * scores['off']:.2f} %",
+        f"{scores['crps']:.4f}", f"{100 * scores['inside']:.1f} %", f"{scores['bias']:.4f}",
+    ]  # fmt: skip
+
+
+def spectrum_row(peer: Peer, cost: dict) -> list[str]:
+    """The row of a program that makes spectra."""
+    made = rate(cost["spectra"], cost["processor"]["answer"])
+    return [peer.name, made, f"{cost['peak_bytes'] / 1e9:.2f}", peer.about]
+
+
+def run_row(peer: Peer, cost: dict, record: dict) -> list[str]:
+    """How a program was run: versions, seconds by the wall and the load of the machine meanwhile."""
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    wall, processor = sum(cost["wall"].values()), sum(cost["processor"].values())
+    return [
+        peer.name, versions or cost.get("version", ""), peer.about, f"{processor:.0f}", f"{wall:.0f}",
+        f"{record['load']:.1f}",
+    ]  # fmt: skip
+
+
+def markdown(redshifts, spectra, runs, failures) -> str:
+    """All tables."""
+    parts = [
+        "## Redshifts", table(REDSHIFT_HEADINGS, redshifts), "## Spectra", table(SPECTRUM_HEADINGS, spectra),
+        "## Published times, not measured here",
+        table(("program", "a galaxy", "source"), PUBLISHED),
+        "## How they were run",
+        table(("program", "version", "how", "processor s", "wall s", "load of the machine"), runs),
+    ]  # fmt: skip
+    if failures:
+        parts += ["## Not measured", table(("program", "reason"), failures)]
+    return "\n\n".join(parts) + "\n"
