@@ -14,11 +14,13 @@ from safetensors.torch import load_file
 from pix2spec.data.dataset import write_dataset
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.errors import InputError
+from pix2spec.models.storage import read_config
 from pix2spec.runtime.random import BatchRng
 from pix2spec.training import loop as train_module
 from pix2spec.training.batches import Batches
 from pix2spec.training.log import LossLog, LossWatch
 from pix2spec.training.loop import train
+from pix2spec.training.rate import learning_rate
 from support.tiny import GRID, tiny_galaxy, tiny_preset, write_tiny_dataset
 
 
@@ -92,6 +94,30 @@ def test_an_interrupted_run_finishes_its_step_and_goes_on_exactly(tiny_data, tmp
     monkeypatch.undo()
     assert max(step for step, _ in losses(tmp_path / "cut")) == 2
     assert losses(train(tiny_preset(), tiny_data, tmp_path / "cut", resume=True)) == losses(whole)
+
+
+def test_a_run_whose_time_is_over_leaves_its_model_and_goes_on_exactly(tiny_data, tmp_path):
+    whole = train(tiny_preset(), tiny_data, tmp_path / "whole")
+    cut = train(tiny_preset(), tiny_data, tmp_path / "cut", minutes=0)
+    assert read_config(cut)["record"]["samples_seen"] == 8 and (1, "val") in losses(cut)
+    train(tiny_preset(), tiny_data, cut, resume=True)
+    assert {k: v for k, v in losses(cut).items() if k != (1, "val")} == losses(whole)
+
+
+def test_weights_of_another_run_start_a_run_and_count_its_samples(tiny_data, tmp_path):
+    first = train(tiny_preset("paper-concat-small", "train.steps=2"), tiny_data, tmp_path / "first")
+    second = train(
+        tiny_preset("paper-concat-small", "train.steps=1"), tiny_data, tmp_path / "second", init=first
+    )
+    assert read_config(second)["record"]["samples_seen"] == 24
+
+
+def test_the_rate_warms_up_and_falls_by_epochs():
+    settings = tiny_preset(
+        "paper-concat-small", "train.lr=1e-3", "train.lr_decay=0.5", "train.warmup=4"
+    ).train
+    rates = [learning_rate(settings, step, 10) for step in (0, 1, 3, 4, 9, 10)]
+    assert rates == pytest.approx([2.5e-4, 5e-4, 1e-3, 1e-3, 1e-3, 5e-4])
 
 
 def test_a_damaged_checkpoint_is_named(tiny_data, tmp_path):

@@ -1,6 +1,7 @@
 """Training data: the training and validation sets, and the batch of each step and process."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from pix2spec.models.shared.settings import TrainSection
 from pix2spec.training.log import ignore_signals
 
 __all__ = ["Batches", "complete_galaxies", "load_batches", "open_sets"]
+
+Prepare = Callable[[int, dict], dict[str, torch.Tensor]]
 
 
 def open_sets(preset: Preset, data, out: Path, init, progress: bool, is_main: bool = True):
@@ -98,25 +101,31 @@ class Batches:
 
 
 class Rows(torch.utils.data.Dataset):
-    """A dataset whose item is a whole batch: its key is an array of indices."""
+    """A dataset whose item is the prepared batch of a step: its key is the step, and an array of indices."""
 
-    def __init__(self, dataset: Dataset | Prepared, index: np.ndarray, columns: tuple[str, ...]):
-        self.dataset, self.index, self.columns = dataset, index, columns
+    def __init__(
+        self, dataset: Dataset | Prepared, index: np.ndarray, columns: tuple[str, ...], prepare: Prepare
+    ):
+        self.dataset, self.index, self.columns, self.prepare = dataset, index, columns, prepare
 
-    def __getitem__(self, chosen):
-        return self.dataset.batch(self.index[chosen], self.columns)
+    def __getitem__(self, key):
+        step, chosen = key
+        inputs = self.prepare(step, self.dataset.batch(self.index[chosen], self.columns))
+        # The layout in memory decides how networks round: it must not depend on the way through a worker.
+        return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in inputs.items()}
 
 
 def load_batches(
     train_set: Dataset | Prepared,
     index: np.ndarray,
     columns: tuple[str, ...],
+    prepare: Prepare,
     settings: TrainSection,
     step: int,
     rank: int = 0,
     world: int = 1,
 ) -> DataLoader:
-    """Load this process's share of all batches from `step` to the last, as dictionaries of arrays.
+    """Load this process's share of all batches from `step` to the last, as inputs of the network.
 
     Parameters
     ----------
@@ -126,6 +135,8 @@ def load_batches(
         Positions of the galaxies that may be used.
     columns : tuple of str
         Columns that the model needs.
+    prepare : callable
+        ``(step, rows) -> inputs``. The workers call it, so that a GPU need not wait for it.
     settings : TrainSection
         Batch size, seed, number of steps and of workers.
     step : int
@@ -136,13 +147,14 @@ def load_batches(
     Returns
     -------
     DataLoader
+        Of dictionaries of arrays: tensors would need shared memory, of which containers have little.
     """
     batches = Batches(len(index), settings.batch_size, settings.seed, step, settings.steps, rank, world)
     return DataLoader(
-        Rows(train_set, index, columns), sampler=batches, batch_size=None, num_workers=settings.workers,
-        collate_fn=_unchanged, worker_init_fn=ignore_signals,
+        Rows(train_set, index, columns, prepare), sampler=enumerate(batches, step), batch_size=None,
+        num_workers=settings.workers, collate_fn=_unchanged, worker_init_fn=ignore_signals,
     )  # fmt: skip
 
 
 def _unchanged(batch: dict) -> dict:
-    return batch  # it stays arrays: `model.prepare` makes the tensors
+    return batch

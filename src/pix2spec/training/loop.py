@@ -14,9 +14,11 @@ A run folder holds::
     tensorboard/                                 the same, where TensorBoard is installed
 """
 
+import copy
 import math
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +35,14 @@ from pix2spec.models.latent.prepare import Prepared, Simulation, load_foundation
 from pix2spec.models.latent.preset import FactorisedPreset
 from pix2spec.models.presets import Preset, TrainedPreset, load_preset, validate_preset
 from pix2spec.models.registry import build_model
-from pix2spec.models.storage import find_model, load_model, model_id, save_model
+from pix2spec.models.storage import find_model, load_model, model_id, read_config, save_model
 from pix2spec.runtime.distributed import any_process, check_launch, processes, share_statistics
 from pix2spec.runtime.provenance import run_provenance
 from pix2spec.runtime.random import BatchRng
-from pix2spec.training.batches import complete_galaxies, load_batches, open_sets
+from pix2spec.training.batches import Prepare, complete_galaxies, load_batches, open_sets
 from pix2spec.training.checkpoint import check_run, load_checkpoint, record_preset, save_checkpoint
 from pix2spec.training.log import LossLog, LossWatch, progress_bar, stop_after_the_step
+from pix2spec.training.rate import learning_rate
 from pix2spec.training.validation import refresh_statistics, to_device, validation_loss
 
 __all__ = ["train"]
@@ -63,6 +66,8 @@ class Run:
     step: int  # steps done
     saved: int  # step of the checkpoint on disk, 0 if there is none
     began: float  # time.monotonic() at the start, minus the seconds trained before the checkpoint
+    until: float  # time.monotonic() after which no step begins
+    prepare: Prepare
     watch: LossWatch = field(default_factory=LossWatch)
 
     @property
@@ -83,6 +88,7 @@ def train(
     resume: bool = False,
     progress: bool = True,
     init: str | Path | None = None,
+    minutes: float | None = None,
 ) -> Path:
     """Train the model of `preset` on the train split of `data`, and validate it on the val split.
 
@@ -102,7 +108,10 @@ def train(
     init : path, optional
         A model of the same architecture whose weights replace the random initial weights. The basis of a
         factorised model is then refined on the data; its noise model and the scale of its latents are
-        fitted anew.
+        fitted anew. The number of galaxies that it saw is added to the model's record.
+    minutes : float, optional
+        End after this time if the last step is not reached: the run folder then holds the averaged model as
+        it is, and the checkpoint. The last validation comes on top.
 
     Returns
     -------
@@ -122,10 +131,11 @@ def train(
         preset = load_preset(preset)
     elif isinstance(preset, dict):
         preset = validate_preset(preset)
+    until = math.inf if minutes is None else time.monotonic() + 60 * minutes
     if not isinstance(preset, TrainedPreset):
         return _fit(preset, data, out, resume, progress, init)
     accelerator = _start_processes(preset)
-    run = _set_up(preset, data, out, init, resume, progress, accelerator)
+    run = _set_up(preset, data, out, init, resume, progress, accelerator, until)
     log = LossLog(out, run.step) if accelerator.is_main_process else None
     with progress_bar(progress and accelerator.is_main_process) as bar, stop_after_the_step() as stop:
         bar.console.quiet = not accelerator.is_main_process
@@ -175,7 +185,9 @@ def _start_processes(preset: TrainedPreset) -> Accelerator:
     return accelerator
 
 
-def _set_up(preset: TrainedPreset, data, out: Path, init, resume: bool, progress: bool, accelerator) -> Run:
+def _set_up(
+    preset: TrainedPreset, data, out: Path, init, resume: bool, progress: bool, accelerator, until: float
+) -> Run:
     """Build data, model, average and optimiser, and restore the checkpoint if there is one."""
     settings, is_main = preset.train, accelerator.is_main_process
     start = load_model(find_model(init))[0] if init else None
@@ -205,12 +217,20 @@ def _set_up(preset: TrainedPreset, data, out: Path, init, resume: bool, progress
     if set(steps) != {step}:
         what = f"processes found checkpoints of steps {', '.join(map(str, sorted(set(steps))))}"
         raise InputError(out, what, "put the folder on a file system that all processes share")
+    share = accelerator.process_index, accelerator.num_processes
+    on_cpu = copy.deepcopy(model) if accelerator.device.type != "cpu" else model  # batches are made on CPUs
+    prepare = partial(_inputs, on_cpu, train_set.info.image_kind, settings.seed, share)
     forward, optimizer = accelerator.prepare(model, optimizer)
     average.to(accelerator.device)
     return Run(
         out, preset, accelerator, model, forward, average, optimizer, train_set, train_index,
-        val_set, val_index, step, saved=step, began=time.monotonic() - seconds,
+        val_set, val_index, step, saved=step, began=time.monotonic() - seconds, until=until, prepare=prepare,
     )  # fmt: skip
+
+
+def _inputs(model, image_kind: str, seed: int, share: tuple[int, int], step: int, batch: dict) -> dict:
+    """Inputs of the network for this process's share of a step's batch."""
+    return model.prepare(batch, image_kind, BatchRng(seed, step, share=share), train=True)
 
 
 def _check_init(init, start, data: Path | Simulation) -> None:
@@ -231,26 +251,29 @@ def _loop(run: Run, log: LossLog | None, bar, stop: list[int]) -> None:
     validation early.
     """
     settings = run.preset.train
-    loader = load_batches(run.train_set, run.train_index, run.model.columns, settings, run.step, *run.share)
+    data = run.train_set, run.train_index, run.model.columns
+    loader = load_batches(*data, run.prepare, settings, run.step, *run.share)
     task = bar.add_task("training", total=settings.steps, completed=run.step, loss="", rate="")
     first, first_time = run.step, time.monotonic()
     due = run.step > 0 and _is_validated(settings, run.step)  # the checkpoint's step was not yet validated
     for batch in loader:
         if due:
             _validate(run, log, bar, stop)
-        loss, stopped = _train_step(run, batch, stop)
+        loss, stopped, late = _train_step(run, batch, stop)
         rate = (run.step - first) / (time.monotonic() - first_time)
         bar.update(task, completed=run.step, loss=f"loss {loss:.4f}", rate=f"{rate:.2f} steps/s")
         if log:
             log.write(run.step, train=loss)
-        last = run.step == settings.steps
+        last = run.step == settings.steps or late
         wanted = stopped or run.step - run.saved >= settings.checkpoint_every
         # If a high loss does not fall again, the earlier checkpoint is the last good one: keep it.
         if last or (wanted and not run.watch.n_high):
             _save(run)
         if stopped:
             _end(run, bar, stop)
-        due = _is_validated(settings, run.step)
+        due = last or _is_validated(settings, run.step)
+        if late:
+            break
     if due:
         _validate(run, log, bar, stop)
 
@@ -259,7 +282,7 @@ def _is_validated(settings, step: int) -> bool:
     return step % settings.validate_every == 0 or step == settings.steps
 
 
-def _train_step(run: Run, batch: dict, stop: list[int]) -> tuple[float, bool]:
+def _train_step(run: Run, batch: dict, stop: list[int]) -> tuple[float, bool, bool]:
     """Do one step of the optimiser.
 
     Returns
@@ -268,11 +291,12 @@ def _train_step(run: Run, batch: dict, stop: list[int]) -> tuple[float, bool]:
         Mean over all processes.
     stopped : bool
         Whether any process received a signal to stop.
+    late : bool
+        Whether the time of any process is over.
     """
     settings, accelerator = run.preset.train, run.accelerator
     run.optimizer.param_groups[0]["lr"] = learning_rate(settings, run.step, run.per_epoch)
-    rng = BatchRng(settings.seed, run.step, share=run.share)
-    inputs = run.model.prepare(batch, run.train_set.info.image_kind, rng, train=True)
+    inputs = {name: torch.from_numpy(array) for name, array in batch.items()}
     run.model.train()
     loss = run.forward(**to_device(inputs, accelerator.device))
     accelerator.backward(loss)
@@ -280,13 +304,14 @@ def _train_step(run: Run, batch: dict, stop: list[int]) -> tuple[float, bool]:
     run.optimizer.zero_grad()
     run.average.update_parameters(run.model)
     run.step += 1
-    pair = torch.stack([loss.detach().float(), loss.new_tensor(float(bool(stop)), dtype=torch.float32)])
-    value, stopped = accelerator.reduce(pair, "mean").tolist()
+    asked = loss.new_tensor([bool(stop), time.monotonic() >= run.until], dtype=torch.float32)
+    told = torch.cat([loss.detach().float()[None], asked])
+    value, stopped, late = accelerator.reduce(told, "mean").tolist()
     if wrong := run.watch.see(value):
         spoilt = [k for k, v in inputs.items() if v.is_floating_point() and not v.isfinite().all()]
         wrong += f", and so are inputs: {', '.join(spoilt)}" if spoilt else ""
         raise _diverged(run, wrong)
-    return value, stopped > 0
+    return value, stopped > 0, late > 0
 
 
 def _validate(run: Run, log: LossLog | None, bar, stop: list[int]) -> None:
@@ -335,26 +360,16 @@ def _diverged(run: Run, what: str) -> InputError:
     )  # fmt: skip
 
 
-def learning_rate(settings, step: int, per_epoch: int) -> float:
-    """Learning rate of a step.
-
-    The schedule ``epochs`` multiplies the rate by `lr_decay` after each epoch. The other schedule is a linear
-    warm-up of 300 steps, times half a cosine that ends at zero.
-    """
-    if settings.lr_schedule == "epochs":
-        return settings.lr * settings.lr_decay ** (step // per_epoch)
-    return settings.lr * min(1, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
-
-
 def _record(run: Run, data, init, validation_loss: float) -> dict:
     """Training record of a finished run, which is saved with the model."""
+    before = read_config(find_model(init))["record"].get("samples_seen", 0) if init else 0
     return {
         "trained_on": f"{len(run.train_index)} pairs of {getattr(data, 'name', data)}",
         **({"started_from": model_id(find_model(init))} if init else {}),
         "images": run.train_set.info.image_kind,
         "data": run.train_set.info.provenance,
         "steps": run.step,
-        "samples_seen": run.step * run.preset.train.batch_size,
+        "samples_seen": before + run.step * run.preset.train.batch_size,
         "hours": round((time.monotonic() - run.began) / 3600, 3),
         "device": str(run.accelerator.device),
         "processes": run.share[1],

@@ -33,6 +33,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the last checkpoint in OUT.")
     ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="End after this time, with the model as it is then; --resume goes on.", min=0),
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -63,7 +67,7 @@ def train(
         raise InputError("train", "it needs a dataset or --simulate N, one of the two")
     source: Any = data if simulate is None else Simulation(simulate, data_seed)
     try:
-        run(load_preset(preset, overrides or []), source, out, resume=resume, init=init)
+        run(load_preset(preset, overrides or []), source, out, resume=resume, init=init, minutes=minutes)
     except KeyboardInterrupt as stop:  # 130 after Ctrl-C, 143 after SIGTERM, as shells count
         number = int(stop.args[0] if stop.args else signal.SIGINT)
         print_text("Continue with --resume.")

@@ -46,6 +46,7 @@ class TrainSection(Section):
     lr: PositiveFloat = 1e-4
     lr_decay: float = Field(1.0, gt=0, le=1)  # factor of the learning rate after each epoch
     lr_schedule: Literal["epochs", "cosine"] = "epochs"  # cosine: a warm-up, then half a cosine down to zero
+    warmup: int = Field(0, ge=0)  # steps in which `epochs` raises the rate to `lr`
     weight_decay: float = Field(0.0, ge=0)  # L2 term of Adam
     ema: float = Field(0.99, ge=0, lt=1)  # decay of the moving average of the weights, per step
     seed: int = 0
