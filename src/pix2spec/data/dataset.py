@@ -17,7 +17,17 @@ from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 from pix2spec.runtime.atomic import write_atomically
 
-__all__ = ["Dataset", "split_of", "write_dataset", "write_shard", "write_table_atomically"]
+__all__ = [
+    "SHARD",
+    "Dataset",
+    "new_shards",
+    "split_of",
+    "write_dataset",
+    "write_shard",
+    "write_table_atomically",
+]
+
+SHARD = 1024  # galaxies in a file
 
 
 def split_of(group_id: str) -> str:
@@ -58,7 +68,7 @@ def write_shard(path: Path, galaxies: list[Galaxy], info: DatasetInfo) -> None:
 
 
 def write_dataset(
-    out: str | Path, galaxies: Iterable[Galaxy], info: DatasetInfo, shard_size: int = 1024
+    out: str | Path, galaxies: Iterable[Galaxy], info: DatasetInfo, shard_size: int = SHARD
 ) -> list[Path]:
     """Write galaxies as Parquet shards. At most one shard of galaxies is in memory at a time.
 
@@ -85,15 +95,12 @@ def write_dataset(
     OSError
         If a shard cannot be written.
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    if any(out.glob("*.parquet")):
-        raise InputError(out, "it already holds a dataset", "choose another folder, or delete this one")
+    new_shards(out, 0)
     paths: list[Path] = []
     waiting: list = []
 
     def flush():
-        paths.append(out / f"pairs-{len(paths):05d}.parquet")
+        paths.append(_shard(out, len(paths)))
         write_shard(paths[-1], waiting, info)
         waiting.clear()
 
@@ -104,6 +111,24 @@ def write_dataset(
     if waiting:
         flush()
     return paths
+
+
+def new_shards(out: str | Path, count: int) -> list[Path]:
+    """Make the folder of a new dataset. Returns the paths of its `count` shards, which are to be written.
+
+    Raises
+    ------
+    InputError
+        If `out` already holds a dataset.
+    """
+    Path(out).mkdir(parents=True, exist_ok=True)
+    if any(Path(out).glob("*.parquet")):
+        raise InputError(out, "it already holds a dataset", "choose another folder, or delete this one")
+    return [_shard(out, number) for number in range(count)]
+
+
+def _shard(out: str | Path, number: int) -> Path:
+    return Path(out) / f"pairs-{number:05d}.parquet"
 
 
 class Dataset:

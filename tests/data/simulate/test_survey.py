@@ -49,6 +49,17 @@ def parents():
 # --- contract -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+def test_processes_simulate_the_same_galaxies(tmp_path):
+    for name, processes in (("one", 1), ("two", 2)):
+        simulate(tmp_path / name, 1030, seed=3, progress=False, processes=processes)
+    one, two = (Dataset(tmp_path / name) for name in ("one", "two"))
+    assert len(one) == len(two) == 1030
+    wanted = one.batch([0, 1023, 1024, 1029], ["flux", "image", "z"])
+    found = two.batch([0, 1023, 1024, 1029], ["flux", "image", "z"])
+    assert all(np.array_equal(wanted[name], found[name]) for name in wanted)
+
+
 def test_columns_have_the_contracts_shapes_and_types(survey, batch):
     n, size = 1024, survey.grid.size
     expected = {

@@ -21,6 +21,9 @@ def simulate(
     composite: Annotated[
         bool, typer.Option("--composite", help="Store 8-bit colour composites instead of linear fluxes.")
     ] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that simulate; the galaxies do not depend on their number.")
+    ] = 1,
 ) -> dict:
     """Simulate an SDSS-like survey: cutouts, fibre photometry and spectra whose truth is known.
 
@@ -28,7 +31,7 @@ def simulate(
     """
     from pix2spec.data.simulate import simulate
 
-    simulate(out, n, seed=seed, composite=composite)
+    simulate(out, n, seed=seed, composite=composite, processes=processes)
     print_text(f"Wrote {n} simulated pairs to {out}. Look at them with `pix2spec data check {out}`.")
     return {"dataset": out, "pairs": n}
 

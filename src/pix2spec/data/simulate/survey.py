@@ -9,7 +9,7 @@ from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.lines import LINES
 from pix2spec.core.scaling import lupton_rgb
 from pix2spec.core.survey import SDSS
-from pix2spec.data.dataset import write_dataset
+from pix2spec.data.dataset import SHARD, new_shards, write_dataset, write_shard
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.data.simulate.galaxies import AGN_TYPES, GALAXY_TYPES, MAX_REDSHIFT, draw_galaxies
 from pix2spec.data.simulate.images import draw_images
@@ -18,6 +18,7 @@ from pix2spec.data.simulate.spectra import SpectrumModel, dn4000
 from pix2spec.errors import InputError
 from pix2spec.runtime.progress import progress_bar
 from pix2spec.runtime.provenance import run_provenance
+from pix2spec.runtime.workers import worker_pool
 
 __all__ = ["BLOCK", "SimulatedSurvey", "simulate"]
 
@@ -164,6 +165,7 @@ def simulate(
     composite: bool = False,
     progress: bool = True,
     grid: SpectralGrid = DEFAULT_GRID,
+    processes: int = 1,
 ) -> DatasetInfo:
     """Simulate a survey of `n` galaxies and write it as a dataset in the folder `out`.
 
@@ -181,6 +183,8 @@ def simulate(
         Show a progress bar when stderr is a terminal.
     grid : SpectralGrid
         Pixels of the spectra.
+    processes : int
+        Processes that simulate. The galaxies do not depend on their number.
 
     Returns
     -------
@@ -208,11 +212,23 @@ def simulate(
         },
     )
 
-    def galaxies():
-        for galaxy in survey.galaxies(n):
-            if composite:
-                galaxy.image = np.rint(lupton_rgb(np.asarray(galaxy.image)))
-            yield galaxy
-
-    write_dataset(out, progress_bar(galaxies(), "simulating", progress, n), info)
+    if processes == 1:
+        write_dataset(out, progress_bar(_galaxies(survey, n, 0, composite), "simulating", progress, n), info)
+        return info
+    paths = new_shards(out, -(-n // SHARD))
+    jobs = [(survey, min(SHARD, n - SHARD * k), SHARD * k, composite, info, p) for k, p in enumerate(paths)]
+    with worker_pool(processes) as pool:
+        for _ in progress_bar(pool.map(_write_shard, *zip(*jobs)), "simulating", progress, len(paths)):
+            pass
     return info
+
+
+def _galaxies(survey: SimulatedSurvey, n: int, start: int, composite: bool) -> Iterator[Galaxy]:
+    for galaxy in survey.galaxies(n, start):
+        if composite:
+            galaxy.image = np.rint(lupton_rgb(np.asarray(galaxy.image)))
+        yield galaxy
+
+
+def _write_shard(survey, n: int, start: int, composite: bool, info: DatasetInfo, path: Path) -> None:
+    write_shard(path, list(_galaxies(survey, n, start, composite)), info)
