@@ -11,7 +11,7 @@ from pix2spec.errors import InputError
 from pix2spec.models.presets import Preset, load_preset
 from pix2spec.runtime.atomic import write_atomically
 
-__all__ = ["check_run", "load_checkpoint", "record_preset", "save_checkpoint"]
+__all__ = ["check_run", "load_checkpoint", "record_preset", "save_checkpoint", "steps_done"]
 
 
 def save_checkpoint(out: Path, model, average, optimizer, step: int, seconds: float) -> None:
@@ -55,6 +55,12 @@ def load_checkpoint(path: Path, model, average, optimizer) -> tuple[int, float]:
     adam["state"] |= moments
     optimizer.load_state_dict(adam)
     return step, seconds
+
+
+def steps_done(path: Path) -> int:
+    """Number of steps in a checkpoint."""
+    with safe_open(path, "pt") as stream:
+        return int(stream.metadata()["step"])
 
 
 def _load_networks(path: Path, tensors: dict, model, average) -> None:

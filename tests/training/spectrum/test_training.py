@@ -11,11 +11,13 @@ from pix2spec.data.dataset import Dataset, write_dataset
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.errors import InputError
+from pix2spec.training.checkpoint import steps_done
 from pix2spec.training.redshift.filters import TrainingFilters
 from pix2spec.training.redshift.samples import Samples
 from pix2spec.training.spectrum import adapt as adapting
+from pix2spec.training.spectrum import recipe
 from pix2spec.training.spectrum.bank import build_spectrum_bank
-from pix2spec.training.spectrum.recipe import VARIETY, pictures_of, train_network
+from pix2spec.training.spectrum.recipe import VARIETY, Machine, pictures_of, train_network
 from pix2spec.training.spectrum.sources import Vectors, simulated_sample
 
 CURVES = [load_filter(name) for name in SDSS.filters]
@@ -43,6 +45,10 @@ def samples_of(bank):
     return Samples(FILTERS, {"simulated": sample}, (), 0, (VARIETY,)), vectors
 
 
+def pictures(bank):
+    return torch.from_numpy(bank.image), torch.from_numpy(bank.has_image)
+
+
 def test_the_bank_holds_galaxies_whose_spectra_and_fluxes_agree(bank):
     assert bank.fibre.shape == (384, 5) and bank.vector.shape[:2] == (2, 384)
     in_r = 10 ** (0.4 * (22.5 - bank.fibre[:, 2]))
@@ -65,7 +71,6 @@ def test_pictures_are_seen_by_the_share_that_is_asked_for():
 
 def test_a_killed_training_continues_to_the_same_weights(bank, tmp_path):
     samples, vectors = samples_of(bank)
-    pictures = torch.from_numpy(bank.image), torch.from_numpy(bank.has_image)
     weights = []
     for name, stops in (("at-once", [6]), ("killed", [3, 6])):
         for stop in stops:
@@ -73,11 +78,51 @@ def test_a_killed_training_continues_to_the_same_weights(bank, tmp_path):
             network.galaxy.requires_grad_(True)
             network.flow.requires_grad_(True)
             train_network(
-                network, network.tables(CURVES), samples, vectors, pictures, tmp_path / name, stop, 0,
+                network, network.tables(CURVES), samples, vectors, pictures(bank), tmp_path / name, stop, 0,
                 lambda line: None, {"simulated": 24}, of=6,
             )  # fmt: skip
         weights.append(network.flow.outlet.weight.detach().clone())
     torch.testing.assert_close(*weights)
+
+
+def test_a_training_whose_time_is_over_has_done_one_step(bank, tmp_path):
+    samples, vectors = samples_of(bank)
+    network = tiny_spectrum_model(1).networks[0].requires_grad_(True)
+    late = Machine(batch=2, bfloat16=True, until=0.0)
+    checkpoint = train_network(
+        network, network.tables(CURVES), samples, vectors, pictures(bank), tmp_path, 5, 0,
+        lambda line: None, {"simulated": 8}, machine=late,
+    )  # fmt: skip
+    assert steps_done(checkpoint) == 1
+
+
+def test_a_batch_stays_on_its_device(bank, monkeypatch):
+    """Tensors of a GPU without values, so that none is needed; operations across devices are errors."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    # Checks of arguments look at values.
+    monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", False)
+    samples, vectors = samples_of(bank)
+    network = tiny_spectrum_model(1).networks[0]
+    tables, images = network.tables(CURVES), pictures(bank)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        for part in (network, tables, samples, vectors):
+            part.to("cuda")
+        images = tuple(part.to("cuda") for part in images)
+        with torch.device("cuda"):
+            for narrow in (False, True):
+                inputs, measured = recipe._batch(
+                    network,
+                    tables,
+                    samples,
+                    vectors,
+                    images,
+                    narrow,
+                    np.random.default_rng(0),
+                    {"simulated": 8},
+                )
+                loss = recipe.velocity_loss(network.flow, network.galaxy(*measured), *inputs)
+                assert loss.device.type == "cuda"
 
 
 def pairs(n, seed=31):

@@ -51,8 +51,12 @@ class SpectrumGenerator(Generator):
 
     @classmethod
     def open(cls, folder, model, ids, config, device, selector=None):
-        """Make the generator of a loaded model, with the redshift model that its preset names."""
-        made = super().open(folder, model, ids, config, device, selector)
+        """Make the generator of a loaded model, with the redshift model that its preset names.
+
+        It computes on the CPU, also where there is a GPU: redshifts, tables of filters and random numbers are
+        made there, and they take more time than the small networks.
+        """
+        made = super().open(folder, model, ids, config, "cpu", selector)
         other = find_model(model.preset.redshift)
         made.redshifts = load_model(other)[0]
         made.ids = ids | {"redshift_model": model_id(other)}
@@ -79,7 +83,7 @@ class SpectrumGenerator(Generator):
     @property
     def default_batch(self) -> int:
         """Enough galaxies to make matrix products efficient, with less than 1 GB of memory."""
-        return 32 if self.device == "cpu" else 256
+        return 32
 
     def takes_any_filter(self) -> bool:
         """It does."""

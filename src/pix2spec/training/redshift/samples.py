@@ -125,6 +125,15 @@ class Samples:
             for a in (filters.centre, filters.width, filters.extinction)
         )
 
+    def to(self, device) -> "Samples":
+        """The same samples, moved to a device: batches are then drawn there."""
+        for name, values in vars(self).items():
+            if isinstance(values, torch.Tensor):
+                setattr(self, name, values.to(device))
+        self.rows = {name: rows.to(device) for name, rows in self.rows.items()}
+        self.sets = {variety: [t.to(device) for t in tables] for variety, tables in self.sets.items()}
+        return self
+
     def draw(
         self, shares: dict[str, int], narrow: bool, rng: np.random.Generator, variety: Variety = VARIED
     ) -> tuple[Tokens, torch.Tensor]:

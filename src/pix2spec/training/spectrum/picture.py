@@ -3,7 +3,6 @@
 Simulated galaxies alone have linear pictures and spectra.
 """
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +15,28 @@ from pix2spec.models.spectrum.network import SpectrumNetwork
 from pix2spec.training.checkpoint import load_checkpoint, save_checkpoint
 from pix2spec.training.redshift.optimizer import MuonAdam
 from pix2spec.training.redshift.samples import Samples
-from pix2spec.training.spectrum.recipe import PICTURES, VARIETY, moving_average, pictures_of
+from pix2spec.training.spectrum.recipe import (
+    ONE_CORE,
+    PICTURES,
+    VARIETY,
+    Machine,
+    moving_average,
+    pictures_of,
+    rate_of,
+)
 from pix2spec.training.spectrum.sources import Vectors
 
 __all__ = ["train_pictures"]
 
 SHARES = {"simulated": 256}
 RANKED, RANK_EVERY = 96, 2  # spectra that are compared, every second step
-RATE, DECAY = 4e-3, 1e-3
+RATE, DECAY = 4e-3, 1e-3  # the first, for `MuonAdam`, before the schedule sets it
 CHECKPOINT_STEPS = 250
 
 
 def train_pictures(
     judge: PictureNetwork, network: SpectrumNetwork, samples: Samples, vectors: Vectors, pictures, out: Path,
-    steps: int, seed: int, report=print,
+    steps: int, seed: int, report=print, machine: Machine = ONE_CORE,
 ) -> Path:  # fmt: skip
     """Train a `PictureNetwork`; continue where a killed training stopped.
 
@@ -44,6 +51,8 @@ def train_pictures(
         Folder of the checkpoint.
     steps, seed : int
         A step depends on the seed and its number alone.
+    machine : Machine
+        Only its time counts: these networks are small.
     """
     out.mkdir(parents=True, exist_ok=True)
     average = AveragedModel(judge, multi_avg_fn=moving_average)
@@ -52,13 +61,11 @@ def train_pictures(
     if (out / "checkpoint.safetensors").exists():
         step, seconds = load_checkpoint(out / "checkpoint.safetensors", judge, average, optimizer)
     judge.train()
-    running = 0.0
-    while step < steps:
+    running, first = 0.0, step
+    while step < steps and not (machine.is_late() and step > first):
         torch.manual_seed(seed * 1_000_003 + step)
         for group in optimizer.param_groups:
-            group["lr"] = (
-                RATE * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-6
-            )
+            group["lr"] = rate_of(step, steps)
         loss = _loss(judge, network, samples, vectors, pictures, step, seed)
         optimizer.zero_grad()
         loss.backward()
@@ -69,7 +76,7 @@ def train_pictures(
         running += 0.01 * (loss.item() - running)
         if step % 250 == 0:
             report(f"{out.name} step {step} loss {running:.4f}")
-        if step == steps or step % CHECKPOINT_STEPS == 0:
+        if step == steps or machine.is_late() or step % CHECKPOINT_STEPS == 0:
             save_checkpoint(out, judge, average, optimizer, step, seconds)
     return out / "checkpoint.safetensors"
 

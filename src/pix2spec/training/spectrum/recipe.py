@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,17 @@ from pix2spec.training.redshift.optimizer import MuonAdam
 from pix2spec.training.redshift.samples import VARIED, Samples
 from pix2spec.training.spectrum.sources import Vectors
 
-__all__ = ["SHARES", "VARIETY", "flow_loss", "moving_average", "pictures_of", "train_network"]
+__all__ = [
+    "ONE_CORE",
+    "SHARES",
+    "VARIETY",
+    "Machine",
+    "flow_loss",
+    "moving_average",
+    "pictures_of",
+    "rate_of",
+    "train_network",
+]
 
 # Galaxies of each sample in a step; every third step has narrow bands.
 SHARES = {"simulated": 112, "simulated_total": 32, "spectra": 48, "moved": 32, "atlas": 16, "fors2": 16}
@@ -31,9 +41,41 @@ CHECKPOINT_SECONDS = 60
 VARIETY = replace(VARIED, dust=0.0)
 
 
+@dataclass(frozen=True)
+class Machine:
+    """On what, how, and how long to train. The default is one core, until the last step."""
+
+    device: str = "cpu"
+    batch: int = 1  # factor of the galaxies in a step
+    bfloat16: bool = False  # for the networks; the linear answers keep their precision
+    compiled: bool = False
+    until: float = math.inf  # time.time() after which only one step is done: the checkpoint is the result
+
+    def is_late(self) -> bool:
+        """Whether the time is over."""
+        return time.time() >= self.until
+
+    def shares(self, shares: dict[str, int], samples: Samples) -> dict[str, int]:
+        """Galaxies of each sample that exists in a step."""
+        return {name: n * self.batch for name, n in shares.items() if name in samples.names}
+
+    def autocast(self):
+        """Context in which networks compute."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16)
+
+
+ONE_CORE = Machine()
+
+
+def rate_of(step: int, steps: int) -> float:
+    """Learning rate: a warm-up, and half a cosine."""
+    return RATE * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-6
+
+
 def train_network(
     network: SpectrumNetwork, tables: BandTables, samples: Samples, vectors: Vectors, pictures, out: Path,
     steps: int, seed: int, report=print, shares: dict[str, int] = SHARES, of: int | None = None,
+    machine: Machine = ONE_CORE,
 ) -> Path:  # fmt: skip
     """Train the galaxy network and the flow; continue where a killed training stopped.
 
@@ -57,26 +99,34 @@ def train_network(
         Galaxies of each sample in a step.
     of : int, optional
         Steps of the whole training, if it is to stop before its end.
+    machine : Machine
+        Network, tables, samples and vectors are moved to its device.
     """
     out.mkdir(parents=True, exist_ok=True)
+    pictures = tuple(part.to(machine.device) for part in pictures)
+    for part in (network, tables, samples, vectors):
+        part.to(machine.device)
     trained = torch.nn.ModuleList([network.galaxy, network.flow])
     average = AveragedModel(trained, multi_avg_fn=moving_average)
     optimizer = MuonAdam(trained.parameters(), lr=RATE, weight_decay=DECAY)
-    shares = {name: n for name, n in shares.items() if name in samples.names}
+    shares = machine.shares(shares, samples)
+    loss_of = torch.compile(velocity_loss) if machine.compiled else velocity_loss
     step, seconds = 0, 0.0
     if (out / "checkpoint.safetensors").exists():
         step, seconds = load_checkpoint(out / "checkpoint.safetensors", trained, average, optimizer)
     began = saved = time.monotonic()
-    running = None
+    running, first = None, step
     trained.train()
-    while step < steps:
+    while step < steps and not (machine.is_late() and step > first):
         torch.manual_seed(seed * 1_000_003 + step)
         for group in optimizer.param_groups:
-            group["lr"] = (
-                RATE * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / (of or steps))) + 1e-6
-            )
+            group["lr"] = rate_of(step, of or steps)
         rng = np.random.default_rng([seed, step])
-        loss = _loss(network, tables, samples, vectors, pictures, step % 3 == 2, rng, shares)
+        with torch.device(machine.device):
+            drawn = network, tables, samples, vectors, pictures
+            inputs, measured = _batch(*drawn, step % 3 == 2, rng, shares)
+        with machine.autocast():
+            loss = loss_of(network.flow, network.galaxy(*measured), *inputs)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
@@ -86,7 +136,7 @@ def train_network(
         running = loss.item() if running is None else 0.99 * running + 0.01 * loss.item()
         if step % 200 == 0:
             report(f"{out.name} step {step} loss {running:.4f} {seconds + time.monotonic() - began:.0f} s")
-        if step == steps or time.monotonic() - saved > CHECKPOINT_SECONDS:
+        if step == steps or machine.is_late() or time.monotonic() - saved > CHECKPOINT_SECONDS:
             saved = time.monotonic()
             save_checkpoint(out, trained, average, optimizer, step, seconds + saved - began)
     return out / "checkpoint.safetensors"
@@ -99,18 +149,33 @@ def moving_average(average: list, now: list, steps: int) -> None:
         a.lerp_(b, share)
 
 
-def _loss(network, tables, samples, vectors, pictures, narrow: bool, rng, shares) -> torch.Tensor:
-    """Loss of a batch of galaxies."""
+def _batch(network, tables, samples, vectors, pictures, narrow: bool, rng, shares) -> tuple:
+    """Arguments of `velocity_loss`, but for the condition; and those of the galaxy network."""
     tokens, index, rows = samples.draw_rows(shares, narrow, rng, VARIETY)
     tokens.seen = tokens.seen & (torch.rand(len(rows), 1) >= BLIND)
     vector, r = vectors.draw(rows)
     zeta = torch.log10(1 + samples.z[rows])
     image, has_image = pictures_of(pictures, rows, PICTURES)
-    return flow_loss(network, tokens, index, tables, zeta, vector, r, image, has_image)
+    return noisy(network, tokens, index, tables, zeta, vector, r), (tokens, image, has_image)
 
 
 def flow_loss(network, tokens, index, tables, zeta, vector, r, image, has_image) -> torch.Tensor:
     """Loss of a rectified flow (arXiv:2209.03003), averaged over `LEVELS` noise levels for each galaxy.
+
+    Parameters
+    ----------
+    network, tokens, index, tables, zeta, vector, r
+        As for `noisy`.
+    image, has_image : tensor (n, width), (n,)
+        Vectors of pictures, and which are seen.
+    """
+    inputs = noisy(network, tokens, index, tables, zeta, vector, r)
+    return velocity_loss(network.flow, network.galaxy(tokens, image, has_image), *inputs)
+
+
+@torch.no_grad()
+def noisy(network, tokens, index, tables, zeta, vector, r) -> tuple[torch.Tensor, ...]:
+    """Noisy coefficients of galaxies, and what is known of them.
 
     Parameters
     ----------
@@ -126,25 +191,46 @@ def flow_loss(network, tokens, index, tables, zeta, vector, r, image, has_image)
         Coefficient vectors with anything in the first place.
     r : tensor (n,)
         r fluxes of the spectra; NaN where an amplitude is not known, which then does not count.
-    image, has_image : tensor (n, width), (n,)
-        Vectors of pictures, and which are seen.
+
+    Returns
+    -------
+    tuple of tensor
+        The last arguments of `velocity_loss`, for B = n x `LEVELS` noise levels.
     """
-    n = len(zeta)
-    with torch.no_grad():
-        known = network.known(tokens, index, tables, zeta)
-        amplitude = torch.nan_to_num(torch.log10(r / known.r))
-        x0 = network.normal(torch.cat([amplitude[:, None], vector[:, 1:]], 1)).clamp(-5, 5)
-        weight = torch.ones(n, 1, network.dimension)
-        weight[:, 0, 0] = torch.isfinite(r).float()
-    condition = network.galaxy(tokens, image, has_image)
-    repeat = torch.arange(n).repeat(LEVELS)
-    sigma = logit_normal(torch.randn(n * LEVELS))
-    noise = torch.randn(n * LEVELS, 1, network.dimension)
+    known = network.known(tokens, index, tables, zeta)
+    amplitude = torch.nan_to_num(torch.log10(r / known.r))
+    x0 = network.normal(torch.cat([amplitude[:, None], vector[:, 1:]], 1)).clamp(-5, 5)
+    weight = torch.ones(len(zeta), 1, network.dimension)
+    weight[:, 0, 0] = torch.isfinite(r).float()
+    repeat = torch.arange(len(zeta)).repeat(LEVELS)
+    sigma = logit_normal(torch.randn(len(repeat)))
+    noise = torch.randn(len(repeat), 1, network.dimension)
     x = (1 - sigma[:, None, None]) * x0[repeat, None] + sigma[:, None, None] * noise
-    features, modulation = network.flow.known(known.features), network.flow.modulate(condition[repeat], sigma)
-    mean, spread = known.mean[repeat, None], known.spread[repeat, None]
-    velocity = network.flow(x, sigma, features[repeat, None], modulation, mean, spread)
-    return ((velocity - (noise - x0[repeat, None])).square() * weight[repeat]).mean()
+    return x, sigma, noise - x0[repeat, None], weight, repeat, known.features, known.mean, known.spread
+
+
+def velocity_loss(flow, condition, x, sigma, wanted, weight, repeat, features, mean, spread) -> torch.Tensor:
+    """Weighted squared error of the velocity, averaged over a batch.
+
+    Parameters
+    ----------
+    flow : SpectrumFlow
+    condition : tensor (n, width)
+        From the galaxy network.
+    x, wanted : tensor (B, 1, D)
+        Noisy coefficients, and their velocities.
+    sigma, repeat : tensor (B,)
+        Noise levels, and numbers of the galaxies.
+    weight : tensor (n, 1, D)
+        0 for coefficients that do not count.
+    features : tensor (n, C)
+    mean, spread : tensor (n, D)
+        The linear answers.
+    """
+    known, modulation = flow.known(features), flow.modulate(condition[repeat], sigma)
+    centre = mean[repeat, None], spread[repeat, None]
+    velocity = flow(x, sigma, known[repeat, None], modulation, *centre)
+    return ((velocity - wanted).square() * weight[repeat]).mean()
 
 
 def pictures_of(pictures, rows: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -38,6 +38,12 @@ class Vectors:
     first: torch.Tensor  # (N,) place of each galaxy's first draw
     count: torch.Tensor  # (N,)
 
+    def to(self, device) -> "Vectors":
+        """The same vectors, moved to a device."""
+        for name, values in vars(self).items():
+            setattr(self, name, values.to(device))
+        return self
+
     def draw(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """A random draw for each of `rows` (n,): vectors (n, D), r fluxes (n,)."""
         place = self.first[rows] + (torch.rand(len(rows)) * self.count[rows]).long()

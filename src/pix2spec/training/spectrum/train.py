@@ -2,7 +2,8 @@
 
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -10,13 +11,14 @@ from safetensors.torch import load_file, save_file
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.errors import InputError
-from pix2spec.models.spectrum.model import SpectrumModel
+from pix2spec.models.spectrum.model import PictureNetwork, SpectrumModel
 from pix2spec.models.spectrum.network import SpectrumNetwork
 from pix2spec.models.spectrum.preset import SpectrumPreset
 from pix2spec.models.storage import find_model, load_model, save_model
 from pix2spec.runtime.atomic import write_atomically
 from pix2spec.runtime.provenance import run_provenance
 from pix2spec.runtime.resumable import Resumable
+from pix2spec.training.checkpoint import steps_done
 from pix2spec.training.real_sky import digest, load_real
 from pix2spec.training.redshift.bank import build_bank
 from pix2spec.training.redshift.filters import training_filters
@@ -25,7 +27,7 @@ from pix2spec.training.redshift.sources import read_samples
 from pix2spec.training.spectrum.bank import SpectrumBank, build_spectrum_bank
 from pix2spec.training.spectrum.foundation import fit_basis, fit_noise
 from pix2spec.training.spectrum.picture import train_pictures
-from pix2spec.training.spectrum.recipe import VARIETY, train_network
+from pix2spec.training.spectrum.recipe import ONE_CORE, VARIETY, Machine, train_network
 from pix2spec.training.spectrum.scale import fit_scores
 from pix2spec.training.spectrum.sources import read_spectrum_samples
 
@@ -41,17 +43,20 @@ class Recipe:
     blocks: int  # of simulated galaxies in the bank
     redshift_blocks: int  # in the bank that lends real galaxies their other bands
     about: str
+    batch: int = 1  # factor of the galaxies in a step
+    width: int | None = None  # of the flow, if not the released one
 
 
 RECIPES = {
     "release": Recipe(4000, 3000, 720, 800, "the released model: less than two hours on two cores"),
     "quick": Recipe(1000, 600, 240, 400, "a sixth of the steps: about 30 minutes on two cores"),
+    "wide": Recipe(16_000, 3000, 720, 800, "larger batches and a wider flow, for a GPU", batch=4, width=256),
 }
 
 
 def train(
-    data: str | Path, out: str | Path, pictures: str | Path = "default", recipe: str = "release",
-    resume: bool = False, processes: int = 2,
+    data: str | Path, out: str | Path, pictures: str | Path = "default", recipe: str | Recipe = "release",
+    resume: bool = False, processes: int = 2, machine: Machine = ONE_CORE,
 ) -> Path:  # fmt: skip
     """Train one network without each fold of the tables, and join them in a model.
 
@@ -63,12 +68,15 @@ def train(
         Folder of the model. Checkpoints lie in it until it is complete.
     pictures : path
         A model whose image network is kept: it is not trained again.
-    recipe : str
-        One of `RECIPES`.
+    recipe : str or Recipe
+        One of `RECIPES`, or one of your own.
     resume : bool
         Continue a training that was cut off.
     processes : int
-        Number of networks that train at the same time, each on one core.
+        Number of worker processes: one network in each, or as many blocks of simulated galaxies.
+    machine : Machine
+        On what the networks are trained. If its time is over before the last step, the model is saved as it
+        is, and `resume` goes on.
 
     Returns
     -------
@@ -80,14 +88,19 @@ def train(
     InputError
         If a table is missing, or `out` holds another training.
     """
-    if recipe not in RECIPES:
+    how = RECIPES.get(recipe) if isinstance(recipe, str) else recipe
+    if how is None:
         raise InputError("`recipe`", f"{recipe!r} is unknown", f"one of {', '.join(RECIPES)}")
     data, out, preset, tables = Path(data), Path(out), SpectrumPreset.released(), load_real(data)
-    identity = {"recipe": recipe, "preset": preset.model_dump(mode="json"), "tables": digest(tables)}
+    if how.width:
+        preset = preset.model_copy(update={"flow": preset.flow.model_copy(update={"width": how.width})})
+    name = recipe if isinstance(recipe, str) else asdict(recipe)
+    machine = replace(machine, batch=machine.batch * how.batch)
+    identity = {"recipe": name, "preset": preset.model_dump(mode="json"), "tables": digest(tables)}
     job = Resumable(out, identity, "a default model")
     job.claim(resume)
     with job.locked():
-        filters, how = training_filters(data), RECIPES[recipe]
+        filters = training_filters(data)
         build_bank(filters, out / "redshift-bank.npz", how.redshift_blocks, processes)
         numbers = range(len(preset.without))
         with ProcessPoolExecutor(processes) as pool:
@@ -95,16 +108,16 @@ def train(
         encoder = image_network(pictures)
         networks = [foundation(data, out, preset, k).requires_grad_(False) for k in numbers]
         build_spectrum_bank(filters, networks, encoder, out / "bank.npz", how.blocks, processes)
-        with ProcessPoolExecutor(processes) as pool:
-            work = [pool.submit(_train_one, data, out, preset, k, how) for k in numbers]
-            for done in work:
-                done.result()
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:  # a GPU does not survive a fork
+            work = [pool.submit(_train_one, data, out, preset, k, how, machine) for k in numbers]
+            work.append(pool.submit(_train_judge, data, out, preset, how, machine))
+            *steps, _ = (done.result() for done in work)
         model = joined(data, out, preset, encoder)
-        train_judge(model, data, out, how)
         record: dict = {"trained_on": ", ".join(f"{len(t)} of {name}" for name, t in tables.items())}
-        record |= {"tables": digest(tables), "recipe": recipe, "steps": how.steps, **run_provenance()}
-        save_model(out, model.eval(), record)
-        job.finish()
+        record |= {"tables": digest(tables), "recipe": name, "steps": min(steps), **run_provenance()}
+        save_model(out, model, record)
+        if not machine.is_late():
+            job.finish()
     return out
 
 
@@ -147,7 +160,10 @@ def _pictures(bank: SpectrumBank) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(bank.image).repeat(2, 1), torch.from_numpy(bank.has_image).repeat(2)
 
 
-def _train_one(data: Path, out: Path, preset: SpectrumPreset, number: int, recipe: Recipe) -> None:
+def _train_one(
+    data: Path, out: Path, preset: SpectrumPreset, number: int, recipe: Recipe, machine: Machine
+) -> int:
+    """Train one network. Returns the number of its steps."""
     torch.set_num_threads(1)  # two threads each on two cores are several times slower
     folder, network = out / f"network-{number}", foundation(data, out, preset, number)
     network.requires_grad_(False)
@@ -162,7 +178,9 @@ def _train_one(data: Path, out: Path, preset: SpectrumPreset, number: int, recip
         write_atomically(folder / "scale.safetensors", lambda path: save_file(state, path))
     network.galaxy.requires_grad_(True)
     network.flow.requires_grad_(True)
-    train_network(network, tables, samples, vectors, pictures, folder, recipe.steps, number, report=_say)
+    drawn = network, tables, samples, vectors, pictures
+    checkpoint = train_network(*drawn, folder, recipe.steps, number, report=_say, machine=machine)
+    return steps_done(checkpoint)
 
 
 def _say(line: str) -> None:
@@ -178,6 +196,7 @@ def joined(data: Path, out: Path, preset: SpectrumPreset, encoder) -> SpectrumMo
         network.load_state_dict(foundation(data, out, preset, number).state_dict())
         network.normal.load_state_dict(load_file(folder / "scale.safetensors"))
         torch.nn.ModuleList([network.galaxy, network.flow]).load_state_dict(averaged(folder))
+    model.judge.load_state_dict(averaged(out / "pictures"))
     return model.requires_grad_(False).eval()
 
 
@@ -187,12 +206,11 @@ def averaged(folder: Path) -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)}
 
 
-def train_judge(model: SpectrumModel, data: Path, out: Path, recipe: Recipe) -> None:
-    """Train what the model says of pictures, with the vectors of its first network."""
-    network = model.networks[0]
-    _, samples, vectors, pictures = samples_of(data, out, model.preset, network, 0)
-    model.judge.requires_grad_(True)
-    train_pictures(
-        model.judge, network, samples, vectors, pictures, out / "pictures", recipe.picture_steps, 0, _say
-    )
-    model.judge.load_state_dict(averaged(out / "pictures"))
+def _train_judge(data: Path, out: Path, preset: SpectrumPreset, recipe: Recipe, machine: Machine) -> None:
+    """Train what the model says of pictures, with the basis and the vectors of its first network."""
+    torch.set_num_threads(1)
+    torch.manual_seed(len(preset.without))
+    judge, network = PictureNetwork(preset), foundation(data, out, preset, 0).requires_grad_(False)
+    _, samples, vectors, pictures = samples_of(data, out, preset, network, 0)
+    drawn = judge, network, samples, vectors, pictures
+    train_pictures(*drawn, out / "pictures", recipe.picture_steps, 0, _say, machine)
