@@ -8,6 +8,8 @@ nearest neighbours, the mean spectrum and an MLP to principal components are sco
 
 import argparse
 import json
+import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +43,18 @@ def measure(flux, z, grid) -> np.ndarray:
     return np.stack([z, dn4000(flux, z, grid), *lines], -1)
 
 
-def score(generator, survey, n: int, settings: dict) -> tuple[dict, np.ndarray, np.ndarray]:
-    """Pixel scores by object, and the derived quantities of candidates (n, m, 4) and truths (n, 4)."""
+def score(
+    generator, survey, n: int, settings: dict, first: int = 0, until: float = math.inf
+) -> tuple[dict, np.ndarray, np.ndarray]:
+    """Pixel scores by object, and the derived quantities of candidates (n, m, 4) and truths (n, 4).
+
+    The galaxies are `first` to `first` + n - 1, or fewer: no batch begins after ``time.time()`` is `until`.
+    """
     rows, candidates, truths = [], [], []
     for start in progress_bar(range(0, n, BATCH), "scoring", True, -(-n // BATCH)):
-        batch = survey.sample(min(BATCH, n - start), start)
+        if time.time() > until:
+            break
+        batch = survey.sample(min(BATCH, n - start), first + start)
         pairs = galaxies_of(batch)
         made = generator.generate_batch(pairs, "linear", Settings(select="best", **settings))
         for i, ensemble in enumerate(made):
@@ -62,6 +71,8 @@ def score(generator, survey, n: int, settings: dict) -> tuple[dict, np.ndarray, 
             rows.append(values)
             candidates.append(measure(clean, z, generator.grid))
         truths.append(measure(batch["true_flux"], batch["z"], generator.grid))
+    if not rows:
+        return {}, np.empty((0, 0, len(QUANTITIES))), np.empty((0, len(QUANTITIES)))
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return columns, np.stack(candidates), np.concatenate(truths)
 
