@@ -73,11 +73,14 @@ def _text(value) -> str:
     return " +- ".join(f"{v:.4g}" for v in (value if isinstance(value, list) else [value]))
 
 
+LEARNT = ".flow.", ".galaxy.", ".encoder."
+
+
 def halved(path: Path) -> None:
     """Store the weights of networks in half precision; what is fitted, such as bases, keeps its own."""
     weights = load_file(path)
     for name, tensor in weights.items():
-        if name.startswith(("pictures.", "judge.")) or ".flow." in name or ".galaxy." in name:
+        if name.startswith(("pictures.", "judge.")) or any(part in name for part in LEARNT):
             weights[name] = tensor.half()
     save_file(weights, path)
 

@@ -16,7 +16,7 @@ option() {  # option NAME ARGUMENTS: the value of --NAME
 }
 
 add_wheels() {  # what the machine lacks goes beside its packages, where nothing can be downloaded
-    if "$python" -c 'import astropy, diffusers, pydantic, rich, speclite' 2>/dev/null; then return; fi
+    if "$python" -c 'import astropy, diffusers, pydantic, rich, speclite, timm' 2>/dev/null; then return; fi
     local version site=${TMPDIR:-/tmp}/pix2spec-site
     if [ ! -d "$site" ]; then
         "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$site.new" \
@@ -43,7 +43,7 @@ run() {
     export PYTHONPATH="$root/src:$root/benchmarks:$here${PYTHONPATH:+:$PYTHONPATH}"
     unset PYTHONDONTWRITEBYTECODE  # many processes import the same packages
     export PYTHONPYCACHEPREFIX="${TMPDIR:-/tmp}/pix2spec-bytecode"
-    export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
+    export PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1 PYTORCH_NVML_BASED_CUDA_CHECK=1
     add_wheels
     local seconds
     seconds=$(awk "BEGIN {printf \"%.0f\", 60 * $minutes}")

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+import tarfile
 import time
 from dataclasses import replace
 from functools import partial
@@ -17,17 +19,23 @@ import default_model
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.generate.load import load
 from pix2spec.runtime.workers import worker_pool
+from pix2spec.training.spectrum import foundation, scale
 from pix2spec.training.spectrum.recipe import Machine
 from pix2spec.training.spectrum.train import RECIPES, train
 
 EVALUATION, WRITING = 0.15, 20.0  # share of the time, and seconds to keep for joining and writing
 FITTED = "basis-*.safetensors", "noise-*.safetensors", "network-*/scale.safetensors"
+TINY = "--tiny" in sys.argv
+if TINY:  # also in the processes that are started
+    foundation.BLOCKS, foundation.ITERATIONS, foundation.SIMULATED, scale.BATCHES = 2, 2, 256, 4
 CHECKPOINTS = "network-*/checkpoint.safetensors", "pictures/checkpoint.safetensors"
 
 
 def options():
     made = parser(__doc__.split("\n")[0])
-    made.add_argument("--data", type=Path, required=True, help="folder of the real tables and spectra")
+    made.add_argument(
+        "--data", type=Path, required=True, help="folder of the real tables and spectra, or of its parts"
+    )
     made.add_argument(
         "--start", type=Path, help="folder of parts that came back before: training goes on from them"
     )
@@ -39,6 +47,20 @@ def options():
     made.add_argument("--test", type=int, default=2048, help="simulated galaxies of the evaluation")
     made.add_argument("--no-compile", action="store_true", help="do not compile the flow")
     return made
+
+
+def unpacked(session: Session, data: Path) -> Path:
+    """The folder of real tables; parts of `pack.sh` are joined first."""
+    parts = sorted(data.glob("part.*"))
+    if not parts:
+        return data
+    folder, whole = session.work / "real", session.work / "real.tar"
+    with whole.open("wb") as stream:
+        for part in parts:
+            stream.write(part.read_bytes())
+    with tarfile.open(whole) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
 
 
 def stem_of(path: Path, run: Path) -> str:
@@ -126,7 +148,14 @@ def main() -> None:
             session.device, args.batch, bfloat16=session.device == "cuda" or args.tiny,
             compiled=session.device == "cuda" and not args.no_compile, until=time.time() + training,
         )  # fmt: skip
-        train(args.data, run, recipe=recipe, resume=True, processes=args.processes, machine=machine)
+        train(
+            unpacked(session, args.data),
+            run,
+            recipe=recipe,
+            resume=True,
+            processes=args.processes,
+            machine=machine,
+        )
         record = json.loads((run / "config.json").read_text())["record"]
         session.note(
             steps=record["steps"],

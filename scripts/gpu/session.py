@@ -5,9 +5,11 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -59,9 +61,8 @@ class Session:
         )  # so that what is done is kept
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True
-        name = torch.cuda.get_device_name() if self.device == "cuda" else "CPU"
         self.report = {
-            "card": name,
+            "card": card(),
             "torch": torch.__version__,
             "cores": os.cpu_count(),
             "minutes": args.minutes,
@@ -92,6 +93,17 @@ class Session:
         """Remove the temporary folder."""
         if self.args.work is None:
             shutil.rmtree(self.work, ignore_errors=True)
+
+
+def card() -> str:
+    """Name of the GPU, or "CPU"; asked for outside of this process, which may still start others."""
+    if not torch.cuda.is_available():
+        return "CPU"
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    with suppress(OSError, subprocess.SubprocessError):
+        told = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        return told.stdout.split("\n")[0]
+    return torch.cuda.get_device_name()
 
 
 def split_parts(tensors: dict[str, torch.Tensor], about: dict, out: Path, stem: str) -> list[Path]:

@@ -50,7 +50,7 @@ class Recipe:
 RECIPES = {
     "release": Recipe(4000, 3000, 720, 800, "the released model: less than two hours on two cores"),
     "quick": Recipe(1000, 600, 240, 400, "a sixth of the steps: about 30 minutes on two cores"),
-    "wide": Recipe(16_000, 3000, 720, 800, "larger batches and a wider flow, for a GPU", batch=4, width=256),
+    "wide": Recipe(16_000, 3000, 480, 400, "larger batches and a wider flow, for a GPU", batch=4, width=256),
 }
 
 
