@@ -1,4 +1,4 @@
-"""Compare the FLOP rate of a training step of the default model with that of a large float32 matrix product.
+"""Compare the FLOP rate of training the factorised model with that of a large float32 matrix product.
 
     python benchmarks/training_rate.py [PRESET] [BATCH]
 
@@ -77,7 +77,7 @@ def main(name: str, batch_size: int, steps: int = 8) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("preset", nargs="?", default="default")
+    parser.add_argument("preset", nargs="?", default="factorised")
     parser.add_argument("batch", type=int, nargs="?", default=512)
     arguments = parser.parse_args()
     main(arguments.preset, arguments.batch)

@@ -45,8 +45,9 @@ run() {
     export PYTHONPYCACHEPREFIX="${TMPDIR:-/tmp}/pix2spec-bytecode"
     export PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1 PYTORCH_NVML_BASED_CUDA_CHECK=1
     add_wheels
-    local seconds
-    seconds=$(awk "BEGIN {printf \"%.0f\", 60 * $minutes}")
-    timeout --signal=TERM --kill-after=10 "$seconds" "$python" "$here/$program" --began "$began" "$@" 2>&1 |
+    local seconds rest  # programs end by themselves; if one does not, it is asked to, and killed after the rest
+    rest=$(awk "BEGIN {r = 15 * $minutes; print (r < 12 ? r : 12)}")
+    seconds=$(awk "BEGIN {print 60 * $minutes - $rest}")
+    timeout --signal=TERM --kill-after="$rest" "$seconds" "$python" "$here/$program" --began "$began" "$@" 2>&1 |
         tee "$out/log.txt"
 }

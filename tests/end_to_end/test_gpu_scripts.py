@@ -7,10 +7,11 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 
-from support.paths import ROOT
+from support.paths import ROOT, SHARED
 
 sys.path.insert(0, str(ROOT / "scripts" / "gpu"))
 import session
@@ -85,7 +86,7 @@ def test_the_papers_networks_train_score_and_go_on(tmp_path):
 @pytest.mark.parametrize("name", ["bench", "paper"])
 def test_a_script_ends_in_its_time(tmp_path, name):
     done, seconds = run(name, tmp_path, 0.2)
-    assert seconds < 12 + 15 and (tmp_path / "log.txt").exists(), done.stdout
+    assert seconds < 12 + 4 and (tmp_path / "log.txt").exists(), done.stdout
 
 
 @pytest.mark.slow
@@ -94,3 +95,40 @@ def test_speeds_are_measured(tmp_path):
     assert done.returncode == 0, done.stdout
     rates = [float(v) for name, v in report(tmp_path).items() if name.endswith("/s")]
     assert len(rates) == 15 and min(rates) > 0
+
+
+def few_real(out):
+    """A few galaxies of each archive of real ones."""
+    out.mkdir()
+    for path in SHARED.glob("*.npz"):
+        with np.load(path, allow_pickle=False) as stored:
+            if "gz2" in path.name or "pairs" in path.name or "dustpedia" in path.name:
+                continue
+            arrays = {name: stored[name] for name in stored.files}
+        if "z" in arrays:
+            size = len(arrays["z"])
+            rows = np.random.default_rng(0).permutation(size)[: 120 if path.stem == "sdss_galaxies" else 200]
+            arrays = {k: v[rows] if v.ndim and len(v) == size else v for k, v in arrays.items()}
+        np.savez(out / path.name, **arrays)
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the archives of real galaxies")
+def test_the_default_model_trains_is_scored_and_goes_on(tmp_path):
+    data = few_real(tmp_path / "real")
+    done, _ = run(
+        "default", tmp_path / "one", 9, "--data", str(data), "--steps", "9", "--work", str(tmp_path / "w")
+    )
+    assert done.returncode == 0, done.stdout
+    assert json.loads((tmp_path / "one" / "simulated.json").read_text())["galaxies"] == 4
+    assert report(tmp_path / "one")["steps"] == 9
+    names = {path.name.split(".")[0] for path in (tmp_path / "one").glob("*.safetensors")}
+    assert names >= {
+        "model",
+        "basis-0",
+        "noise-3",
+        "network-2+checkpoint",
+        "network-1+scale",
+        "pictures+checkpoint",
+    }

@@ -110,8 +110,9 @@ def train(
         build_spectrum_bank(filters, networks, encoder, out / "bank.npz", how.blocks, processes)
         with ProcessPoolExecutor(processes, get_context("spawn")) as pool:  # a GPU does not survive a fork
             work = [pool.submit(_train_one, data, out, preset, k, how, machine) for k in numbers]
-            work.append(pool.submit(_train_judge, data, out, preset, how, machine))
-            *steps, _ = (done.result() for done in work)
+            judged = pool.submit(_train_judge, data, out, preset, how, machine)
+            steps = [done.result() for done in work]
+            judged.result()
         model = joined(data, out, preset, encoder)
         record: dict = {"trained_on": ", ".join(f"{len(t)} of {name}" for name, t in tables.items())}
         record |= {"tables": digest(tables), "recipe": name, "steps": min(steps), **run_provenance()}
