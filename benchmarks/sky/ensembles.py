@@ -17,10 +17,9 @@ from pix2spec.generate.load import load
 from pix2spec.measure.emission_lines import fit_lines
 from pix2spec.measure.indices import dn4000
 from pix2spec.models.generator import Settings
-from pix2spec.models.spectrum.draw import LIMIT, draw_vectors
+from pix2spec.models.spectrum.draw import LIMIT, Draws, draw_vectors
 from pix2spec.models.spectrum.inputs import as_seen
 from pix2spec.models.spectrum.redshifts import draw_redshifts
-from pix2spec.runtime.random import candidate_generator
 from pix2spec.training.real_sky import RealTable
 
 N = 64  # candidates a galaxy
@@ -273,12 +272,8 @@ class Drawn:
         for place, number in enumerate(generator.members):
             mine = np.arange(place, self.settings.n, len(generator.members))
             network, tables = generator.model.networks[number], self.tables[number]
-            generators = [
-                candidate_generator(self.settings.seed, galaxy.object_id, int(k))
-                for galaxy in self.galaxies
-                for k in mine
-            ]
-            drawn = draw_vectors(network, self.seen, tables, zeta[:, mine], self.settings, generators)
+            draws = Draws(self.settings.seed, [galaxy.object_id for galaxy in self.galaxies], number, mine)
+            drawn = draw_vectors(network, self.seen, tables, zeta[:, mine], self.settings, draws)
             yield network, drawn[0], drawn[1], tables
 
 
