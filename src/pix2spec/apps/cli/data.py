@@ -24,6 +24,9 @@ def simulate(
     processes: Annotated[
         int, typer.Option(min=1, help="Processes that simulate; the galaxies do not depend on their number.")
     ] = 1,
+    camera: Annotated[
+        str, typer.Option(help="steady, or unruly: pictures that are spoilt as those of the sky.")
+    ] = "steady",
 ) -> dict:
     """Simulate an SDSS-like survey: cutouts, fibre photometry and spectra whose truth is known.
 
@@ -31,7 +34,7 @@ def simulate(
     """
     from pix2spec.data.simulate import simulate
 
-    simulate(out, n, seed=seed, composite=composite, processes=processes)
+    simulate(out, n, seed=seed, composite=composite, processes=processes, camera=camera)
     print_text(f"Wrote {n} simulated pairs to {out}. Look at them with `pix2spec data check {out}`.")
     return {"dataset": out, "pairs": n}
 

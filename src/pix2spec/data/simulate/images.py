@@ -15,7 +15,14 @@ __all__ = ["draw_images", "fibre_weights", "render"]
 
 SIZE = 64  # pixels
 PIXEL = SDSS.pixel_scale
-AXIS = ((np.arange(SIZE) - (SIZE - 1) / 2) * PIXEL).astype(np.float32)  # arcsec from the centre
+
+
+def axis_of(size: int) -> np.ndarray:
+    """Arcsec (size,) of the pixels of a picture from its centre."""
+    return ((np.arange(size) - (size - 1) / 2) * PIXEL).astype(np.float32)
+
+
+AXIS = axis_of(SIZE)
 # (share of the light, dispersion in arcsec) of the core and the wing of the seeing.
 PSF = tuple(zip((0.87, 0.13), np.array([1.0, 2.2]) * SDSS.psf_fwhm / 2.355 * 0.94))
 MAX_NEIGHBOURS = 4
@@ -48,18 +55,18 @@ MIXTURES = {
 }
 
 
-def coordinates(x0, y0):
-    """Offsets x and y (n, SIZE * SIZE) of the pixels from the centres `x0`, `y0` (n,), all in arcsec."""
-    y, x = np.meshgrid(AXIS, AXIS, indexing="ij")
+def coordinates(x0, y0, axis=AXIS):
+    """Offsets x and y (n, P) of the pixels from the centres `x0`, `y0` (n,), all in arcsec."""
+    y, x = np.meshgrid(axis, axis, indexing="ij")
     return x.ravel() - x0[:, None].astype(np.float32), y.ravel() - y0[:, None].astype(np.float32)
 
 
-def fibre_weights() -> np.ndarray:
-    """Share of each pixel that lies in the fibre: array (SIZE, SIZE)."""
-    return aperture_weights((SIZE, SIZE), PIXEL, SDSS.fibre_diameter)
+def fibre_weights(size: int = SIZE) -> np.ndarray:
+    """Share of each pixel that lies in the fibre: array (size, size)."""
+    return aperture_weights((size, size), PIXEL, SDSS.fibre_diameter)
 
 
-def render(profile: str, radius, axis_ratio, angle, x, y) -> np.ndarray:
+def render(profile: str, radius, axis_ratio, angle, x, y, psf=PSF, pixel: float = PIXEL) -> np.ndarray:
     """Images of elliptical profiles with unit total flux, blurred by the seeing.
 
     Parameters
@@ -72,12 +79,16 @@ def render(profile: str, radius, axis_ratio, angle, x, y) -> np.ndarray:
         Minor axis over major axis.
     angle : array (n,)
         Position angle in radian.
-    x, y : array (n, SIZE * SIZE)
-        Offsets of the pixels as `coordinates` gives them.
+    x, y : array (n, P)
+        Offsets of the pixels in arcsec, as `coordinates` gives them.
+    psf : sequence of (float, float)
+        Share of the light and dispersion in arcsec of the Gaussians of the seeing.
+    pixel : float
+        Arcsec per pixel.
 
     Returns
     -------
-    array (n, SIZE * SIZE)
+    array (n, P)
         Share of the flux in each pixel.
     """
     cos, sin = np.cos(angle), np.sin(angle)
@@ -89,7 +100,7 @@ def render(profile: str, radius, axis_ratio, angle, x, y) -> np.ndarray:
 
     for share, sigma in MIXTURES[profile]:
         major, minor = sigma**2 * radius**2 / axis_ratio, sigma**2 * radius**2 * axis_ratio
-        for psf_share, psf_sigma in PSF:
+        for psf_share, psf_sigma in psf:
             # The covariance is that of the galaxy, rotated to its position angle, plus that of the seeing.
             cxx = major * cos**2 + minor * sin**2 + psf_sigma**2
             cyy = major * sin**2 + minor * cos**2 + psf_sigma**2
@@ -101,7 +112,7 @@ def render(profile: str, radius, axis_ratio, angle, x, y) -> np.ndarray:
             np.multiply(yy, column(-0.5 * cxx / determinant), out=term)
             exponent += term
             np.exp(exponent, out=exponent)
-            exponent *= column(share * psf_share * PIXEL**2 / (2 * np.pi * np.sqrt(determinant)))
+            exponent *= column(share * psf_share * pixel**2 / (2 * np.pi * np.sqrt(determinant)))
             image += exponent
     return image
 
@@ -134,59 +145,69 @@ def spiral_arms(rng, galaxies: Galaxies, x, y) -> np.ndarray:
     return modulation
 
 
-def gaussians(centre, sigma):
-    """Gaussians (n, SIZE) along one axis, whose pixels add up to 1. `centre`, `sigma` (n,) are in arcsec."""
-    profile = np.exp(-0.5 * ((AXIS - centre[:, None]) / sigma[:, None]) ** 2)
+def gaussians(centre, sigma, axis):
+    """Gaussians (n, size) along one axis, whose pixels add up to 1. `centre`, `sigma` (n,) are in arcsec."""
+    profile = np.exp(-0.5 * ((axis - centre[:, None]) / sigma[:, None]) ** 2)
     return (profile * PIXEL / (np.sqrt(2 * np.pi) * sigma[:, None])).astype(np.float32)
 
 
-def add_neighbours(rng, image):
-    """Add stars and small galaxies near the target to `image` (n, 3, SIZE * SIZE) in place."""
-    n = len(image)
-    count = rng.poisson(1.2, n)
-    for k in range(MAX_NEIGHBOURS):
+def add_neighbours(rng, image, axis):
+    """Add stars and small galaxies near the target to `image` (n, 3, size * size) in place."""
+    n, size = len(image), len(axis)
+    larger = (size / SIZE) ** 2
+    count = rng.poisson(1.2 * larger, n)
+    for k in range(round(MAX_NEIGHBOURS * larger)):
         u = rng.random((7, n))
         magnitude = np.clip(22.5 + np.log10(u[0]) / 0.35, 17.5, 22.4)  # Number counts grow as 10^(0.35 r).
-        x0, y0 = (u[1:3] - 0.5) * SIZE * PIXEL
+        x0, y0 = (u[1:3] - 0.5) * size * PIXEL
         g_r = 0.3 + 0.9 * u[3]
         r_i = 0.4 * g_r + 0.15 * (u[4] - 0.3)  # along the stellar locus
-        size = np.where(u[5] < 0.3, 0, 0.5 * np.exp(0.4 * rng.standard_normal(n)))  # arcsec; 0 is a star
+        extent = np.where(u[5] < 0.3, 0, 0.5 * np.exp(0.4 * rng.standard_normal(n)))  # arcsec; 0 is a star
         flat = 0.3 + 0.7 * u[6]
         rows = np.flatnonzero((count > k) & (np.hypot(x0, y0) > 4))  # Targets are not blended.
         if not len(rows):
             continue
-        shape = np.zeros((len(rows), SIZE, SIZE), np.float32)
+        shape = np.zeros((len(rows), size, size), np.float32)
         for share, sigma in PSF:
-            sx, sy = np.hypot(sigma, size[rows]), np.hypot(sigma, size[rows] * flat[rows])
-            shape += share * gaussians(y0[rows], sy)[:, :, None] * gaussians(x0[rows], sx)[:, None, :]
+            sx, sy = np.hypot(sigma, extent[rows]), np.hypot(sigma, extent[rows] * flat[rows])
+            up, along = gaussians(y0[rows], sy, axis), gaussians(x0[rows], sx, axis)
+            shape += share * up[:, :, None] * along[:, None, :]
         profile = shape.reshape(len(rows), -1)
         for band, colour in enumerate((g_r, 0 * g_r, -r_i)):
             flux = 10 ** (-0.4 * (magnitude[rows] + colour[rows] - 22.5))
             image[rows, band] += flux.astype(np.float32)[:, None] * profile
 
 
-def draw_images(rng, galaxies: Galaxies, components: Components):
+def draw_images(rng, galaxies: Galaxies, components: Components, size: int = SIZE):
     """Compute images without noise, and the share of each component's light in the fibre.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    galaxies, components
+        The galaxies and their light.
+    size : int
+        Pixels per side.
 
     Returns
     -------
-    image : array (n, 3, SIZE, SIZE), float32
+    image : array (n, 3, size, size), float32
         Bands g, r, i in nanomaggies per pixel.
     bulge_share, disc_share : array (n,)
         Share of the bulge's and of the disc's light in the fibre.
     """
-    g, n = galaxies, len(galaxies.z)
+    g, n, axis = galaxies, len(galaxies.z), axis_of(size)
     x0, y0 = (rng.random((2, n)) - 0.5) * 0.5 * PIXEL  # offset of the galaxy from the centre
-    x, y = coordinates(x0, y0)
+    x, y = coordinates(x0, y0, axis)
     bulge = render("de Vaucouleurs", g.bulge_radius, g.bulge_axis_ratio, g.angle, x, y)
     disc = render("exponential", g.disc_radius, g.disc_axis_ratio, g.angle, x, y)
-    aperture = fibre_weights().ravel()
+    aperture = fibre_weights(size).ravel()
     arms = spiral_arms(rng, g, x, y)
-    image = np.empty((n, len(SDSS.image_bands), SIZE * SIZE), np.float32)
+    image = np.empty((n, len(SDSS.image_bands), size * size), np.float32)
     for i, band in enumerate(SDSS.image_bands):
         j = SDSS.photometry_bands.index(band)
         image[:, i] = components.bulge_bands[:, j, None].astype(np.float32) * bulge
         lit = components.disc_bands[:, j, None].astype(np.float32) * disc
         image[:, i] += lit * (1 + np.float32(ARM_CONTRAST[band]) * arms)
-    add_neighbours(rng, image)
-    return image.reshape(n, -1, SIZE, SIZE), bulge @ aperture, disc @ aperture
+    add_neighbours(rng, image, axis)
+    return image.reshape(n, -1, size, size), bulge @ aperture, disc @ aperture

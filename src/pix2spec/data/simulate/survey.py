@@ -1,6 +1,7 @@
 """The simulated survey: galaxies with images, spectra, photometry and known truth."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from pix2spec.core.scaling import lupton_rgb
 from pix2spec.core.survey import SDSS
 from pix2spec.data.dataset import SHARD, new_shards, write_dataset, write_shard
 from pix2spec.data.schema import DatasetInfo, Galaxy
+from pix2spec.data.simulate.camera import UNRULY
 from pix2spec.data.simulate.galaxies import AGN_TYPES, GALAXY_TYPES, MAX_REDSHIFT, draw_galaxies
 from pix2spec.data.simulate.images import draw_images
 from pix2spec.data.simulate.noise import SpectrumNoise, add_image_noise, measure_photometry
@@ -22,6 +24,7 @@ from pix2spec.runtime.workers import worker_pool
 
 __all__ = ["BLOCK", "SimulatedSurvey", "simulate"]
 
+CAMERAS = {"steady": None, "unruly": replace(UNRULY, unknown=0.0)}
 BLOCK = 128  # galaxies that share one random generator
 DEFAULT_GRID = SpectralGrid()
 COLUMNS = (
@@ -58,6 +61,9 @@ class SimulatedSurvey:
     grid : SpectralGrid
         Pixels of the spectra. If they coincide with pixels of the model, as the default's do, they are copied
         from the model. Otherwise the model is interpolated linearly.
+    camera : {"steady", "unruly"}
+        What takes the pictures: that of the test set, or one that spoils them as the sky does
+        (`pix2spec.data.simulate.camera`). Spectra and fluxes are the same.
 
     Attributes
     ----------
@@ -67,11 +73,13 @@ class SimulatedSurvey:
     Raises
     ------
     InputError
-        If the grid leaves the wavelength range of the model.
+        If the grid leaves the wavelength range of the model, or the camera is not known.
     """
 
-    def __init__(self, seed: int = 0, grid: SpectralGrid = DEFAULT_GRID):
-        self.seed, self.grid = seed, grid
+    def __init__(self, seed: int = 0, grid: SpectralGrid = DEFAULT_GRID, camera: str = "steady"):
+        if camera not in CAMERAS:
+            raise InputError("`camera`", f"unknown camera {camera!r}", f"use {' or '.join(CAMERAS)}")
+        self.seed, self.grid, self.camera = seed, grid, CAMERAS[camera]
         self.model = SpectrumModel()
         self.noise = SpectrumNoise(grid)
         self.truth = TRUTH | {"true_flux": grid.size}
@@ -107,6 +115,10 @@ class SimulatedSurvey:
         photometry, photometry_ivar = measure_photometry(rng, fibre(parts.bulge_bands, parts.disc_bands))
         names = [f"sim-{self.seed}-{BLOCK * number + i:08d}" for i in range(BLOCK)]
         ra, dec = rng.random((2, BLOCK))
+        image = add_image_noise(rng, image)
+        if self.camera is not None:
+            own = np.random.default_rng([self.seed, number, 1])
+            image, _ = self.camera.pictures(own, galaxies, parts)
         return {
             "object_id": np.array(names, dtype=object),
             "group_id": np.array(names, dtype=object),
@@ -115,7 +127,7 @@ class SimulatedSurvey:
             "z": galaxies.z,
             "z_err": np.zeros(BLOCK),
             "spec_class": np.full(BLOCK, "GALAXY", dtype=object),
-            "image": add_image_noise(rng, image),
+            "image": image,
             "photometry": photometry,
             "photometry_ivar": photometry_ivar,
             "flux": flux,
@@ -166,6 +178,7 @@ def simulate(
     progress: bool = True,
     grid: SpectralGrid = DEFAULT_GRID,
     processes: int = 1,
+    camera: str = "steady",
 ) -> DatasetInfo:
     """Simulate a survey of `n` galaxies and write it as a dataset in the folder `out`.
 
@@ -185,6 +198,8 @@ def simulate(
         Pixels of the spectra.
     processes : int
         Processes that simulate. The galaxies do not depend on their number.
+    camera : {"steady", "unruly"}
+        As for `SimulatedSurvey`.
 
     Returns
     -------
@@ -194,11 +209,11 @@ def simulate(
     Raises
     ------
     InputError
-        If `out` already holds a dataset or `n` is not positive.
+        If `out` already holds a dataset, `n` is not positive, or the camera is not known.
     """
     if n < 1:
         raise InputError("`n`", f"{n} galaxies cannot be simulated", "ask for at least one")
-    survey = SimulatedSurvey(seed, grid)
+    survey = SimulatedSurvey(seed, grid, camera)
     info = DatasetInfo(
         grid=grid,
         image_kind="composite" if composite else "linear",
@@ -208,6 +223,7 @@ def simulate(
             **run_provenance(),
             "seed": seed,
             "n": n,
+            "camera": camera,
             "lines": list(LINES),
         },
     )
