@@ -4,10 +4,11 @@ import numpy as np
 import pyarrow as pa
 
 from pix2spec.data.measurements import BRIGHTNESS_COLUMN, MEASUREMENT_COLUMNS, Measurements, choose
+from pix2spec.data.native import NATIVE_COLUMNS, NativeSpectrum
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 
-__all__ = ["as_arrays", "needed_columns", "read_measurements", "to_galaxy", "to_table"]
+__all__ = ["as_arrays", "needed_columns", "read_measurements", "read_natives", "to_galaxy", "to_table"]
 
 SCALARS = ("ra", "dec", "z", "z_err")
 VECTORS = ("image", "photometry", "photometry_ivar", "flux", "ivar", "mask")
@@ -18,6 +19,8 @@ def to_table(galaxies: list[Galaxy], info: DatasetInfo) -> pa.Table:
     """Rows of galaxies that fit `info`; raises `InputError` for the first one that does not."""
     schema = info.arrow_schema()
     own = [_measured_cells(p, info) if info.as_measured else _check_bands(p, info) for p in galaxies]
+    for cells, galaxy in zip(own, galaxies):
+        cells |= galaxy.native.as_row() if galaxy.native else dict.fromkeys(NATIVE_COLUMNS)
     arrays = []
     for column in schema:
         values = [_value(p, cells, column, info) for p, cells in zip(galaxies, own)]
@@ -84,7 +87,16 @@ def to_galaxy(row: pa.Table, info: DatasetInfo) -> Galaxy:
     truth = {name: values.pop(name) for name in info.truth}
     if info.as_measured:
         values |= _measured_fields(row, info)
+    if info.native:
+        values["native"] = read_natives(row)[0]
     return Galaxy(**values, truth=truth)
+
+
+def read_natives(table: pa.Table) -> list[NativeSpectrum | None]:
+    """Spectra in the pixels of their files, of each row; None for a row without one."""
+    names = [*NATIVE_COLUMNS, "object_id"]
+    rows = table.select(names).to_pylist()
+    return [NativeSpectrum.from_row(cells, cells["object_id"]) for cells in rows]
 
 
 def _measured_fields(row: pa.Table, info: DatasetInfo) -> dict:

@@ -99,6 +99,7 @@ class Source:
     label: str  # name for messages
     header: Galaxy  # the galaxy without flux and image
     load: Callable[[], Galaxy] | None = None  # reads the galaxy with its spectrum, if there is one
+    native: bool = False  # whether that has pixels of its own besides those on the grid
 
 
 def _sky(galaxies: list[Galaxy]):

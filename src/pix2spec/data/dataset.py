@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pix2spec.data.arrow_rows import as_arrays, needed_columns, to_galaxy, to_table
+from pix2spec.data.arrow_rows import as_arrays, needed_columns, read_natives, to_galaxy, to_table
+from pix2spec.data.native import NATIVE_COLUMNS, NativeSpectrum
 from pix2spec.data.row_cache import map_shards
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
@@ -202,6 +203,13 @@ class Dataset:
         names = self.columns if columns is None else list(columns)
         rows = np.atleast_1d(self.indices[index])
         return as_arrays(self.rows.take(rows, needed_columns(names, self.info)), self.info, names)
+
+    def natives(self, index) -> list[NativeSpectrum | None]:
+        """Spectra of some galaxies in the pixels of their files; None where those on the grid are all."""
+        rows = np.atleast_1d(self.indices[index])
+        if not self.info.native:
+            return [None] * len(rows)
+        return read_natives(self.rows.take(rows, [*NATIVE_COLUMNS, "object_id"]))
 
     def having(self, *columns: str) -> np.ndarray:
         """Positions of the galaxies in which none of `columns` is missing. No values are read."""

@@ -14,7 +14,7 @@ from pix2spec.data.dataset import write_dataset
 from pix2spec.data.readers.desi import DesiCoadd, is_coadd
 from pix2spec.data.readers.guards import sniff
 from pix2spec.data.readers.observed_spectrum import read_observed_spectrum
-from pix2spec.data.readers.spectra import SpectraBundle, on_grid
+from pix2spec.data.readers.spectra import SpectraBundle, native_spectrum, on_grid
 from pix2spec.data.readers.tables import ERROR_FLOOR, ERROR_FRACTION
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
@@ -122,6 +122,7 @@ def import_data(
         as_measured=catalogue.as_measured or measures,
         of_pictures=measures,
         curves=filters or {},
+        native=any(source.native for source in sources),
     )
     galaxies = _galaxies(sources, cutouts, catalogue, report)
     try:
@@ -157,13 +158,16 @@ def _spectrum_headers(paths, grid: SpectralGrid, survey: Survey, report: ImportR
             else:
                 seen = read_observed_spectrum(path)
                 report.note(path, seen.notes)
-                yield Source(str(path), seen.galaxy, partial(_load, path, grid, report))
+                loaded = partial(_load, path, grid, report)
+                yield Source(str(path), seen.galaxy, loaded, native=not seen.on_lattice)
         except InputError as error:
             report.fail(error)
 
 
 def _load(path: Path, grid: SpectralGrid, report: ImportReport) -> Galaxy:
-    galaxy, notes = on_grid(read_observed_spectrum(path), grid, path)
+    seen = read_observed_spectrum(path)
+    galaxy, notes = on_grid(seen, grid, path)
+    galaxy.native = None if seen.on_lattice else native_spectrum(seen, path)
     report.note(path, notes)
     return galaxy
 

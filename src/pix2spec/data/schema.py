@@ -19,6 +19,7 @@ from pix2spec.data.measurements import (
     check_extinction,
     check_kinds,
 )
+from pix2spec.data.native import NATIVE_COLUMNS, NativeSpectrum
 from pix2spec.data.photometry_forms import DICT_FORM, read_photometry
 from pix2spec.errors import InputError
 
@@ -88,6 +89,8 @@ class Galaxy:
         Extinction in magnitudes that was removed from each flux; empty if unknown.
     brightness_error : float
         Magnitudes: an error that all fluxes share, besides their own. Fluxes of colour pictures have one.
+    native : NativeSpectrum, optional
+        The spectrum in the pixels of its file, if they are not those of `flux`.
     survey : Survey or str
         Whose filters the single letters and the arrays without inverse variances mean.
 
@@ -131,6 +134,7 @@ class Galaxy:
     measured: Measurements | None = None
     removed: tuple[float, ...] = ()
     brightness_error: float = 0.0
+    native: NativeSpectrum | None = None
     survey: InitVar[Survey | str] = SDSS
 
     def __post_init__(self, survey):
@@ -245,6 +249,8 @@ class DatasetInfo:
     Photometry is in the bands of `survey`, within its fibre. With `as_measured`, each galaxy has fluxes in
     filters of its own, with their kinds and the state of extinction; `curves` are the user's own filters.
     With `of_pictures` too, fluxes may share an error of their brightness.
+
+    With `native`, spectra may be there in the pixels of their files too.
     """
 
     grid: SpectralGrid = DEFAULT_GRID
@@ -256,6 +262,7 @@ class DatasetInfo:
     as_measured: bool = False
     curves: Mapping[str, Filter] = field(default_factory=dict)
     of_pictures: bool = False
+    native: bool = False
 
     @property
     def schema_version(self) -> int:
@@ -290,6 +297,7 @@ class DatasetInfo:
             columns += [pa.field(n, kind) for n, kind in MEASUREMENT_COLUMNS.items() if n not in known]
             columns += [pa.field(n, kind) for n, kind in BRIGHTNESS_COLUMN.items() if self.of_pictures]
             columns.append(pa.field("flags", pa.list_(pa.string())))
+        columns += [pa.field(n, kind) for n, kind in NATIVE_COLUMNS.items()] if self.native else []
         return pa.schema(columns, metadata={"pix2spec": json.dumps(self.as_dict())})
 
     def as_dict(self) -> dict:
@@ -297,7 +305,8 @@ class DatasetInfo:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         values |= {"grid": self.grid.as_dict(), "survey": self.survey.as_dict()}
         as_measured, curves = values.pop("as_measured"), values.pop("curves")
-        of_pictures = values.pop("of_pictures")
+        of_pictures, native = values.pop("of_pictures"), values.pop("native")
+        values |= {"native": True} if native else {}
         if as_measured:
             values["curves"] = {name: curve.as_dict() for name, curve in curves.items()}
             values |= {"of_pictures": True} if of_pictures else {}

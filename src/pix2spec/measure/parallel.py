@@ -9,6 +9,7 @@ import numpy as np
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.survey import Survey
+from pix2spec.data.native import NativeSpectrum
 from pix2spec.runtime.workers import worker_pool
 
 __all__ = ["Measuring", "reason_unmeasurable"]
@@ -38,10 +39,19 @@ class Measuring:
             while self.running:
                 self._collect()
 
-    def add(self, flux: np.ndarray, candidates: np.ndarray, ivar: np.ndarray) -> None:
-        """Queue an object: its observed spectrum (L,), candidates (n, L) and ivar (L,)."""
+    def add(
+        self,
+        flux: np.ndarray,
+        candidates: np.ndarray,
+        ivar: np.ndarray,
+        native: NativeSpectrum | None = None,
+    ) -> None:
+        """Queue an object: its observed spectrum (L,), candidates (n, L) and ivar (L,).
+
+        If the observed spectrum is there in pixels of its own too, all but its redshift is measured on these.
+        """
         if self.wanted:
-            self.waiting.append((flux[None].astype(np.float32), candidates, ivar))
+            self.waiting.append((flux[None].astype(np.float32), candidates, ivar, native))
 
     def send(self) -> None:
         """Start to measure the queued objects."""
@@ -77,15 +87,27 @@ def _measure_objects(work: list[tuple], grid: SpectralGrid, survey: Survey) -> l
     """Quantities of the observed spectrum and of the candidates of each object."""
     from pix2spec.measure.quantities import measure
 
-    spectra = np.concatenate([np.concatenate([flux, candidates]) for flux, candidates, _ in work])
-    counts = [1 + len(candidates) for _, candidates, _ in work]
-    ivar = np.repeat(np.stack([ivar for *_, ivar in work]), counts, axis=0)
+    spectra = np.concatenate([np.concatenate([flux, candidates]) for flux, candidates, *_ in work])
+    counts = [1 + len(candidates) for _, candidates, *_ in work]
+    ivar = np.repeat(np.stack([ivar for _, _, ivar, _ in work]), counts, axis=0)
     values = measure(spectra, ivar, grid, _fitter(grid), survey)
     columns = {**values.values, **{f"{name}_error": v for name, v in values.errors.items()}}
     columns |= {"bpt": values.bpt, "zwarning": values.zwarning}
     results, start = [], 0
-    for count in counts:
+    for count, (*_, native) in zip(counts, work):
         own = {name: column[start : start + count] for name, column in columns.items()}
-        results.append(({k: v[:1] for k, v in own.items()}, {k: v[1:] for k, v in own.items()}))
+        observed = {k: v[:1] for k, v in own.items()}
+        if native is not None:
+            observed |= _measure_native(native, observed["z"], survey)
+        results.append((observed, {k: v[1:] for k, v in own.items()}))
         start += count
     return results
+
+
+def _measure_native(native: NativeSpectrum, z: np.ndarray, survey: Survey) -> dict:
+    """All quantities but the redshift of a spectrum in pixels of its own, at a redshift (1,)."""
+    from pix2spec.measure.quantities import measure_at
+
+    found = measure_at(native.flux[None], native.ivar[None], z, native.grid, survey)
+    columns = {**found.values, **{f"{name}_error": v for name, v in found.errors.items()}, "bpt": found.bpt}
+    return {name: column for name, column in columns.items() if name not in ("z", "z_error")}

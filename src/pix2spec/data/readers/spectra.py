@@ -9,6 +9,7 @@ import numpy as np
 
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.resample import resample_mask, resample_with_ivar
+from pix2spec.data.native import NativeSpectrum
 from pix2spec.data.readers.desi import DesiCoadd, is_coadd
 from pix2spec.data.readers.guards import load_arrays, spec_id
 from pix2spec.data.readers.observed_spectrum import ObservedSpectrum, read_observed_spectrum
@@ -22,6 +23,7 @@ __all__ = [
     "SpectraBundle",
     "estimated_ivar",
     "native_grid",
+    "native_spectrum",
     "on_grid",
     "place_spectrum",
     "read_spectra_bundle",
@@ -146,6 +148,16 @@ def native_grid(wave: np.ndarray) -> SpectralGrid:
     """
     first, last = np.log10(wave[0]), np.log10(wave[-1])
     return SpectralGrid(float(first), float((last - first) / (len(wave) - 1)), len(wave))
+
+
+def native_spectrum(seen: ObservedSpectrum, where) -> NativeSpectrum | None:
+    """The spectrum in as many pixels as its file has; None where most of them are not valid."""
+    grid = native_grid(seen.wave)
+    try:
+        galaxy = on_grid(seen, grid, where)[0]
+    except InputError:
+        return None
+    return NativeSpectrum(grid, galaxy.flux, galaxy.ivar)
 
 
 def _to_physical(seen: ObservedSpectrum, flux: np.ndarray) -> tuple[np.ndarray, list[str]]:

@@ -200,7 +200,8 @@ def _add(study: Study, ensembles: list[Ensemble], position, baselines, measuring
     columns = ["object_id", "group_id", "z", "flux", "ivar", "photometry"]
     columns += ["true_flux"] if "true_flux" in truth.info.truth else []
     columns += [c for c in (baselines.columns if baselines else ()) if c not in columns]
-    batch = truth.batch([position[e.object_id] for e in ensembles], columns)
+    places = [position[e.object_id] for e in ensembles]
+    batch, natives = truth.batch(places, columns), truth.natives(places)
     good = (batch["ivar"] > 0) & np.isfinite(batch["flux"])
     observed = good.any(1)
     study.without_spectrum += int((~observed).sum())
@@ -224,7 +225,7 @@ def _add(study: Study, ensembles: list[Ensemble], position, baselines, measuring
         study.single.append(on_scale[0])
         study.scores.append(ensemble.scores)
         study.errors.append(metrics.affine_matched_mse(ensemble.candidates, flux, ivar[i]))
-        measuring.add(flux, on_scale, ivar[i])
+        measuring.add(flux, on_scale, ivar[i], natives[i])
         if len(study.examples) < MAX_EXAMPLES:
             _keep_example(study, ensemble, position)
     measuring.send()
