@@ -157,7 +157,7 @@ def native_spectrum(seen: ObservedSpectrum, where) -> NativeSpectrum | None:
         galaxy = on_grid(seen, grid, where)[0]
     except InputError:
         return None
-    return NativeSpectrum(grid, galaxy.flux, galaxy.ivar)
+    return NativeSpectrum(grid, np.asarray(galaxy.flux), np.asarray(galaxy.ivar))
 
 
 def _to_physical(seen: ObservedSpectrum, flux: np.ndarray) -> tuple[np.ndarray, list[str]]:
