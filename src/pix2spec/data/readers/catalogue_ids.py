@@ -68,12 +68,15 @@ def _candidate_ids(table, columns: Columns, notes: list[str]) -> Iterator[tuple[
         ids = [spec_id(*row) if ok else "" for row, ok in zip(parts, good)]
         if any(ids):
             yield f"{plate}-{mjd}-{fiber}", ids
+    else:
+        ids = []
+    instead = "they are not used" if any(ids) else "rows are numbered"
     release, brick = columns.first("release"), columns.first("brick")
     for name in columns.roles.get("id", []):
         ids, lost = id_texts(table[name])
         if lost:
             notes.append(f"{name}: the ids lost their last digits in a spreadsheet or as floating-point "
-                         "numbers; rows are numbered")  # fmt: skip
+                         f"numbers; {instead}")  # fmt: skip
         if brick and name.lower() == "objid":  # unique within its brick only
             parts_of = [id_texts(table[c])[0] for c in (*[release] * bool(release), brick)]
             yield (
