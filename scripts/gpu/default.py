@@ -1,7 +1,6 @@
 """Train the default model on a GPU as far as the time goes, and score it on simulated galaxies."""
 
 import json
-import shutil
 import sys
 import tarfile
 import time
@@ -24,11 +23,10 @@ from pix2spec.training.spectrum.recipe import Machine
 from pix2spec.training.spectrum.train import RECIPES, train
 
 EVALUATION, WRITING = 0.15, 20.0  # share of the time, and seconds to keep for joining and writing
-FITTED = "basis-*.safetensors", "noise-*.safetensors", "network-*/scale.safetensors"
+KEPT = "basis-*.safetensors", "noise-*.safetensors", "*/scale.safetensors", "*/checkpoint.safetensors"
 TINY = "--tiny" in sys.argv
 if TINY:  # also in the processes that are started
     foundation.BLOCKS, foundation.ITERATIONS, foundation.SIMULATED, scale.BATCHES = 2, 2, 256, 4
-CHECKPOINTS = "network-*/checkpoint.safetensors", "pictures/checkpoint.safetensors"
 
 
 def options():
@@ -63,20 +61,15 @@ def unpacked(session: Session, data: Path) -> Path:
     return folder
 
 
-def stem_of(path: Path, run: Path) -> str:
-    """Name of a file's parts: all its folders are in it."""
-    return path.relative_to(run).with_suffix("").as_posix().replace("/", "+")
-
-
 def keep(run: Path, out: Path) -> None:
-    """Write what another call needs to go on: averages and moments as 16 bits, weights as they are."""
-    for pattern in (*FITTED, *CHECKPOINTS):
-        for path in sorted(run.glob(pattern)):
-            with safe_open(path, "pt") as stream:
-                about = stream.metadata() or {}
-            tensors = {name: _short(name, tensor) for name, tensor in load_file(path).items()}
-            split_parts(tensors, about, out, stem_of(path, run))
-    shutil.copy(run / "run.json", out / "run.json")
+    """Write what another call needs to go on: averages and moments in 16 bits, weights as they are."""
+    tensors, about = {}, {"run.json": (run / "run.json").read_text()}
+    for path in sorted(path for pattern in KEPT for path in run.glob(pattern)):
+        name = path.relative_to(run).as_posix()
+        with safe_open(path, "pt") as stream:
+            about[name] = stream.metadata() or {}
+        tensors |= {f"{name}|{key}": _short(key, tensor) for key, tensor in load_file(path).items()}
+    split_parts(tensors, about, out, "run")
 
 
 def _short(name: str, tensor: torch.Tensor) -> torch.Tensor:
@@ -89,34 +82,31 @@ def _short(name: str, tensor: torch.Tensor) -> torch.Tensor:
 
 def go_on(start: Path, run: Path) -> None:
     """Restore the files of `keep` in a folder of a training."""
-    stems = {path.name.rsplit(".", 2)[0] for path in start.glob("**/*.[0-9][0-9].safetensors")}
-    for stem in sorted(stems):
-        parts = join_parts(start, stem)
-        if parts is not None:
-            path = run / (stem.replace("+", "/") + ".safetensors")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            full = {
-                k: t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for k, t in parts[0].items()
-            }
-            save_file(full, path, {k: str(v) for k, v in parts[1].items()})
-    stored = next(start.glob("**/run.json"), None)
-    if stored is not None:
-        shutil.copy(stored, run / "run.json")
+    parts = join_parts(start, "run")
+    if parts is None:
+        return
+    tensors, about = parts
+    (run / "run.json").write_text(about.pop("run.json"))
+    for name, metadata in about.items():
+        own = {key.partition("|")[2]: t for key, t in tensors.items() if key.startswith(f"{name}|")}
+        short = (torch.float16, torch.bfloat16)
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        save_file({k: t.float() if t.dtype in short else t for k, t in own.items()}, run / name, metadata)
 
 
 def part_of_scores(model: str, n: int, candidates: int, until: float, start: int) -> tuple:
-    """Scores of some simulated galaxies, in a process."""
+    """Scores of a batch of the first n simulated galaxies, in a process."""
     generator, survey = load(model, device="cpu"), SimulatedSurvey(default_model.TEST_SEED)
-    return default_model.score(generator, survey, n, {"n": candidates}, start, until)
+    size = min(default_model.BATCH, n - start)
+    return default_model.score(generator, survey, size, {"n": candidates}, start, until)
 
 
 def evaluate(session: Session, run: Path, n: int, candidates: int) -> None:
     """Our evaluation on the simulated test set, in all processes, as far as the time goes."""
     began, until = time.monotonic(), time.time() + session.left(WRITING)
-    size = default_model.BATCH
-    work = partial(part_of_scores, str(run), size, candidates, until)
+    work, starts = partial(part_of_scores, str(run), n, candidates, until), range(0, n, default_model.BATCH)
     with worker_pool(session.args.processes) as pool:
-        parts = [part for part in pool.map(work, range(0, n, size)) if part[0]]
+        parts = [part for part in pool.map(work, starts) if part[0]]
     if not parts:
         return
     columns = {name: np.concatenate([part[0][name] for part in parts]) for name in parts[0][0]}
@@ -133,7 +123,7 @@ def evaluate(session: Session, run: Path, n: int, candidates: int) -> None:
 def main() -> None:
     args = options().parse_args()
     session, recipe = Session(args), RECIPES[args.recipe]
-    if args.tiny:
+    if TINY:
         recipe = replace(recipe, steps=4, picture_steps=2, blocks=6, redshift_blocks=4, batch=1, width=32)
         args.test = 4
     if args.steps:
@@ -145,17 +135,18 @@ def main() -> None:
             go_on(args.start, run)
         training = session.left(WRITING) * (1 - EVALUATION)
         machine = Machine(
-            session.device, args.batch, bfloat16=session.device == "cuda" or args.tiny,
+            session.device, args.batch, bfloat16=session.device == "cuda" or TINY,
             compiled=session.device == "cuda" and not args.no_compile, until=time.time() + training,
         )  # fmt: skip
-        train(
-            unpacked(session, args.data),
-            run,
-            recipe=recipe,
-            resume=True,
-            processes=args.processes,
-            machine=machine,
-        )
+        data = unpacked(session, args.data)
+        work = partial(train, data, run, recipe=recipe, resume=True, processes=args.processes)
+        try:
+            work(machine=machine)
+        except Exception as error:  # a compiler may be missing, or fail
+            if not machine.compiled:
+                raise
+            session.note(not_compiled=error)
+            work(machine=replace(machine, compiled=False))
         record = json.loads((run / "config.json").read_text())["record"]
         session.note(
             steps=record["steps"],
@@ -171,7 +162,7 @@ def main() -> None:
         )
         session.note(kept="yes")
         if session.left(WRITING) > 0:
-            evaluate(session, run, args.test, 4 if args.tiny else 25)
+            evaluate(session, run, args.test, 4 if TINY else 25)
     finally:
         if (run / "run.json").exists() and "kept" not in session.report:
             keep(run, session.out)

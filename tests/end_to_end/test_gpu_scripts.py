@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from pix2spec.training.checkpoint import steps_done
 from support.paths import ROOT, SHARED
 
 sys.path.insert(0, str(ROOT / "scripts" / "gpu"))
@@ -58,6 +61,46 @@ def test_groups_of_files_are_fetched(tmp_path):
         command = [GPU / "fetch.sh", tmp_path, tmp_path / f"out{number}", str(number), "8", "2.5"]
         subprocess.run(list(map(str, command)), check=True, capture_output=True)
         assert len(list((tmp_path / f"out{number}").iterdir())) == wanted
+
+
+def test_a_training_of_the_default_model_travels(tmp_path):
+    import default as program
+
+    run, there, back = (tmp_path / name for name in ("run", "there", "back"))
+    checkpoint = {"model.w": torch.randn(50, 9), "average.module.w": torch.randn(50, 9)}
+    checkpoint |= {"adam.0.momentum": torch.randn(50, 9), "adam.0.step": torch.tensor(7.0)}
+    for folder in (run / "network-0", there, back):
+        folder.mkdir(parents=True)
+    save_file(checkpoint, run / "network-0" / "checkpoint.safetensors", {"step": "7", "seconds": "1.5"})
+    save_file({"mean": torch.randn(3).double()}, run / "basis-0.safetensors")
+    (run / "run.json").write_text('{"recipe": "wide"}')
+    program.keep(run, there)
+    program.go_on(there, back)
+    assert (back / "run.json").read_text() == (run / "run.json").read_text()
+    path = back / "network-0" / "checkpoint.safetensors"
+    assert steps_done(path) == 7
+    found = load_file(path)
+    assert torch.equal(found["model.w"], checkpoint["model.w"]) and found["adam.0.step"] == 7
+    for name, error in (("average.module.w", 1e-3), ("adam.0.momentum", 1e-2)):
+        assert found[name].dtype == torch.float32
+        torch.testing.assert_close(found[name], checkpoint[name], rtol=error, atol=1e-4)
+    assert load_file(back / "basis-0.safetensors")["mean"].dtype == torch.float64
+
+
+def test_real_galaxies_travel_in_parts(tmp_path):
+    import default as program
+
+    (tmp_path / "real").mkdir()
+    wanted = np.random.default_rng(0).integers(0, 255, 5000, np.uint8).tobytes()
+    (tmp_path / "real" / "fors2.npz").write_bytes(wanted)
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    command = f"tar -C {tmp_path}/real -cf - fors2.npz | split -b 2000 - {parts}/part."
+    subprocess.run(command, shell=True, check=True)
+    assert len(list(parts.iterdir())) > 2
+    found = program.unpacked(SimpleNamespace(work=tmp_path / "parts"), parts)
+    assert (found / "fors2.npz").read_bytes() == wanted
+    assert program.unpacked(SimpleNamespace(work=tmp_path), tmp_path / "real") == tmp_path / "real"
 
 
 def test_options_are_asked_for():
