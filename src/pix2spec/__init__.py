@@ -9,9 +9,6 @@
 """
 
 from importlib import import_module
-from importlib.metadata import version
-
-__version__ = version("pix2spec")
 
 # Public name -> module that defines it, and its name there. Loaded on first use, so that `import pix2spec`
 # and `pix2spec --help` do not wait for torch and astropy. No module at the root has the name of a verb:
@@ -41,6 +38,11 @@ __all__ = ["__version__", *_PUBLIC]
 
 
 def __getattr__(name: str):
+    if name == "__version__":
+        from importlib.metadata import version  # which takes as long to import as all the rest
+
+        globals()[name] = version("pix2spec")
+        return globals()[name]
     if name == "models":
         return import_module("pix2spec.models")  # pix2spec.models.register
     if name not in _PUBLIC:

@@ -82,6 +82,15 @@ def test_every_filter_of_speclite_is_known_but_for_the_dust_of_wise(name):
     assert filter_name(name, SDSS) == name and curve is load_filter(name)
 
 
+@pytest.mark.parametrize("name", ["sdss2010-r", "decam2014-z", "wise2010-W1"])  # in Angstrom, nm, micron
+def test_the_curve_is_that_which_speclite_reads(name):
+    import speclite.filters
+
+    theirs, ours = speclite.filters.load_filter(name), load_filter(name)
+    np.testing.assert_allclose(ours.wave, theirs.wavelength, rtol=1e-14)
+    np.testing.assert_array_equal(ours.response, theirs.response)
+
+
 def test_an_own_curve_gives_the_fluxes_of_the_filter_that_it_copies():
     grid = np.arange(3600.0, 9000, 2)
     spectrum = 20 * (grid / 6000) ** 1.5

@@ -38,6 +38,7 @@ _TYPICAL = dict(zip([f"sdss2010-{band}" for band in "ugriz"], (0.06, 0.012, 0.01
 ANY_FILTER_ERROR, OWN_CURVE_ERROR = 0.05, 0.1
 FLOOR = 0.01  # magnitudes: no survey measures galaxies better
 
+UNITS = {"Angstrom": 1.0, "nm": 10.0, "micron": 1e4}  # of wavelengths in speclite's files
 WAVE_LIMITS = (500.0, 60_000.0)  # Angstrom, of the light that a filter lets through
 CENTRE_LIMITS = (1000.0, 55_000.0)  # Angstrom
 MIN_PLAIN_CENTRE = 1200.0  # Plain numbers below are rather nanometres, of a filter near 1 um.
@@ -221,14 +222,18 @@ def _is_known(name: str) -> bool:
 
 @cache
 def _speclite_filter(name: str) -> Filter:
-    import speclite.filters
-
     if not _is_known(name):  # speclite would open any file
         what = "the installed version of speclite does not have this transmission curve"
         hint = "pip install -U speclite, or give the curve as `filters`"
         raise InputError(str(name)[:MAX_NAME], what, hint)
-    curve = speclite.filters.load_filter(name)
-    return Filter(name, np.asarray(curve.wavelength, float), np.asarray(curve.response, float))
+    # Importing `speclite.filters` takes as long as half of torch; its files are tables of two columns.
+    text = (files("speclite") / "data" / "filters" / f"{name}.ecsv").read_text()
+    unit = text.partition("wavelength, unit: ")[2].partition(",")[0]
+    rows = [line for line in text.splitlines() if not line.startswith("#")][1:]
+    wave, response = np.loadtxt(rows).T
+    seen = np.flatnonzero(response)
+    some = slice(max(seen[0] - 1, 0), seen[-1] + 2)
+    return Filter(name, wave[some] * UNITS[unit], response[some])
 
 
 def load_filter(name: str, own: Mapping[str, Filter] | None = None) -> Filter:
