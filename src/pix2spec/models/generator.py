@@ -311,6 +311,8 @@ class Generator(ABC):
     def _ensemble(self, galaxy: Galaxy, image_kind: str, settings: Settings, **values) -> Ensemble:
         """An ensemble with the galaxy's data and flags, and with the provenance."""
         values["flags"] = [*galaxy.flags, *values.get("flags", ())]
+        if "provenance" not in values:
+            values["provenance"] = self.provenance(settings)
         return Ensemble(
             object_id=galaxy.object_id,
             grid=self.grid,
@@ -323,7 +325,6 @@ class Generator(ABC):
             z=galaxy.z,
             ra=galaxy.ra,
             dec=galaxy.dec,
-            provenance=self.provenance(settings),
             **values,
         )
 

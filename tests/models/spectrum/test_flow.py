@@ -27,10 +27,10 @@ def test_an_untrained_flow_draws_the_linear_answer(sampler, evaluations):
     known, modulation = flow.known(torch.zeros(1, n, 5)), torch.zeros(1, 2, 3, 16)
     means, spreads = mean.expand(n, 3), spread.expand(n, 3)
 
-    def velocity(x, sigma):
-        return flow(x[None], sigma[:1], known, modulation, means[None], spreads[None])[0]
+    def correction(x, sigma):
+        return flow.correction(x[None], known, modulation)[0]
 
-    x = sample_around(velocity, means, spreads, sampler, evaluations, torch.randn(n, 3))
+    x = sample_around(correction, means, spreads, sampler, evaluations, torch.randn(n, 3))
     torch.testing.assert_close(x.mean(0), mean, atol=0.05, rtol=0)
     torch.testing.assert_close(x.std(0), spread, atol=0.0, rtol=0.04)
 
@@ -39,12 +39,13 @@ def test_more_steps_come_nearer_to_another_distribution():
     n, mean, spread = 3000, torch.zeros(3000, 1), torch.ones(3000, 1)
     truth = torch.full((n, 1), 1.5), torch.full((n, 1), 0.5)
 
-    def velocity(x, sigma):
-        return gaussian_velocity(x, sigma[:, None], *truth)
+    def correction(x, sigma):
+        linear = gaussian_velocity(x, sigma[:, None], mean, spread)
+        return gaussian_velocity(x, sigma[:, None], *truth) - linear
 
     errors = []
     for evaluations in (2, 4, 8, 32):
         start = torch.randn(n, 1, generator=torch.Generator().manual_seed(0))
-        x = sample_around(velocity, mean, spread, "dpm++", evaluations, start)
+        x = sample_around(correction, mean, spread, "dpm++", evaluations, start)
         errors.append(abs(x.mean().item() - 1.5) + abs(x.std().item() - 0.5))
     assert errors[3] < 0.03 and errors[0] > errors[1] > errors[2]

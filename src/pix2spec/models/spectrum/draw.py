@@ -8,6 +8,7 @@ import torch
 
 from pix2spec.models.generator import Settings
 from pix2spec.models.spectrum.bands import BandTables
+from pix2spec.models.spectrum.flow import gaussian_velocity
 from pix2spec.models.spectrum.inputs import Seen
 from pix2spec.models.spectrum.likelihood import Misfit
 from pix2spec.models.spectrum.network import Known, SpectrumNetwork
@@ -97,14 +98,17 @@ class _Answer:
         galaxies = rows // (len(self.features) // len(self.condition))
         return _Answer(self.network, self.condition[galaxies], self.known.of(rows), self.features[rows])
 
+    def correction(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """What the network adds to the velocities of x (G * n, D) at noise levels (G * n,)."""
+        count, flow = len(self.condition), self.network.flow
+        modulation = flow.modulate(self.condition, sigma.view(count, -1)[:, 0])
+        x, features = (values.unflatten(0, (count, -1)) for values in (x, self.features))
+        return flow.correction(x, features, modulation).flatten(0, 1)
+
     def velocity(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """Velocities of x (G * n, D) at noise levels (G * n,)."""
-        shape = len(self.condition), -1
-        flow, level = self.network.flow, sigma.view(shape)[:, 0]
-        parts = (values.view(*shape, values.shape[1]) for values in (x, self.features))
-        linear = (values.view(*shape, values.shape[1]) for values in (self.known.mean, self.known.spread))
-        x, features = parts
-        return flow(x, level, features, flow.modulate(self.condition, level), *linear).flatten(0, 1)
+        linear = gaussian_velocity(x, sigma[:, None], self.known.mean, self.known.spread)
+        return linear + self.correction(x, sigma)
 
 
 def _galaxies(count: int, n: int) -> torch.Tensor:
@@ -172,11 +176,11 @@ def _sampled(answers: list[_Answer], settings: Settings, start: torch.Tensor) ->
     seeing, known = answers[0], answers[0].known
 
     def guided(x, sigma):
-        base = answers[1].velocity(x, sigma)
-        return base + settings.guidance * (seeing.velocity(x, sigma) - base)
+        away = seeing.velocity(x, sigma) - answers[1].velocity(x, sigma)
+        return seeing.correction(x, sigma) + (settings.guidance - 1) * away
 
-    velocity, steps = seeing.velocity if len(answers) == 1 else guided, settings.steps or EVALUATIONS
-    return sample_around(velocity, known.mean, known.spread, settings.sampler, steps, start)
+    correction, steps = seeing.correction if len(answers) == 1 else guided, settings.steps or EVALUATIONS
+    return sample_around(correction, known.mean, known.spread, settings.sampler, steps, start)
 
 
 def _brightness(seen: Seen, normal: torch.Tensor, zeta: torch.Tensor) -> torch.Tensor | None:

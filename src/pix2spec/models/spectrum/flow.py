@@ -74,7 +74,7 @@ class Block(nn.Module):
         self.layers = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
 
     def forward(self, x: torch.Tensor, gain, shift, gate) -> torch.Tensor:
-        return x + gate * self.layers(self.norm(x) * gain + shift)
+        return torch.addcmul(x, gate, self.layers(torch.addcmul(shift, self.norm(x), gain)))
 
 
 class SpectrumFlow(nn.Module):
@@ -129,11 +129,17 @@ class SpectrumFlow(nn.Module):
         -------
         tensor (G, n, D)
         """
-        h = self.inlet(x) + known
+        return self.correction(x, known, modulation) + gaussian_velocity(
+            x, sigma[:, None, None], mean, spread
+        )
+
+    def correction(self, x: torch.Tensor, known: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
+        """What the network adds to the velocity of the linear answer; the parameters are as for `forward`."""
+        gain, shift, gate = modulation[:, :, :, None].unbind(2)
+        gain, gate, h = 1 + gain, 1 + gate, self.inlet(x) + known
         for k, block in enumerate(self.blocks):
-            gain, shift, gate = modulation[:, k, :, None].unbind(1)
-            h = block(h, 1 + gain, shift, 1 + gate)
-        return self.outlet(h) + gaussian_velocity(x, sigma[:, None, None], mean, spread)
+            h = block(h, gain[:, k], shift[:, k], gate[:, k])
+        return self.outlet(h)
 
 
 def redshift_features(zeta: torch.Tensor) -> torch.Tensor:

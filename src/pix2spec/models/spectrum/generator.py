@@ -83,7 +83,7 @@ class SpectrumGenerator(Generator):
     @property
     def default_batch(self) -> int:
         """Enough galaxies to make matrix products efficient, with less than 1 GB of memory."""
-        return 32
+        return 64
 
     def takes_any_filter(self) -> bool:
         """It does."""
@@ -173,14 +173,14 @@ class SpectrumGenerator(Generator):
         scores = self._scores(seen, observed) if settings.select.startswith(("best", "mean")) else None
         chosen, z = spectra if settings.noise == "none" else observed, np.take_along_axis(drawn.z, kept, 1)
         noise_free = self._measurable(spectra, z)
-        made = []
+        made, provenance = [], self.provenance(settings)
         for i, galaxy in enumerate(galaxies):
             unit, origin = self._amplitude(galaxy, light[i], pictured[i])
             own = None if scores is None else scores[i]
             made.append(self._ensemble(
                 galaxy, image_kind, settings, candidates=chosen[i], redshifts=z[i].astype(np.float32),
                 selected=select(settings.select, settings.n, own), scores=own, unit=unit,
-                chi2=every.misfit.best(i), noise_free=noise_free[i],
+                chi2=every.misfit.best(i), noise_free=noise_free[i], provenance=dict(provenance),
                 flags=[*flags[i], *drawn.flags[i], *every.misfit.flags(i), origin],
             ))  # fmt: skip
         return made

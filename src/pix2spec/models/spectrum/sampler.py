@@ -11,32 +11,30 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from pix2spec.models.spectrum.flow import gaussian_velocity
-
 __all__ = ["sample_around"]
 
 FINER = 1.5  # power of the noise levels: steps become shorter towards the data
 
-Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Correction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @torch.no_grad()
 def sample_around(
-    velocity: Velocity, mean: torch.Tensor, spread: torch.Tensor, sampler: str, evaluations: int,
+    correction: Correction, mean: torch.Tensor, spread: torch.Tensor, sampler: str, evaluations: int,
     start: torch.Tensor,
 ) -> torch.Tensor:  # fmt: skip
     """Draw samples of a flow whose linear answers are known.
 
     Parameters
     ----------
-    velocity : callable
-        ``(x (B, D), sigma (B,)) -> noise - data``.
+    correction : callable
+        ``(x (B, D), sigma (B,)) -> velocity - gaussian_velocity``: what must be added for other data.
     mean, spread : tensor (B, D)
         The linear answers.
     sampler : {"dpm++", "heun", "euler"}
         Second-order steps that reuse the evaluation before (Adams-Bashforth), Heun's method, or Euler's.
     evaluations : int
-        Maximum number of evaluations of `velocity`.
+        Maximum number of evaluations of `correction`.
     start : tensor (B, D)
         Standard normal numbers, of which each sample is a function.
 
@@ -51,8 +49,7 @@ def sample_around(
     def slope(u: torch.Tensor, sigma: float) -> torch.Tensor:
         keep = 1 - sigma
         q = torch.sqrt(keep**2 * spread**2 + sigma**2)
-        x, level = keep * mean + q * u, torch.full((len(u), 1), sigma, device=u.device)
-        return (velocity(x, level[:, 0]) - gaussian_velocity(x, level, mean, spread)) / q
+        return correction(keep * mean + q * u, u.new_full((len(u),), sigma)) / q
 
     before, last = None, 1.0
     for sigma, following in pairwise(levels.tolist()):
