@@ -16,7 +16,8 @@ option() {  # option NAME ARGUMENTS: the value of --NAME
 }
 
 add_wheels() {  # what the machine lacks goes beside its packages, where nothing can be downloaded
-    if "$python" -c 'import astropy, diffusers, pydantic, rich, speclite, timm' 2>/dev/null; then return; fi
+    local needed='astropy diffusers pydantic rich speclite timm'
+    if "$python" -c "import importlib.util as u; all(map(u.find_spec, '$needed'.split())) or exit(1)"; then return; fi
     local version site=${TMPDIR:-/tmp}/pix2spec-site
     if [ ! -d "$site" ]; then
         "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$site.new" \
@@ -42,12 +43,11 @@ run() {
     mkdir -p "$out"
     export PYTHONPATH="$root/src:$root/benchmarks:$here${PYTHONPATH:+:$PYTHONPATH}"
     unset PYTHONDONTWRITEBYTECODE  # many processes import the same packages
-    export PYTHONPYCACHEPREFIX="${TMPDIR:-/tmp}/pix2spec-bytecode"
     export PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1 PYTORCH_NVML_BASED_CUDA_CHECK=1
     add_wheels
     local seconds rest  # programs end by themselves; if one does not, it is asked to, and killed after the rest
     rest=$(awk "BEGIN {r = 15 * $minutes; print (r < 12 ? r : 12)}")
-    seconds=$(awk "BEGIN {print 60 * $minutes - $rest}")
+    seconds=$(awk "BEGIN {s = 60 * $minutes - $rest - ($(date +%s) - $began); print (s > 0.1 ? s : 0.1)}")
     timeout --signal=TERM --kill-after="$rest" "$seconds" "$python" "$here/$program" --began "$began" "$@" 2>&1 |
         tee "$out/log.txt"
 }
