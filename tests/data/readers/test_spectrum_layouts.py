@@ -10,6 +10,7 @@ from specutils.utils.wcs_utils import air_to_vac
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.readers.observed_spectrum import read_observed_spectrum
 from pix2spec.data.readers.spectra import read_spectrum
+from pix2spec.data.readers.spectrum_roles import column_roles
 from pix2spec.errors import InputError
 from pix2spec.evaluation.predictions.open import open_predictions
 
@@ -310,3 +311,11 @@ def test_fillers_are_no_redshifts_and_masks_no_flux(tmp_path):
     table(tmp_path / "c.fits", {"wave": WAVE, "flux": FLUX, "err": ERROR, "mask": (~bad).astype(int)})
     seen = read_observed_spectrum(tmp_path / "c.fits")
     assert np.isfinite(seen.flux).all() and "marks 100 % of the pixels" in seen.notes[0]
+
+
+@pytest.mark.parametrize(
+    "names, role", [("Fnu eFnu", "error"), ("f_lambda f_lambda_ivar", "ivar"), ("spec dspec", "error")]
+)
+def test_errors_are_named_after_the_flux(names, role):
+    flux, errors = names.split()
+    assert column_roles(["wave", flux, errors, "model"]) == {"wave": "wave", "flux": flux, role: errors}

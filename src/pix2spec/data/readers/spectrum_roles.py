@@ -22,6 +22,12 @@ COLUMNS = {
     "mask": "mask qual quality dq flags badpix bpm pixmask",
 }
 NAMES = {role: tuple(names.split()) for role, names in COLUMNS.items()}
+# Names of columns with errors that are made of the name of the flux
+OF_ERRORS = {
+    "error": "{}_err {}err {}_error {}error e_{} e{} err_{} error_{} sigma_{} {}_sigma {}_unc {}_std d{}",
+    "ivar": "{}_ivar {}ivar ivar_{}",
+    "variance": "{}_var {}var var_{}",
+}
 WAVE_UNITS = ("angstroms", "angstrom", "ang", "aa", "a", "nm", "um", "micron", "microns")
 WITH_UNIT = re.compile(r"\s*([^\[(]+?)\s*[\[(]\s*(.+?)\s*[\])]\s*$")
 OTHER = "other"
@@ -69,6 +75,10 @@ def column_roles(names) -> dict[str, str]:
         if tail in WAVE_UNITS and head in NAMES["wave"]:
             known.setdefault(head, name)
     found = {role: next((known[n] for n in options if n in known), None) for role, options in NAMES.items()}
+    if found["flux"] and not any(found[role] for role in OF_ERRORS):
+        base = split_unit(found["flux"])[0]
+        for role, forms in OF_ERRORS.items():
+            found[role] = next((known[n] for f in forms.split() if (n := f.format(base)) in known), None)
     return {role: name for role, name in found.items() if name is not None}
 
 
