@@ -252,7 +252,9 @@ def write_page(points: list[dict], docs: Path) -> None:
     page = docs / "results" / "paper-curve.md"
     before, begin, rest = page.read_text().partition("<!-- table -->\n")
     _, end, after = rest.partition("<!-- end of the table -->")
-    made = before + begin + "\n" + table(points) + "\n" + end + after
+    others = [line for line in points if line["device"] != "the paper's" and "-mini" not in line["preset"]]
+    note = "" if others else "\nNo network but those of `-mini` has been scored yet.\n"
+    made = before + begin + "\n" + table(points) + note + "\n" + end + after
     write_atomically(page, lambda path: path.write_text(made))
 
 
