@@ -141,6 +141,12 @@ def _of_surveys() -> None:
     add("VizieR II/349, Kron and PSF means", "VizieR II/349/ps1", text("a.csv", {"RAJ2000": RA, "DEJ2000":
         DEC, "objID": IDS} | columns(GRIZY, "{}Kmag", "e_{}Kmag") | {"gFlags": (1, 2), "Nd": (30, 40)}),
         PS1, "kron", z=None)
+    add("VizieR II/349, some columns", "VizieR II/349/ps1", text("a.csv", {"objID": IDS} | columns("g r",
+        "{}mag", "e_{}mag") | columns("i z", "{}Kmag", "e_{}Kmag")), PS1[:4], ("unknown",) * 2 + ("kron",)
+        * 2, z=None, has_position=False)
+    add("LSST DP1, magnitudes", "sdm-schemas.lsst.io/dp1.html", table("a.parquet", {"objectId": np.array(IDS,
+        np.int64)} | columns("g r i", "{}_cModelMag", "{}_cModelMagErr")), LSST[1:4], "cmodel", z=None,
+        has_position=False)
     add("Pan-STARRS of MAST, two bands", "catalogs.mast.stsci.edu, mean table", text("a.csv", {"objName":
         ("PSO J1", "PSO J2"), "objID": IDS, "raMean": RA, "decMean": DEC, "nDetections": (40, 50), "ng": (9,
         9)} | columns("g r", "{}MeanKronMag", "{}MeanKronMagErr")), PS1[:2], "kron", z=None)

@@ -232,6 +232,10 @@ ASKED = {
         "both model fluxes.*`columns`: r=",
     ),
     "an odd unit": (Table({"r": np.array([1.0]) * u.ct}), "is in 'ct'.*r.unit=nJy"),
+    "Subaru of COSMOS": (
+        Table({"r_MAG_AUTO": [23.0], "ip_MAG_AUTO": [22.0]}),
+        "those of Suprime-Cam.*`filters`",
+    ),
     "R alone": (Table({"name": ["a"], "Rmag": [17.0]}), "Rmag may be in.*Cousins.*`columns`: r=Rmag"),
     "R and r": (mags("{}", R=17.5), "'r' and 'R' are both.*`columns`"),
     "z and Z, both redshifts": (

@@ -123,7 +123,8 @@ LETTERS = "ugrizy"
 
 # Layouts of catalogues that name no survey: the pattern of a name, the survey, and the unit of fluxes.
 STYLES = [
-    (re.compile(r"[ugrizy]_((free_)?cModel|psf|kron|gaap\w*|ap\d+|calib|sersic)Flux(Err)?"), "lsst", "nJy"),
+    (re.compile(r"[ugrizy]_((free_)?cModel|psf|kron|gaap\w*|ap\d+|calib|sersic)(Flux|Mag)(Err)?"),
+     "lsst", "nJy"),
     (re.compile(r"[grizy]_?(undeblended_)?(cmodel|psfflux|kronflux|convolvedflux\w*|apertureflux\w*|psf|kron)_"
                 r"(mag|flux)_?(err|sigma)?", re.I), "hsc", "nJy"),
     (re.compile(r"[grizy](F?mean|F)?(PSF|Kron|Ap)(Mag|Flux)(Err)?", re.I), "panstarrs", "Jy"),
@@ -142,6 +143,11 @@ STYLES = [
     (re.compile(r"(e_)?W[1-4]mag"), "wise", "Vega"),
     (re.compile(r"[jhk]_(m|msigcom|cmsig)", re.I), "twomass", "Vega"),
 ]  # fmt: skip
+# Names of which one tells the survey of the whole table: VizieR's Pan-STARRS, COSMOS's Subaru
+TABLES = [
+    (re.compile(r"[grizy]Kmag$"), "panstarrs"),
+    (re.compile(r"(ip|rp|gp|zpp?)_(mag|flux)", re.I), "suprimecam"),
+]
 # Names that look like photometry and are something else: ratios of axes, Gaia's G, absolute magnitudes
 NO_PHOTOMETRY = re.compile(r"(?i:(exp|dev)AB(Err)?_[ugriz])|(?i:(gaia_)?phot_(g|bp|rp)_mean_\w+)"
                            r"|M_(?!\w*(?i:mag))\w+")  # fmt: skip
@@ -327,10 +333,14 @@ def filter_of(group: str, band: str) -> str | None:
 
 def survey_of_table(names: Iterable[str], meanings: Iterable[Meaning]) -> str:
     """The survey of names that tell none: that of the table's other columns. "" if it cannot be known."""
-    meanings, raw = list(meanings), {bare(name) for name in names}
+    names, meanings = list(names), list(meanings)
+    raw = {bare(name) for name in names}
     bands = {m.band for m in meanings if not m.group and m.role == "value" and m.band in LETTERS}
     if any(m.group == "splus" for m in meanings):
         return "splus"
+    for pattern, survey in TABLES:
+        if any(pattern.match(name) for name in names):
+            return survey
     if raw & {"coadid", "coaddobjectid"}:
         return "decam"
     if raw & {"vpsf", "vpetro", "vpsfmag", "vpetromag"}:
