@@ -209,6 +209,16 @@ def test_relative_flux_has_no_line_fluxes():
     assert names == ["z", "sigma_v", "sigma_gas"]
 
 
+def test_lines_start_at_the_redshift_of_the_candidate_that_is_drawn():
+    shown = ensemble()
+    result = results.Result(shown, measured(z=np.full(5, 0.3)), False)
+    assert result.z == shown.redshifts[shown.typical]
+    assert results.Result(replace(shown, z=0.12), None, False).z == 0.12
+    assert results.Result(replace(shown, redshifts=None), measured(z=np.full(5, 0.3)), False).z == np.float32(
+        0.3
+    )
+
+
 def test_classes_are_shares_of_the_candidates():
     result = results.Result(ensemble(), measured(), False)
     assert results.classes(result) == {"star-forming": 0.6, "none": 0.2, "AGN": 0.2}

@@ -10,6 +10,7 @@ from pix2spec.errors import InputError
 from pix2spec.measure.quantities import BPT_CLASSES, QUANTITIES, Measurement, measure_at
 from pix2spec.models.generator import Generator, Settings
 from pix2spec.products.ensemble import Ensemble
+from pix2spec.products.spectrum_panel import shown_redshift
 from pix2spec.products.units import PHYSICAL
 
 __all__ = [
@@ -62,8 +63,8 @@ class Result:
 
     @property
     def z(self) -> float:
-        """The known redshift, else the candidates' median, else 0."""
-        values = [self.ensemble.z]
+        """The known redshift, else that of the candidate that is drawn, else the measured median, else 0."""
+        values = [shown_redshift(self.ensemble)]
         if self.measured is not None:
             values.append(np.nanmedian(self.measured.values["z"]))
         return float(next((z for z in values if np.isfinite(z)), 0.0))
