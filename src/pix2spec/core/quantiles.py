@@ -4,7 +4,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["known_quantiles"]
+__all__ = ["finite_quantiles", "known_quantiles"]
+
+
+def finite_quantiles(values: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Quantiles (level, ...) along the first axis of values (n, ...) that are all finite.
+
+    The plotting position is that of `known_quantiles`. The result has the type of `values`.
+    """
+    n = len(values)
+    position = np.clip(np.asarray(levels, float) * (n + 1) - 1, 0, n - 1)
+    low = np.floor(position).astype(int)
+    high = np.minimum(low + 1, n - 1)
+    ordered = np.sort(values, axis=0)
+    share = (position - low).astype(values.dtype).reshape(-1, *[1] * (values.ndim - 1))
+    return ordered[low] * (1 - share) + ordered[high] * share
 
 
 def known_quantiles(values: np.ndarray, levels: Sequence[float]) -> np.ndarray:
@@ -25,6 +39,8 @@ def known_quantiles(values: np.ndarray, levels: Sequence[float]) -> np.ndarray:
         more are unknown.
     """
     values = np.asarray(values, float)
+    if len(values) and np.isfinite(values).all():
+        return finite_quantiles(values, levels)
     ordered = np.sort(np.where(np.isfinite(values), values, np.nan), axis=0)  # NaN comes last
     count = np.isfinite(ordered).sum(0)
     enough = 2 * count > len(values)

@@ -8,7 +8,7 @@ from pix2spec.data.native import NATIVE_COLUMNS, NativeSpectrum
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.errors import InputError
 
-__all__ = ["as_arrays", "needed_columns", "read_measurements", "read_natives", "to_galaxy", "to_table"]
+__all__ = ["as_arrays", "needed_columns", "read_measurements", "read_natives", "to_galaxies", "to_table"]
 
 SCALARS = ("ra", "dec", "z", "z_err")
 VECTORS = ("image", "photometry", "photometry_ivar", "flux", "ivar", "mask")
@@ -76,20 +76,30 @@ def _flat(galaxy: Galaxy, value, column: pa.Field):
     return flat.astype(column.type.value_type.to_pandas_dtype(), copy=False)
 
 
-def to_galaxy(row: pa.Table, info: DatasetInfo) -> Galaxy:
-    """The galaxy of a table with one row; raises `InputError` if its measurements are damaged."""
-    values: dict = {"filters": info.survey.filters, "kind": "fibre"}
-    values |= {name: value[0] for name, value in as_arrays(row, info).items()}
-    for name in VECTORS:
-        if row[name].null_count:
-            values[name] = None
-    values |= {name: float(values[name]) for name in SCALARS}
-    truth = {name: values.pop(name) for name in info.truth}
-    if info.as_measured:
-        values |= _measured_fields(row, info)
-    if info.native:
-        values["native"] = read_natives(row)[0]
-    return Galaxy(**values, truth=truth)
+def to_galaxies(rows: pa.Table, info: DatasetInfo) -> list[Galaxy | InputError]:
+    """The galaxies of a table; an error replaces one whose measurements are damaged."""
+    names = [name for name in rows.column_names if not (info.as_measured and name in FLUXES)]
+    arrays = as_arrays(rows, info, names)
+    scalars = {name: arrays.pop(name).astype(float).tolist() for name in SCALARS}
+    missing = {n: rows[n].is_null().to_numpy() for n in arrays if n in VECTORS and rows[n].null_count}
+    measured = _measured_fields(rows, info) if info.as_measured else [{}] * len(rows)
+    made: list = []
+    for i, own in enumerate(measured):
+        if isinstance(own, InputError):
+            made.append(own)
+            continue
+        values: dict = {"filters": info.survey.filters, "kind": "fibre"}
+        values |= {name: column[i] for name, column in scalars.items()}
+        values |= {name: column[i] for name, column in arrays.items()}
+        values |= {name: None for name, null in missing.items() if null[i]}
+        truth = {name: values.pop(name) for name in info.truth}
+        try:
+            values |= {"native": read_natives(rows.slice(i, 1))[0]} if info.native else {}
+        except InputError as error:
+            made.append(error)
+            continue
+        made.append(Galaxy(**values | own, truth=truth))
+    return made
 
 
 def read_natives(table: pa.Table) -> list[NativeSpectrum | None]:
@@ -99,23 +109,27 @@ def read_natives(table: pa.Table) -> list[NativeSpectrum | None]:
     return [NativeSpectrum.from_row(cells, cells["object_id"]) for cells in rows]
 
 
-def _measured_fields(row: pa.Table, info: DatasetInfo) -> dict:
-    """Photometry and its description in a row of measurements."""
-    (found,) = read_measurements(row, info)
-    if isinstance(found, InputError):
-        raise found
-    fields: dict = {"curves": info.curves, "flags": tuple(row["flags"][0].as_py() or ())}
-    fields["brightness_error"] = 0.0
-    if found is None:
-        return fields | {"filters": (), "kind": "unknown", "extinction": "unknown"}
-    return fields | {
-        "photometry": found.flux.astype(np.float32),
-        "photometry_ivar": found.ivar.astype(np.float32),
-        "filters": found.filters,
-        "kind": found.kinds,
-        "extinction": found.extinction,
-        "brightness_error": found.brightness_error,
-    }
+def _measured_fields(rows: pa.Table, info: DatasetInfo) -> list[dict | InputError]:
+    """Photometry and its description of each row of measurements."""
+    every: list[dict | InputError] = []
+    for found, flags in zip(read_measurements(rows, info), rows["flags"].to_pylist()):
+        if isinstance(found, InputError):
+            every.append(found)
+            continue
+        fields: dict = {"curves": info.curves, "flags": tuple(flags or ()), "brightness_error": 0.0}
+        if found is None:
+            fields |= {"filters": (), "kind": "unknown", "extinction": "unknown"}
+        else:
+            fields |= {
+                "photometry": found.flux.astype(np.float32),
+                "photometry_ivar": found.ivar.astype(np.float32),
+                "filters": found.filters,
+                "kind": found.kinds,
+                "extinction": found.extinction,
+                "brightness_error": found.brightness_error,
+            }
+        every.append(fields)
+    return every
 
 
 def read_measurements(table: pa.Table, info: DatasetInfo) -> list[Measurements | InputError | None]:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pix2spec.data.arrow_rows import as_arrays, needed_columns, read_natives, to_galaxy, to_table
+from pix2spec.data.arrow_rows import as_arrays, needed_columns, read_natives, to_galaxies, to_table
 from pix2spec.data.native import NATIVE_COLUMNS, NativeSpectrum
 from pix2spec.data.row_cache import map_shards
 from pix2spec.data.schema import DatasetInfo, Galaxy
@@ -220,10 +220,20 @@ class Dataset:
         return np.flatnonzero(present)
 
     def __getitem__(self, i: int) -> Galaxy:
-        try:
-            return to_galaxy(self.rows.take(self.indices[[i]], self.columns), self.info)
-        except InputError as error:
-            raise InputError(f"{self.path}: {error.where}", error.what, error.hint) from error
+        (found,) = self.galaxies([i])
+        if isinstance(found, InputError):
+            raise found
+        return found
+
+    def galaxies(self, index) -> list[Galaxy | InputError]:
+        """Galaxies at positions `index`; an error replaces one that is damaged."""
+        rows = np.atleast_1d(self.indices[index])
+        return [
+            InputError(f"{self.path}: {found.where}", found.what, found.hint)
+            if isinstance(found, InputError)
+            else found
+            for found in to_galaxies(self.rows.take(rows, self.columns), self.info)
+        ]
 
     def __iter__(self) -> Iterator[Galaxy]:
         return (self[i] for i in range(len(self)))

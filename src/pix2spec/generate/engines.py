@@ -108,7 +108,7 @@ class ShardMaker:
         if self.shards.path(k).exists():  # made by a worker that was believed lost
             yield from repeat(None, len(self.shards.rows(k)))
             return
-        galaxies = (self._read(i) for i in self.shards.rows(k))
+        galaxies = self._galaxies(self.shards.rows(k))
         kind = self.dataset.info.image_kind or "linear"
         with self.shards.writer(k) as writer:
             results = self.generator.run(galaxies, kind, self.settings, self.batch)
@@ -125,14 +125,19 @@ class ShardMaker:
         made = {k: result for k, result in enumerate(results) if isinstance(result, Ensemble)}
         return dict(zip(made, measure_ensembles(list(made.values()))))
 
-    def _read(self, i: int) -> Galaxy:
-        """Row i of the dataset; a galaxy without any data in the place of one that is damaged."""
-        try:
-            return self.dust.before(replace(self.dataset[i], **self.unseen))
-        except InputError as error:
-            name = str(self.dataset.batch(i, ["object_id"])["object_id"][0])
-            self.damaged[name] = str(error)
-            return Galaxy(name)
+    def _galaxies(self, rows: range) -> Iterator[Galaxy]:
+        """Rows of the dataset; a galaxy without any data in the place of one that is damaged."""
+        for start in range(rows.start, rows.stop, self.batch):
+            part = range(start, min(start + self.batch, rows.stop))
+            for i, found in zip(part, self.dataset.galaxies(slice(part.start, part.stop))):
+                try:
+                    if isinstance(found, InputError):
+                        raise found
+                    yield self.dust.before(replace(found, **self.unseen) if self.unseen else found)
+                except InputError as error:
+                    name = str(self.dataset.batch(i, ["object_id"])["object_id"][0])
+                    self.damaged[name] = str(error)
+                    yield Galaxy(name)
 
     def _add(
         self, writer: CatalogueWriter, result: Ensemble | tuple[Galaxy, str], measured: dict | None

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -106,6 +107,8 @@ class CatalogueWriter:
             use_dictionary=False,
             use_byte_stream_split=floats,  # noisy floats: smaller, and faster to write
         )
+        self._thread = ThreadPoolExecutor(1)  # compresses a row group while the next one is made
+        self._written: Future | None = None
         self._rows: list[dict] = []
         self._bytes = 0
         self.n_ok = self.n_failed = 0
@@ -141,9 +144,19 @@ class CatalogueWriter:
     def _flush(self) -> None:
         if not self._rows:
             return
-        columns = [pa.array([row[f.name] for row in self._rows], f.type) for f in self.schema]
-        self._file.write_table(pa.Table.from_arrays(columns, schema=self.schema))
+        columns = [_column([row[f.name] for row in self._rows], f.type) for f in self.schema]
         self._rows, self._bytes = [], 0
+        self._write(pa.Table.from_arrays(columns, schema=self.schema))
+
+    def _write(self, rows: pa.Table) -> None:
+        """Write rows in the other thread, when it has written those before."""
+        self._wait()
+        self._written = self._thread.submit(self._file.write_table, rows)
+
+    def _wait(self) -> None:
+        if self._written is not None:
+            written, self._written = self._written, None
+            written.result()
 
     def append_file(self, path: Path) -> None:
         """Append the rows of another catalogue of the same grid and survey, a row group at a time."""
@@ -155,12 +168,14 @@ class CatalogueWriter:
                     if field.name not in rows.column_names:  # of an earlier version
                         empty = pa.array([empty_value(field)] * len(rows), field.type)
                         rows = rows.append_column(field, empty)
-                self._file.write_table(rows.select(self.schema.names).cast(self.schema))
+                self._write(rows.select(self.schema.names).cast(self.schema))
 
     def close(self) -> Path:
         """Finish the file and give it its name."""
         try:
             self._flush()
+            self._wait()
+            self._thread.shutdown()
             self._file.close()
             with open(self._temporary, "rb+") as stream:
                 os.fsync(stream.fileno())
@@ -172,6 +187,7 @@ class CatalogueWriter:
 
     def _abandon(self) -> None:
         try:
+            self._thread.shutdown()
             self._file.close()
         finally:
             self._temporary.unlink(missing_ok=True)
@@ -351,6 +367,18 @@ class Catalogue:
             row[name] = value.values.to_numpy(zero_copy_only=False) if is_vector else value.as_py()
         with reading(self.path, "a catalogue"):
             return Ensemble.from_row(row, self.grid, self.provenance, self.curves)
+
+
+def _column(values: list, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    """A column. Spectra are not copied, or once."""
+    if pa.types.is_fixed_size_list(kind):
+        flat = np.concatenate([np.asarray(value, np.float32) for value in values])
+        return pa.FixedSizeListArray.from_arrays(pa.array(flat), type=kind)
+    if pa.types.is_list(kind) and kind.value_type == pa.float32():
+        arrays = [np.asarray(value, np.float32) for value in values]
+        parts = [pa.ListArray.from_arrays(pa.array([0, len(x)], pa.int32()), pa.array(x)) for x in arrays]
+        return pa.chunked_array([part.cast(kind) for part in parts], kind)
+    return pa.array(values, kind)
 
 
 def _version(file: pq.ParquetFile) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from pix2spec.core.filters import Filter
 from pix2spec.core.grid import SpectralGrid
+from pix2spec.core.quantiles import finite_quantiles
 from pix2spec.data.measurements import MEASUREMENT_COLUMNS, Measurements, extinction_text
 from pix2spec.errors import InputError
 from pix2spec.products.units import (
@@ -18,7 +19,6 @@ from pix2spec.products.units import (
     QUANTILES,
     RELATIVE,
     ascii_text,
-    candidate_quantiles,
 )
 from pix2spec.runtime.atomic import write_atomically
 
@@ -185,7 +185,7 @@ class Ensemble:
             like the candidates falls below level q with probability q also when candidates are few;
             levels beyond 1 / (n + 1) from an end give the extreme candidate.
         """
-        return candidate_quantiles(self.candidates, levels)
+        return finite_quantiles(self.candidates, levels)
 
     @property
     def typical(self) -> int:

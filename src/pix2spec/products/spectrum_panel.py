@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pix2spec.core.lines import LINES, OTHER_LINES, mean_wavelength
+from pix2spec.core.quantiles import finite_quantiles
 from pix2spec.data.schema import Galaxy
 from pix2spec.products.photometry_points import PhotometryPoints, photometry_points
-from pix2spec.products.units import PHYSICAL, QUANTILE_NAMES, QUANTILES, candidate_quantiles
+from pix2spec.products.units import PHYSICAL, QUANTILE_NAMES, QUANTILES
 
 if TYPE_CHECKING:
     from pix2spec.products.ensemble import Ensemble
@@ -127,7 +128,7 @@ def smooth_quantiles(ensemble: Ensemble) -> dict[str, np.ndarray]:
     smooth = gaussian_filter1d(
         ensemble.candidates, SMOOTHING_DEX / ensemble.grid.step, axis=1, mode="nearest"
     )
-    return dict(zip(QUANTILE_NAMES, candidate_quantiles(smooth, QUANTILES)))
+    return dict(zip(QUANTILE_NAMES, finite_quantiles(smooth, QUANTILES)))
 
 
 def _has_noise(ensemble: Ensemble) -> bool:

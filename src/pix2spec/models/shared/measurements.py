@@ -116,30 +116,43 @@ def filter_features(centre: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
 FEATURES = 2 * len(PERIODS) + 1
 
 
-def tokens_of(galaxies: Sequence[Measurements], floor: float = FLOOR) -> Tokens:
+def tokens_of(galaxies: Sequence[Measurements | None], floor: float = FLOOR) -> Tokens:
     """The measurements of galaxies as tensors.
 
     Parameters
     ----------
-    galaxies : sequence of Measurements
-        A known E(B-V) is removed from their fluxes.
+    galaxies : sequence of Measurements or None
+        A known E(B-V) is removed from their fluxes. Nothing is measured of None.
     floor : float
         Least error in magnitudes; it is added in quadrature.
     """
-    return cat_tokens([_table_of(galaxy).tokens(floor) for galaxy in galaxies])
+    alike: dict = {}  # galaxies in the same filters are one table
+    for row, galaxy in enumerate(galaxies):
+        key: object = row
+        if galaxy is not None and isinstance(galaxy.extinction, str):
+            key = galaxy.filters, galaxy.kinds, galaxy.extinction, id(galaxy.curves)
+        alike.setdefault(key, []).append(row)
+    parts = [_table_of([galaxies[row] for row in rows]).tokens(floor) for rows in alike.values()]
+    order = np.argsort(np.concatenate(list(alike.values())))
+    return cat_tokens(parts)[torch.from_numpy(order)]
 
 
-def _table_of(galaxy: Measurements) -> MeasurementTable:
-    """The measurements of one galaxy."""
+def _table_of(galaxies: Sequence[Measurements | None]) -> MeasurementTable:
+    """The measurements of galaxies in the same filters, kinds and state, or of one galaxy."""
+    galaxy = galaxies[0]
+    if galaxy is None:
+        nowhere = np.full((1, 1), np.nan)
+        return MeasurementTable(nowhere, nowhere, np.array([6000.0]), np.array([500.0]))
     filters = [load_filter(name, galaxy.curves) for name in galaxy.filters]
     centre, width = (np.array([getattr(f, name) for f in filters]) for name in ("centre", "width"))
-    flux, error, state = galaxy.flux, galaxy.error, galaxy.extinction
+    flux, error = (np.stack([getattr(some, name) for some in galaxies]) for name in ("flux", "error"))
+    state = galaxy.extinction
     if not isinstance(state, str):
         known = known_extinction(galaxy)
         dust = 10 ** (0.4 * np.nan_to_num(known))
         flux, error = flux * dust, error * dust
         state = "dereddened" if np.isfinite(known).all() else "unknown"
-    return MeasurementTable(flux[None], error[None], centre, width, galaxy.kinds, state)
+    return MeasurementTable(flux, error, centre, width, galaxy.kinds, state)
 
 
 def cat_tokens(parts: list[Tokens]) -> Tokens:

@@ -15,10 +15,8 @@ from pix2spec.models.latent.conditions import centre, image_token
 from pix2spec.models.shared.checks import fibre_photometry
 from pix2spec.models.shared.measurements import (
     KIND_GROUPS,
-    MeasurementTable,
     SetEncoder,
     Tokens,
-    cat_tokens,
     tokens_of,
 )
 
@@ -116,18 +114,20 @@ def as_seen(
     survey : Survey
         Bands of the pictures.
     """
-    nowhere = np.full((1, 1), np.nan)
-    nothing = MeasurementTable(nowhere, nowhere, np.array([6000.0]), np.array([500.0])).tokens()
-    tokens = cat_tokens([nothing if some is None else tokens_of([some], floor) for some in light])
+    tokens = tokens_of(light, floor)
     number: dict[Filter, int] = {}
+    numbers: dict = {}  # of the filters of galaxies in the same filters
     index = torch.zeros(tokens.flux.shape, dtype=torch.long)
     ebv, shared = np.zeros(len(light)), np.zeros(len(light))
     for row, some in enumerate(light):
         if some is None:
             continue
         ebv[row], shared[row] = foreground_of(some), some.brightness_error
-        for k, name in enumerate(some.filters):
-            index[row, k] = number.setdefault(load_filter(name, some.curves), len(number))
+        key = some.filters, id(some.curves)
+        if key not in numbers:
+            curves = [load_filter(name, some.curves) for name in some.filters]
+            numbers[key] = torch.tensor([number.setdefault(curve, len(number)) for curve in curves])
+        index[row, : len(some.filters)] = numbers[key]
     picture, has_picture = _vectors(galaxies, image_kind, pictures, survey)
     return Seen(tokens, index, tuple(number), picture, has_picture, ebv, shared)
 

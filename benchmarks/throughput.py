@@ -1,0 +1,170 @@
+"""Measure how fast spectra are generated, as users run it: galaxies a second, one galaxy alone, the start.
+
+    python benchmarks/throughput.py catalogue --photometry mgs_photometry.npz --against COMMIT
+    python benchmarks/throughput.py alone paper start --photometry mgs_photometry.npz
+    python benchmarks/throughput.py workers --photometry mgs_photometry.npz --objects 20000
+
+The file of photometry holds AB magnitudes `mag_ugriz` and errors `mag_err_ugriz` (N, 5); galaxies repeat if
+more are asked for. Commands of one thread run in processes of their own. Each figure is the median of RUNS.
+
+- `catalogue`: `pix2spec generate TABLE` writes a catalogue of OBJECTS more galaxies, as differences between a
+  long and a short run: the start does not count. Galaxies a second of processor time, in three forms. With
+  `--against COMMIT`, a checkout of that commit takes turns, and the ratio is that of neighbouring runs.
+- `alone`: one galaxy with the model loaded, 25 candidates.
+- `paper`: the ratios of times of `benchmarks/speedup.py`.
+- `start`: `import pix2spec`, `--help`, `load("default")` and `demo`, in seconds of clock and processor
+- `workers`: Ray with one and two workers, with and without its start.
+
+`benchmarks/scale.py memory` measures memory.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parents[1]
+SHORT = 64  # galaxies of the short run
+FORMS = {
+    "25 candidates kept": ["--no-measure"],
+    "25 candidates kept and measured": [],
+    "16 candidates measured, none kept": ["-n", "16", "--no-candidates"],
+}
+STARTS = {
+    "import pix2spec": ["-c", "import pix2spec"],
+    "pix2spec --help": ["-m", "pix2spec", "--help"],
+    'load("default")': ["-c", "import pix2spec; pix2spec.load('default')"],
+    "pix2spec demo": ["-m", "pix2spec", "demo", "--out"],
+}
+
+
+def write_table(path: Path, photometry: Path, objects: int) -> Path:
+    """A table of magnitudes with errors."""
+    stored = np.load(photometry)
+    rows = np.arange(objects) % len(stored["mag_ugriz"])
+    cells = np.stack([stored["mag_ugriz"][rows], stored["mag_err_ugriz"][rows]], 2).reshape(objects, -1)
+    with open(path, "w") as file:
+        file.write("id," + ",".join(f"{band},{band}_err" for band in "ugriz") + "\n")
+        file.writelines(f"g{i}," + ",".join(f"{x:.5f}" for x in row) + "\n" for i, row in enumerate(cells))
+    return path
+
+
+def run(arguments: list[str], source: Path = HERE) -> tuple[float, float]:
+    """Seconds of the clock and of the processor of a Python process on one thread."""
+    environment = os.environ | {"PYTHONPATH": str(source / "src"), "OMP_NUM_THREADS": "1"}
+    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(
+        [sys.executable, *arguments], env=environment, cwd=source, stdout=subprocess.DEVNULL, check=True
+    )
+    wall, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def generate(table: Path, options: list[str], source: Path = HERE) -> np.ndarray:
+    """Seconds of the clock and of the processor to write a catalogue of a table."""
+    with tempfile.TemporaryDirectory() as out:
+        command = ["-m", "pix2spec", "generate", str(table), "--out", f"{out}/catalogue", *options]
+        return np.array(run(command, source))
+
+
+def seconds_of(tables: tuple[Path, Path], options: list[str], source: Path) -> float:
+    """Seconds of the processor for the galaxies that a long table has more than a short one."""
+    short, long = (generate(table, options, source) for table in tables)
+    return (long - short)[1]
+
+
+def catalogue(tables: tuple[Path, Path], objects: int, runs: int, against: str | None, forms) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        sources = [HERE]
+        if against:
+            sources.append(Path(folder) / "other")
+            git = ["git", "-C", str(HERE), "worktree"]
+            subprocess.run([*git, "add", "--detach", str(sources[1]), against], check=True)
+        try:
+            print("| galaxies a second of one core | median | least, most | times that before |")
+            print("|---|---|---|---|")
+            for form in forms:
+                spent = [[seconds_of(tables, FORMS[form], source) for source in sources] for _ in range(runs)]
+                rate = objects / np.array(spent)
+                own = f"{np.median(rate[:, 0]):.0f} | {rate[:, 0].min():.0f}, {rate[:, 0].max():.0f}"
+                ratio = f"{np.median(rate[:, 0] / rate[:, 1]):.2f}" if against else ""
+                print(f"| {form} | {own} | {ratio} |", flush=True)
+        finally:
+            if against:
+                subprocess.run([*git, "remove", "--force", str(sources[1])], check=True)
+
+
+def alone(photometry: Path, runs: int) -> None:
+    import torch
+
+    import pix2spec
+
+    torch.set_num_threads(1)
+    stored, model = np.load(photometry), pix2spec.load("default", device="cpu")
+    flux = 10 ** (0.4 * (22.5 - stored["mag_ugriz"][: 10 * runs + 5].astype(float)))
+    error = flux * stored["mag_err_ugriz"][: len(flux)] / 1.0857
+    seconds = []
+    for i, (f, e) in enumerate(zip(flux, error)):
+        galaxy = pix2spec.Galaxy(f"g{i}", photometry=f, photometry_ivar=e**-2, kind="model")
+        begin = time.perf_counter(), time.process_time()
+        model.generate(galaxy, n=25)
+        seconds.append((time.perf_counter() - begin[0], time.process_time() - begin[1]))
+    wall, cpu = 1e3 * np.median(seconds[5:], 0)
+    print(f"one galaxy alone, 25 candidates: {wall:.1f} ms, {cpu:.1f} ms of the processor", flush=True)
+
+
+def start(runs: int) -> None:
+    print("| start | seconds | of the processor |\n|---|---|---|")
+    for name, command in STARTS.items():
+        spent = []
+        for _ in range(runs):
+            with tempfile.TemporaryDirectory() as out:
+                spent.append(run([*command, f"{out}/demo"] if command[-1] == "--out" else command))
+        wall, cpu = np.median(spent, 0)
+        print(f"| {name} | {wall:.2f} | {cpu:.2f} |", flush=True)
+
+
+def workers(tables: tuple[Path, Path], objects: int) -> None:
+    print("| engine | seconds with the start | galaxies a second with it | without |\n|---|---|---|---|")
+    for count in (1, 2):
+        options = ["--no-measure", "--engine", "ray", "--workers", str(count)]
+        (long, _), (short, _) = generate(tables[1], options), generate(tables[0], options)
+        rates = f"{(objects + SHORT) / long:.1f} | {objects / (long - short):.1f}"
+        print(f"| Ray, {count} | {long:.0f} | {rates} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="+", choices=["catalogue", "alone", "paper", "start", "workers"])
+    parser.add_argument("--photometry", type=Path, required=True, help="npz with mag_ugriz, mag_err_ugriz")
+    parser.add_argument("--objects", type=int, default=512)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
+    parser.add_argument("--against", help="commit to compare with, whose command has the same options")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = SHORT, SHORT + arguments.objects
+        tables = tuple(write_table(Path(folder) / f"{n}.csv", arguments.photometry, n) for n in sizes)
+        for part in arguments.parts:
+            if part == "catalogue":
+                catalogue(tables, arguments.objects, arguments.runs, arguments.against, arguments.forms)
+            elif part == "alone":
+                alone(arguments.photometry, arguments.runs)
+            elif part == "paper":
+                subprocess.run([sys.executable, HERE / "benchmarks" / "speedup.py"], check=True)
+            elif part == "start":
+                start(arguments.runs)
+            else:
+                workers(tables, arguments.objects)
+
+
+if __name__ == "__main__":
+    main()
