@@ -26,11 +26,11 @@ __all__ = ["UNRULY", "Camera", "Picture", "composite", "moffat"]
 STAR_RANGE = 13.0, 22.4  # r magnitudes of stars and small galaxies
 NEAREST = 2.0  # arcsec between the galaxy and other objects
 STRETCHED = STRETCHES["sdss"]
-BALANCE = np.array([0.97, 1.0, 1.1])[:, None, None]  # of colour pictures to `STRETCHED`, which lacks `BLACK`
-BLACK = np.array([0.07, 0.033, 0.038])  # what they take off scaled g, r, i before they stretch them
-SOFT_BEFORE, SOFT_AFTER = 0.55, (0.4, 0.6)  # pixels by which they are smoothed before and after that
-COLOUR_SOFT = 3.0  # the same for the colours of faint parts, which compression removes
-FAINT = 60.0  # of 255
+BALANCE = np.array([1.0, 1.03, 1.12])[:, None, None]  # of colour pictures to `STRETCHED`, which lacks `BLACK`
+BLACK = np.array([0.08, 0.045, 0.05])  # what they take off scaled g, r, i before they stretch them
+SOFT_BEFORE, SOFT_AFTER = 0.55, (0.3, 0.55)  # pixels by which they are smoothed before and after that
+COLOUR_SOFT = 4.0  # the same for the colours of faint parts, which compression removes
+FAINT, DARKEST = 60.0, 1.0  # of 255
 QUALITY = 70, 85  # of JPEG files
 
 
@@ -68,7 +68,7 @@ class Camera:
     """
 
     seeing: tuple[float, float] = (0.8, 2.2)
-    median_seeing: float = 1.3
+    median_seeing: float = 1.25
     wings: tuple[float, float] = (2.5, 4.5)
     scale_error: float = 0.03
     unknown_scale: float = 0.3
@@ -245,11 +245,11 @@ def composite(rng: np.random.Generator, image: np.ndarray, size: int = SIZE) -> 
     array (3, size, size), float32
         Whole values from 0 to 255, channels in the order g, r, i.
     """
-    balance = BALANCE * (1 + 0.03 * rng.standard_normal((3, 1, 1))) * np.exp(0.1 * rng.standard_normal())
+    balance = BALANCE * (1 + 0.015 * rng.standard_normal((3, 1, 1))) * np.exp(0.1 * rng.standard_normal())
     black = (BLACK * np.exp(0.2 * rng.standard_normal()) / np.array(STRETCHED.scales))[:, None, None]
     soft = gaussian_filter(image * balance, (0, SOFT_BEFORE, SOFT_BEFORE))
-    shown = STRETCHED.shown(soft - black)
-    picture = Image.fromarray(np.rint(shown[::-1]).astype(np.uint8).transpose(1, 2, 0))
+    shown = STRETCHED.shown(soft - black) + DARKEST
+    picture = Image.fromarray(np.rint(shown[::-1]).clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
     picture = _softened(rng, _compressed(rng, picture))
     if image.shape[-1] != size:
         picture = picture.resize((4 * size, 4 * size), Image.Resampling.BICUBIC)
@@ -275,6 +275,6 @@ def _softened(rng, picture: Image.Image) -> Image.Image:
     light = gaussian_filter(values[..., 0], rng.uniform(*SOFT_AFTER))
     colour = values[..., 1:]
     soft = gaussian_filter(colour, (COLOUR_SOFT, COLOUR_SOFT, 0))
-    share = np.clip(light / FAINT - 0.25, 0, 1)[..., None]
+    share = np.clip(light / FAINT - 0.4, 0, 1)[..., None]
     made = np.concatenate([light[..., None], share * colour + (1 - share) * soft], -1)
     return Image.fromarray(np.rint(np.clip(made, 0, 255)).astype(np.uint8), mode="YCbCr").convert("RGB")
