@@ -24,14 +24,17 @@ REDSHIFTS = (
         "pzflow", "fit_pzflow.py", ("pzflow",), TRAINED,
         "a flow of z and ugriz with its default layers, 100 epochs at most",
     ),
-    Peer("eazy", "fit_eazy.py", TEMPLATES, "nothing", "kcorrect's 5 templates, no prior", ("none",)),
+    Peer(
+        "eazy", "fit_eazy.py", TEMPLATES, "nothing",
+        "kcorrect's 5 templates with an error of 2 %, no prior", ("none",),
+    ),
     Peer(
         "eazy, prior", "fit_eazy.py", TEMPLATES, f"N(z given r) of {TRAINED}", "the same with a prior",
         ("training",),
     ),
     Peer(
         "LePHARE", "fit_lephare.py", ("lephare", "kcorrect", "speclite"), "nothing",
-        "kcorrect's 5 templates one by one, no prior",
+        "35 mixtures of kcorrect's templates, 0.05 mag added to errors, no prior",
     ),
 )  # fmt: skip
 

@@ -1,5 +1,7 @@
 """Tables of `benchmarks/peers.py`."""
 
+import re
+
 from peering.programs import PUBLISHED
 from peering.running import Peer
 
@@ -7,6 +9,7 @@ REDSHIFT_HEADINGS = (
     "program", "learns from", "galaxies a second", "training, s", "memory, GB", "sigma_NMAD",
     "off by > 0.05", "CRPS(z)", "in 68 %", "bias",
 )  # fmt: skip
+RUN_HEADINGS = ("program", "version", "how", "processor, s", "wall, s", "load of the machine")
 SPECTRUM_HEADINGS = ("program", "spectra a second", "memory, GB", "what")
 
 
@@ -51,15 +54,20 @@ def run_row(peer: Peer, cost: dict, record: dict) -> list[str]:
     ]  # fmt: skip
 
 
-def markdown(redshifts, spectra, runs, failures) -> str:
-    """All tables."""
-    parts = [
-        "## Redshifts", table(REDSHIFT_HEADINGS, redshifts), "## Spectra", table(SPECTRUM_HEADINGS, spectra),
-        "## Published times, not measured here",
-        table(("program", "a galaxy", "source"), PUBLISHED),
-        "## How they were run",
-        table(("program", "version", "how", "processor s", "wall s", "load of the machine"), runs),
-    ]  # fmt: skip
-    if failures:
-        parts += ["## Not measured", table(("program", "reason"), failures)]
-    return "\n\n".join(parts) + "\n"
+def tables(redshifts, spectra, runs, failures) -> dict[str, str]:
+    """All tables by name, in Markdown."""
+    return {
+        "redshifts": table(REDSHIFT_HEADINGS, redshifts),
+        "spectra": table(SPECTRUM_HEADINGS, spectra),
+        "published": table(("program", "a galaxy", "source"), PUBLISHED),
+        "runs": table(RUN_HEADINGS, runs),
+        "failures": table(("program", "why it was not measured"), failures),
+    }
+
+
+def fill(page: str, found: dict[str, str]) -> str:
+    """A page whose tables, each after a comment ``<!-- table: NAME -->``, are replaced."""
+    for name, text in found.items():
+        old = rf"(<!-- table: {name} -->\n)(?:\|.*\n)*"
+        page = re.sub(old, lambda match, text=text: f"{match[1]}{text}\n", page)
+    return page

@@ -138,8 +138,17 @@ def _clean() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
 
 
-def answer(peer: Peer, task: Path, folder: Path, models: str = "", again: bool = False) -> tuple[Path, dict]:
-    """The file of a program's answer and the record of its run; a run is repeated only if its key changed.
+@dataclass(frozen=True)
+class Run:
+    """How a program is run."""
+
+    models: str = ""  # the released models, on which our own answers depend
+    again: bool = False  # in any case; else only if its key changed
+    limit: float = RUN_SECONDS
+
+
+def answer(peer: Peer, task: Path, folder: Path, how: Run) -> tuple[Path, dict]:
+    """The file of a program's answer, and the record of the run that made it.
 
     Parameters
     ----------
@@ -148,18 +157,16 @@ def answer(peer: Peer, task: Path, folder: Path, models: str = "", again: bool =
         The file that `peering.galaxies.Task.write` writes.
     folder : Path
         For environments and answers.
-    models : str
-        The released models, on which our own answers depend.
-    again : bool
-        Whether to run it in any case.
+    how : Run
 
     Raises
     ------
     Unusable
+        If the program cannot be installed, fails, or takes too long.
     """
     made = folder / "answers" / f"{peer.file}.parquet"
-    record, log, key = made.with_suffix(".json"), made.with_suffix(".log"), peer.key(task, models)
-    if record.exists() and not again:
+    record, log, key = made.with_suffix(".json"), made.with_suffix(".log"), peer.key(task, how.models)
+    if record.exists() and not how.again:
         known = json.loads(record.read_text())
         if known["key"] == key:
             return made, known
@@ -170,7 +177,7 @@ def answer(peer: Peer, task: Path, folder: Path, models: str = "", again: bool =
     with tempfile.TemporaryDirectory(dir=made.parent) as scratch:
         new = Path(scratch) / "answer.parquet"
         run = [python, RUNNERS / peer.runner, task.resolve(), new.resolve(), *peer.arguments]
-        command(run, RUN_SECONDS, log, environment)
+        command(run, how.limit, log, environment)
         if not new.exists():
             raise Unusable("it wrote no answer")
         new.replace(made)

@@ -9,7 +9,7 @@ import pytest
 from peering import galaxies, report
 from peering.programs import REDSHIFTS, SPECTRA
 from peering.runners import common
-from peering.running import RUNNERS, Peer, Unusable, answer, command
+from peering.running import RUNNERS, Peer, Run, Unusable, answer, command
 from peering.scoring import Answer, draws_from_density, redshift_scores
 from pix2spec.training.real_sky import RealTable
 
@@ -132,13 +132,13 @@ def test_a_run_is_repeated_only_if_something_changed(task, tmp_path, monkeypatch
     (runners / "mine.py").write_text(program)
     monkeypatch.setattr("peering.running.RUNNERS", runners)
     peer = Peer("mine, own", "mine.py", (), "", "")
-    path, record = answer(peer, task, tmp_path)
-    assert path.name == "mine-own.parquet" and answer(peer, task, tmp_path) == (path, record)
+    path, record = answer(peer, task, tmp_path, Run())
+    assert path.name == "mine-own.parquet" and answer(peer, task, tmp_path, Run()) == (path, record)
     assert count.read_text() == "x"
-    answer(peer, task, tmp_path, again=True)
+    answer(peer, task, tmp_path, Run(again=True))
     (runners / "mine.py").write_text(program + "# changed\n")
-    answer(peer, task, tmp_path)
-    answer(peer, task, tmp_path, models="another")
+    answer(peer, task, tmp_path, Run())
+    answer(peer, task, tmp_path, Run("another"))
     assert count.read_text() == "xxxx"
 
 
@@ -157,3 +157,16 @@ def test_rows_of_the_tables_have_the_headings_length():
     row = report.redshift_row(REDSHIFTS[2], json.loads(json.dumps(cost)), scores, 3000)
     assert len(row) == len(report.REDSHIFT_HEADINGS) and row[2] == "1,500" and row[4] == "2.00"
     assert len(report.spectrum_row(SPECTRA[0], cost)) == len(report.SPECTRUM_HEADINGS)
+    record = {"versions": {"scikit-learn": "1"}, "load": 0.5}
+    assert len(report.run_row(REDSHIFTS[2], cost, record)) == len(report.RUN_HEADINGS)
+
+
+def test_a_page_gets_new_tables_and_keeps_its_text():
+    found = report.tables([["ours"] * 10], [], [], [["a \\1 b", "pip says no"]])
+    page = (
+        "Text.\n\n<!-- table: redshifts -->\n\nMore.\n\n<!-- table: failures -->\n| old |\n| row |\n\nEnd.\n"
+    )
+    filled = report.fill(page, found)
+    assert filled.startswith("Text.\n\n<!-- table: redshifts -->\n| program |") and "old" not in filled
+    assert "| ours | ours |" in filled and "| a \\1 b | pip says no |\n\nEnd.\n" in filled
+    assert report.fill(filled, found) == filled

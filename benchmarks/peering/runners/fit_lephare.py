@@ -19,7 +19,7 @@ from templates import ab_fluxes, kcorrect_templates, sdss_curves
 
 Z_MAX, Z_STEP = 0.6, 0.002
 SHARES = (0.25, 0.5, 0.75)  # of the light at 5,000 Angstrom
-MAGNITUDE_ERROR = 0.02  # added to every band, as to eazy's templates
+MAGNITUDE_ERROR = 0.05  # added to every band: galaxies lie between templates
 NANOMAGGY = 3.631e-29  # erg/s/cm2/Hz
 STARS = ("vega/VegaLCB.sed", "vega/BD+17o4708.sed", "vega/SunLCB.sed")
 FLAT_FILES = (*STARS, "opa/flat.out", "ext/MW_seaton.dat")
