@@ -61,7 +61,7 @@ def tables(redshifts, spectra, runs, failures) -> dict[str, str]:
         "spectra": table(SPECTRUM_HEADINGS, spectra),
         "published": table(("program", "a galaxy", "source"), PUBLISHED),
         "runs": table(RUN_HEADINGS, runs),
-        "failures": table(("program", "why it was not measured"), failures),
+        "failures": table(("not measured", "reason"), failures or [["none", ""]]),
     }
 
 
