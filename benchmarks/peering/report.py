@@ -9,7 +9,7 @@ REDSHIFT_HEADINGS = (
     "program", "learns from", "galaxies a second", "training, s", "memory, GB", "sigma_NMAD",
     "off by > 0.05", "CRPS(z)", "in 68 %", "bias",
 )  # fmt: skip
-RUN_HEADINGS = ("program", "version", "how", "processor, s", "wall, s", "load of the machine")
+RUN_HEADINGS = ("program", "version", "how", "wall, s", "load of the machine")
 SPECTRUM_HEADINGS = ("program", "spectra a second", "memory, GB", "what")
 
 
@@ -45,13 +45,10 @@ def spectrum_row(peer: Peer, cost: dict) -> list[str]:
 
 
 def run_row(peer: Peer, cost: dict, record: dict) -> list[str]:
-    """How a program was run: versions, seconds by the wall and the load of the machine meanwhile."""
+    """How a program was run: versions, seconds from start to end by the wall, the load of the machine."""
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    wall, processor = sum(cost["wall"].values()), sum(cost["processor"].values())
-    return [
-        peer.name, versions or cost.get("version", ""), peer.about, f"{processor:.0f}", f"{wall:.0f}",
-        f"{record['load']:.1f}",
-    ]  # fmt: skip
+    known = versions or cost.get("version", "")
+    return [peer.name, known, peer.about, f"{record['seconds']:.0f}", f"{record['load']:.1f}"]
 
 
 def tables(redshifts, spectra, runs, failures) -> dict[str, str]:

@@ -157,7 +157,7 @@ def test_rows_of_the_tables_have_the_headings_length():
     row = report.redshift_row(REDSHIFTS[2], json.loads(json.dumps(cost)), scores, 3000)
     assert len(row) == len(report.REDSHIFT_HEADINGS) and row[2] == "1,500" and row[4] == "2.00"
     assert len(report.spectrum_row(SPECTRA[0], cost)) == len(report.SPECTRUM_HEADINGS)
-    record = {"versions": {"scikit-learn": "1"}, "load": 0.5}
+    record = {"versions": {"scikit-learn": "1"}, "load": 0.5, "seconds": 9.0}
     assert len(report.run_row(REDSHIFTS[2], cost, record)) == len(report.RUN_HEADINGS)
 
 

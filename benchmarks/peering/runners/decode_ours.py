@@ -19,6 +19,7 @@ from pix2spec.models.generator import Settings
 from pix2spec.models.pixel.generator import PixelGenerator
 from pix2spec.models.presets import load_preset
 from pix2spec.models.registry import build_model
+from pix2spec.models.storage import find_model, model_id
 
 SPECTRA, BATCHES = 256, 20
 CANDIDATES, STEPS, TIMED = 25, 250, 2
@@ -52,9 +53,11 @@ def paper(clock: Clock) -> int:
     return CANDIDATES
 
 
+VERSIONS = {"basis": lambda: model_id(find_model("default")), "paper": lambda: "preset of this version"}
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     clock = Clock()
     made = {"basis": basis, "paper": paper}[sys.argv[3]](clock)
-    cost = {"wall": clock.wall, "processor": clock.processor, "peak_bytes": peak_bytes(), "spectra": made}
-    write(sys.argv[2], {}, cost)
+    cost = {"wall": clock.wall, "processor": clock.processor, "peak_bytes": peak_bytes()}
+    write(sys.argv[2], {}, cost | {"spectra": made, "version": VERSIONS[sys.argv[3]]()})
