@@ -6,7 +6,7 @@ from peering.programs import PUBLISHED
 from peering.running import Peer
 
 REDSHIFT_HEADINGS = (
-    "program", "learns from", "galaxies a second", "training, s", "memory, GB", "sigma_NMAD",
+    "program", "learns from", "galaxies a second", "start, s", "memory, GB", "sigma_NMAD",
     "off by > 0.05", "CRPS(z)", "in 68 %", "bias",
 )  # fmt: skip
 RUN_HEADINGS = ("program", "version", "how", "wall, s", "load of the machine")
@@ -32,7 +32,7 @@ def redshift_row(peer: Peer, cost: dict, scores: dict, n: int) -> list[str]:
         learnt += f", {cost['learnt']:,}"
     return [
         peer.name, learnt, rate(n, cost["processor"]["answer"]),
-        f"{cost['processor']['fit']:.3g}" if cost["learnt"] else "",
+        f"{cost['processor']['fit']:.1f}",
         f"{cost['peak_bytes'] / 1e9:.2f}", f"{scores['sigma_nmad']:.4f}", f"{100 * scores['off']:.2f} %",
         f"{scores['crps']:.4f}", f"{100 * scores['inside']:.1f} %", f"{scores['bias']:.4f}",
     ]  # fmt: skip
