@@ -1,7 +1,9 @@
 """Rows about simulated galaxies with spectra, as each survey would see them, drawn as the sky's are.
 
-Each galaxy of the population of `sky.surveys` chooses the simulated galaxy that is most similar in redshift
-and g-r, which then gets its r flux. So redshifts, magnitudes and colours are distributed as the sky's.
+Each galaxy of the population of `sky.surveys` chooses the simulated galaxy that is most similar in redshift,
+g-r and r, which then gets its r flux. So redshifts, magnitudes and colours are distributed as the sky's. A
+simulated galaxy keeps its size, and so the share of its light that a fibre takes: only one that is about as
+bright as the real one has a share as on the sky.
 """
 
 from collections.abc import Iterator
@@ -26,7 +28,7 @@ from sky.surveys import curve, filters_of, observe, population
 SECTION = "Spectra of simulated surveys"
 SEED, BLOCK, BLOCKS = 31_337, 128, 48  # no training draws galaxies of this seed
 GALAXIES = 384  # a survey
-SIMILAR = 0.01, 0.03  # scales of the redshift and of g-r, by which galaxies are similar
+SIMILAR = 0.01, 0.03, 0.25  # scales of the redshift, of g-r and of r, by which galaxies are similar
 FARTHEST = 3.0  # scales: others have no similar simulated galaxy
 G, R = "sdss2010-g", "sdss2010-r"
 SETS = {
@@ -83,13 +85,18 @@ def alike(light: Light, real: RealTable) -> tuple[np.ndarray, np.ndarray]:
     """
     g, r = (real.flux[:, real.column(name)] for name in (G, R))
     with np.errstate(divide="ignore", invalid="ignore"):
-        wanted = np.c_[real.z, -2.5 * np.log10(g / r)] / SIMILAR
-        known = np.c_[light.z, -2.5 * np.log10(light.flux[:, 0] / light.flux[:, 1])] / SIMILAR
+        wanted = _similarity(real.z, g, r)
+        known = _similarity(light.z, *light.flux[:, :2].T)
     usable = np.flatnonzero(np.isfinite(known).all(1))
     distance, nearest = cKDTree(known[usable]).query(wanted)
     near = distance < FARTHEST
     chosen = usable[nearest[near]]
     return chosen, r[near] / light.flux[chosen, 1]
+
+
+def _similarity(z: np.ndarray, g: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """What makes galaxies with fluxes g, r (n,) similar: (n, 3)."""
+    return np.c_[z, -2.5 * np.log10(g / r), -2.5 * np.log10(r)] / SIMILAR
 
 
 def simulate(filters: list, grid, z_max: float, blocks: int = BLOCKS) -> Light:
