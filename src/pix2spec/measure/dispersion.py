@@ -92,7 +92,7 @@ def velocity_dispersion(
 def _without_errors(flux: np.ndarray, z: np.ndarray, grid: SpectralGrid) -> np.ndarray:
     """Velocity dispersion (...) of spectra whose pixels count alike."""
     result = empty_result(flux, z, 1)
-    for where, y, weight, shift, _ in cutouts(flux, z, grid, *WINDOW_ANGSTROM, None):
+    for where, y, weight, shift, _ in cutouts(flux, z, grid, *WINDOW_ANGSTROM, None, np.float32):
         phase = _phase(shift)
         # The number of valid pixels from the window's blue end on.
         bad = weight == 0
@@ -113,9 +113,9 @@ def _without_errors(flux: np.ndarray, z: np.ndarray, grid: SpectralGrid) -> np.n
 def _chi2_without_errors(grid: SpectralGrid, phase: int, pixels: int, y: np.ndarray) -> np.ndarray:
     """chi2 (n, sigmas) of the best fits to cutouts (n, pixels), up to a constant of each spectrum."""
     kept, polynomials, templates = _orthogonal(grid, phase, pixels)
-    y = y[:, kept].astype(np.float32)
-    y = y * (NOMINAL_SIGNAL_TO_NOISE / np.maximum(np.abs(y.mean(1, keepdims=True)), 1e-12))
-    y = y - (y @ polynomials) @ polynomials.T  # small numbers: float32 suffices
+    y = y[:, kept]
+    y *= NOMINAL_SIGNAL_TO_NOISE / np.maximum(np.abs(y.mean(1, keepdims=True)), 1e-12)
+    y -= (y @ polynomials) @ polynomials.T  # small numbers: float32 suffices
     return -np.square((y @ templates).reshape(len(y), len(SIGMAS_KM_S), -1)).sum(2).astype(float)
 
 
@@ -212,7 +212,7 @@ def _minimum(chi2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     lowest = np.take_along_axis(values, best[:, None], 1)
     beyond = (values > lowest + 1) & (np.arange(len(fine)) > best[:, None])
     rise, known = beyond.argmax(1), beyond.any(1)
-    before, after = (np.take_along_axis(values - lowest, rise[:, None] - k, 1)[:, 0] for k in (1, 0))
+    before, after = ((np.take_along_axis(values, rise[:, None] - k, 1) - lowest)[:, 0] for k in (1, 0))
     with np.errstate(divide="ignore", invalid="ignore"):
         upper = fine[rise] - (after - 1) / (after - before)
     sigma, upper = (np.sqrt(value**2 + EXCESS_KM2_S2) for value in (fine[best], upper))

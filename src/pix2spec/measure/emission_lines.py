@@ -7,6 +7,7 @@ by a few Angstrom, and absorption lines come out negative.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ __all__ = [
     "galaxy_class",
 ]
 
+PIXEL_PHASES = 32  # positions of trial lines within a pixel
 WIDTHS_PIXELS = np.geomspace(0.8, 4.5, 12)  # trial dispersions of lines: 55 to 310 km/s on SDSS's grid
 BALMER_ABSORPTION_ANGSTROM = (1.3, 0.3)  # of stars, and its spread (Hopkins et al. 2003, ApJ 599:971)
 MIN_SIGNAL_TO_NOISE = 3.0  # of each line, for a BPT class
@@ -72,6 +74,7 @@ HBETA = Blend(({"H_beta": 1},), (4846, 4880), ((4826, 4846), (4880, 4900)))
 OXYGEN3 = Blend(({"[O_III] 5007": 1},), (4992, 5024), ((4978, 4992), (5024, 5040)))  # 4959 is bluer
 OXYGEN2 = Blend(({"[O_II] 3725": 1}, {"[O_II] 3727": 1}), (3712, 3745), ((3685, 3712), (3745, 3772)))
 SULPHUR = Blend(({"[S_II] 6716": 1}, {"[S_II] 6730": 1}), (6692, 6759), ((6630, 6672), (6759, 6810)))
+BLENDS = (HALPHA, HBETA, OXYGEN3, OXYGEN2, SULPHUR)
 
 # The blend that a line is fitted in, and which of its components are summed.
 FEATURES = {
@@ -136,13 +139,43 @@ def _profiles(x, centres, blend: Blend, sigma):
     return np.stack(values, 1), np.stack(slopes, 1)
 
 
-def _best_width(x, centres, blend: Blend, y, weight):
-    """Common dispersion (n, 1) in pixels of least chi2: the best of WIDTHS_PIXELS, refined by a parabola."""
-    gain = np.empty((len(WIDTHS_PIXELS), len(y)))  # chi2 that the lines explain
+def _gain(x, centres, blend: Blend, y, weight):
+    """The chi2 (widths, n) that lines of each of WIDTHS_PIXELS explain."""
+    gain = np.empty((len(WIDTHS_PIXELS), len(y)))
     for i, sigma in enumerate(WIDTHS_PIXELS):
         profiles, _ = _profiles(x, centres, blend, sigma)
         line_flux, _ = _least_squares(profiles, y, weight)
         gain[i] = (line_flux * (profiles @ (y * weight)[:, :, None])[..., 0]).sum(1)
+    return gain
+
+
+def _gain_of_complete(blend: Blend, grid: SpectralGrid, shift, y):
+    """The same of cutouts (n, P) whose pixels count alike: products with few profiles.
+
+    Profiles are shifted by a multiple of 1 / PIXEL_PHASES: the width does not feel the rest.
+    """
+    gain, phase = np.empty((len(WIDTHS_PIXELS), len(y))), np.rint(PIXEL_PHASES * shift).astype(int)
+    for k in np.unique(phase):
+        rows = np.flatnonzero(phase == k)
+        columns, inverse = _trial_profiles(BLENDS.index(blend), grid, int(k))
+        right = (y[rows] @ columns).reshape(len(rows), len(WIDTHS_PIXELS), -1)
+        gain[:, rows] = np.einsum("nwk,wkj,nwj->wn", right, inverse, right)
+    return gain
+
+
+@lru_cache(maxsize=256)
+def _trial_profiles(blend: int, grid: SpectralGrid, phase: int) -> tuple[np.ndarray, np.ndarray]:
+    """Profiles (P, widths * K) of a blend, and the inverses (widths, K, K) of their products."""
+    lines = BLENDS[blend]
+    columns, centres = lines.columns(lines.window, grid), lines.centres(grid)
+    x = np.arange(columns.start, columns.stop)[None] - phase / PIXEL_PHASES
+    profiles = np.concatenate([_profiles(x, centres, lines, sigma)[0] for sigma in WIDTHS_PIXELS])
+    _, inverse = _least_squares(profiles, np.zeros(profiles.shape[::2]), np.ones(profiles.shape[::2]))
+    return profiles.reshape(-1, profiles.shape[2]).T, inverse
+
+
+def _best_width(gain):
+    """Common dispersion (n, 1) in pixels of least chi2: the best of WIDTHS_PIXELS, refined by a parabola."""
     best = np.clip(gain.argmax(0), 1, len(WIDTHS_PIXELS) - 2)
     below, middle, above = (np.take_along_axis(gain, (best + i)[None], 0)[0] for i in (-1, 0, 1))
     bend = np.maximum(2 * middle - below - above, 1e-12 * np.abs(middle) + 1e-300)
@@ -181,7 +214,7 @@ def fit_lines(
     """
     lines = list(lines)
     fits: dict = {}
-    for blend in (HALPHA, HBETA, OXYGEN3, OXYGEN2, SULPHUR):
+    for blend in BLENDS:
         chosen = {line: FEATURES[line][1] for line in lines if FEATURES[line][0] is blend}
         if chosen:
             fits |= _fit_blend(flux, z, grid, ivar, blend, chosen)
@@ -208,7 +241,8 @@ def _fit_blend(flux, z, grid: SpectralGrid, ivar, blend: Blend, lines: dict[str,
         enough &= good[:, red].mean(1) >= 0.5
         rows = np.arange(where.start, where.stop)[enough]
         x = np.arange(y.shape[1]) - shift[enough, None]  # pixels redward of `low`
-        fit = _solve(blend, grid, x, y[enough], weight[enough])
+        alike = ivar is None and good[enough][:, fitted].all(1)
+        fit = _solve(blend, grid, x, y[enough], weight[enough], alike, ivar is not None)
         for line, chosen in lines.items():
             values = _measure(blend, chosen, grid, fit, 1 + redshift[enough])
             for name in np.array(blend.names)[chosen]:
@@ -233,8 +267,8 @@ class _Solution(NamedTuple):
     at_line: np.ndarray  # (2, K) continuum = level @ at_line
 
 
-def _solve(blend: Blend, grid: SpectralGrid, x, y, weight) -> _Solution:
-    """Fit cutouts (n, P) that begin at `blend.low`."""
+def _solve(blend: Blend, grid: SpectralGrid, x, y, weight, alike, with_errors: bool) -> _Solution:
+    """Fit cutouts (n, P) that begin at `blend.low`; of some, the fitted pixels count `alike` (n,)."""
     centres = blend.centres(grid)
     middle = x.shape[1] / 2
 
@@ -244,19 +278,27 @@ def _solve(blend: Blend, grid: SpectralGrid, x, y, weight) -> _Solution:
     side = np.r_[tuple(blend.columns(band, grid) for band in blend.bands)]
     level, level_covariance = _continuum(straight(x[:, side]), y[:, side], weight[:, side])
     fitted = blend.columns(blend.window, grid)
+    shift = -x[:, 0]
     x, y, weight = x[:, fitted], y[:, fitted], weight[:, fitted]
     under = straight(x)
     y = y - np.einsum("nk,nkp->np", level, under)
 
-    sigma = _best_width(x, centres, blend, y, weight)
+    gain, alike = np.empty((len(WIDTHS_PIXELS), len(y))), np.broadcast_to(alike, len(y))
+    gain[:, alike] = _gain_of_complete(blend, grid, shift[alike], y[alike])
+    gain[:, ~alike] = _gain(x[~alike], centres, blend, y[~alike], weight[~alike])
+    sigma = _best_width(gain)
     profiles, slopes = _profiles(x, centres, blend, sigma)
     line_flux, _ = _least_squares(profiles, y, weight)
+    at_line = straight(np.array([centres[name] for name in blend.names]))
+    if not with_errors:
+        n, k = line_flux.shape
+        unknown = np.zeros((n, k + 1, k + 1)), np.zeros((n, k + 1, 2))
+        return _Solution(line_flux, unknown[0], sigma[:, 0], level, level_covariance, unknown[1], at_line)
     # The width is a parameter too, and the continuum, from other pixels, moves all of them.
     by_width = np.einsum("nk,nkp->np", line_flux, slopes)
     design = np.concatenate([profiles, by_width[:, None]], 1)
     _, covariance = _least_squares(design, y, weight)
     by_level = -covariance @ (design * weight[:, None]) @ under.swapaxes(1, 2)
-    at_line = straight(np.array([centres[name] for name in blend.names]))
     return _Solution(line_flux, covariance, sigma[:, 0], level, level_covariance, by_level, at_line)
 
 

@@ -86,10 +86,11 @@ def break_4000(
             first = np.rint(grid.pixel(low * (1 + redshift)))
             inside = (first >= 0) & (first + good.shape[1] <= grid.size) & (good.mean(1) >= 0.5)
             width = 10 ** (grid.step * np.arange(good.shape[1]))  # dlambda, up to a constant
-            total = np.where(inside, good @ width, np.nan)
-            variance = np.divide(1, weight, out=np.zeros_like(weight), where=good)
-            both = [values @ width**3, np.sqrt(variance @ width**6)]
-            mean.reshape(2, -1)[:, where] = both / total * low**2  # f_nu ~ lambda^2 f_lambda
+            total = np.where(inside, good @ width, np.nan) / low**2  # f_nu ~ lambda^2 f_lambda
+            mean.reshape(2, -1)[0, where] = values @ width**3 / total
+            if ivar is not None:
+                variance = np.divide(1, weight, out=np.zeros_like(weight), where=good)
+                mean.reshape(2, -1)[1, where] = np.sqrt(variance @ width**6) / total
         return mean
 
     (blue, blue_error), (red, red_error) = (mean_fnu(*window) for window in BREAKS[windows])
@@ -138,18 +139,19 @@ def lick_index(
     result = empty_result(flux, z, 2)
     for where, y, weight, shift, _ in cutouts(flux, z, grid, low, high, ivar):
         good = weight > 0
-        edges = np.arange(y.shape[1] + 1) - 0.5 - shift[:, None]  # pixels redward of `low`
-        edges = low * 10 ** (grid.step * edges)  # rest frame
-        parts = [_equivalent_width(bands, edges, y, good) for bands in sets]
+        edges = 10 ** (grid.step * (np.arange(y.shape[1] + 1) - 0.5))  # relative to the first pixel's middle
+        edges = low * 10 ** (-grid.step * shift[:, None]) * edges  # rest frame
+        parts = [_equivalent_width(bands, edges, y, good, ivar is not None) for bands in sets]
         value, gradient = (sum(values) / len(sets) for values in zip(*parts))
-        variance = np.divide(1, weight, out=np.zeros_like(weight), where=good)
-        both = [value, np.sqrt((gradient**2 * variance).sum(1))]
-        result.reshape(2, -1)[:, where] = both
+        result.reshape(2, -1)[0, where] = value
+        if ivar is not None:
+            variance = np.divide(1, weight, out=np.zeros_like(weight), where=good)
+            result.reshape(2, -1)[1, where] = np.sqrt((gradient**2 * variance).sum(1))
     value, error = result
     return value, error if ivar is not None else np.full_like(error, np.nan)
 
 
-def _equivalent_width(bands: Bands, edges, y, good):
+def _equivalent_width(bands: Bands, edges, y, good, with_gradient: bool):
     """Index (n,) of cutouts (n, P) and its derivative by the pixels (n, P); `edges` (n, P + 1) of pixels."""
 
     def shares(low, high):
@@ -170,7 +172,10 @@ def _equivalent_width(bands: Bands, edges, y, good):
     # 1 where a feature's share is 0: there the continuum may be anything.
     continuum = np.where(feature > 0, continuum, 1)
     relative = feature * y / continuum
+    index = width[:, 0] * (1 - relative.sum(1))
+    if not with_gradient:
+        return index, 0.0
     slope = relative / continuum  # minus the derivative of `relative` by the continuum
     gradient = (slope * (1 - redness)).sum(1, keepdims=True) * blue
     gradient += (slope * redness).sum(1, keepdims=True) * red - feature / continuum
-    return width[:, 0] * (1 - relative.sum(1)), width * gradient
+    return index, width * gradient

@@ -13,14 +13,14 @@ __all__ = ["cutouts", "empty_result"]
 CHUNK_SPECTRA = 2048  # cut out at a time
 
 
-def cutouts(flux, z, grid: SpectralGrid, low: float, high: float, ivar):
+def cutouts(flux, z, grid: SpectralGrid, low: float, high: float, ivar, kind=float):
     """Cut the rest-frame window `low` to `high` out of spectra, a chunk of them at a time.
 
     Yields
     ------
     where : slice
         The chunk, along the flattened leading axes.
-    flux, weight : array (n, P)
+    flux, weight : array (n, P) of type `kind`
         Flux, and ivar (1 if there is none); both 0 for pixels that are missing or outside of the grid.
     shift : array (n,)
         Column of the wavelength `low`, within half a pixel of 0.
@@ -31,19 +31,43 @@ def cutouts(flux, z, grid: SpectralGrid, low: float, high: float, ivar):
     ivar = None if ivar is None else np.broadcast_to(ivar, flux.shape)
     z = np.broadcast_to(np.asarray(z, float), shape).ravel()
     z = np.where(np.isfinite(z) & (z > -1), z, 1e6)  # unknown: outside the grid
-    columns = np.arange(round(np.log10(high / low) / grid.step))
+    size = round(np.log10(high / low) / grid.step)
     for start in range(0, len(z), CHUNK_SPECTRA):
         where = slice(start, min(start + CHUNK_SPECTRA, len(z)))
         position = grid.pixel(low * (1 + z[where]))
         first = np.rint(position).astype(int)
-        pixel = first[:, None] + columns
-        inside = (pixel >= 0) & (pixel < grid.size)
-        rows = np.unravel_index(np.arange(where.start, where.stop), shape) if shape else ()
-        index = (*(row[:, None] for row in rows), np.clip(pixel, 0, grid.size - 1))
-        values = flux[index].astype(float)
-        weight = np.ones_like(values) if ivar is None else ivar[index].astype(float)
-        good = inside & np.isfinite(values) & (weight > 0)
-        yield where, np.where(good, values, 0), np.where(good, weight, 0), position - first, z[where]
+        values, inside = _rows(_chunk(flux, where), first, size, kind)
+        good = np.isfinite(values) if inside is None else inside & np.isfinite(values)
+        if ivar is None:
+            weight = good.astype(kind)
+        else:
+            weight = _rows(_chunk(ivar, where), first, size, kind)[0]
+            good &= weight > 0
+            weight[~good] = 0
+        if not good.all():
+            values[~good] = 0
+        yield where, values, weight, position - first, z[where]
+
+
+def _chunk(values: np.ndarray, where: slice) -> np.ndarray:
+    """Some spectra (n, L) of values (..., L), by their number."""
+    if values.flags.c_contiguous:
+        return values.reshape(-1, values.shape[-1])[where]
+    shape = values.shape[:-1]
+    return values[np.unravel_index(np.arange(where.start, where.stop), shape)] if shape else values[None]
+
+
+def _rows(values: np.ndarray, first: np.ndarray, size: int, kind) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels (n, `size`) of spectra (n, L) from `first` (n,) on; and which of them exist, None for all."""
+    length, rows = values.shape[1], np.arange(len(values))
+    within = (first >= 0) & (first + size <= length)
+    if within.all():
+        return np.lib.stride_tricks.sliding_window_view(values, size, 1)[rows, first].astype(
+            kind, copy=False
+        ), None
+    pixel = first[:, None] + np.arange(size)
+    inside = (pixel >= 0) & (pixel < length)
+    return values[rows[:, None], np.clip(pixel, 0, length - 1)].astype(kind, copy=False), inside
 
 
 def empty_result(flux, z, columns: int) -> np.ndarray:
