@@ -150,10 +150,8 @@ def main() -> None:
             seconds = min(whole * share, session.left(2 * WRITING))
             if seconds > 0:
                 runs[name] = trained(session, name, data, seconds)
-        ranker, networks = (
-            runs.get("contrastive"),
-            [run for name, run in runs.items() if name != "contrastive"],
-        )
+        ranker = runs.get("contrastive") or restored(session, "contrastive")
+        networks = [run for name, run in runs.items() if name != "contrastive"]
         for k, run in enumerate(networks):
             if session.left(WRITING):
                 scored(session, run, ranker, test, session.left(WRITING) / (len(networks) - k))

@@ -123,6 +123,8 @@ def test_the_papers_networks_train_score_and_go_on(tmp_path):
     before = report(tmp_path / "one")["concat samples"]
     done, _ = run("paper", tmp_path / "two", 4, "--start", str(tmp_path / "one"), "--only", "concat")
     assert done.returncode == 0 and report(tmp_path / "two")["concat samples"] > before, done.stdout
+    with (tmp_path / "two" / "points.csv").open() as stream:  # ranked by the network that came back
+        assert all(float(row["best_of_5.minmax_mse"]) > 0 for row in csv.DictReader(stream))
 
 
 @pytest.mark.slow
