@@ -41,8 +41,8 @@ def csv_of_random_bytes(folder):
 
 
 @bad("CSV", "table", "its encoding is neither UTF-8 nor Latin-1")
-def csv_in_utf16(folder):
-    return put(folder, "targets.csv", (MAGNITUDES + "a,1,2,20,19,18,17,16\n").encode("utf-16"))
+def csv_in_utf16_without_its_mark(folder):
+    return put(folder, "targets.csv", (MAGNITUDES + "a,1,2,20,19,18,17,16\n").encode("utf-16-le"))
 
 
 @bad("CSV", IMPORT_TABLE, "no rows")

@@ -212,7 +212,11 @@ def _read_csv(path):
 def _split(line: bytes, delimiter: str, encoding: str) -> list[str]:
     """Cells of a line, which may be quoted."""
     text = line.decode(encoding).lstrip("\ufeff").strip("\r\n")
-    return [cell.strip() for cell in next(csv.reader([text], delimiter=delimiter))]
+    try:
+        cells = next(csv.reader([text], delimiter=delimiter), [])
+    except csv.Error:  # a line end within a cell, or an endless cell
+        cells = text.split(delimiter)
+    return [cell.strip() for cell in cells]
 
 
 def _with_unnamed(names: list[str], rows: list[bytes], delimiter: str, encoding: str) -> list[str]:
