@@ -16,7 +16,7 @@ def galaxies():
     return [Galaxy(**{k: batch[k][i] for k in names}) for i in range(48)], batch
 
 
-@pytest.mark.parametrize("name", ["default", "redshift"])
+@pytest.mark.parametrize("name", ["default", "redshift", "shape"])
 def test_shipped_models_say_what_they_saw_and_where_they_fail(name):
     record = read_config(shipped_models()[name])["record"]
     assert record["trained_on"] and record["scores"] and len(record["limits"]) >= 3

@@ -45,9 +45,9 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
     >>> model = pix2spec.load("default")
     >>> model.grid.size, model.survey.photometry_bands
     (3598, ('u', 'g', 'r', 'i', 'z'))
-    >>> pix2spec.load("defualt")
+    >>> pix2spec.load("defualt")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    pix2spec.errors.InputError: defualt: no such model (give a run folder, or one of: default, redshift)
+    pix2spec.errors.InputError: defualt: no such model (give a run folder, or one of: default, ...)
     """
     folder = find_model(model)
     network, config = load_model(folder)
@@ -58,6 +58,7 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
         hints = {
             "contrastive": "it ranks spectra of others: pass it as selector",
             "redshift": "the model 'default' draws the redshifts of its spectra from it",
+            "shape": "the model 'default' chooses its candidates by it",
         }
         raise InputError(folder, what, hints.get(network.preset.task, "load a model that makes spectra"))
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -67,6 +67,9 @@ class Settings:
         File with the user's own weights of redshifts, or n(z); see `pix2spec.models.redshift.prior`.
     reweigh : bool
         Keep candidates of the default model as often as their fluxes agree with those that were given.
+    shape : bool
+        Keep candidates of the default model as often as their lines agree with the shape of the galaxy in its
+        colour picture.
     """
 
     n: int = 25
@@ -80,6 +83,7 @@ class Settings:
     floor: float = FLOOR
     prior: str | None = None
     reweigh: bool = False
+    shape: bool = False
 
     def __post_init__(self):
         if self.n < 1:

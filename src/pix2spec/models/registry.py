@@ -61,6 +61,7 @@ _OWN = {
     "spectrum": _own("spectrum", "SpectrumPreset", "model:SpectrumModel", "SpectrumGenerator"),
     "wu-peek": _own("baselines.wu_peek", "WuPeekPreset", "model:WuPeekModel", "WuPeekGenerator"),
     "redshift": _own("redshift", "RedshiftPreset", "network:RedshiftModel", None),
+    "shape": _own("shape", "ShapePreset", "network:ShapeModel", None),
     "mean": _own("baselines", "MeanPreset", "mean:MeanModel", "FittedGenerator"),
     "neighbours": _own("baselines", "NeighboursPreset", "neighbours:NeighboursModel", "FittedGenerator"),
     "regressor": _own("baselines", "RegressorPreset", "regressor:RegressorModel", "FittedGenerator"),

@@ -5,10 +5,12 @@ from dataclasses import replace
 import astropy.units as u
 import numpy as np
 import pytest
+import torch
 from tests.support.tiny import tiny_spectrum_model
 
 import pix2spec
 from pix2spec.core.photometry import synthetic_photometry
+from pix2spec.core.stretches import STRETCHES
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.errors import InputError
 from pix2spec.models.generator import Settings
@@ -153,3 +155,66 @@ def test_of_two_kinds_in_a_filter_each_question_takes_its_own(generator):
     np.testing.assert_allclose(made[0].redshifts, made[1].redshifts, rtol=1e-5)
     r = [synthetic_photometry(e.candidates, generator.grid.wave, ["sdss2010-r"]).mean() for e in made]
     assert r[0] == pytest.approx(r[2], rel=0.2) and "photometry-misfit" not in made[0].flags
+
+
+# ------------------------------------------------------------------------------------------- shapes
+
+
+@pytest.fixture(scope="module")
+def typed(generator):
+    """The generator, with a model of shapes that takes strong lines for those of late types."""
+    shapes = generator.shapes
+    with torch.no_grad():
+        shapes.line_mean.zero_()
+        shapes.line_sd.fill_(1)
+        shapes.line_bias.zero_()
+        shapes.line_weight.copy_(torch.tensor([-2.0] * 13 + [0.0]))
+    return generator
+
+
+@pytest.fixture(scope="module")
+def composite():
+    return STRETCHES["sdss"].shown(SimulatedSurvey(seed=5).sample(1)["image"][0])
+
+
+def line_strength(made):
+    """Mean over candidates of the light in narrow features."""
+    spectra = made.noise_free
+    smooth = np.apply_along_axis(lambda s: np.convolve(s, np.ones(101) / 101, "same"), 1, spectra)
+    return float(np.mean(np.abs(spectra - smooth).mean(1) / np.median(spectra, 1)))
+
+
+def with_type(typed, monkeypatch, logit):
+    monkeypatch.setattr(
+        type(typed.shapes), "of_pictures", lambda self, images, scale: torch.full((1,), logit)
+    )
+
+
+def test_a_picture_of_a_late_type_gets_candidates_with_strong_lines(typed, composite, monkeypatch):
+    settings = Settings(n=64, noise="none", shape=True)
+    pictured = galaxy(image=composite)
+    with_type(typed, monkeypatch, -4.0)
+    late = typed.generate_batch([pictured], "composite", settings)[0]
+    with_type(typed, monkeypatch, 4.0)
+    early = typed.generate_batch([pictured], "composite", settings)[0]
+    blind = typed.generate_batch([pictured], "composite", replace(settings, shape=False))[0]
+    assert line_strength(early) < line_strength(blind) < line_strength(late)
+
+
+def test_shapes_in_linear_pictures_choose_nothing(typed, monkeypatch):
+    image = SimulatedSurvey(seed=5).sample(1)["image"][0]
+    with_type(typed, monkeypatch, -4.0)
+    made = [
+        typed.generate_batch([galaxy(image=image)], "linear", Settings(n=4, shape=s))[0]
+        for s in (True, False)
+    ]
+    np.testing.assert_array_equal(made[0].candidates, made[1].candidates)
+
+
+def test_a_choice_by_shape_does_not_depend_on_the_batch(typed, composite):
+    settings, other = Settings(n=4, noise="none", shape=True), galaxy("other")
+    both = typed.generate_batch([other, galaxy(image=composite)], "composite", settings)
+    alone = [typed.generate_batch([g], "composite", settings)[0] for g in (other, galaxy(image=composite))]
+    for a, b in zip(both, alone):
+        np.testing.assert_allclose(a.redshifts, b.redshifts, rtol=1e-5)
+        np.testing.assert_allclose(a.candidates, b.candidates, rtol=2e-3, atol=1e-4)

@@ -68,6 +68,10 @@ def generate(
         bool,
         typer.Option("--reweigh", help="Keep candidates as often as their fluxes agree with those given."),
     ] = False,
+    shape: Annotated[
+        bool,
+        typer.Option(help="Keep candidates as often as their lines agree with a colour picture's shape."),
+    ] = False,
     prior: Annotated[
         str | None,
         typer.Option(
@@ -234,7 +238,7 @@ def generate(
     # What the user typed is checked before anything slow happens.
     tokens = tuple(word.strip() for word in use.split(","))
     settings = Settings(
-        n, select or "all", sampler, steps, seed, noise, tokens, guidance, floor, prior, reweigh
+        n, select or "all", sampler, steps, seed, noise, tokens, guidance, floor, prior, reweigh, shape
     )
     place = Engine(engine, workers, address)
     its_survey = survey_of(survey) if survey else None

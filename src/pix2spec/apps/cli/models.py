@@ -52,7 +52,9 @@ def _print_description(facts: dict) -> None:
         cost = facts["forward_gflop"].get(part)
         passes = f"{cost:>10.3f} GFLOP per pass" if cost is not None else ""
         print_text(f"  {part:20}{count:>12,} parameters{passes}")
-    if facts["task"] == "redshift":
+    if facts["task"] == "shape":
+        print_text("  colour pictures of SDSS: early or late type, and the lines of such galaxies")
+    elif facts["task"] == "redshift":
         print_text("  measurements in any filters, from 0.1 to 5.5 um; redshifts from 0 to 0.75")
     else:
         _print_data(facts)

@@ -12,6 +12,7 @@ from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
 from pix2spec.models.generator import Generator, Settings
 from pix2spec.models.redshift.network import RedshiftModel
+from pix2spec.models.shape.network import ShapeModel
 from pix2spec.models.shared.checks import check_image
 from pix2spec.models.shared.settings import FLOW_SAMPLERS
 from pix2spec.models.spectrum.bands import BandTables
@@ -19,6 +20,7 @@ from pix2spec.models.spectrum.draw import Drawn, Draws, draw_vectors
 from pix2spec.models.spectrum.inputs import Seen, as_seen, light_of_picture, of_one_kind
 from pix2spec.models.spectrum.likelihood import misfits
 from pix2spec.models.spectrum.redshifts import draw_redshifts
+from pix2spec.models.spectrum.shapes import types_of
 from pix2spec.models.storage import find_model, load_model, model_id
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.selection import select
@@ -42,6 +44,7 @@ class SpectrumGenerator(Generator):
     """The default model: from any of measurements, picture and redshift to spectra in physical flux."""
 
     redshifts: RedshiftModel | None = None
+    shapes: ShapeModel | None = None
     fold: int = -1  # of real galaxies that the networks in use never saw; -1: all networks are in use
     _known_tables: list[dict] = field(default_factory=list)
 
@@ -59,7 +62,9 @@ class SpectrumGenerator(Generator):
         made = super().open(folder, model, ids, config, "cpu", selector)
         other = find_model(model.preset.redshift)
         made.redshifts = load_model(other)[0]
-        made.ids = ids | {"redshift_model": model_id(other)}
+        shapes = find_model(model.preset.shape)
+        made.shapes = load_model(shapes)[0].to(device)
+        made.ids = ids | {"redshift_model": model_id(other), "shape_model": model_id(shapes)}
         return made
 
     def __post_init__(self):
@@ -163,12 +168,14 @@ class SpectrumGenerator(Generator):
             list(restricted), pictured, image_kind, settings.floor, self.model.pictures, self.survey
         )
         tables = self.tables(seen.filters)
-        more = replace(settings, n=settings.n * (OVERSAMPLED if settings.reweigh else 1))
+        weighed = settings.reweigh or self._sees_shapes(image_kind, settings)
+        more = replace(settings, n=settings.n * (OVERSAMPLED if weighed else 1))
         drawn = draw_redshifts(
             self.model, self.redshifts, tables, seen, list(restricted), light, more, self.fold
         )
         every = self._drawn(seen, drawn.z, tables, more, galaxies)
-        kept = every.misfit.chosen(settings.n, settings.seed, [g.object_id for g in galaxies])
+        ids, weights = [g.object_id for g in galaxies], self._weights(every, galaxies, image_kind, settings)
+        kept = every.misfit.chosen(settings.n, settings.seed, ids, weights)
         spectra, observed = self._spectra(seen, every, kept, settings, galaxies)
         scores = self._scores(seen, observed) if settings.select.startswith(("best", "mean")) else None
         chosen, z = spectra if settings.noise == "none" else observed, np.take_along_axis(drawn.z, kept, 1)
@@ -184,6 +191,21 @@ class SpectrumGenerator(Generator):
                 flags=[*flags[i], *drawn.flags[i], *every.misfit.flags(i), origin],
             ))  # fmt: skip
         return made
+
+    def _sees_shapes(self, image_kind: str, settings: Settings) -> bool:
+        """Whether candidates are chosen by shapes: for all galaxies alike, so that batches do not matter."""
+        return settings.shape and image_kind == "composite" and "image" in settings.use
+
+    def _weights(self, every: Drawn, galaxies, image_kind: str, settings: Settings) -> np.ndarray:
+        """Log weights (N, n) of candidates."""
+        log_weight = np.zeros(every.misfit.chi2.shape)
+        if settings.reweigh:
+            log_weight += every.misfit.log_likelihood()
+        if self.shapes is not None and self._sees_shapes(image_kind, settings):
+            types = types_of(self.shapes, galaxies, image_kind, self.survey).to(self.device)
+            lines = every.vectors[..., 1 + self.model.basis.n_components :]
+            log_weight += self.shapes.log_weights(types, lines, self.fold).cpu().numpy()
+        return log_weight
 
     def _measurable(self, spectra: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Spectra (N, n, L) to measure: NaN for redshifts (N, n) to which the basis does not reach."""

@@ -39,18 +39,23 @@ class Misfit:
         """A flag if no candidate fits."""
         return [MISFIT] if self.best(galaxy) > MISFIT_CHI2 else []
 
-    def chosen(self, n: int, seed: int, ids: list[str]) -> np.ndarray:
-        """N candidates (N, n) of each galaxy: all, or where there are more, as their likelihoods say.
+    def log_likelihood(self) -> np.ndarray:
+        """-chi2 / 2 of all candidates (N, n), relative to the best; 0 where too few fluxes count."""
+        least = np.nan_to_num(self.chi2, nan=np.inf).min(1, keepdims=True)
+        count = np.maximum(self.number - 1, 1)[:, None] * (self.number > 0)[:, None]
+        return -0.5 * np.nan_to_num(self.chi2 - least, nan=0.0, posinf=0.0, neginf=0.0) * count
+
+    def chosen(self, n: int, seed: int, ids: list[str], log_weight: np.ndarray) -> np.ndarray:
+        """Candidates (N, n) of each galaxy: all, or where there are more, as often as they weigh.
 
         Systematic resampling (Douc et al. 2005, arXiv:cs/0507025): a candidate is chosen as often as its
-        share of exp(-chi2 / 2).
+        share of the weights, of which `log_weight` (N, candidates) are logarithms.
         """
         if self.chi2.shape[1] == n:
             return np.tile(np.arange(n), (len(self.chi2), 1))
         kept = []
-        for row, count, name in zip(self.chi2, self.number, ids):
-            total = np.nan_to_num(row - np.nanmin(row), nan=0.0) * max(count - 1, 1) if count else 0 * row
-            share = np.cumsum(np.exp(-0.5 * np.nan_to_num(total, nan=0.0)))
+        for row, name in zip(log_weight.astype(float), ids):
+            share = np.cumsum(np.exp(row - row.max()))
             levels = (np.arange(n) + object_uniforms(seed, name, "choice", 1)) / n
             kept.append(np.searchsorted(share / share[-1], levels).clip(0, len(row) - 1))
         return np.stack(kept)

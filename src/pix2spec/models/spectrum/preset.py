@@ -43,6 +43,7 @@ class SpectrumPreset(FittedPreset):
     """The spectrum, given the redshift and any measurements: an ensemble of networks."""
 
     redshift: str = "redshift"  # name or folder of the model that redshifts are drawn from
+    shape: str = "shape"  # name or folder of the model that knows galaxies' shapes
     start: str = "default"  # `pix2spec train` adapts this model, by name or folder, to a dataset
     without: tuple[tuple[int, ...], ...] = ((0,), (1,), (2,), (3,))  # folds that each network never saw
     basis: BasisSection = BasisSection()
