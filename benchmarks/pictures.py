@@ -1,9 +1,10 @@
 """Score the photometry of pictures: colours and redshifts of real ones, and how spoilt pictures are measured.
 
-    python benchmarks/pictures.py --data DIR [--simulated N] [--model FOLDER]
+    python benchmarks/pictures.py --data DIR [--simulated N] [--model FOLDER] [--figure FILE.png]
 
 DIR holds `sdss_pairs.npz` and `sdss_galaxies.npz`, real galaxies with a colour picture, a spectrum and fibre
-fluxes, besides the other tables of docs/guides/real-data.md. Redshifts come from the redshift model; networks
+fluxes, besides the other tables of docs/guides/real-data.md. Spectra are scored with and without pictures,
+those of simulated galaxies by magnitude and size. Redshifts come from the redshift model; networks
 that saw a galaxy's spectrum do not answer for it, as in `real_sky.py`.
 """
 
@@ -19,20 +20,20 @@ from pix2spec.core.stretches import STRETCHES
 from pix2spec.core.survey import SDSS
 from pix2spec.data.measurements import Measurements
 from pix2spec.data.readers.picture_photometry import PicturePhotometry, measure_picture
-from pix2spec.data.schema import Galaxy
 from pix2spec.data.simulate.survey import SimulatedSurvey
 from pix2spec.generate.load import load
-from pix2spec.models.generator import Settings
 from pix2spec.models.redshift.brightness import mean_of_levels, with_levels
 from pix2spec.models.shared.measurements import tokens_of
 from pix2spec.models.storage import find_model, load_model
-from pix2spec.training.real_sky import RealTable, load_real, real_spectra
+from pix2spec.training.real_sky import load_real
 from real_sky import check_folds
-from sky.ensembles import pixel_scores, redshift_scores_of
+from sky import pictures as gain
 
 SEED = 20  # of the simulated galaxies and of what spoils pictures
 PIXEL = SDSS.pixel_scale
 SIGMA = SDSS.psf_fwhm / 2.355 / PIXEL  # pixels
+SCORED = 256  # simulated galaxies whose spectra are scored
+SHOWN = [1, 2, 5, 8, 11, 26]  # pairs in the figure
 BRIGHT = 17.8  # r of the galaxies of the main sample, which colour pictures of SDSS show
 
 
@@ -89,6 +90,14 @@ class Redshifts:
         without = None if fold is None else np.repeat(fold, len(copies) // len(measured))
         posterior = mean_of_levels(self.model.posterior(tokens_of(copies), without))
         return np.array([posterior.quantile(level) for level in levels])
+
+    def of_pictures(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """Median redshifts (N,) of colour pictures; NaN where nothing is measured."""
+        found = [measure_picture(picture, "composite").measurements for picture in pictures]
+        seen = [k for k, m in enumerate(found) if m.filters]
+        z = np.full(len(found), np.nan)
+        z[seen] = self.quantiles([found[k] for k in seen], levels=(0.5,))[0]
+        return z
 
 
 def of_redshifts(low, middle, high, z) -> str:
@@ -215,33 +224,7 @@ def of_simulated(survey_images, fluxes) -> None:
         print(f"  {band}: offset {offset:+.4f}, scatter {scatter:.4f} mag; relative to errors {relative:.2f}")
 
 
-def of_spectra(pairs: Pairs, data: Path, spectra: RealTable) -> None:
-    """Print scores of spectra from pictures alone, and from true g, r, i fluxes with errors of 5 %."""
-    real, generator = real_spectra(data), load("default")
-    place = {int(row): i for i, row in enumerate(spectra.row)}
-    for name, use in (("pictures alone", "image"), ("true g, r, i", "photometry")):
-        found = []
-        for picture, row in zip(pairs.pictures, pairs.row):
-            i = place[int(row)]
-            flux = spectra.flux[i, 1:4]
-            given: dict = {"image": picture} if use == "image" else {"photometry": flux}
-            if use == "photometry":
-                given |= {"photometry_ivar": 1 / (0.05 * flux) ** 2, "filters": spectra.names[1:4]}
-            galaxy = Galaxy(f"pair {row}", **given, kind="fibre")
-            kind = "composite" if use == "image" else "linear"
-            alone = generator.without(int(spectra.fold[i]))
-            made = alone.generate_batch([galaxy], kind, Settings(n=64, use=(use,)))[0]
-            scores = pixel_scores(made.candidates, real.flux[i], real.ivar[i])
-            found.append(scores | redshift_scores_of(made.redshifts, real.z[i]))
-        mean = {key: np.mean([scores[key] for scores in found]) for key in found[0] if key != "ranks"}
-        bias = np.median([scores["dz"] for scores in found])
-        print(
-            f"  {name:16s} CRPS {mean['crps_median']:.4f}  pixels in 68, 90 % {100 * mean['pixels_68']:.1f}, "
-            f"{100 * mean['pixels_90']:.1f}  z in 68 % {100 * mean['redshift_68']:.1f}  bias {bias:+.4f}"
-        )
-
-
-def run(data: Path | None, n: int, folder: Path) -> None:
+def run(data: Path | None, n: int, folder: Path, figure: Path | None) -> None:
     """Print all tables."""
     network, config = load_model(folder)
     redshifts = Redshifts(network)
@@ -254,6 +237,9 @@ def run(data: Path | None, n: int, folder: Path) -> None:
     of_spoilt(images, "linear", redshifts)
     print("The same as colour pictures")
     of_spoilt(images, "composite", redshifts)
+    print(f"Spectra of {min(n, SCORED)} simulated galaxies with linear pictures")
+    some = SimulatedSurvey(seed=SEED).sample(min(n, SCORED))
+    gain.of_simulated(galaxies[: min(n, SCORED)], some["true_flux"], load("default"))
     if data is None:
         return
     tables = load_real(data)
@@ -265,7 +251,10 @@ def run(data: Path | None, n: int, folder: Path) -> None:
     print(f"{len(pairs.z)} real colour pictures")
     of_real(pairs, redshifts)
     print("Their spectra")
-    of_spectra(pairs, data, spectra)
+    generator = load("default")
+    gain.of_real(data, spectra, pairs.pictures, pairs.row, generator)
+    if figure:
+        gain.saliency(pairs.pictures[SHOWN], generator, redshifts.of_pictures, figure)
     print("The same, spoilt")
     of_spoilt(np.array([STRETCHES["sdss"].linear(p) for p in pairs.pictures]), "composite", redshifts)
 
@@ -279,5 +268,6 @@ if __name__ == "__main__":
     parser.add_argument(
         "--model", type=Path, default=None, help="redshift model; by default the released one"
     )
+    parser.add_argument("--figure", type=Path, help="draw which pixels count, in a PNG file")
     arguments = parser.parse_args()
-    run(arguments.data, arguments.simulated, arguments.model or find_model("redshift"))
+    run(arguments.data, arguments.simulated, arguments.model or find_model("redshift"), arguments.figure)

@@ -43,7 +43,7 @@ def test_a_view_knows_neither_brightness_nor_mean_colours():
 def test_a_view_is_the_same_wherever_however_turned_and_sized(change):
     one, other, flat = (view_of(disc(**{"ratio": 0.6} | some)) for some in ({}, change, {"ratio": 0.3}))
     difference = (one.image - other.image).abs().mean()
-    assert difference < 0.03 and difference < 0.5 * (one.image - flat.image).abs().mean()
+    assert difference < 0.03 and difference < 0.6 * (one.image - flat.image).abs().mean()
 
 
 def test_flatter_galaxies_have_smaller_axis_ratios():
