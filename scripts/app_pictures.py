@@ -65,7 +65,8 @@ def main():
             page.wait_for_timeout(2500)  # until the figure has settled
             page.screenshot(path=DOCS / name)
             with Image.open(DOCS / name) as image:
-                image.convert("RGB").quantize(128).save(DOCS / name, optimize=True)
+                small = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
+            small.save(DOCS / name, optimize=True)
             print(DOCS / name)
         browser.close()
         served.close(verbose=False)
