@@ -145,7 +145,7 @@ def main() -> None:
     )
     parser.add_argument("parts", nargs="+", choices=["catalogue", "alone", "paper", "start", "workers"])
     parser.add_argument("--photometry", type=Path, required=True, help="npz with mag_ugriz, mag_err_ugriz")
-    parser.add_argument("--objects", type=int, default=512)
+    parser.add_argument("--objects", type=int, default=448)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     parser.add_argument("--against", help="commit to compare with, whose command has the same options")

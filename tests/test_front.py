@@ -6,6 +6,8 @@ import pkgutil
 import subprocess
 import sys
 
+import pytest
+
 import pix2spec
 
 OF_EXTRAS = {("pix2spec.models.redshift.rail", name) for name in ("qp", "ceci", "rail")}
@@ -33,10 +35,18 @@ def test_verbs_stay_functions_when_every_module_has_been_imported():
     assert set(VERBS) < set(pix2spec.__all__) == {*dir(pix2spec)}
 
 
-def test_importing_the_package_loads_none_of_the_large_libraries():
-    program = "import pix2spec, sys; print(*sys.modules)"
+@pytest.mark.parametrize("module", ["pix2spec", "pix2spec.apps.cli.main"])
+def test_importing_the_package_or_its_commands_loads_none_of_the_large_libraries(module):
+    program = f"import {module}, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert not {"torch", "astropy", "numpy", "pyarrow"} & set(loaded.stdout.split())
+    assert not {"torch", "astropy", "numpy", "pyarrow", "scipy"} & set(loaded.stdout.split())
+
+
+def test_a_filter_is_read_without_the_tables_of_astropy():
+    program = "import sys; from pix2spec.core.filters import load_filter; load_filter('sdss2010-r')"
+    program += "; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not {"astropy.table", "speclite.filters"} & set(loaded.stdout.split())
 
 
 def test_no_module_at_the_root_has_the_name_of_a_verb():

@@ -19,11 +19,10 @@ from pix2spec.runtime.resumable import Resumable
 
 __all__ = ["MAX_JOINED_OBJECTS", "Shards"]
 
-# A shard holds at least this many objects: 46 MB with candidates. An interrupted run loses at most one shard.
-SHARD = 128
+# A shard holds at least this many objects: 184 MB with candidates. An interrupted run loses at most one.
+SHARD = 512
 SHARD_WITHOUT_SPECTRA = 2048  # 2 MB
-# A larger catalogue with spectra stays in shards, because joining them reads and writes every object again,
-# which would take a third of the time.
+# A larger catalogue with spectra stays in shards, because joining them reads and writes every object again.
 MAX_JOINED_OBJECTS = 2_000
 
 
