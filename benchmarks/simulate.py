@@ -1,6 +1,6 @@
 """Measure how many galaxies a second the simulated survey makes on one core.
 
-    python benchmarks/simulate.py [N]
+    python benchmarks/simulate.py [N] [--camera unruly]
 
 At least 400 are wanted.
 """
@@ -13,10 +13,10 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"  # read when numpy is first imported, below
 
 
-def main(n: int) -> None:
+def main(n: int, camera: str) -> None:
     from pix2spec.data.simulate import SimulatedSurvey
 
-    survey = SimulatedSurvey(seed=0)
+    survey = SimulatedSurvey(seed=0, camera=camera)
     survey.sample(1)  # warm up
     begin = time.process_time()
     for _ in survey.galaxies(n, start=128):
@@ -27,4 +27,6 @@ def main(n: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("n", type=int, nargs="?", default=1280, help="galaxies")
-    main(parser.parse_args().n)
+    parser.add_argument("--camera", default="steady", help="steady or unruly")
+    arguments = parser.parse_args()
+    main(arguments.n, arguments.camera)
