@@ -1,6 +1,6 @@
 """How real do simulated colour pictures look? A classifier, distributions, and a contact sheet.
 
-    python benchmarks/picture_realism.py --data DIR [--number N] [--out FOLDER]
+    python benchmarks/picture_realism.py --data DIR [--number N] [--epochs E] [--out FOLDER]
 
 DIR holds `gz2_images.npz`: colour pictures of real galaxies that Galaxy Zoo 2 made of SDSS. Simulated
 galaxies are shown by the steady and by the unruly camera, through the same stretch, resampling and JPEG. Each
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from realism.classify import by_numbers, by_pixels
+from realism.classify import EPOCHS, by_numbers, by_pixels
 from realism.draw import CLASSES, simulated
 from realism.measure import OF_GALAXY, numbers_of
 
@@ -54,7 +54,7 @@ def side_by_side(numbers: dict[str, dict[str, np.ndarray]]) -> None:
             print(f"  {source:8s}" + "   ".join(f"{value:6.2f}" for value in np.ravel(cells)))
 
 
-def run(data: Path, n: int, out: Path) -> None:
+def run(data: Path, n: int, epochs: int, out: Path) -> None:
     """Print all tables, and write a contact sheet of each kind of pictures."""
     out.mkdir(parents=True, exist_ok=True)
     pictures = {"real": real_pictures(data, n)} | simulated(n, SEED)
@@ -67,7 +67,7 @@ def run(data: Path, n: int, out: Path) -> None:
         print(f"{name} camera, told from {n} real pictures")
         for how, found in (
             ("boosted trees on 27 numbers", by_numbers(tables["real"], tables[name])),
-            ("convolutional network", by_pixels(pictures["real"], values)),
+            ("convolutional network", by_pixels(pictures["real"], values, epochs=epochs)),
         ):
             print(f"  {how}: {100 * found[0]:.1f} +- {100 * found[1]:.1f} %", flush=True)
     side_by_side(numbers)
@@ -79,6 +79,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the real pictures")
     parser.add_argument("--number", type=int, default=1200, help="pictures of each kind")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="passes of the network over the pictures")
     parser.add_argument("--out", type=Path, default=Path("runs/picture-realism"), help="folder of the sheets")
     arguments = parser.parse_args()
-    run(arguments.data, arguments.number, arguments.out)
+    run(arguments.data, arguments.number, arguments.epochs, arguments.out)

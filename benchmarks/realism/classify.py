@@ -45,23 +45,23 @@ def network() -> nn.Sequential:
     )
 
 
-def by_pixels(real: np.ndarray, made: np.ndarray, seed: int = 0) -> tuple[float, float]:
+def by_pixels(real: np.ndarray, made: np.ndarray, seed: int = 0, epochs: int = EPOCHS) -> tuple[float, float]:
     """A convolutional network on pictures (n, 3, 64, 64), turned and mirrored at random."""
     x = torch.from_numpy(np.concatenate([real, made]).astype(np.float32))
     x = torch.sqrt(x / 255) * 2 - 0.5  # faint pixels matter as much as bright ones
     y = torch.from_numpy(np.repeat([0.0, 1.0], [len(real), len(made)]).astype(np.float32))
     fold = torch.from_numpy(folds(len(x), seed))
-    right = [_right(x, y, fold == k, seed + k) for k in range(FOLDS)]
+    right = [_right(x, y, fold == k, seed + k, epochs) for k in range(FOLDS)]
     return accuracy(right)
 
 
-def _right(x: torch.Tensor, y: torch.Tensor, held: torch.Tensor, seed: int) -> np.ndarray:
+def _right(x: torch.Tensor, y: torch.Tensor, held: torch.Tensor, seed: int, epochs: int) -> np.ndarray:
     torch.manual_seed(seed)
     model, train = network(), torch.nonzero(~held)[:, 0]
     optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.01)
-    steps = EPOCHS * -(-len(train) // BATCH)
+    steps = epochs * -(-len(train) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps)
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         for rows in train[torch.randperm(len(train))].split(BATCH):
             shown = torch.rot90(x[rows], int(torch.randint(4, ())), (2, 3))
             shown = shown.flip(3) if torch.rand(()) < 0.5 else shown
