@@ -63,7 +63,7 @@ class SpectrumGenerator(Generator):
         other = find_model(model.preset.redshift)
         made.redshifts = load_model(other)[0]
         shapes = find_model(model.preset.shape)
-        made.shapes = load_model(shapes)[0].to(device)
+        made.shapes = load_model(shapes)[0].to(made.device)
         made.ids = ids | {"redshift_model": model_id(other), "shape_model": model_id(shapes)}
         return made
 
