@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 from torch.optim.swa_utils import AveragedModel
 
 from pix2spec.core.grid import SpectralGrid
@@ -32,6 +32,7 @@ STEPS, BATCH, RATE, DECAY, WARM = 400, 96, 2e-3, 0.05, 50
 CHECKPOINT_STEPS = 50
 GRAIN, NUMBER_NOISE = 0.05, 0.05  # noise of views in training; the second in standard deviations
 CONTRAST, NOISE, CROPPED = 0.08, 2.0, 6  # of a picture shown again: sd [ln], sd [of 255], columns
+CLOSER = 1.0, 2.5  # magnification of some pictures
 DRAWS = 4  # from the posterior of each spectrum
 RIDGE = 3.0  # of the regression on lines, for each standard deviation
 EARLY, LATE = ("E",), ("Sp", "Ir")  # types of spectra
@@ -104,6 +105,17 @@ def shown_again(pictures: np.ndarray, rng) -> np.ndarray:
     cut = rng.random(n) < 0.5
     again[cut, ..., :CROPPED] = again[cut, ..., CROPPED : CROPPED + 1]
     return np.clip(np.rint(again), 0, 255)
+
+
+def closer(pictures: np.ndarray, rng) -> np.ndarray:
+    """Middles of pictures (N, 3, y, x), enlarged by factors of 1 to 2.5 so that galaxies fill the frame."""
+    made, size = np.empty_like(pictures), pictures.shape[-1]
+    for k in range(len(pictures)):
+        own = 2 * int(size / rng.uniform(*CLOSER) / 2)
+        low = (size - own) // 2
+        middle = np.ascontiguousarray(pictures[k : k + 1, :, low : low + own, low : low + own])
+        made[k] = interpolate(torch.from_numpy(middle), size=(size, size), mode="bilinear")[0].numpy()
+    return np.rint(made)
 
 
 def train_pictures(
@@ -268,7 +280,8 @@ def train(data: str | Path, out: str | Path, steps: int = STEPS, resume: bool = 
     job.claim(resume)
     with job.locked():
         pictures, is_early = read_pictures(data)
-        views = [views_of(pictures), views_of(shown_again(pictures, np.random.default_rng(0)))]
+        rng = np.random.default_rng(0)
+        views = [views_of(some) for some in (pictures, shown_again(pictures, rng), closer(pictures, rng))]
         torch.manual_seed(0)
         model = ShapeModel(ShapePreset.released(), SpectralGrid())
         model = train_pictures(model, views, is_early, out / "network", steps, report=report or _say)
