@@ -109,7 +109,7 @@ def simulated(model, blocks: range, camera: str) -> dict:
         light = light * np.exp(0.03 * rng.normal(size=(n, 3, 1, 1)))
         colour = np.clip(np.rint(STRETCH.shown(light) + rng.normal(size=images.shape)), 0, 255)
         told = gri * np.exp(0.05 * rng.normal(size=gri.shape)) * 10 ** (0.14 * rng.normal(size=(n, 1)))
-        scale = torch.from_numpy(SDSS.pixel_scale * np.exp(0.02 * rng.normal(size=n)))
+        scale = torch.from_numpy(SDSS.pixel_scale * np.exp(0.02 * rng.normal(size=n))).float()
         parts.append({
             "colour": views_of(colour.astype(np.float32)),
             "linear": shape_view(torch.from_numpy(images), scale),
