@@ -282,8 +282,10 @@ def test_photometry_as_it_was_given(tmp_path):
 
 def test_magnitudes_in_other_filters(tmp_path):
     flat = 1e3 * (5000 / GRID.wave) ** 2 * np.ones((3, 1))
-    wanted = find_filters(["lsst2023-*"], GRID)
+    said: list[str] = []
+    wanted = find_filters(["lsst2023-*"], GRID, said.append)
     assert wanted == ("lsst2023-g", "lsst2023-i", "lsst2023-r")
+    assert len(said) == 1 and "in lsst2023-u, lsst2023-y, lsst2023-z: the spectra end at" in said[0]
     own = Ensemble("a", GRID, flat, [0], unit=PHYSICAL)
     row = write(tmp_path, [own], GRID, contents=Contents(synthesised=wanted)).table.to_pylist()[0]
     for name in ("mag_lsst2023-g", "mag_lsst2023-i_lo"):

@@ -1,6 +1,6 @@
 """Synthetic magnitudes of spectra: the filters that spectra cover, and the names of the columns."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
@@ -41,8 +41,12 @@ def colour_columns(grid: SpectralGrid, survey: Survey) -> list[str]:
     return [f"{blue[4:]}_{red[4:]}" for blue, red in pairwise(names)]
 
 
-def find_filters(patterns: Sequence[str], grid: SpectralGrid) -> tuple[str, ...]:
+def find_filters(
+    patterns: Sequence[str], grid: SpectralGrid, say: Callable[[str], None] = print
+) -> tuple[str, ...]:
     """Filters of speclite by name or pattern, as in ``lsst2023-*``, that spectra on `grid` cover.
+
+    `say` is called with a sentence about filters that fit a pattern, and that the spectra do not cover.
 
     Raises
     ------
@@ -57,8 +61,10 @@ def find_filters(patterns: Sequence[str], grid: SpectralGrid) -> tuple[str, ...]
         if not names:
             load_filter(pattern)  # raises
         covered = covered_filters(grid, tuple(names))
+        ends = f"{grid.wave[0]:.0f} to {grid.wave[-1]:.0f} Angstrom"
         if not covered:
-            ends = f"{grid.wave[0]:.0f} to {grid.wave[-1]:.0f} Angstrom"
             raise InputError(pattern, f"the spectra, {ends}, do not cover it", "choose other filters")
+        if left_out := [name for name in names if name not in covered]:
+            say(f"no synthetic magnitudes in {', '.join(left_out)}: the spectra end at {ends}")
         found += covered
     return tuple(dict.fromkeys(found))

@@ -261,7 +261,7 @@ def generate(
     )  # fmt: skip
     if opened.note:
         print_text(opened.note)
-    wanted = find_filters(_words(synthesise), generator.grid)
+    wanted = find_filters(_words(synthesise), generator.grid, print_text)
     contents = Contents(candidates, spectra, measure, wanted, columns_out=_words(columns_out) or None)
     own = None if rows is None else rows.stated_extinction
     foreground = choose_foreground(opened.dataset.info.survey, opened.extinction, extinction, dust, own)
