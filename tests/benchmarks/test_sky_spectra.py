@@ -135,16 +135,16 @@ def test_scatter_about_a_running_mean_gives_the_noise():
 
 
 def test_similar_simulated_galaxies_get_the_brightness_of_real_ones():
-    light = simulated.Light(
-        np.array([[1.0, 2.0, 5.0], [1.0, 1.0, 1.0]]), np.ones((2, 4)), np.array([0.1, 0.3])
-    )
+    bright = np.array([[9.0, 18.0, 5.0], [2.5, 2.5, 1.0]])
+    faint = bright / 100  # as similar, but for their brightness
+    light = simulated.Light(np.r_[faint, bright], np.ones((4, 4)), np.tile([0.1, 0.3], 2))
     real = table_of(
         np.array([[10.0, 20.0], [3.0, 3.0], [1.0, 9.0]]),
         np.array([0.1, 0.301, 0.6]),
         ("sdss2010-g", "sdss2010-r"),
     )
     chosen, factor = simulated.alike(light, real)
-    assert chosen.tolist() == [0, 1] and factor.tolist() == [10.0, 3.0]
+    assert chosen.tolist() == [2, 3] and factor.tolist() == pytest.approx([20 / 18, 1.2])
 
 
 def test_colours_count_by_their_size():

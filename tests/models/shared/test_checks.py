@@ -14,7 +14,7 @@ FLUXES = np.array([13.7, 55.0, 120.2, 177.0, 237.7])
 IVAR = 1 / np.square(0.03 * FLUXES)
 QUICK = {"n": 2, "steps": 2}
 BY_LETTER = {b: (f, 0.03 * f) for b, f in zip("ugriz", FLUXES)}
-ROUNDING = {"rtol": 2e-3, "atol": 0.02}  # sums of float32 in another order
+ROUNDING = {"rtol": 5e-3, "atol": 0.02}  # sums of float32 in another order; most in steep emission lines
 
 
 @pytest.fixture(scope="module")
