@@ -151,8 +151,9 @@ def test_five_per_cent_of_bad_rows_cost_no_good_one(tmp_path, cli):
     assert len(list(ours)) == 57
     for ensemble in ours:
         expected = good[ensemble.object_id]
-        np.testing.assert_array_equal(ensemble.candidates, expected.candidates)
-        np.testing.assert_array_equal(ensemble.scores, expected.scores)
+        # Bad rows leave smaller batches, in which sums of float32 differ in their last digit.
+        np.testing.assert_allclose(ensemble.candidates, expected.candidates, rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(ensemble.scores, expected.scores, atol=1e-4)
 
 
 # --------------------------------------------------------------------------------- no NaN unflagged
