@@ -160,7 +160,7 @@ def few_real(out):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the archives of real galaxies")
-def test_the_default_model_trains_is_scored_and_goes_on(tmp_path):
+def test_the_default_model_trains_is_scored_and_is_kept(tmp_path):
     data = few_real(tmp_path / "real")
     done, _ = run(
         "default", tmp_path / "one", 9, "--data", str(data), "--steps", "9", "--work", str(tmp_path / "w")
@@ -168,12 +168,12 @@ def test_the_default_model_trains_is_scored_and_goes_on(tmp_path):
     assert done.returncode == 0, done.stdout
     assert json.loads((tmp_path / "one" / "simulated.json").read_text())["galaxies"] == 4
     assert report(tmp_path / "one")["steps"] == 9
-    names = {path.name.split(".")[0] for path in (tmp_path / "one").glob("*.safetensors")}
-    assert names >= {
-        "model",
+    kept, _ = session.join_parts(tmp_path / "one", "run")
+    assert {name.partition(".")[0] for name in kept} >= {
         "basis-0",
         "noise-3",
-        "network-2+checkpoint",
-        "network-1+scale",
-        "pictures+checkpoint",
+        "network-2/checkpoint",
+        "network-1/scale",
+        "pictures/checkpoint",
     }
+    assert (tmp_path / "one" / "model.00.safetensors").exists()

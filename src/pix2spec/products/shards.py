@@ -23,7 +23,7 @@ __all__ = ["MAX_JOINED_OBJECTS", "Shards"]
 SHARD = 512
 SHARD_WITHOUT_SPECTRA = 2048  # 2 MB
 # A larger catalogue with spectra stays in shards, because joining them reads and writes every object again.
-MAX_JOINED_OBJECTS = 2_000
+MAX_JOINED_OBJECTS = 20_000
 
 
 class Shards:
