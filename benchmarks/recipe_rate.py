@@ -26,18 +26,9 @@ from pix2spec.training.redshift.sources import read_samples
 from pix2spec.training.redshift.train import train_network as train_redshift
 from pix2spec.training.spectrum.recipe import train_network as train_spectrum
 from pix2spec.training.spectrum.train import foundation, samples_of
+from training_rate import matmul_rate
 
 KINDS = 12  # after so many steps, each recipe repeats its kinds of steps
-
-
-def matmul_rate(size: int = 2048) -> float:
-    """FLOPs a second of a product of square matrices."""
-    a = torch.randn(size, size)
-    a @ a
-    begin = time.process_time()
-    for _ in range(3):
-        a @ a
-    return 3 * 2 * size**3 / (time.process_time() - begin)
 
 
 def spectrum(data: Path, run: Path):
@@ -81,7 +72,7 @@ def main() -> None:
             begin = time.process_time()
             train(Path(folder) / "timed", arguments.steps)
             seconds = (time.process_time() - begin) / arguments.steps
-        rate, reference = flops / seconds / 1e9, matmul_rate() / 1e9
+        rate, reference = flops / seconds / 1e9, matmul_rate(2048, time.process_time)
         print(
             f"| {name} | {seconds:.3f} | {flops / 1e9:.1f} | {rate:.0f} | {reference:.0f} | "
             f"{rate / reference:.2f} |",
