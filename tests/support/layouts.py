@@ -170,6 +170,13 @@ def _of_surveys() -> None:
     add("Legacy Surveys, sweep", "legacysurvey.org/dr9/files", table("a.fits", sweep), (*(f for f in DES if
         f[0][-1] in "grz"), ("wise2010-W1", "w1")), "model", z=None, ids=("9010-330368-12",
         "9010-330368-13"), dust="columns")
+    lab = {"ls_id": IDS, "type": ("EXP", "SER")} | SKY
+    lab |= {"mag_w1": MAGNITUDES["w1"], "snr_g": (9.0, 8.0), "z_phot_median": (0.1, 0.2)}
+    grz = tuple(f for f in DES if f[0][-1] in "grz")
+    add("Legacy Surveys, Data Lab", "datalab.noirlab.edu, ls_dr9.tractor", text("a.csv", lab | columns(
+        "g r z", "mag_{}")), (*grz, ("wise2010-W1", "w1")), "model", z=None, has_errors=False)
+    add("Legacy Surveys, Data Lab, dereddened", "datalab.noirlab.edu, ls_dr9.tractor", text("a.csv", OBJID |
+        columns("g r z", "dered_mag_{}")), grz, "model", z=None, dust="dereddened", has_errors=False)
     add("HSC PDR3", "hsc-release.mtk.nao.ac.jp, CSV of the SQL editor", text("a.csv", {"object_id": IDS,
         "ra": RA, "dec": DEC, "a_g": (DUST["g"],) * 2} | columns(GRIZY, "{}_cmodel_mag", "{}_cmodel_magerr")
         | {"g_cmodel_mag_isnull": ("False",) * 2, "i_extendedness_value": (1, 1), "specz_redshift":

@@ -148,6 +148,7 @@ TABLES = [
     (re.compile(r"[grizy]Kmag$"), "panstarrs"),
     (re.compile(r"(ip|rp|gp|zpp?)_(mag|flux)", re.I), "suprimecam"),
 ]
+LEGACY_IDS = {"brickid", "brickname", "photsys", "lsid"}
 # Names that look like photometry and are something else: ratios of axes, Gaia's G, absolute magnitudes
 NO_PHOTOMETRY = re.compile(r"(?i:(exp|dev)AB(Err)?_[ugriz])|(?i:(gaia_)?phot_(g|bp|rp)_mean_\w+)"
                            r"|M_(?!\w*(?i:mag))\w+")  # fmt: skip
@@ -348,8 +349,8 @@ def survey_of_table(names: Iterable[str], meanings: Iterable[Meaning]) -> str:
     if "y" in bands:
         named = {m.group for m in meanings if m.role == "value" and bands <= set(GROUPS.get(m.group, ()))}
         return named.pop() if len(named) == 1 else "lsst" if bands == set(LETTERS) else ""
-    tractor = bool(raw & {"brickid", "brickname", "photsys"})
-    tractor |= any(m.role == "transmission" for m in meanings)
-    tractor |= any(m.role == "ivar" and m.quantity == "flux" for m in meanings)
+    signs = any(m.role == "transmission" or (m.role == "ivar" and m.quantity == "flux") for m in meanings)
     fluxes = any(m.quantity == "flux" and not m.group for m in meanings)
-    return "legacy" if tractor and fluxes and "u" not in bands else "sdss"
+    magnitudes = any(name.lower().startswith("dered_mag_") for name in names)  # of NOIRLab's Data Lab
+    tractor = raw & LEGACY_IDS or magnitudes or (signs and fluxes)
+    return "legacy" if tractor and "u" not in bands else "sdss"
