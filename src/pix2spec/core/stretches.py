@@ -94,7 +94,7 @@ class Stretch:
 
 SKYSERVER = Stretch(
     bands=("g", "r", "i"), scales=(7.60, 4.62, 3.75), softening=8.1, factor=8.1, pedestal=0.0,
-    pixel_scale=0.396, keeps_colour=True, colour_error=0.05, brightness_error=0.35,
+    pixel_scale=0.396, keeps_colour=True, colour_error=0.03, brightness_error=0.35,
 )  # fmt: skip
 LEGACY_VIEWER = Stretch(
     bands=("g", "r", "z"), scales=(6.0, 3.4, 2.2), softening=20.0, factor=20**0.5, pedestal=0.03,

@@ -181,3 +181,12 @@ def test_pictures_of_another_galaxy_disagree():
     shared = replace(found, brightness_error=0.35)
     assert not disagrees(shared, replace(given, flux=given.flux * 2))
     assert not disagrees(found, Measurements((), np.zeros(0), np.zeros(0), ()))
+
+
+def test_a_bright_knot_does_not_move_the_aperture_from_the_centre():
+    disc = np.array(COLOURS)[:, None, None] * np.exp(-np.hypot(*offsets(grid(), 64)) / 6) / 20
+    plain = measure_picture(sky(flux=0)[0] + disc)
+    knotty = measure_picture(sky(flux=0, extra=[(2.2, 0.5, 3.0)])[0] + disc)  # half as bright as its disc
+    assert knotty.offset < 0.5 and "off-centre" not in knotty.flags
+    change = -2.5 * np.log10(knotty.measurements.flux[:3] / plain.measurements.flux[:3])
+    assert np.abs(change).max() < 0.05

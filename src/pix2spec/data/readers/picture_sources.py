@@ -16,6 +16,8 @@ CONTRAST = 0.02  # share of the light that makes a peak an object of its own
 SMOOTHING = 0.5  # arcsec, dispersion of the kernel for the detection
 GROWTH = 1.2  # arcsec by which neighbours are grown
 MAX_SHIFT = 1.5  # arcsec between the peak of a galaxy and its centroid
+KNOT = 1.5  # arcsec from the centre, from which on the peak of a galaxy may be a knot, beyond the fibre
+PLATEAU = 0.7  # of the light of such a peak: a centre that is brighter is that of the galaxy
 MIN_SKY = 0.1  # share of the frame that must be sky for it to be measured
 
 
@@ -154,6 +156,8 @@ def find_target(scene: Scene, pixel_scale: float) -> tuple[int, tuple[float, flo
     """The label of the galaxy and its position (x, y) in pixels; None if there is none near the centre.
 
     The galaxy is the brightest object, near ones preferred, whose peak lies within 5 arcsec of the centre.
+    Its position is the centre itself where the galaxy is nearly as bright there as at its peak: a knot in an
+    arm does not move the aperture from where the user points.
     """
     if scene.segments is None:
         return None
@@ -173,7 +177,18 @@ def find_target(scene: Scene, pixel_scale: float) -> tuple[int, tuple[float, flo
             best, where = weight, (segment.label, peak)
     if where is None:
         return None
-    return where[0], _centroid(scene.light, scene.segments, *where, pixel_scale)
+    label, peak = where
+    is_far = np.hypot(*(peak - middle)) * pixel_scale > KNOT
+    if is_far and _is_plateau(scene.segments.data == label, smooth, peak, middle):
+        return label, (float(middle[0]), float(middle[1]))
+    return label, _centroid(scene.light, scene.segments, label, peak, pixel_scale)
+
+
+def _is_plateau(own: np.ndarray, smooth: np.ndarray, peak: np.ndarray, middle: np.ndarray) -> bool:
+    """Whether an object (y, x) holds the middle, nearly as bright as its peak; both are pixels (x, y)."""
+    about = tuple(slice(int(np.floor(c)), int(np.ceil(c)) + 1) for c in middle[::-1])
+    x, y = peak.astype(int)
+    return bool(own[about].all() and smooth[about].mean() > PLATEAU * smooth[y, x])
 
 
 def _centroid(light: np.ndarray, segments, label: int, peak: np.ndarray, pixel_scale: float):
