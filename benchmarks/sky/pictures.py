@@ -148,8 +148,9 @@ def of_real(data: Path, table: RealTable, pictures: np.ndarray, row: np.ndarray,
     linear = [
         Galaxy(f"pair {r}", image=STRETCHES["sdss"].linear(p), kind="fibre") for r, p in zip(row, pictures)
     ]
-    taken = generated(own, linear, "linear", truth, widths[rows], use=("image",))
-    show("picture alone, taken for a linear one", taken, reference)
+    for name, shape in (("its fluxes", False), ("seen by the network", True)):
+        taken = generated(own, linear, "linear", truth, widths[rows], use=("image",), shape=shape)
+        show(f"picture as a linear one, {name}", taken, reference)
     fluxes = scored(ugriz, 0.03, False, use=("photometry",))
     show("ugriz", fluxes)
     show("ugriz and the picture", scored(ugriz, 0.03, True), fluxes)

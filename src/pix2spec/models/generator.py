@@ -68,8 +68,9 @@ class Settings:
     reweigh : bool
         Keep candidates of the default model as often as their fluxes agree with those that were given.
     shape : bool
-        Keep candidates of the default model as often as their lines agree with the shape of the galaxy in its
-        colour picture.
+        Let the default model see more of real pictures than their fluxes: it keeps candidates as often as
+        their lines agree with the shape of the galaxy in a colour picture, and its network, which learnt from
+        the simulated survey, sees linear pictures.
     """
 
     n: int = 25

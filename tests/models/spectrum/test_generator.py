@@ -81,6 +81,27 @@ def test_a_picture_alone_is_an_input(generator):
     assert "amplitude-from-image" in made.flags and made.is_finite
 
 
+@pytest.mark.parametrize("use", [("image",), ("image", "photometry")])
+def test_linear_pictures_of_the_sky_count_by_their_fluxes_and_simulated_ones_are_seen(generator, use):
+    simulated = next(SimulatedSurvey(9).galaxies(1))
+    real = replace(simulated, truth={})
+    bright = {band: (400.0, 4.0) for band in "gri"}
+    other = pix2spec.Galaxy("o", image=real.image, photometry=bright, kind="fibre")
+
+    def seen(galaxy, **more):
+        settings = Settings(n=2, use=use, **more)
+        return generator._restrict(generator._prepared(galaxy, "linear"), "linear", settings)[0]
+
+    assert seen(simulated).image is not None and seen(real, shape=True).image is not None
+    fluxes = seen(real)
+    assert fluxes.image is None and fluxes.photometry is not None
+    is_own = use == ("image",)  # the fluxes that were given may not be used: those of the picture are
+    assert ("photometry-from-picture" in seen(other).flags) == is_own
+    r = seen(other).measured.flux[1]
+    assert (r == pytest.approx(simulated.photometry[2], rel=0.1)) == is_own
+    assert seen(pix2spec.Galaxy("bare", image=real.image)).measured.filters[0] == "sdss2010-g"
+
+
 def test_nothing_is_refused(generator):
     with pytest.raises(InputError, match="it has none of: photometry"):
         generator.generate(pix2spec.Galaxy("nothing"), use=("photometry",))
@@ -203,10 +224,8 @@ def with_type(typed, monkeypatch, logit):
 def test_shapes_in_linear_pictures_choose_nothing(typed, monkeypatch):
     image = SimulatedSurvey(seed=5).sample(1)["image"][0]
     with_type(typed, monkeypatch, -4.0)
-    made = [
-        typed.generate_batch([galaxy(image=image)], "linear", Settings(n=4, shape=s))[0]
-        for s in (True, False)
-    ]
+    seen = [galaxy(image=image, truth={"true_sn": 9.0})]  # of the simulated survey
+    made = [typed.generate_batch(seen, "linear", Settings(n=4, shape=s))[0] for s in (True, False)]
     np.testing.assert_array_equal(made[0].candidates, made[1].candidates)
 
 

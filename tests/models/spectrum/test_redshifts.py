@@ -120,14 +120,11 @@ def test_a_galaxy_without_any_usable_flux_is_refused(model):
 
 
 def test_an_image_beside_fibre_fluxes_keeps_the_redshifts_of_pictures(model):
-    one = SimulatedSurvey(seed=9).sample(1)
-    fibre = pix2spec.Galaxy(
-        "i", image=one["image"][0], photometry=one["photometry"][0], photometry_ivar=one["photometry_ivar"][0]
-    )
+    fibre = next(SimulatedSurvey(seed=9).galaxies(1))
     options = QUICK | {"use": ("image", "photometry")}
     model.generate(fibre, **options)
     assert not model.redshifts.seen
-    assert "outside-training" not in model.generate(galaxy(image=one["image"][0]), **options).flags
+    assert "outside-training" not in model.generate(galaxy(image=fibre.image), **options).flags
     assert len(model.redshifts.seen) == 1
 
 

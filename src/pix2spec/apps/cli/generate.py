@@ -70,7 +70,7 @@ def generate(
     ] = False,
     shape: Annotated[
         bool,
-        typer.Option(help="Keep candidates as often as their lines agree with a colour picture's shape."),
+        typer.Option(help="See shapes in real pictures too, not only the fluxes that are measured there."),
     ] = False,
     prior: Annotated[
         str | None,

@@ -1,7 +1,5 @@
 """Example galaxies from the simulated survey, made when the page starts."""
 
-from dataclasses import replace
-
 from pix2spec.core.grid import SpectralGrid
 from pix2spec.data.schema import Galaxy
 from pix2spec.data.simulate import SimulatedSurvey
@@ -30,5 +28,5 @@ def simulated_examples(grid: SpectralGrid, seed: int = DEMO_SEED) -> dict[str, G
     for name, is_wanted in WANTED.items():
         galaxy = next((galaxy for galaxy in galaxies if is_wanted(galaxy.truth, galaxy.z)), None)
         if galaxy is not None:
-            examples[f"{name}, z = {galaxy.z:.3f}"] = replace(galaxy, truth={})
+            examples[f"{name}, z = {galaxy.z:.3f}"] = galaxy
     return examples

@@ -7,6 +7,7 @@ import torch
 
 from pix2spec.core.extinction import extinction_law
 from pix2spec.data.measurements import Measurements
+from pix2spec.data.pictures import with_picture_photometry
 from pix2spec.data.readers.picture_photometry import FROM_PICTURE, IMAGE_UNUSABLE
 from pix2spec.data.schema import Galaxy
 from pix2spec.errors import InputError
@@ -121,6 +122,8 @@ class SpectrumGenerator(Generator):
 
     def _prepared(self, galaxy: Galaxy, image_kind: str) -> Galaxy:
         """The galaxy with its fluxes as they were given, which is all that this model needs."""
+        if galaxy.photometry is None and not galaxy.truth:
+            galaxy = with_picture_photometry(galaxy, image_kind, self.survey)
         made = super()._prepared(galaxy, image_kind)
         return replace(made, flags=tuple(flag for flag in made.flags if flag not in OF_OTHER_MODELS))
 
@@ -135,11 +138,18 @@ class SpectrumGenerator(Generator):
         fibre = [k for k, kind in enumerate(measured.kinds) if kind == "fibre"]
         return measured.of(fibre) if from_picture and len(fibre) > 1 else measured
 
+    def _with_light(self, galaxy: Galaxy, image_kind: str, settings: Settings) -> Galaxy:
+        """The galaxy with the fluxes of its picture, where those that were given may not be used."""
+        if self._light(galaxy, settings) is not None:
+            return galaxy
+        bare = replace(galaxy, photometry=None, photometry_ivar=None, filters=(), measured=None, removed=())
+        return self._prepared(with_picture_photometry(bare, image_kind, self.survey), image_kind)
+
     def _restrict(self, galaxy: Galaxy, image_kind: str, settings: Settings) -> tuple[Galaxy, list[str]]:
         """Remove inputs that the settings exclude and an unusable image. Return flags for the latter.
 
-        The network learnt from simulated pictures, and real ones mislead it: where there are fluxes, it does
-        not see colour pictures.
+        The network learnt from linear pictures of the simulated survey, and real ones mislead it: their
+        fluxes take their place, unless the user asks for shapes.
         """
         image, flags = galaxy.image if "image" in settings.use else None, []
         if image is not None:
@@ -147,8 +157,11 @@ class SpectrumGenerator(Generator):
                 check_image(galaxy, self.survey.image_bands)
             except InputError:
                 image, flags = None, [IMAGE_UNUSABLE]
+        is_known = image_kind == "linear" and (bool(galaxy.truth) or settings.shape)
+        if image is not None and not is_known:
+            galaxy = self._with_light(galaxy, image_kind, settings)
         has_light = self._light(galaxy, settings) is not None
-        if IMAGE_UNUSABLE in galaxy.flags or (image_kind == "composite" and has_light):
+        if IMAGE_UNUSABLE in galaxy.flags or (has_light and not is_known):
             image = None
         known_z = "redshift" in settings.use and np.isfinite(galaxy.z)
         z, z_err = (galaxy.z, np.nan_to_num(galaxy.z_err)) if known_z else (np.nan, np.nan)
@@ -182,7 +195,7 @@ class SpectrumGenerator(Generator):
         noise_free = self._measurable(spectra, z)
         made, provenance = [], self.provenance(settings)
         for i, galaxy in enumerate(galaxies):
-            unit, origin = self._amplitude(galaxy, light[i], pictured[i])
+            unit, origin = self._amplitude(restricted[i], light[i], pictured[i])
             own = None if scores is None else scores[i]
             made.append(self._ensemble(
                 galaxy, image_kind, settings, candidates=chosen[i], redshifts=z[i].astype(np.float32),
