@@ -60,8 +60,8 @@ def best(generator, real: np.ndarray, z: np.ndarray, n: int = N) -> np.ndarray:
         galaxies = [_galaxy(start + i, *values) for i, values in enumerate(zip(given, redshifts))]
         drawn, found = Drawn(generator, galaxies, settings, more=(BANDS[U],)), []
         for network, vectors, known, tables in drawn.vectors():
-            index = torch.arange(len(GRIZ) + 1).expand(len(vectors), -1)
-            light = (tables.at(index, known.zeta)[0] * network.linear_parts(vectors)[:, None]).sum(2)
+            index = torch.arange(len(GRIZ) + 1).expand(vectors.shape[1], -1)
+            light = (tables.at(index, known.zeta)[0] * network.linear_parts(vectors)[..., None, :]).sum(-1)
             found.append(magnitude(light.numpy().reshape(len(given), -1, len(GRIZ) + 1)))
         candidates = np.concatenate(found, 1)  # griz, u
         level = (given[:, None] - candidates[..., :4]).mean(2, keepdims=True)

@@ -241,7 +241,7 @@ class Judge:
             drawn = Drawn(self.of(fold), galaxies_of(table.rows(rows)), settings)
             for network, vectors, *_ in drawn.vectors():
                 scores = network.normal(vectors).abs()
-                count += int((scores > LIMIT - AT_CLAMP).any(1).sum())
+                count += int((scores > LIMIT - AT_CLAMP).any(-1).sum())
         return count
 
 
@@ -261,20 +261,24 @@ class Drawn:
             return
         known = [replace(galaxy, z=np.nan, z_err=np.nan) for galaxy in galaxies]
         self.z = draw_redshifts(
-            generator.model, generator.redshifts, self.tables, self.seen, known, light, settings,
-            generator.fold,
+            generator.model, generator.redshifts, generator.stack, self.tables, self.seen, known, light,
+            settings, generator.fold,
         ).z  # fmt: skip
 
     @torch.inference_mode()
     def vectors(self) -> Iterator[tuple]:
-        """For each network: it, the vectors (N * n, D), what was known of them, and the tables of fluxes."""
+        """For each network: it, the vectors (1, N * n, D), what was known of them, and the tables of fluxes.
+
+        All have a first axis for the one network; see `pix2spec.models.shared.stack`.
+        """
         generator, zeta = self.generator, torch.from_numpy(np.log10(1 + self.z)).float()
-        for place, number in enumerate(generator.members):
+        ids = [galaxy.object_id for galaxy in self.galaxies]
+        for place in range(len(generator.members)):
             mine = np.arange(place, self.settings.n, len(generator.members))
-            network, tables = generator.model.networks[number], self.tables[number]
-            draws = Draws(self.settings.seed, [galaxy.object_id for galaxy in self.galaxies], number, mine)
-            drawn = draw_vectors(network, self.seen, tables, zeta[:, mine], self.settings, draws)
-            yield network, drawn[0], drawn[1], tables
+            stack, tables = generator.stack.part(place, place + 1), self.tables.part(slice(place, place + 1))
+            draws = Draws(self.settings.seed, ids, stack.numbers, mine[None])
+            drawn = draw_vectors(stack, self.seen, tables, zeta[None, :, mine], self.settings, draws)
+            yield stack.network, *drawn, tables
 
 
 _worker: dict = {}

@@ -16,7 +16,7 @@ class Oracle:
     def __init__(self, z=None, outside=False):
         self.z, self.is_outside, self.seen = z, outside, []
 
-    def answer(self, tokens, without=None):
+    def answer(self, tokens, without=None, prepared=None):
         self.seen.append(tokens)
         n = len(tokens)
         z = np.full(n, self.z) if self.z else tokens.flux[:, -1].double().numpy() / 1000

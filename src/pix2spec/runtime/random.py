@@ -83,14 +83,18 @@ def object_uniforms(seed: int, object_id: str, purpose: str, n: int) -> np.ndarr
     return torch.rand(n, dtype=torch.float64, generator=object_generator(seed, object_id, purpose)).numpy()
 
 
-def normal_rows(rows: int, length: int, generators: Sequence[torch.Generator]) -> torch.Tensor:
+def normal_rows(
+    rows: int | Sequence[int], length: int, generators: Sequence[torch.Generator]
+) -> torch.Tensor:
     """Standard normal numbers (rows, `length` or a few more), which generators draw in turn.
 
-    Each generator draws an equal number of consecutive rows. A row does not depend on later rows of its
-    generator: torch draws normal numbers in blocks of 16, and rows hold whole blocks.
+    Each generator draws consecutive rows: as many as `rows` says for it, or an equal share. A row does not
+    depend on later rows of its generator: torch draws normal numbers in blocks of 16, and rows hold whole
+    blocks.
     """
-    numbers = torch.empty(rows, -(-length // 16) * 16)
-    for part, generator in zip(numbers.split(rows // len(generators)), generators):
+    each = [rows // len(generators)] * len(generators) if isinstance(rows, int) else list(rows)
+    numbers = torch.empty(sum(each), -(-length // 16) * 16)
+    for part, generator in zip(numbers.split(each), generators):
         torch.randn(part.shape, generator=generator, out=part)
     return numbers
 

@@ -40,8 +40,7 @@ def test_more_steps_come_nearer_to_another_distribution():
     truth = torch.full((n, 1), 1.5), torch.full((n, 1), 0.5)
 
     def correction(x, sigma):
-        linear = gaussian_velocity(x, sigma[:, None], mean, spread)
-        return gaussian_velocity(x, sigma[:, None], *truth) - linear
+        return gaussian_velocity(x, sigma, *truth) - gaussian_velocity(x, sigma, mean, spread)
 
     errors = []
     for evaluations in (2, 4, 8, 32):

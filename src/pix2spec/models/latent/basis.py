@@ -104,7 +104,10 @@ class RestFrameBasis(nn.Module):
         tensor (B, L)
             Spectra divided by the scale.
         """
-        rest = torch.addmm(self.mean, h, self.components)
+        return self.observed(torch.addmm(self.mean, h, self.components), zeta, lines, width)
+
+    def observed(self, rest, zeta, lines, width) -> torch.Tensor:
+        """Spectra (B, L) of continua `rest` (B, size) on the lattice; other parameters as for `decode`."""
         position = (self.grid.start - self.start - zeta) / self.grid.step
         first = position.floor().long()
         u = (position - first).float()[:, None]
@@ -112,7 +115,7 @@ class RestFrameBasis(nn.Module):
         beyond = max(0, size + self.blue + 16 - self.size)  # where the lattice ends before the grid
         rest = torch.nn.functional.pad(rest[:, None], (0, beyond), mode="replicate")[:, 0] if beyond else rest
         first = (first - 1).clamp(0, rest.shape[1] - size - 3)
-        taps = rest.unfold(1, size + 3, 1)[torch.arange(len(rest), device=h.device), first]
+        taps = rest.unfold(1, size + 3, 1)[torch.arange(len(rest), device=rest.device), first]
         weights = cubic_weights(u)
         spectra = weights[:, :1] * taps[:, :size]
         for k in range(1, 4):

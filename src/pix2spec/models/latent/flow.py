@@ -44,28 +44,27 @@ class NormalScores(nn.Module):
         return self
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Normal scores (n, D) of vectors (n, D)."""
+        """Normal scores (..., n, D) of vectors (..., n, D)."""
         return self._map(values, self.knots, self.scores.expand_as(self.knots), torch.minimum)
 
     def inverse(self, scores: torch.Tensor) -> torch.Tensor:
-        """Vectors (n, D) of normal scores (n, D)."""
+        """Vectors (..., n, D) of normal scores (..., n, D)."""
         return self._map(scores, self.scores.expand_as(self.knots), self.knots, torch.maximum)
 
     @staticmethod
     def _map(x, xs, ys, gentler):
-        n = xs.shape[1]
-        high = torch.searchsorted(xs.contiguous(), x.T.contiguous()).clamp(1, n - 1)
-        x0, x1 = xs.gather(1, high - 1), xs.gather(1, high)
-        y0, y1 = ys.gather(1, high - 1), ys.gather(1, high)
-        inside = y0 + (x.T - x0) * (y1 - y0) / (x1 - x0)
-        tail = n // 10
-        low_slope = (ys[:, tail] - ys[:, 0]) / (xs[:, tail] - xs[:, 0])
-        high_slope = (ys[:, -1] - ys[:, -1 - tail]) / (xs[:, -1] - xs[:, -1 - tail])
-        mean_slope = (ys[:, -1] - ys[:, 0]) / (xs[:, -1] - xs[:, 0])  # values may be dense at the ends
-        low_slope, high_slope = gentler(low_slope, mean_slope), gentler(high_slope, mean_slope)
-        below = ys[:, :1] + (x.T - xs[:, :1]) * low_slope[:, None]
-        above = ys[:, -1:] + (x.T - xs[:, -1:]) * high_slope[:, None]
-        return torch.where(x.T < xs[:, :1], below, torch.where(x.T > xs[:, -1:], above, inside)).T
+        n, x = xs.shape[-1], x.mT.contiguous()
+        high = torch.searchsorted(xs.contiguous(), x).clamp_(1, n - 1)
+        low = high - 1
+        x0, y0 = xs.gather(-1, low), ys.gather(-1, low)
+        inside = y0 + (x - x0) * (ys.gather(-1, high) - y0) / (xs.gather(-1, high) - x0)
+        rise, run, tail = ys[..., -1:] - ys[..., :1], xs[..., -1:] - xs[..., :1], n // 10
+        low_slope = (ys[..., tail, None] - ys[..., :1]) / (xs[..., tail, None] - xs[..., :1])
+        high_slope = (ys[..., -1:] - ys[..., -1 - tail, None]) / (xs[..., -1:] - xs[..., -1 - tail, None])
+        mean_slope = rise / run  # values may be dense at the ends
+        below = ys[..., :1] + (x - xs[..., :1]) * gentler(low_slope, mean_slope)
+        above = ys[..., -1:] + (x - xs[..., -1:]) * gentler(high_slope, mean_slope)
+        return torch.where(x < xs[..., :1], below, torch.where(x > xs[..., -1:], above, inside)).mT
 
 
 class ResidualBlock(nn.Module):

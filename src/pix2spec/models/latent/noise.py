@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pix2spec.errors import InputError
+from pix2spec.models.latent.noise_stack import UNIFORM, WIDTH, NoiseStack
 from pix2spec.runtime.random import normal_rows
 
 __all__ = ["NoiseModel", "sampled_brightness"]
@@ -16,10 +17,7 @@ MAX_FITTED_SPECTRA = 4000  # maximum number of spectra in a fit; more would not 
 PER_FACTOR = 20  # number of spectra needed to fit one pattern
 ROUNDS = 16  # iterations of the fit of patterns; the fit of the law has half as many
 SPIKE = 6.0  # height of a spike in standard deviations, at least
-WIDTH = 5  # pixels of a spike
 MAX_SPIKES = 3  # per spectrum; more spikes point to a wrong noise-free spectrum, not to cosmic rays
-DRAWN_SPIKES = 12  # at most, in a spectrum that is drawn
-UNIFORM = 2 + 2 * DRAWN_SPIKES  # numbers that choose a row of the bank, and spikes
 SAMPLED = 256  # pixels whose median is the brightness of a noise-free spectrum
 FAINTEST = 1e-2  # least median flux in 1e-17 erg/s/cm2/A; fainter spectra count as equally bright
 
@@ -112,58 +110,13 @@ class NoiseModel(nn.Module):
         conditions : Tensor (B,)
             Of the exposures that were drawn; `variance` says what the survey would state.
         """
-        return self.made(clean, sampled_brightness(clean), normal_rows(len(clean), self.numbers, generators))
-
-    def made(self, clean: Tensor, bright: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Noise and conditions, as `sample` returns them, from normal numbers.
-
-        Parameters
-        ----------
-        clean : Tensor (B, L)
-        bright : Tensor (B,)
-            Its `sampled_brightness`.
-        numbers : Tensor (B, `numbers` or more)
-            Standard normal numbers, on the CPU.
-        """
-        row, z = (values.to(clean.device) for values in self._draw(bright.cpu(), numbers))
-        conditions = row[:, 1] + self.trend[0] + self.trend[1] * bright
-        photons = torch.addcmul(self.law[0] * self.white, self.law[1] * self.white, clean.clamp(min=0))
-        level = row[:, 2] * conditions.exp() / (1 + self.memory**2)
-        noise = z.mul_(photons.sqrt_()).mul_(level.sqrt()[:, None])
-        additive, relative = row[:, 3 : 3 + self.additive], row[:, 3 + self.additive :]
-        noise.addmm_(additive, self.patterns[: self.additive])
-        noise.addcmul_(clean, relative @ self.patterns[self.additive :])
-        return noise, conditions
+        numbers = normal_rows(len(clean), self.numbers, generators)
+        return NoiseStack([self]).made(clean, sampled_brightness(clean), numbers)
 
     @property
     def numbers(self) -> int:
         """Normal numbers of which the noise of one spectrum is a function."""
         return len(self.white) + 1 + UNIFORM
-
-    def _draw(self, bright: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of the bank (B, 3 + factors), and white noise (B, L) with spikes, of variance 1 + memory^2."""
-        length = len(self.white)
-        uniform = torch.special.ndtr(numbers[:, length + 1 : length + 1 + UNIFORM].double())
-        # Residuals may depend on brightness: draw from the quarter of the bank with the nearest brightness.
-        among = max(1, len(self.bank) // 4)
-        first = torch.searchsorted(self.bank[:, 0].cpu().contiguous(), bright) - among // 2
-        first = first.clamp(0, len(self.bank) - among)
-        chosen = first + (among * uniform[:, 0]).long().clamp(max=among - 1)
-        z = torch.addcmul(numbers[:, :length], self.memory.cpu(), numbers[:, 1 : length + 1])
-        self._add_spikes(z, uniform[:, 1:])
-        return self.bank[chosen.to(self.bank.device)], z
-
-    def _add_spikes(self, z: Tensor, uniform: Tensor) -> None:
-        """Put spikes into white noise (B, L), as uniform numbers (B, 1 + 2 DRAWN_SPIKES) say."""
-        counts = torch.arange(DRAWN_SPIKES, dtype=torch.float64)
-        rate = self.rate.cpu().double()
-        below = torch.special.gammaincc(counts + 1, rate.expand_as(counts))  # of Poisson
-        number = torch.searchsorted(below, uniform[:, 0].contiguous())
-        row, k = (counts < number[:, None]).nonzero(as_tuple=True)
-        start = (uniform[row, 1 + 2 * k] * (z.shape[1] - WIDTH + 1)).long()
-        which = (uniform[row, 2 + 2 * k] * len(self.snippets)).long()
-        scale = (1 + self.memory.cpu() ** 2).sqrt()  # a snippet includes white noise of unit variance
-        z[row[:, None], start[:, None] + torch.arange(WIDTH)] = scale * self.snippets.cpu()[which]
 
     def _random(self, terms) -> Tensor:
         """Photon noise variance: the two terms of the law that scale with the conditions."""

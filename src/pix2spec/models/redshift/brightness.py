@@ -9,7 +9,7 @@ from pix2spec.core.filters import FLOOR
 from pix2spec.data.measurements import Measurements
 from pix2spec.models.redshift.network import RedshiftModel
 from pix2spec.models.redshift.posterior import RedshiftPosterior
-from pix2spec.models.shared.measurements import tokens_of
+from pix2spec.models.shared.measurements import Tokens, tokens_of
 
 __all__ = ["answer", "mean_of_levels", "with_levels"]
 
@@ -27,8 +27,9 @@ def with_levels(galaxy: Measurements) -> list[Measurements]:
 
 
 def answer(
-    model: RedshiftModel, galaxies: Sequence[Measurements], floor: float = FLOOR, fold: int | None = None
-) -> tuple[RedshiftPosterior, np.ndarray]:
+    model: RedshiftModel, galaxies: Sequence[Measurements], floor: float = FLOOR, fold: int | None = None,
+    tokens: Tokens | None = None, prepared: tuple | None = None,
+) -> tuple[RedshiftPosterior, np.ndarray]:  # fmt: skip
     """Redshift distributions of galaxies, and whether they are outside the training set.
 
     The distribution of a galaxy with a `brightness_error` is the mean over its possible brightnesses.
@@ -41,13 +42,16 @@ def answer(
         Least error in magnitudes; it is added in quadrature.
     fold : int, optional
         Only networks that never saw this fold of the real galaxies answer.
+    tokens, prepared : optional
+        The same galaxies as tokens, and what `SetEncoder.prepare` says of them, if these are at hand.
 
     Returns
     -------
     RedshiftPosterior, array (N,) of bool
     """
     if not any(galaxy.brightness_error for galaxy in galaxies):
-        return model.answer(tokens_of(list(galaxies), floor), _without(fold, len(galaxies)))
+        tokens = tokens_of(list(galaxies), floor) if tokens is None else tokens
+        return model.answer(tokens, _without(fold, len(galaxies)), prepared)
     levels = [level for galaxy in galaxies for level in with_levels(galaxy)]
     posterior, outside = model.answer(tokens_of(levels, floor), _without(fold, len(levels)))
     return mean_of_levels(posterior), outside.reshape(len(galaxies), -1) @ WEIGHTS > 0.5

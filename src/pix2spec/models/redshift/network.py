@@ -14,6 +14,7 @@ from pix2spec.models.redshift.preset import RedshiftPreset
 from pix2spec.models.redshift.prior import COUNTS_R, COUNTS_Z
 from pix2spec.models.shared.measurements import KIND_GROUPS, MeasurementTable, SetEncoder, Tokens
 from pix2spec.models.shared.network import Network
+from pix2spec.models.shared.stack import stacked
 
 __all__ = ["RedshiftModel", "RedshiftNetwork"]
 
@@ -31,10 +32,10 @@ class RedshiftNetwork(nn.Module):
         self.encoder = SetEncoder(3 * preset.components + 1, *sizes)
 
     def forward(self, x: Tokens, prepared: tuple | None = None) -> tuple[torch.Tensor, ...]:
-        """Log weights, means and log sds (N, components) of the mixture, and the logit (N,)."""
+        """Log weights, means and log sds (..., N, components) of the mixture, and the logit (..., N)."""
         out = self.encoder(x, prepared)
-        weight, mean, log_sd = out[:, :-1].chunk(3, 1)
-        return weight.log_softmax(1), mean, log_sd.clamp(*LOG_SD), out[:, -1]
+        weight, mean, log_sd = out[..., :-1].chunk(3, -1)
+        return weight.log_softmax(-1), mean, log_sd.clamp(*LOG_SD), out[..., -1]
 
     def losses(self, x: Tokens, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Negative log likelihood (N,) of redshifts, per unit of y, and the logit (N,) of being outside."""
@@ -66,6 +67,12 @@ class RedshiftModel(Network):
         self.register_buffer(
             "counts", torch.zeros(len(COUNTS_R) - 1, len(COUNTS_Z) - 1)
         )  # see `Prior.weights`
+        self._stack: tuple = ()
+
+    def fixed(self) -> "RedshiftModel":
+        """The model itself. From now on its networks answer as one; later changes of weights do not count."""
+        self._stack = (stacked(self.networks),)  # a tuple, so that it is no part of the model's state
+        return self
 
     @classmethod
     def open(cls, folder: str | Path) -> "RedshiftModel":
@@ -97,9 +104,14 @@ class RedshiftModel(Network):
         weight, mean, sd, _ = self._answers(table, without)
         return RedshiftPosterior(weight, mean, sd)
 
-    def answer(self, table, without: np.ndarray | None = None) -> tuple[RedshiftPosterior, np.ndarray]:
-        """What `posterior` and `outside` return, in one pass of the networks."""
-        weight, mean, sd, logit = self._answers(table, without)
+    def answer(
+        self, table, without: np.ndarray | None = None, prepared: tuple | None = None
+    ) -> tuple[RedshiftPosterior, np.ndarray]:
+        """What `posterior` and `outside` return, in one pass of the networks.
+
+        `prepared` may hold what `SetEncoder.prepare` says of the tokens.
+        """
+        weight, mean, sd, logit = self._answers(table, without, prepared)
         return RedshiftPosterior(weight, mean, sd), logit > float(self.threshold)
 
     def logit(self, table, without: np.ndarray | None = None) -> np.ndarray:
@@ -111,7 +123,7 @@ class RedshiftModel(Network):
         return self.logit(table, without) > float(self.threshold)
 
     @torch.inference_mode()
-    def _answers(self, table, without) -> tuple[np.ndarray, ...]:
+    def _answers(self, table, without, prepared: tuple | None = None) -> tuple[np.ndarray, ...]:
         """Weights, means and sds (N, M) of the mixtures of the ensemble, and mean logits (N,)."""
         tokens = table if isinstance(table, Tokens) else table.tokens()
         votes = self._votes(len(tokens), without)
@@ -119,17 +131,23 @@ class RedshiftModel(Network):
         parts: list[list[np.ndarray]] = []
         for start in range(0, len(tokens), size):
             rows = slice(start, start + size)
-            part = tokens[rows]
-            prepared = self.networks[0].encoder.prepare(part)
-            made = [network(part, prepared) for network in self.networks]
-            share = torch.from_numpy(votes[rows])
-            weight = torch.cat([m[0].exp() * share[:, [k]] for k, m in enumerate(made)], 1)
-            mean, log_sd = (torch.cat([m[i] for m in made], 1) for i in (1, 2))
-            logit = (torch.stack([m[3] for m in made], 1) * share).sum(1)
+            part, own = tokens[rows], prepared and tuple(values[rows] for values in prepared)
+            *mixtures, logits = self._made(part, own or self.networks[0].encoder.prepare(part))
+            share = torch.from_numpy(votes[rows]).T
+            mixtures[0] = mixtures[0].exp() * share[..., None]
+            weight, mean, log_sd = (values.movedim(0, 1).flatten(1) for values in mixtures)
+            logit = (logits * share).sum(0)
             factor = _by_kind(part, self.stretch) * _by_wavelength(part, self.far_stretch)
             mean, sd = _stretched(weight, mean, log_sd.exp(), factor)
             parts.append([values.double().numpy() for values in (weight, mean, sd, logit)])
         return tuple(np.concatenate(values) for values in zip(*parts))
+
+    def _made(self, tokens: Tokens, prepared) -> list[torch.Tensor]:
+        """Log weights, means and log sds (networks, N, components) of mixtures, and logits (networks, N)."""
+        if self._stack:
+            return list(self._stack[0](tokens[None], tuple(values[None] for values in prepared)))
+        every = zip(*(network(tokens, prepared) for network in self.networks))
+        return [torch.stack(values) for values in every]
 
     def _votes(self, n: int, without: Sequence[int] | np.ndarray | None) -> np.ndarray:
         """Weight of each network for each galaxy (N, networks), float32."""

@@ -130,7 +130,7 @@ def tokens_of(galaxies: Sequence[Measurements | None], floor: float = FLOOR) -> 
     for row, galaxy in enumerate(galaxies):
         key: object = row
         if galaxy is not None and isinstance(galaxy.extinction, str):
-            key = galaxy.filters, galaxy.kinds, galaxy.extinction, id(galaxy.curves)
+            key = galaxy.filters, galaxy.kinds, galaxy.extinction, bool(galaxy.curves) and id(galaxy.curves)
         alike.setdefault(key, []).append(row)
     parts = [_table_of([galaxies[row] for row in rows]).tokens(floor) for rows in alike.values()]
     order = np.argsort(np.concatenate(list(alike.values())))
@@ -215,9 +215,10 @@ class SetEncoder(nn.Module):
         score = hidden[..., : self.queries].masked_fill(~x.seen[..., None], -1e4)
         # A value is linear in the colour, as the flux in any other band is to first order, plus the rest.
         value = hidden[..., self.queries :] + self.slope(features) * brightness.colour[..., None]
-        pooled = score.softmax(1).transpose(1, 2) @ value
-        crowd = torch.logsumexp(score, 1).clamp(-10, 10) / 5
-        return self.out(torch.cat([pooled.flatten(1), crowd, brightness.whole, curve], 1))
+        pooled = (score.softmax(-2).mT @ value).flatten(-2)
+        crowd = torch.logsumexp(score, -2).clamp(-10, 10) / 5
+        known = (values.expand(*crowd.shape[:-1], -1) for values in (brightness.whole, curve))
+        return self.out(torch.cat([pooled, crowd, *known], -1))
 
 
 LATTICE = np.log(np.r_[1600, 2100, 2700, np.geomspace(3200, 10000, 19), 12000, 15500, 21000, 33000, 45000])
@@ -268,6 +269,9 @@ class Brightness:
     relative: torch.Tensor  # (N, K) error relative to the flux
     tokens: torch.Tensor  # (N, K, 10) features of the measurements
     whole: torch.Tensor  # (N, 5) features of the galaxies
+
+    def __getitem__(self, rows) -> "Brightness":
+        return Brightness(*(values[rows] for values in vars(self).values()))
 
     @classmethod
     def of(cls, x: Tokens) -> "Brightness":

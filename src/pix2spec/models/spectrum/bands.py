@@ -5,6 +5,7 @@ holds the flux of each part of the basis in each filter on a lattice of redshift
 look-up and no integral.
 """
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,9 +36,9 @@ class BandTables:
 
     Attributes
     ----------
-    flux : tensor (F, Z, 1 + components + lines), float32
+    flux : tensor (..., F, Z, 1 + components + lines), float32
         Nanomaggies of the mean, the components and lines of unit flux, each for a scale of one.
-    covered : tensor (F, Z), bool
+    covered : tensor (..., F, Z), bool
         Whether the basis covers the filter at a redshift.
     """
 
@@ -50,6 +51,19 @@ class BandTables:
             design = basis.design(LINE_WIDTH).cpu().numpy()
             known |= {item: self._table(basis, design, item) for item in new}
         self.flux, self.covered = (torch.stack(part) for part in zip(*(known[item] for item in filters)))
+
+    @classmethod
+    def stacked(cls, tables: "Sequence[BandTables]") -> "BandTables":
+        """The tables of several networks in the same filters as one, with a first axis of networks."""
+        made = copy.copy(tables[0])
+        made.flux, made.covered = (torch.stack([getattr(t, n) for t in tables]) for n in ("flux", "covered"))
+        return made
+
+    def part(self, numbers: slice) -> "BandTables":
+        """Some networks of stacked tables."""
+        made = copy.copy(self)
+        made.flux, made.covered = self.flux[numbers], self.covered[numbers]
+        return made
 
     def to(self, device) -> "BandTables":
         """The same tables on a device."""
@@ -77,20 +91,24 @@ class BandTables:
         ----------
         index : tensor (B, K), int
             Numbers of filters.
-        zeta : tensor (B,)
+        zeta : tensor (..., B)
             log10(1 + z).
 
         Returns
         -------
-        flux : tensor (B, K, 1 + components + lines)
+        flux : tensor (..., B, K, 1 + components + lines)
             As the attribute `flux`, linear between redshifts.
-        covered : tensor (B, K), bool
+        covered : tensor (..., B, K), bool
         """
         position = (zeta / self.step).clamp(0, self.size - 1.001)
-        low = position.floor().long()
-        share = (position - low).to(self.flux.dtype)[:, None, None]
-        flux = self.flux[index, low[:, None]] * (1 - share) + self.flux[index, low[:, None] + 1] * share
-        return flux, self.covered[index, low[:, None]] & self.covered[index, low[:, None] + 1]
+        low = position.floor()
+        share = (position - low).to(self.flux.dtype)[..., None, None]
+        place = index * self.size + low.long()[..., None]
+        if self.flux.dim() == 4:
+            number = torch.arange(len(self.flux), device=index.device)[:, None, None]
+            place = place + number * (self.flux.shape[1] * self.size)
+        flux, covered = self.flux.flatten(0, -2), self.covered.flatten()
+        return torch.lerp(flux[place], flux[place + 1], share), covered[place] & covered[place + 1]
 
 
 def _weights(curve: Filter, start: float, step: float, size: int) -> tuple[np.ndarray, float]:

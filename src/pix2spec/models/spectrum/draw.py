@@ -1,51 +1,52 @@
 """Draw the coefficients of candidates."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
 from pix2spec.models.generator import Settings
+from pix2spec.models.shared.stack import part_of, stacked
 from pix2spec.models.spectrum.bands import BandTables
 from pix2spec.models.spectrum.flow import gaussian_velocity
 from pix2spec.models.spectrum.inputs import Seen
-from pix2spec.models.spectrum.likelihood import Misfit
+from pix2spec.models.spectrum.linear import LinearPrior
 from pix2spec.models.spectrum.network import Known, SpectrumNetwork
-from pix2spec.models.spectrum.sampler import sample_around
+from pix2spec.models.spectrum.sampler import noise_levels, sample_around
 from pix2spec.runtime.random import candidate_generator, normal_rows, object_generator
 
-__all__ = ["EVALUATIONS", "LIMIT", "Drawn", "Draws", "draw_vectors"]
+__all__ = ["EVALUATIONS", "LIMIT", "Draws", "Stack", "draw_vectors"]
 
 EVALUATIONS = 4  # default number of network evaluations per candidate
 LIMIT = 4.5  # normal scores beyond which no training galaxy lies: such candidates are drawn anew
 LEAST_LIGHT = 0.02  # r flux of a spectrum relative to the mean spectrum of the same scale
 REDRAWS = 6
+LEVELS = 8  # noise levels whose modulations are computed at a time
 
 
 @dataclass
-class Drawn:
-    """Coefficients of n candidates of each of N galaxies, before they become spectra."""
+class Stack:
+    """Some networks of the ensemble as one; see `pix2spec.models.shared.stack`."""
 
-    vectors: torch.Tensor  # (N, n, D)
-    zeta: torch.Tensor  # (N, n) log10(1 + z)
-    r: torch.Tensor  # (N, n) expected r flux
-    number: np.ndarray  # (n,) of the network
-    misfit: Misfit
+    numbers: Sequence[int]  # (M,) of the networks
+    network: SpectrumNetwork  # without its noise
+    prior: LinearPrior
+    _parts: dict = field(default_factory=dict)
 
     @classmethod
-    def empty(cls, count: int, n: int, dimension: int, device) -> "Drawn":
-        """Nothing is drawn yet."""
-        one = torch.zeros(count, n, device=device)
-        vectors = torch.zeros(count, n, dimension, device=device)
-        return cls(vectors, one, one.clone(), np.zeros(n, int), Misfit.empty(count, n))
+    def of(cls, networks: Sequence[SpectrumNetwork], numbers: Sequence[int]) -> "Stack":
+        """Of the networks with some numbers."""
+        network = stacked([networks[number] for number in numbers], without=["noise"])
+        return cls(numbers, network, network.prior())
 
-    def put(self, number: int, columns: np.ndarray, vectors, known: Known) -> None:
-        """Keep candidates that a network has drawn; `columns` are their places."""
-        shape = len(self.vectors), len(columns)
-        self.vectors[:, columns] = vectors.unflatten(0, shape)
-        self.zeta[:, columns], self.r[:, columns] = known.zeta.view(shape), known.r.view(shape)
-        self.number[columns] = number
+    def part(self, first: int, end: int) -> "Stack":
+        """The networks from `first` on, without that at `end`."""
+        key, some = (first, end), slice(first, end)
+        if key not in self._parts:
+            prior = LinearPrior(self.prior.mean[some], self.prior.factor[some])
+            self._parts[key] = Stack(self.numbers[some], part_of(self.network, some), prior)
+        return self._parts[key]
 
 
 @dataclass
@@ -54,61 +55,91 @@ class Draws:
 
     seed: int
     ids: Sequence[str]  # of the galaxies
-    network: int
-    columns: np.ndarray  # (n,) numbers of the candidates of a galaxy that the network draws, in order
+    networks: Sequence[int]  # (M,) their numbers
+    columns: np.ndarray  # (M, n) numbers of the candidates of a galaxy that each network draws, in order
 
     def start(self, length: int) -> torch.Tensor:
-        """Normal numbers (N * n, length)."""
-        purpose = f"network {self.network}"
-        generators = [object_generator(self.seed, name, purpose) for name in self.ids]
-        return normal_rows(len(self.ids) * len(self.columns), length, generators)[:, :length]
+        """Normal numbers (M, N * n, length)."""
+        generators = [
+            object_generator(self.seed, name, f"network {number}")
+            for number in self.networks for name in self.ids
+        ]  # fmt: skip
+        count, n = self.columns.shape
+        rows = normal_rows(len(generators) * n, length, generators)
+        return rows.view(count, len(self.ids) * n, -1)[..., :length]
 
-    def again(self, rows: list[int], length: int, turn: int) -> torch.Tensor:
-        """Others (rows, length) for some candidates, in turn 0, 1 ..."""
-        n, drawn = len(self.columns), []
-        for row in rows:
-            generator = candidate_generator(self.seed, self.ids[row // n], int(self.columns[row % n]))
-            drawn.append(torch.randn(turn + 1, length, generator=generator)[turn])
-        return torch.stack(drawn)
+    def again(self, rows: np.ndarray, length: int, turn: int) -> torch.Tensor:
+        """Others (M, R, length) for candidates with the numbers `rows` (M, R), in turn 0, 1 ..."""
+        n, drawn = self.columns.shape[1], torch.empty(*rows.shape, length)
+        for (network, k), row in np.ndenumerate(rows):
+            column = int(self.columns[network, row % n])
+            generator = candidate_generator(self.seed, self.ids[row // n], column)
+            drawn[network, k] = torch.randn(turn + 1, length, generator=generator)[turn]
+        return drawn
 
 
-@dataclass
 class _Answer:
-    """What a network knows of n candidates of each of G galaxies."""
+    """What M networks know of n candidates of each of G galaxies.
 
-    network: SpectrumNetwork
-    condition: torch.Tensor  # (G, width)
-    known: Known
-    features: torch.Tensor  # (G * n, width)
+    Parameters
+    ----------
+    flow : SpectrumFlow
+        A stack of M.
+    condition : tensor (M, G, width)
+    known : Known
+        Of candidates (M, G * n).
+    features : tensor (M, G * n, width)
+        From `SpectrumFlow.known`.
+    levels : list of float
+        Noise levels at which the flow may be evaluated, in order.
+    """
+
+    def __init__(self, flow, condition, known: Known, features: torch.Tensor, levels: list[float]):
+        self.flow, self.condition, self.known, self.levels = flow, condition, known, levels
+        self.features = features.unflatten(1, (condition.shape[1], -1))
+        self._modulations: dict[float, torch.Tensor] = {}
 
     @classmethod
-    def of(cls, network, seen: Seen, tables: BandTables, zeta: torch.Tensor, brightness) -> "_Answer":
-        """Of candidates at zeta (G, n), for which fluxes are multiplied by `brightness` (G * n, 1)."""
-        rows = _galaxies(*zeta.shape)
+    def of(cls, stack: Stack, seen: Seen, tables: BandTables, zeta, brightness, levels) -> "_Answer":
+        """Of candidates at zeta (M, G, n), for which fluxes are multiplied by `brightness` (M, G * n, 1)."""
+        network, rows = stack.network, _galaxies(*zeta.shape[1:])
         tokens = seen.tokens[rows]
         if brightness is not None:
             tokens = replace(tokens, flux=tokens.flux * brightness, error=tokens.error * brightness)
-        known = network.known(tokens, seen.index[rows], tables, zeta.flatten())
-        prepared = seen.prepared(network.galaxy.measured)
-        condition = network.galaxy(seen.tokens, seen.picture, seen.has_picture, prepared)
-        return cls(network, condition, known, network.flow.known(known.features))
+        known = network.known(tokens, seen.index[rows], tables, zeta.flatten(1), stack.prior)
+        prepared = tuple(values[None] for values in seen.prepared(network.galaxy.measured))
+        condition = network.galaxy(seen.tokens[None], seen.picture[None], seen.has_picture[None], prepared)
+        return cls(network.flow, condition, known, network.flow.known(known.features), levels)
 
-    def rows(self, rows: torch.Tensor) -> "_Answer":
-        """For some candidates, each as if it were alone."""
-        galaxies = rows // (len(self.features) // len(self.condition))
-        return _Answer(self.network, self.condition[galaxies], self.known.of(rows), self.features[rows])
+    def rows(self, which: tuple[torch.Tensor, torch.Tensor]) -> "_Answer":
+        """For some candidates of each network, (M, R), each as if it were alone."""
+        networks, rows = which
+        features = self.features.flatten(1, 2)[which]
+        condition = self.condition[networks, rows // self.features.shape[2]]
+        return _Answer(self.flow, condition, self.known.of(which), features, self.levels)
 
-    def correction(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """What the network adds to the velocities of x (G * n, D) at noise levels (G * n,)."""
-        count, flow = len(self.condition), self.network.flow
-        modulation = flow.modulate(self.condition, sigma.view(count, -1)[:, 0])
-        x, features = (values.unflatten(0, (count, -1)) for values in (x, self.features))
-        return flow.correction(x, features, modulation).flatten(0, 1)
+    def correction(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
+        """What the flow adds to the Gaussian velocity of x (M, G * n, D) at a noise level."""
+        modulation, features = self._modulation(sigma), self.features
+        if features.shape[1] == 1:  # one galaxy: fewer axes
+            return self.flow.correction(x, features[:, 0], modulation[:, 0])
+        inner = x.unflatten(1, features.shape[1:3])
+        return self.flow.correction(inner, features, modulation).flatten(1, 2)
 
-    def velocity(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """Velocities of x (G * n, D) at noise levels (G * n,)."""
-        linear = gaussian_velocity(x, sigma[:, None], self.known.mean, self.known.spread)
+    def velocity(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Velocities of x (M, G * n, D) at a noise level."""
+        linear = gaussian_velocity(x, sigma, self.known.mean, self.known.spread)
         return linear + self.correction(x, sigma)
+
+    def _modulation(self, sigma: float) -> torch.Tensor:
+        """Modulations (M, G, depth, 3, width) at a level; those of some levels are computed at a time."""
+        if sigma not in self._modulations:
+            first = self.levels.index(sigma)
+            some = self.levels[first : first + LEVELS]
+            levels = self.condition.new_tensor(some)[None, :, None]
+            made = self.flow.modulate(self.condition[:, None], levels)
+            self._modulations = dict(zip(some, made.unbind(1)))
+        return self._modulations[sigma]
 
 
 def _galaxies(count: int, n: int) -> torch.Tensor:
@@ -117,21 +148,21 @@ def _galaxies(count: int, n: int) -> torch.Tensor:
 
 
 def draw_vectors(
-    network: SpectrumNetwork, seen: Seen, tables: BandTables, zeta: torch.Tensor, settings: Settings,
-    draws: Draws,
-) -> tuple[torch.Tensor, Known]:  # fmt: skip
+    stack: Stack, seen: Seen, tables: BandTables, zeta: torch.Tensor, settings: Settings, draws: Draws
+) -> tuple[torch.Tensor, Known]:
     """Coefficient vectors of candidates, and what was known of them.
 
     A candidate beyond the range of the training set, or without light, is drawn anew.
 
     Parameters
     ----------
-    network : SpectrumNetwork
+    stack : Stack
+        M networks.
     seen : Seen
         N galaxies.
     tables : BandTables
-        Of the network, in the filters of `seen`.
-    zeta : tensor (N, n)
+        Of the networks, in the filters of `seen`.
+    zeta : tensor (M, N, n)
         log10(1 + z) of the candidates.
     settings : Settings
         `sampler`, `steps` and `guidance` matter.
@@ -139,40 +170,45 @@ def draw_vectors(
 
     Returns
     -------
-    vectors : tensor (N * n, D)
+    vectors : tensor (M, N * n, D)
     known : Known
+        Of candidates (M, N * n).
     """
-    dimension = network.dimension
+    network, dimension = stack.network, stack.network.dimension
     start = draws.start(dimension + 1).to(zeta.device)
-    brightness = _brightness(seen, start[:, -1], zeta)
-    answers = [_Answer.of(network, seen, tables, zeta, brightness)]
+    brightness = _brightness(seen, start[..., -1], zeta)
+    levels = noise_levels(settings.sampler, settings.steps or EVALUATIONS)
+    answers = [_Answer.of(stack, seen, tables, zeta, brightness, levels)]
     if settings.guidance != 1:
-        answers.append(_Answer.of(network, seen.blind(), tables, zeta, brightness))
-    x = _sampled(answers, settings, start[:, :-1])
+        answers.append(_Answer.of(stack, seen.blind(), tables, zeta, brightness, levels))
+    x = _sampled(answers, settings, start[..., :-1])
     known, vectors = answers[0].known, network.normal.inverse(x)
-    odd = _is_odd(network, x, vectors, known)
+    odd = _is_odd(stack, x, vectors, known)
     for turn in range(REDRAWS):
-        again = odd.nonzero()[:, 0]
-        if not len(again):
+        most = int(odd.sum(1).max())
+        if not most:
             return vectors, known
-        start = draws.again(again.tolist(), dimension, turn).to(zeta.device)
-        x = _sampled([answer.rows(again) for answer in answers], settings, start)
-        vectors[again] = network.normal.inverse(x)
-        odd[again] = _is_odd(network, x, vectors[again], known.of(again))
+        # The same number of candidates of each network: those that are not odd stay as they are.
+        rows = odd.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
+        which = torch.arange(len(rows), device=rows.device)[:, None], rows
+        start = draws.again(rows.cpu().numpy(), dimension, turn).to(zeta.device)
+        x, was_odd = _sampled([answer.rows(which) for answer in answers], settings, start), odd[which]
+        vectors[which] = torch.where(was_odd[..., None], network.normal.inverse(x), vectors[which])
+        odd[which] = was_odd & _is_odd(stack, x, vectors[which], known.of(which))
     limit = network.normal.MAX_SIGMAS
-    vectors[odd] = network.normal.inverse(known.mean[odd].clamp(-limit, limit))  # the linear answer itself
-    return vectors, known
+    linear = network.normal.inverse(known.mean.clamp(-limit, limit))  # the linear answer itself
+    return torch.where(odd[..., None], linear, vectors), known
 
 
-def _is_odd(network: SpectrumNetwork, x: torch.Tensor, vectors: torch.Tensor, known: Known) -> torch.Tensor:
-    """Whether candidates (B,) lie beyond the training set, or have no light."""
-    light = (known.in_r * network.linear_parts(vectors)).sum(1)
-    mean = known.in_r @ network.basis.prior_mean.to(known.in_r.dtype)
-    return (x.abs() > LIMIT).any(1) | (light < LEAST_LIGHT * mean) | ~torch.isfinite(x).all(1)
+def _is_odd(stack: Stack, x: torch.Tensor, vectors: torch.Tensor, known: Known) -> torch.Tensor:
+    """Whether candidates (M, B) lie beyond the training set, or have no light."""
+    light = (known.in_r * stack.network.linear_parts(vectors)).sum(-1)
+    mean = (known.in_r @ stack.prior.mean.to(known.in_r.dtype)[..., None])[..., 0]
+    return (x.abs() > LIMIT).any(-1) | (light < LEAST_LIGHT * mean) | ~torch.isfinite(x).all(-1)
 
 
 def _sampled(answers: list[_Answer], settings: Settings, start: torch.Tensor) -> torch.Tensor:
-    """Normal scores (B, D) of candidates, from normal numbers (B, D)."""
+    """Normal scores (M, B, D) of candidates, from normal numbers (M, B, D)."""
     seeing, known = answers[0], answers[0].known
 
     def guided(x, sigma):
@@ -184,8 +220,9 @@ def _sampled(answers: list[_Answer], settings: Settings, start: torch.Tensor) ->
 
 
 def _brightness(seen: Seen, normal: torch.Tensor, zeta: torch.Tensor) -> torch.Tensor | None:
-    """A factor (N * n, 1) for the fluxes of each candidate, where they share an error."""
+    """A factor (M, N * n, 1) for the fluxes of each candidate, where they share an error."""
     if not seen.brightness_error.any():
         return None
-    error = torch.from_numpy(seen.brightness_error).float().to(zeta.device)[_galaxies(*zeta.shape)]
-    return (10 ** (0.4 * error * normal))[:, None]
+    rows = _galaxies(*zeta.shape[1:])
+    error = torch.from_numpy(seen.brightness_error).float().to(zeta.device)[rows]
+    return (10 ** (0.4 * error * normal))[..., None]

@@ -6,16 +6,14 @@ network learns from such sets. Broad bands leave the choice to the distribution 
 Gaussian: there the redshift model answers alone.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
 from pix2spec.models.redshift.posterior import GRID, RedshiftPosterior, from_y
 from pix2spec.models.shared.measurements import Tokens
 from pix2spec.models.spectrum.bands import BandTables
+from pix2spec.models.spectrum.draw import Stack
 from pix2spec.models.spectrum.linear import fit_linear
-from pix2spec.models.spectrum.network import SpectrumNetwork
 
 __all__ = ["NARROW", "many_narrow", "sharpened"]
 
@@ -31,8 +29,7 @@ def many_narrow(tokens: Tokens) -> np.ndarray:
 
 
 def sharpened(
-    posterior: RedshiftPosterior, tokens: Tokens, index: torch.Tensor, networks: Sequence[SpectrumNetwork],
-    tables: Sequence[BandTables],
+    posterior: RedshiftPosterior, tokens: Tokens, index: torch.Tensor, stack: Stack, tables: BandTables
 ) -> RedshiftPosterior:  # fmt: skip
     """Redshift distributions of galaxies in many narrow bands, times the evidence.
 
@@ -44,16 +41,16 @@ def sharpened(
         Their measurements.
     index : tensor (N, K), int
         Filters of the measurements by their number in `tables`.
-    networks : sequence of SpectrumNetwork
-        Whose bases give the evidence, the mean of which counts.
-    tables : sequence of BandTables
-        One for each network.
+    stack : Stack
+        Networks whose bases give the evidence, the mean of which counts.
+    tables : BandTables
+        Of these.
     """
     low, middle, high = (posterior.quantile(q) for q in (0.16, 0.5, 0.84))
     half = np.maximum(REACH * (high - low) / 2, LEAST_REACH)[:, None]
-    nodes = np.clip(middle[:, None] + half * np.linspace(-1, 1, NODES), 1e-4, networks[0].basis.z_max)
+    nodes = np.clip(middle[:, None] + half * np.linspace(-1, 1, NODES), 1e-4, stack.network.basis.z_max)
     evidence = np.stack(
-        [_log_evidence(tokens[[i]], index[[i]], z, networks, tables) for i, z in enumerate(nodes)]
+        [_log_evidence(tokens[[i]], index[[i]], z, stack, tables) for i, z in enumerate(nodes)]
     )
     cells = from_y((GRID[1:] + GRID[:-1]) / 2)
     log_factor = np.stack([np.interp(cells, z, e, -np.inf, -np.inf) for z, e in zip(nodes, evidence)])
@@ -65,12 +62,10 @@ def sharpened(
     )
 
 
-def _log_evidence(tokens: Tokens, index, z: np.ndarray, networks, tables) -> np.ndarray:
+def _log_evidence(tokens: Tokens, index, z: np.ndarray, stack: Stack, tables: BandTables) -> np.ndarray:
     """Log evidence (Z,) of the measurements of one galaxy at redshifts z (Z,)."""
     n, zeta = len(z), torch.from_numpy(np.log10(1 + z))
     flux, error, seen = (values.expand(n, -1) for values in (tokens.flux, tokens.error, tokens.seen))
-    every = []
-    for network, table in zip(networks, tables):
-        parts, covered = table.at(index.expand(n, -1), zeta)
-        every.append(fit_linear(network.prior(), parts, flux, error, seen & covered).log_evidence)
-    return torch.logsumexp(torch.stack(every), 0).numpy()
+    parts, covered = tables.at(index.expand(n, -1), zeta[None])
+    every = fit_linear(stack.prior, parts, flux, error, seen & covered).log_evidence
+    return torch.logsumexp(every, 0).numpy()

@@ -59,10 +59,10 @@ class GalaxyNetwork(nn.Module):
 
         `prepared` may hold what `SetEncoder.prepare` says of the tokens.
         """
-        has_light = tokens.seen.any(1, keepdim=True)
-        light = torch.where(has_light, self.measured(tokens, prepared), self.absent[0])
-        picture = torch.where(has_image[:, None], self.image(image), self.absent[1])
-        return self.mix(torch.cat([light, picture], 1))
+        has_light = tokens.seen.any(-1, keepdim=True)
+        light = torch.where(has_light, self.measured(tokens, prepared), self.absent[..., :1, :])
+        picture = torch.where(has_image[..., None], self.image(image), self.absent[..., 1:, :])
+        return self.mix(torch.cat([light, picture], -1))
 
 
 class Block(nn.Module):
@@ -70,11 +70,12 @@ class Block(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.layers = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
 
     def forward(self, x: torch.Tensor, gain, shift, gate) -> torch.Tensor:
-        return torch.addcmul(x, gate, self.layers(torch.addcmul(shift, self.norm(x), gain)))
+        inner, _, outer = self.layers  # called one by one: generation spends its time in small calls
+        normed = torch.layer_norm(x, x.shape[-1:])
+        return torch.addcmul(x, gate, outer(F.silu(inner(torch.addcmul(shift, normed, gain)))))
 
 
 class SpectrumFlow(nn.Module):
@@ -106,10 +107,10 @@ class SpectrumFlow(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def modulate(self, condition: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """Gains, shifts and gates (G, depth, 3, width) of G conditions (G, width) at noise levels (G,)."""
-        angle = sigma[:, None] * self.frequencies
-        c = F.silu(condition + self.time(torch.cat([angle.sin(), angle.cos()], 1)))
-        return self.modulation(c).unflatten(1, (self.depth, 3, self.width))
+        """Gains, shifts, gates (..., G, depth, 3, width) of conditions (..., G, width) at levels (..., G)."""
+        angle = sigma[..., None] * self.frequencies
+        c = F.silu(condition + self.time(torch.cat([angle.sin(), angle.cos()], -1)))
+        return self.modulation(c).unflatten(-1, (self.depth, 3, self.width))
 
     def forward(self, x, sigma, known, modulation, mean, spread) -> torch.Tensor:
         """Velocities.
@@ -135,10 +136,11 @@ class SpectrumFlow(nn.Module):
 
     def correction(self, x: torch.Tensor, known: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
         """What the network adds to the velocity of the linear answer; the parameters are as for `forward`."""
-        gain, shift, gate = modulation[:, :, :, None].unbind(2)
-        gain, gate, h = 1 + gain, 1 + gate, self.inlet(x) + known
-        for k, block in enumerate(self.blocks):
-            h = block(h, gain[:, k], shift[:, k], gate[:, k])
+        gain, shift, gate = modulation[..., None, :].unbind(-3)
+        gains, shifts, gates = (1 + gain).unbind(-3), shift.unbind(-3), (1 + gate).unbind(-3)
+        h = self.inlet(x) + known
+        for block, *how in zip(self.blocks, gains, shifts, gates):
+            h = block(h, *how)
         return self.outlet(h)
 
 

@@ -1,6 +1,7 @@
 """Generation with the default model: redshifts, coefficients given these, spectra, noise."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,20 +18,21 @@ from pix2spec.models.shape.network import ShapeModel
 from pix2spec.models.shared.checks import check_image
 from pix2spec.models.shared.settings import FLOW_SAMPLERS
 from pix2spec.models.spectrum.bands import BandTables
-from pix2spec.models.spectrum.draw import Drawn, Draws, draw_vectors
+from pix2spec.models.spectrum.draw import Draws, Stack, draw_vectors
 from pix2spec.models.spectrum.inputs import Seen, as_seen, light_of_picture, of_one_kind
-from pix2spec.models.spectrum.likelihood import misfits
+from pix2spec.models.spectrum.likelihood import Misfit, misfits
+from pix2spec.models.spectrum.noise import EnsembleNoise
 from pix2spec.models.spectrum.redshifts import draw_redshifts
 from pix2spec.models.spectrum.shapes import types_of
+from pix2spec.models.spectrum.spectra import Drawn, make_spectra
 from pix2spec.models.storage import find_model, load_model, model_id
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.selection import select
 from pix2spec.products.units import PHYSICAL, RELATIVE
-from pix2spec.runtime.random import object_generator
 
 __all__ = ["SpectrumGenerator"]
 
-BLOCK = 64  # spectra that are made at a time: they stay in the cache of a core
+TOGETHER = 64  # candidates of a network up to which all networks draw at once: more calls cost more than they
 OVERSAMPLED = 4  # candidates of which one is kept, where candidates are weighed by their misfit
 MAX_TABLES = 512  # filters whose tables are kept
 MAX_BRIGHTNESS_ERROR = 0.2  # magnitudes; fluxes that share a larger one do not fix the amplitude
@@ -48,6 +50,7 @@ class SpectrumGenerator(Generator):
     shapes: ShapeModel | None = None
     fold: int = -1  # of real galaxies that the networks in use never saw; -1: all networks are in use
     _known_tables: list[dict] = field(default_factory=list)
+    _last_tables: tuple | None = field(default=None, init=False)  # filters, and the tables of the stack
 
     takes_redshift = True
     measures_pictures = True
@@ -62,7 +65,7 @@ class SpectrumGenerator(Generator):
         """
         made = super().open(folder, model, ids, config, "cpu", selector)
         other = find_model(model.preset.redshift)
-        made.redshifts = load_model(other)[0]
+        made.redshifts = load_model(other)[0].fixed()
         shapes = find_model(model.preset.shape)
         made.shapes = load_model(shapes)[0].to(made.device)
         made.ids = ids | {"redshift_model": model_id(other), "shape_model": model_id(shapes)}
@@ -184,7 +187,7 @@ class SpectrumGenerator(Generator):
         weighed = settings.reweigh or self._sees_shapes(image_kind, settings)
         more = replace(settings, n=settings.n * (OVERSAMPLED if weighed else 1))
         drawn = draw_redshifts(
-            self.model, self.redshifts, tables, seen, list(restricted), light, more, self.fold
+            self.model, self.redshifts, self.stack, tables, seen, list(restricted), light, more, self.fold
         )
         every = self._drawn(seen, drawn.z, tables, more, galaxies)
         ids, weights = [g.object_id for g in galaxies], self._weights(every, galaxies, image_kind, settings)
@@ -234,48 +237,56 @@ class SpectrumGenerator(Generator):
         of_picture = light is None or FROM_PICTURE in galaxy.flags
         return PHYSICAL, "amplitude-from-image" if of_picture else "amplitude-from-photometry"
 
-    def tables(self, filters) -> list[BandTables]:
-        """Tables of all networks in `filters`; those of a filter are kept for the next galaxies."""
-        if len(self._known_tables[0]) > MAX_TABLES:
-            self._known_tables = [{} for _ in self.model.networks]
-        pairs = zip(self.model.networks, self._known_tables)
-        return [network.tables(filters, known).to(self.device) for network, known in pairs]
+    @cached_property
+    def stack(self) -> Stack:
+        """The networks in use, as one."""
+        return Stack.of(self.model.networks, self.members)
 
-    def _drawn(self, seen: Seen, z: np.ndarray, tables, settings: Settings, galaxies) -> Drawn:
-        """Coefficients of candidates at redshifts z (N, n), from the networks in turn."""
-        count, n = z.shape
-        zeta = torch.from_numpy(np.log10(1 + np.clip(z, 0, self.model.z_max))).float().to(self.device)
-        every = Drawn.empty(count, n, self.model.networks[0].dimension, self.device)
-        ids = [galaxy.object_id for galaxy in galaxies]
-        for place, number in enumerate(self.members[:n]):
-            mine = np.arange(place, n, len(self.members))
-            network, draws = self.model.networks[number], Draws(settings.seed, ids, number, mine)
-            vectors, known = draw_vectors(network, seen, tables[number], zeta[:, mine], settings, draws)
-            every.put(number, mine, vectors, known)
-            misfits(network, seen, vectors, known, mine, every.misfit)
-        return every
+    @cached_property
+    def noise(self) -> EnsembleNoise:
+        """The noise of all networks."""
+        return EnsembleNoise([network.noise for network in self.model.networks])
+
+    def tables(self, filters) -> BandTables:
+        """Tables of the networks in use in `filters`; those of a filter are kept for the next galaxies."""
+        if self._last_tables is None or self._last_tables[0] != filters:
+            if len(self._known_tables[0]) > MAX_TABLES:
+                self._known_tables = [{} for _ in self.model.networks]
+            pairs = ((self.model.networks[k], self._known_tables[k]) for k in self.members)
+            made = BandTables.stacked([network.tables(filters, known) for network, known in pairs])
+            self._last_tables = filters, made.to(self.device)
+        return self._last_tables[1]
+
+    def _drawn(self, seen: Seen, z: np.ndarray, tables: BandTables, settings: Settings, galaxies) -> Drawn:
+        """Coefficients of candidates at redshifts z (N, n), which the networks draw in turn."""
+        (count, n), networks = z.shape, min(z.shape[1], len(self.members))
+        numbers = np.arange(-(-n // networks) * networks).reshape(-1, networks)  # of a galaxy's candidates
+        every = np.log10(1 + np.clip(z, 0, self.model.z_max))[:, np.minimum(numbers, n - 1)]
+        zeta = torch.from_numpy(every).float().to(self.device).movedim(2, 0)  # (networks, N, n / networks)
+        vectors = zeta.new_empty(*zeta.shape, self.stack.network.dimension)
+        r, chi2, counted = torch.empty_like(zeta), torch.empty_like(zeta), zeta.new_zeros(count)
+        ids, size = [galaxy.object_id for galaxy in galaxies], networks if zeta[0].numel() <= TOGETHER else 1
+        for first in range(0, networks, size):
+            places, mine = slice(first, first + size), slice(0, len(range(first, n, networks)))
+            stack, some = self.stack.part(first, first + size), tables.part(places)
+            draws = Draws(settings.seed, ids, stack.numbers, numbers[mine].T[places])
+            drawn, known = draw_vectors(stack, seen, some, zeta[places, :, mine], settings, draws)
+            vectors[places, :, mine] = drawn.unflatten(1, (count, -1))
+            r[places, :, mine] = known.r.unflatten(1, (count, -1))
+            chi2[places, :, mine], seen_by = misfits(stack.network, seen, drawn, known)
+            counted = torch.maximum(counted, seen_by.amax(0))
+
+        def in_order(values: torch.Tensor) -> torch.Tensor:
+            return values.movedim(0, 2).flatten(1, 2)[:, :n]
+
+        misfit = Misfit(in_order(chi2).cpu().numpy(), counted.cpu().numpy())
+        number = np.resize(self.members[:networks], n)
+        return Drawn(in_order(vectors), in_order(zeta), in_order(r), number, misfit)
 
     def _spectra(self, seen: Seen, every: Drawn, kept: np.ndarray, settings, galaxies):
         """Noise-free and observed spectra (N, n, L) of the candidates `kept` (N, n)."""
-        shape = (*kept.shape, self.grid.size)
-        spectra, observed = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        dust = self._dust(seen) if seen.ebv.any() else None
-        weighed, number_of = kept.shape[1] < len(every.number), every.number[kept]
-        for number in self.members:
-            rows, places = np.nonzero(number_of == number)
-            each = 1 if weighed else max(1, len(rows) // len(kept))  # rows whose noise one generator draws
-            network, block = self.model.networks[number], each * max(1, BLOCK // each)
-            for start in range(0, len(rows), block):
-                row, place = rows[start : start + block], places[start : start + block]
-                which = (row, kept[row, place])
-                clean = network.spectra(every.vectors[which], every.zeta[which], every.r[which])
-                clean = clean if dust is None else clean.mul_(dust[row])
-                purposes = [f"noise {p if weighed else number}" for p in place[::each]]
-                ids = [galaxies[i].object_id for i in row[::each]]
-                own = [object_generator(settings.seed, *key) for key in zip(ids, purposes)]
-                spectra[row, place] = clean.cpu()
-                observed[row, place] = network.noise.sample(clean, own).add_(clean).cpu()
-        return spectra, observed
+        dust, ids = self._dust(seen) if seen.ebv.any() else None, [galaxy.object_id for galaxy in galaxies]
+        return make_spectra(self.model.networks, self.noise, every, kept, settings.seed, ids, dust)
 
     def _dust(self, seen: Seen) -> torch.Tensor:
         """Transmission (N, L) of the dust in front of galaxies."""

@@ -27,6 +27,7 @@ __all__ = ["Seen", "as_seen", "light_of_picture", "of_one_kind"]
 class Seen:
     """What the networks see of N galaxies."""
 
+    light: list[Measurements | None]
     tokens: Tokens
     index: torch.Tensor  # (N, K) number of each measurement's filter in `filters`
     filters: tuple[Filter, ...]
@@ -37,7 +38,7 @@ class Seen:
     _prepared: tuple | None = None
 
     def prepared(self, encoder: SetEncoder) -> tuple:
-        """What all networks' encoders of measurements have in common, computed once."""
+        """What encoders of all networks have in common, computed once."""
         self._prepared = self._prepared or encoder.prepare(self.tokens)
         return self._prepared
 
@@ -123,17 +124,20 @@ def as_seen(
         if some is None:
             continue
         ebv[row], shared[row] = foreground_of(some), some.brightness_error
-        key = some.filters, id(some.curves)
+        key = some.filters, bool(some.curves) and id(some.curves)
         if key not in numbers:
             curves = [load_filter(name, some.curves) for name in some.filters]
             numbers[key] = torch.tensor([number.setdefault(curve, len(number)) for curve in curves])
         index[row, : len(some.filters)] = numbers[key]
     picture, has_picture = _vectors(galaxies, image_kind, pictures, survey)
-    return Seen(tokens, index, tuple(number), picture, has_picture, ebv, shared)
+    return Seen(light, tokens, index, tuple(number), picture, has_picture, ebv, shared)
 
 
 def _vectors(galaxies: list[Galaxy], image_kind: str, pictures, survey: Survey):
     """Vectors (N, width) of pictures, and which galaxies have one (N,)."""
+    vectors = torch.zeros(len(galaxies), pictures.head[-1].out_features)
+    if all(galaxy.image is None for galaxy in galaxies):
+        return vectors, torch.zeros(len(galaxies), dtype=torch.bool)
     size = pictures.apertures.shape[-1]
     images = np.full((len(galaxies), len(survey.image_bands), size, size), np.nan, np.float32)
     for i, galaxy in enumerate(galaxies):
@@ -141,7 +145,6 @@ def _vectors(galaxies: list[Galaxy], image_kind: str, pictures, survey: Survey):
             images[i] = centre(galaxy.image, size)
     token = image_token(images, image_kind)
     seen = token["has_image"].bool()
-    vectors = torch.zeros(len(galaxies), pictures.head[-1].out_features)
     if seen.any():
         vectors[seen] = pictures(token["image"][seen], token["lossy"][seen])
     return vectors, seen

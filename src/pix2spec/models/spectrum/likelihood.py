@@ -25,11 +25,6 @@ class Misfit:
     chi2: np.ndarray  # (N, n) per flux; NaN where too few fluxes count
     number: np.ndarray  # (N,) of fluxes
 
-    @classmethod
-    def empty(cls, count: int, n: int) -> "Misfit":
-        """Nothing is known yet."""
-        return cls(np.full((count, n), np.nan, np.float32), np.zeros(count))
-
     def best(self, galaxy: int) -> float:
         """chi2 per flux of a galaxy's best candidate; NaN if unknown."""
         row = self.chi2[galaxy]
@@ -62,10 +57,9 @@ class Misfit:
 
 
 def misfits(
-    network: SpectrumNetwork, seen: Seen, vectors: torch.Tensor, known: Known, columns: np.ndarray,
-    out: Misfit,
-) -> None:  # fmt: skip
-    """Write chi2 per flux of candidates into `out`.
+    network: SpectrumNetwork, seen: Seen, vectors: torch.Tensor, known: Known
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """chi2 per flux of candidates.
 
     Fluxes of one galaxy that are not all of the fibre are compared in shape: their common factor is fitted.
 
@@ -74,26 +68,29 @@ def misfits(
     network : SpectrumNetwork
     seen : Seen
         N galaxies.
-    vectors : tensor (N * n, D)
+    vectors : tensor (..., N * n, D)
         Coefficients of candidates.
     known : Known
         Of the candidates.
-    columns : array (n,)
-        Which candidates of each galaxy they are.
-    out : Misfit
+
+    Returns
+    -------
+    chi2 : tensor (..., N, n), float32
+        NaN where too few fluxes count.
+    number : tensor (..., N)
+        Of fluxes that count.
     """
-    count, n = len(seen.ebv), len(columns)
-    rows = torch.arange(count).repeat_interleave(n)
-    model = (known.parts * network.linear_parts(vectors)[:, None]).sum(2).double()
+    count = len(seen.ebv)
+    n = vectors.shape[-2] // count
+    rows = torch.arange(count, device=vectors.device).repeat_interleave(n)
+    model = (known.parts * network.linear_parts(vectors)[..., None, :]).sum(-1).double()
     flux, error = seen.tokens.flux[rows].double(), seen.tokens.error[rows].double()
     counts = seen.tokens.seen[rows] & known.covered
     fibre = counts & (seen.tokens.kind[rows] == KIND_GROUPS["fibre"])
-    counts = torch.where(fibre.sum(1, keepdim=True) >= LEAST, fibre, counts)  # one aperture
+    counts = torch.where(fibre.sum(-1, keepdim=True) >= LEAST, fibre, counts)  # one aperture
     weight = counts / (error**2 + (MODEL_ERROR * flux) ** 2)
-    number = (weight > 0).sum(1)
-    scale = (weight * flux * model).sum(1) / (weight * model**2).sum(1).clamp(min=1e-30)
-    chi2 = (weight * (flux - scale[:, None].clamp(min=0) * model) ** 2).sum(1) / (number - 1).clamp(min=1)
-    chi2 = torch.where(number >= LEAST, chi2, torch.nan)
-    out.chi2[:, columns] = chi2.float().view(count, n).cpu().numpy()
-    seen_by_all = torch.where(number >= LEAST, number, 0).view(count, n)[:, 0]
-    out.number = np.maximum(out.number, seen_by_all.cpu().numpy())
+    number = (weight > 0).sum(-1)
+    scale = (weight * flux * model).sum(-1) / (weight * model**2).sum(-1).clamp(min=1e-30)
+    chi2 = (weight * (flux - scale[..., None].clamp(min=0) * model) ** 2).sum(-1) / (number - 1).clamp(min=1)
+    chi2 = torch.where(number >= LEAST, chi2, torch.nan).float().unflatten(-1, (count, n))
+    return chi2, torch.where(number >= LEAST, number, 0).unflatten(-1, (count, n))[..., 0]

@@ -4,6 +4,7 @@ A *coefficient vector* is (log10 of the r flux relative to the one that the line
 coefficients, asinh of the line fluxes, log10 of the line width).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ from pix2spec.models.spectrum.linear import LinearPrior, fit_linear
 from pix2spec.models.spectrum.noise import SurveyNoise
 from pix2spec.models.spectrum.preset import SpectrumPreset
 
-__all__ = ["Known", "SpectrumNetwork"]
+__all__ = ["Known", "SpectrumNetwork", "spectra_of"]
 
 R_FILTER = "sdss2010-r"
 LINE_SOFTENING = 0.2  # Angstrom, of asinh line fluxes; weaker lines cannot be detected
@@ -30,19 +31,19 @@ FAINT_R = 10**0.4  # nanomaggies: log10 of expected r fluxes, where nothing is m
 
 @dataclass
 class Known:
-    """What is known of B candidates before their coefficients are drawn."""
+    """What is known of B candidates before their coefficients are drawn; ... are the networks of a stack."""
 
-    zeta: torch.Tensor  # (B,) log10(1 + z)
-    r: torch.Tensor  # (B,) expected r flux in nanomaggies, float32
-    mean: torch.Tensor  # (B, D) linear answer in normal scores
-    spread: torch.Tensor  # (B, D) its spread
-    features: torch.Tensor  # (B, C)
-    parts: torch.Tensor  # (B, K, 1 + components + lines) of `BandTables`, in the filters of the measurements
-    covered: torch.Tensor  # (B, K)
-    in_r: torch.Tensor  # (B, 1 + components + lines) the same in r
+    zeta: torch.Tensor  # (..., B) log10(1 + z)
+    r: torch.Tensor  # (..., B) expected r flux in nanomaggies, float32
+    mean: torch.Tensor  # (..., B, D) linear answer in normal scores
+    spread: torch.Tensor  # (..., B, D) its spread
+    features: torch.Tensor  # (..., B, C)
+    parts: torch.Tensor  # (..., B, K, P) of `BandTables`, in the filters of the measurements
+    covered: torch.Tensor  # (..., B, K)
+    in_r: torch.Tensor  # (..., B, P) the same in r
 
-    def of(self, rows: torch.Tensor) -> "Known":
-        """Some of the candidates."""
+    def of(self, rows) -> "Known":
+        """Some of the candidates, as an index of the axes of networks and candidates."""
         return Known(*(values[rows] for values in vars(self).values()))
 
 
@@ -86,19 +87,13 @@ class SpectrumNetwork(nn.Module):
 
     def spectra(self, vectors: torch.Tensor, zeta: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
         """Noise-free spectra (B, L) of vectors (B, D) at log10(1 + z) (B,), with expected r fluxes `r`."""
-        k = 1 + self.basis.n_components
-        lines = LINE_SOFTENING * torch.sinh(vectors[:, k:-1])
-        zeta = zeta.double().clamp(-0.001, np.log10(1 + self.basis.z_max))
-        unit = self.basis.decode(zeta, vectors[:, 1:k], lines, 10 ** vectors[:, -1].clamp(0.5, 2.8))
-        unit = unit.clamp(min=0)  # a noise-free flux is not negative
-        own = (unit @ self.r_weights).clamp(min=1e-6)
-        return unit * (r * 10 ** vectors[:, 0] / own)[:, None]
+        return spectra_of([(self, slice(None))], vectors, zeta, r)
 
     def linear_parts(self, vectors: torch.Tensor) -> torch.Tensor:
-        """What multiplies the fluxes of `BandTables`: (1, continuum, lines) of vectors (B, D)."""
+        """What multiplies the fluxes of `BandTables`: (1, continuum, lines) of vectors (..., D)."""
         k = 1 + self.basis.n_components
-        lines = LINE_SOFTENING * torch.sinh(vectors[:, k:-1]).clamp(min=0)
-        return torch.cat([torch.ones_like(vectors[:, :1]), vectors[:, 1:k], lines], 1)
+        lines = LINE_SOFTENING * torch.sinh(vectors[..., k:-1]).clamp(min=0)
+        return torch.cat([torch.ones_like(vectors[..., :1]), vectors[..., 1:k], lines], -1)
 
     # ------------------------------------------------------------------------- what is known
 
@@ -106,51 +101,85 @@ class SpectrumNetwork(nn.Module):
         """Gaussian prior of the coefficients."""
         return LinearPrior.of(self.basis.prior_mean, self.basis.prior_precision)
 
-    def known(self, tokens: Tokens, index: torch.Tensor, tables: BandTables, zeta: torch.Tensor) -> Known:
+    def known(
+        self, tokens: Tokens, index: torch.Tensor, tables: BandTables, zeta: torch.Tensor,
+        prior: LinearPrior | None = None,
+    ) -> Known:  # fmt: skip
         """The best linear answer for candidates.
 
         Parameters
         ----------
         tokens : Tokens
-            Measurements of B candidates.
+            Measurements (..., B, K) of B candidates.
         index : tensor (B, K), int
             Filters of the measurements by their numbers in `tables`.
         tables : BandTables
             From `tables`.
-        zeta : tensor (B,), float32
+        zeta : tensor (..., B), float32
             log10(1 + z) of each candidate.
+        prior : LinearPrior, optional
+            What `prior` returns, if it is at hand.
         """
-        parts, covered = tables.at(index, zeta)
+        last = torch.full_like(index[:, :1], tables.flux.shape[-3] - 1)
+        parts, covered = tables.at(torch.cat([index, last], 1), zeta)
+        parts, in_r, covered = parts[..., :-1, :], parts[..., -1, :], covered[..., :-1]
         seen = tokens.seen & covered
         fibre = seen & (tokens.kind == KIND_GROUPS["fibre"])
-        seen = torch.where(
-            fibre.sum(1, keepdim=True) >= 2, fibre, seen
-        )  # one aperture, the spectrum's if known
-        fit = fit_linear(self.prior(), parts, tokens.flux, tokens.error, seen)
-        last = torch.full_like(index[:, :1], len(tables.flux) - 1)
-        in_r = tables.at(last, zeta)[0][:, 0]
-        least = 0.05 * in_r[:, 0].double()
-        expected = fit.scale * (in_r[:, 0] + (in_r[:, 1:] * fit.mean).sum(1)).clamp(min=least)
-        has_light = seen.any(1)
+        # One aperture, the spectrum's if known.
+        seen = torch.where(fibre.sum(-1, keepdim=True) >= 2, fibre, seen)
+        fit = fit_linear(prior or self.prior(), parts, tokens.flux, tokens.error, seen)
+        least = 0.05 * in_r[..., 0].double()
+        expected = fit.scale * (in_r[..., 0] + (in_r[..., 1:] * fit.mean).sum(-1)).clamp(min=least)
+        has_light = seen.any(-1)
         r = torch.where(has_light, expected, FAINT_R).clamp(1e-3, 1e6).float()
         mean, spread = self._scores(fit.mean.float(), fit.sd.float())
         features = torch.cat(
             [
-                mean[:, 1:-1], spread[:, 1:-1].log(), redshift_features(zeta), has_light[:, None].float(),
-                (r.log10() - 1.5)[:, None], ((fit.chi2.float() + 0.05).log() / 4).clamp(-1, 3)[:, None],
-            ], 1,
+                mean[..., 1:-1], spread[..., 1:-1].log(), redshift_features(zeta),
+                has_light[..., None].float(), (r.log10() - 1.5)[..., None],
+                ((fit.chi2.float() + 0.05).log() / 4).clamp(-1, 3)[..., None],
+            ], -1,
         )  # fmt: skip
         return Known(zeta, r, mean, spread, features, parts, covered, in_r)
 
     def _scores(self, mean: torch.Tensor, sd: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Means and sds (B, q) of continuum and lines as means and spreads (B, D) in normal scores."""
+        """Means and sds (..., B, q) of continuum and lines as those (..., B, D) of normal scores."""
         k = self.basis.n_components
-        values = torch.cat([mean - sd, mean, mean + sd])
-        median = self.normal.knots[:, self.normal.knots.shape[1] // 2].expand(len(values), -1)
-        lines = torch.asinh(values[:, k:] / LINE_SOFTENING)
-        scores = self.normal(torch.cat([median[:, :1], values[:, :k], lines, median[:, -1:]], 1))
-        low, middle, high = scores.chunk(3)
+        values = torch.cat([mean - sd, mean, mean + sd], -2)
+        knots = self.normal.knots
+        median = knots[..., None, :, knots.shape[-1] // 2].expand(*values.shape[:-1], -1)
+        lines = torch.asinh(values[..., k:] / LINE_SOFTENING)
+        scores = self.normal(torch.cat([median[..., :1], values[..., :k], lines, median[..., -1:]], -1))
+        low, middle, high = scores.chunk(3, -2)
         spread = ((high - low) / 2).clamp(LEAST_SPREAD, 1.2)
-        spread[:, [0, -1]] = 1.0
+        spread[..., [0, -1]] = 1.0
         limit = self.normal.MAX_SIGMAS
         return middle.clamp(-limit, limit), spread
+
+
+def spectra_of(
+    parts: Sequence[tuple[SpectrumNetwork, slice]], vectors: torch.Tensor, zeta: torch.Tensor, r: torch.Tensor
+) -> torch.Tensor:
+    """Noise-free spectra (B, L) of the vectors of several networks.
+
+    Parameters
+    ----------
+    parts : sequence of (SpectrumNetwork, slice)
+        Each network, and which rows are its own.
+    vectors : tensor (B, D)
+    zeta : tensor (B,)
+        log10(1 + z).
+    r : tensor (B,)
+        Expected r fluxes.
+    """
+    network = parts[0][0]
+    basis, k = network.basis, 1 + network.basis.n_components
+    rest = torch.cat(
+        [torch.addmm(one.basis.mean, vectors[rows, 1:k], one.basis.components) for one, rows in parts]
+    )
+    lines = LINE_SOFTENING * torch.sinh(vectors[:, k:-1])
+    zeta = zeta.double().clamp(-0.001, np.log10(1 + basis.z_max))
+    unit = basis.observed(rest, zeta, lines, 10 ** vectors[:, -1].clamp(0.5, 2.8))
+    unit = unit.clamp_(min=0)  # a noise-free flux is not negative
+    own = (unit @ network.r_weights).clamp(min=1e-6)
+    return unit.mul_((r * 10 ** vectors[:, 0] / own)[:, None])

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from pix2spec.models.latent.noise import NoiseModel, sampled_brightness
+from pix2spec.models.latent.noise_stack import NoiseStack
 from pix2spec.runtime.random import normal_rows
 
-__all__ = ["SurveyNoise"]
+__all__ = ["EnsembleNoise", "SurveyNoise"]
 
 ALWAYS = -1e6  # logarithm of a median flux: all spectra are brighter
 
@@ -52,15 +53,54 @@ class SurveyNoise(nn.Module):
 
     def sample(self, clean: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """Draw noise (B, L) for noise-free spectra (B, L); `generators` as in `NoiseModel.sample`."""
-        count = self.bright.numbers
-        numbers = normal_rows(len(clean), count + 1, generators)
-        bright = sampled_brightness(clean)
-        share = torch.sigmoid((bright - self.change[0]) / self.change[1]).cpu()
-        is_bright = torch.special.ndtr(numbers[:, count]) < share
-        if is_bright.all():
-            return self.bright.made(clean, bright, numbers)[0]
-        noise = torch.empty_like(clean)
-        for model, rows in ((self.bright, is_bright), (self.faint, ~is_bright)):
-            which = torch.nonzero(rows)[:, 0]
-            noise[which] = model.made(clean[which], bright[which], numbers[which])[0]
-        return noise
+        every = EnsembleNoise([self])
+        numbers = normal_rows(len(clean), every.numbers, generators)
+        return every.made(clean, numbers, torch.zeros(len(clean), dtype=torch.long, device=clean.device))
+
+
+class EnsembleNoise:
+    """Noise of an ensemble of networks.
+
+    Parameters
+    ----------
+    noises : sequence of SurveyNoise
+        Of each network. Models that are equal in several of them are kept once.
+    """
+
+    def __init__(self, noises: Sequence[SurveyNoise]):
+        distinct: list[NoiseModel] = []
+        places = []
+        for noise in noises:
+            for model in (noise.bright, noise.bright if noise.change[0] <= ALWAYS else noise.faint):
+                alike = [k for k, other in enumerate(distinct) if _equal(model, other)]
+                places.append(alike[0] if alike else len(distinct))
+                distinct += [] if alike else [model]
+        self.change = torch.stack([noise.change for noise in noises])
+        self.place = torch.tensor(places, device=self.change.device).view(-1, 2)
+        self.stack = NoiseStack(distinct)
+
+    @property
+    def numbers(self) -> int:
+        """Normal numbers of which the noise of one spectrum is a function."""
+        return self.stack.numbers + 1
+
+    def made(self, clean: Tensor, numbers: Tensor, which: Tensor) -> Tensor:
+        """Noise (B, L).
+
+        Parameters
+        ----------
+        clean : Tensor (B, L)
+            Noise-free spectra.
+        numbers : Tensor (B, `numbers` or more)
+            Standard normal numbers.
+        which : Tensor (B,), int64
+            The network of each spectrum.
+        """
+        bright, change = sampled_brightness(clean), self.change[which]
+        share = torch.sigmoid((bright - change[:, 0]) / change[:, 1])
+        is_faint = torch.special.ndtr(numbers[:, self.stack.numbers].to(clean.device)) >= share
+        return self.stack.made(clean, bright, numbers, self.place[which, is_faint.long()])[0]
+
+
+def _equal(one: NoiseModel, other: NoiseModel) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.buffers(), other.buffers()))

@@ -16,6 +16,7 @@ from pix2spec.models.latent.redshifts import (
 from pix2spec.models.redshift.brightness import answer as answer_of
 from pix2spec.models.redshift.posterior import RedshiftPosterior
 from pix2spec.models.spectrum.bands import BandTables
+from pix2spec.models.spectrum.draw import Stack
 from pix2spec.models.spectrum.evidence import many_narrow, sharpened
 from pix2spec.models.spectrum.inputs import Seen
 from pix2spec.models.spectrum.model import SpectrumModel
@@ -34,7 +35,7 @@ class Redshifts:
 
 
 def draw_redshifts(
-    model: SpectrumModel, redshifts, tables: list[BandTables], seen: Seen, galaxies: list[Galaxy],
+    model: SpectrumModel, redshifts, stack: Stack, tables: BandTables, seen: Seen, galaxies: list[Galaxy],
     light: list[Measurements | None], settings, fold: int = -1,
 ) -> Redshifts:  # fmt: skip
     """Draw the redshifts of candidates.
@@ -47,8 +48,10 @@ def draw_redshifts(
     ----------
     model : SpectrumModel
     redshifts : RedshiftModel
-    tables : list of BandTables
-        One for each network.
+    stack : Stack
+        The networks in use.
+    tables : BandTables
+        Of these.
     seen : Seen
         The galaxies.
     galaxies : list of Galaxy
@@ -76,7 +79,7 @@ def draw_redshifts(
         if not len(rows):
             continue
         posterior, odd = answer(
-            model, redshifts, tables, seen, rows, [light[i] for i in rows], fold, settings
+            model, redshifts, stack, tables, seen, rows, [light[i] for i in rows], fold, settings
         )
         posterior = conditioned(posterior, [galaxies[i] for i in rows], settings, redshifts)
         found = posterior.sample(n, settings.seed, [ids[i] for i in rows])
@@ -87,28 +90,31 @@ def draw_redshifts(
     return made
 
 
-def _by_light(model, redshifts, tables, seen: Seen, rows, light, fold: int, settings):
-    tokens = seen.tokens[rows]
-    posterior, odd = answer_of(redshifts, light, settings.floor, None if fold < 0 else fold)
+def _by_light(model, redshifts, stack, tables, seen: Seen, rows, light, fold: int, settings):
+    fold_or_none, tokens = None if fold < 0 else fold, seen.tokens[rows]
+    if all(seen.light[row] is some for row, some in zip(rows, light)):
+        prepared = tuple(values[rows] for values in seen.prepared(stack.network.galaxy.measured))
+        posterior, odd = answer_of(redshifts, light, settings.floor, fold_or_none, tokens, prepared)
+    else:
+        posterior, odd = answer_of(redshifts, light, settings.floor, fold_or_none)
     narrow = many_narrow(tokens)
     if narrow.any():
         some = np.flatnonzero(narrow)
-        networks, known = zip(*((model.networks[k], tables[k]) for k in model.members(fold)))
-        sharp = sharpened(posterior[some], tokens[some], seen.index[rows][some], networks, known)
+        sharp = sharpened(posterior[some], tokens[some], seen.index[rows][some], stack, tables)
         mass = posterior.on_grid()
         mass[some] = sharp.mass
         posterior = RedshiftPosterior(posterior.weight, posterior.mean, posterior.sd, mass)
     return posterior, odd
 
 
-def _by_picture(model, redshifts, tables, seen: Seen, rows, light, fold: int, settings):
+def _by_picture(model, redshifts, stack, tables, seen: Seen, rows, light, fold: int, settings):
     judge = model.judge
     condition = judge.galaxy(seen.tokens[rows], seen.picture[rows], seen.has_picture[rows])
     weight, mean, log_sd = (part.double().numpy() for part in judge.mixture(condition))
     return RedshiftPosterior(np.exp(weight), mean, np.exp(log_sd)), np.zeros(len(rows), bool)
 
 
-def _anywhere(model, redshifts, tables, seen: Seen, rows, light, fold: int, settings):
+def _anywhere(model, redshifts, stack, tables, seen: Seen, rows, light, fold: int, settings):
     """Where nothing is known but perhaps a redshift with an error: all redshifts of the surveys."""
     n = len(rows)
     flat = RedshiftPosterior(np.ones((n, 1)), np.zeros((n, 1)), np.full((n, 1), 1.5))

@@ -11,11 +11,17 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-__all__ = ["sample_around"]
+__all__ = ["noise_levels", "sample_around"]
 
 FINER = 1.5  # power of the noise levels: steps become shorter towards the data
 
-Correction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Correction = Callable[[torch.Tensor, float], torch.Tensor]
+
+
+def noise_levels(sampler: str, evaluations: int) -> list[float]:
+    """Noise levels from 1 to 0 between the steps of a sampler, which may evaluate the network at each."""
+    steps = max(1, evaluations // 2) if sampler == "heun" else evaluations
+    return (np.linspace(1, 0, steps + 1) ** FINER).tolist()
 
 
 @torch.no_grad()
@@ -28,31 +34,29 @@ def sample_around(
     Parameters
     ----------
     correction : callable
-        ``(x (B, D), sigma (B,)) -> velocity - gaussian_velocity``: what must be added for other data.
-    mean, spread : tensor (B, D)
+        ``(x (..., D), sigma) -> velocity - gaussian_velocity``: what must be added for other data.
+    mean, spread : tensor (..., D)
         The linear answers.
     sampler : {"dpm++", "heun", "euler"}
         Second-order steps that reuse the evaluation before (Adams-Bashforth), Heun's method, or Euler's.
     evaluations : int
         Maximum number of evaluations of `correction`.
-    start : tensor (B, D)
+    start : tensor (..., D)
         Standard normal numbers, of which each sample is a function.
 
     Returns
     -------
-    tensor (B, D)
+    tensor (..., D)
     """
-    u = start
-    steps = max(1, evaluations // 2) if sampler == "heun" else evaluations
-    levels = np.linspace(1, 0, steps + 1) ** FINER
+    u, variance = start, spread**2
 
     def slope(u: torch.Tensor, sigma: float) -> torch.Tensor:
         keep = 1 - sigma
-        q = torch.sqrt(keep**2 * spread**2 + sigma**2)
-        return correction(keep * mean + q * u, u.new_full((len(u),), sigma)) / q
+        q = torch.sqrt(keep**2 * variance + sigma**2)
+        return correction(torch.addcmul(keep * mean, q, u), sigma) / q
 
     before, last = None, 1.0
-    for sigma, following in pairwise(levels.tolist()):
+    for sigma, following in pairwise(noise_levels(sampler, evaluations)):
         step, now = following - sigma, slope(u, sigma)
         if sampler == "heun":
             direction = (now + slope(u + step * now, following)) / 2
