@@ -70,7 +70,7 @@ def velocity_dispersion(
     if ivar is None:
         sigma = _without_errors(flux, z, grid)
         return sigma, np.full_like(sigma, np.nan)
-    design, products = _designs(grid)
+    design, products = _designs(grid), _products(grid)
     result = empty_result(flux, z, 2)
     low, high = WINDOW_ANGSTROM
     for where, y, weight, shift, _ in cutouts(flux, z, grid, low, high, ivar):
@@ -125,7 +125,7 @@ def _orthogonal(grid: SpectralGrid, phase: int, pixels: int) -> tuple[np.ndarray
 
     The columns are polynomials (pixels, 12) and, orthogonal to these, templates (pixels, sigmas * 11).
     """
-    designs = _designs(grid)[0][phase]
+    designs = _designs(grid)[phase]
     kept = np.flatnonzero(_outside_gas_lines(grid, designs.shape[1])[:pixels])
     polynomials = np.linalg.qr(designs[0, kept, -N_POLYNOMIALS:])[0]
     templates = designs[:, kept, :-N_POLYNOMIALS]
@@ -147,39 +147,45 @@ def _outside_gas_lines(grid: SpectralGrid, size: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=2)
-def _designs(grid: SpectralGrid) -> tuple[np.ndarray, np.ndarray]:
-    """Columns of the fits (phases, sigmas, P, K), and the products of their pairs (..., P, pairs)."""
+def _designs(grid: SpectralGrid) -> np.ndarray:
+    """Columns of the fits (phases, sigmas, P, K)."""
     stored = load_templates()
     start, step, size = float(stored["start"]), float(stored["step"]), stored["flux"].shape[1]
-    transform = np.fft.rfft(stored["flux"].astype(float), axis=1)
     frequency = np.fft.rfftfreq(size)
     pixels = round(np.log10(WINDOW_ANGSTROM[1] / WINDOW_ANGSTROM[0]) / grid.step)
     columns = np.arange(pixels)
     polynomials = np.polynomial.legendre.legvander(np.linspace(-1, 1, pixels), N_POLYNOMIALS - 1)
+    smooth = np.linalg.qr(polynomials)[0]
 
-    def broadened(sigma: float, shift: float):
-        """All populations (P, 40) as `cutouts` of that `shift` see them, without a smooth part."""
+    def broadened(transform: np.ndarray, sigma: float, shift: float):
+        """Templates (P, n) as `cutouts` of that `shift` see them, without a smooth part."""
         width = sigma / (LIGHT_SPEED_KM_S * np.log(10) * step)
         spectra = np.fft.irfft(transform * np.exp(-2 * (np.pi * width * frequency) ** 2), n=size, axis=1)
         position = (np.log10(WINDOW_ANGSTROM[0]) - start + grid.step * (columns - shift)) / step
         values = CubicSpline(np.arange(size), spectra, axis=1)(position).T
-        return values - polynomials @ np.linalg.lstsq(polynomials, values, rcond=None)[0]
+        return values - smooth @ (smooth.T @ values)
 
+    populations = np.fft.rfft(stored["flux"].astype(float), axis=1)
     kept = _outside_gas_lines(grid, pixels)
-    leading = np.linalg.svd(broadened(100.0, 0.0)[kept], full_matrices=False)[2][:N_TEMPLATES].T
-    pairs = np.triu_indices(N_TEMPLATES + 1 + N_POLYNOMIALS)
-    designs, products = [], []
+    seen = broadened(populations, 100.0, 0.0)[kept]
+    leading = np.linalg.svd(seen, full_matrices=False)[2][:N_TEMPLATES] @ populations
+    designs = []
     for phase in range(PIXEL_PHASES):
         for sigma in SIGMAS_KM_S:
-            templates = broadened(sigma, (phase + 0.5) / PIXEL_PHASES - 0.5) @ leading
+            templates = broadened(leading, sigma, (phase + 0.5) / PIXEL_PHASES - 0.5)
             scale = np.linalg.norm(templates, axis=0) / np.sqrt(pixels)
             slope = np.gradient(templates[:, :1], axis=0)  # to first order, an error of the redshift
             slope /= np.linalg.norm(slope) / np.sqrt(pixels)
             designs.append(np.hstack([templates / scale, slope, polynomials]))
-            products.append(designs[-1][:, pairs[0]] * designs[-1][:, pairs[1]])
-    shape = (PIXEL_PHASES, len(SIGMAS_KM_S))
-    first, second = (np.reshape(values, (*shape, *np.shape(values)[1:])) for values in (designs, products))
-    return first, second
+    return np.reshape(designs, (PIXEL_PHASES, len(SIGMAS_KM_S), *designs[0].shape))
+
+
+@lru_cache(maxsize=2)
+def _products(grid: SpectralGrid) -> np.ndarray:
+    """Products (phases, sigmas, P, pairs) of the pairs of columns of `_designs`."""
+    designs = _designs(grid)
+    first, second = np.triu_indices(designs.shape[-1])
+    return designs[..., first] * designs[..., second]
 
 
 def _chi2(designs, products, y, weight) -> np.ndarray:

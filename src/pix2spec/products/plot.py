@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_image", "figure_evaluation", "figure_grid", "save_figure"]
 
 WIDTH, NARROW = 10.0, 6.0  # inches
+PRINT_DPI = 200
 MAX_TICKS = 9  # filters that are named below their magnitudes
 
 
@@ -102,8 +103,19 @@ def _needs_picture(ensemble: Ensemble, width: float) -> bool:
 
 def save_figure(figure, path: str | Path | None) -> None:
     """Save `figure` at print resolution; nothing happens when `path` is None."""
-    if path is not None:
-        figure.savefig(path, dpi=200)
+    if path is None:
+        return
+    engine = figure.get_layout_engine()
+    if engine is None:
+        figure.savefig(path, dpi=PRINT_DPI)
+        return
+    before = figure.get_dpi()
+    figure.set_dpi(PRINT_DPI)
+    engine.execute(figure)
+    figure.set_layout_engine("none")  # with an engine, matplotlib would draw the figure twice
+    figure.savefig(path, dpi=PRINT_DPI)
+    figure.set_layout_engine(engine)
+    figure.set_dpi(before)
 
 
 def draw_image(axes, ensemble) -> None:

@@ -9,9 +9,9 @@ import io
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.fft
 from PIL import Image
 from scipy.ndimage import gaussian_filter
-from scipy.signal import fftconvolve
 
 from pix2spec.core.stretches import STRETCHES
 from pix2spec.core.survey import SDSS
@@ -117,7 +117,7 @@ class Camera:
             moffat(np.sqrt(max(w**2 - drawn**2, (0.3 * w) ** 2)) / frame.pixel, beta, s)
             for w, s in zip(widths, shift)
         ]
-        return np.array([fftconvolve(plane, k, "same") for plane, k in zip(light, kernels)])
+        return np.array([_blurred(plane, k) for plane, k in zip(light, kernels)])
 
     def observed(self, rng, clean: np.ndarray, frame: Frame) -> np.ndarray:
         """Pictures with noise, sky, trails and bad columns."""
@@ -267,6 +267,14 @@ def _compressed(rng, picture: Image.Image) -> Image.Image:
     picture.save(stream, "JPEG", quality=int(rng.integers(*QUALITY)), subsampling="4:2:0")
     stream.seek(0)
     return Image.open(stream).convert("RGB")
+
+
+def _blurred(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """A plane (y, x) convolved with a kernel; beyond its edges there is no light."""
+    full = [scipy.fft.next_fast_len(a + b - 1, True) for a, b in zip(plane.shape, kernel.shape)]
+    product = scipy.fft.rfft2(plane, full) * scipy.fft.rfft2(kernel, full)
+    (y, x), (height, width) = ((size - 1) // 2 for size in kernel.shape), plane.shape
+    return scipy.fft.irfft2(product, full)[y : y + height, x : x + width]
 
 
 def _softened(rng, picture: Image.Image) -> Image.Image:

@@ -78,8 +78,7 @@ class BandTables:
         if len(seen) and total > 0:
             first, last = seen[0], seen[-1] + 1
             for k in range(self.size):
-                low, high = first - STRIDE * k, last - STRIDE * k
-                a, b = np.clip([low, high], 0, basis.size)
+                a, b = (min(max(end - STRIDE * k, 0), basis.size) for end in (first, last))
                 part = weights[a + STRIDE * k : b + STRIDE * k]
                 flux[k], share[k] = part @ design[a:b], part.sum() / total
         return torch.from_numpy(flux.astype(np.float32)), torch.from_numpy(share > COVERAGE)
