@@ -17,7 +17,7 @@ from realism.classify import EPOCHS, by_numbers, by_pixels
 from realism.draw import CLASSES, simulated
 from realism.measure import OF_GALAXY, numbers_of
 
-SEED = 5
+SEED = 6  # the camera was tuned on the galaxies of seed 5
 BINS = 3  # of brightness
 SHEET = 10, 2  # pictures in a row, rows of each class
 

@@ -1,7 +1,8 @@
 """Simulated colour pictures as Galaxy Zoo 2 made them of SDSS: 64 x 64 pixels of 0.08 Petrosian R90.
 
 Galaxy Zoo 2 shows galaxies with r < 17 and R90 > 3 arcsec (Willett et al. 2013, MNRAS 435:2835). The real
-pictures hold as many ellipticals as spirals, discs on edge and mergers; the simulated ones do so too.
+pictures hold as many ellipticals as spirals, discs on edge and mergers; the simulated ones do so too. Discs
+on edge are mostly red in both: red discs of the survey are too thick to be seen so, and are flattened.
 """
 
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from pix2spec.data.simulate.spectra import Components, SpectrumModel
 CLASSES = ("elliptical", "spiral", "edge_on", "merger")
 FAINTEST, LEAST_R90, LARGEST_R90 = 17.0, 3.0, 25.0  # r magnitude, arcsec
 FIELD = 64 * 0.08  # sides of a picture in R90
+OFF_CENTRE, CENTRING = 0.44, 0.4  # of real galaxies: pixels of a picture, and the scatter in those of SDSS
 BLOCK = 128
 SEEING = SDSS.psf_fwhm / 2.355
 
@@ -53,14 +55,25 @@ def subjects(n: int, seed: int) -> Iterator[Subject]:
             label = CLASSES[count % len(CLASSES)]
             if count < n and _is(label, galaxies, row):
                 parts = parts or model.components(galaxies)
-                yield Subject(galaxies, parts, int(row), label, float(r90[row]))
+                own = _on_edge(galaxies, row, count) if label == "edge_on" else galaxies
+                size = float(petrosian_r90(_only(own, row))[0])
+                yield Subject(own, parts, int(row), label, size)
                 count += 1
 
 
 def _is(label: str, g: Galaxies, row: int) -> bool:
     flat = g.disc_axis_ratio[row] < 0.35
     early, late = g.kind[row] == EARLY, g.kind[row] in (GREEN, LATE, STARBURST)
-    return {"elliptical": early, "spiral": late and not flat, "edge_on": late and flat, "merger": True}[label]
+    red = g.kind[row] in (EARLY, GREEN) and g.bulge_fraction[row] < 0.7
+    return {"elliptical": early, "spiral": late and not flat, "edge_on": red or flat, "merger": True}[label]
+
+
+def _on_edge(g: Galaxies, row: int, number: int) -> Galaxies:
+    """The galaxies, one of them turned on edge: red discs of the survey are too thick to be so."""
+    flat, bulge = g.disc_axis_ratio.copy(), g.bulge_axis_ratio.copy()
+    flat[row] = min(flat[row], np.random.default_rng(number).uniform(0.1, 0.3))
+    bulge[row] = min(bulge[row], 0.7)
+    return replace(g, disc_axis_ratio=flat, bulge_axis_ratio=bulge)
 
 
 def petrosian_r90(g: Galaxies) -> np.ndarray:
@@ -103,10 +116,11 @@ def steady(rng, subject: Subject) -> np.ndarray:
 
 
 def unruly(rng, subject: Subject) -> np.ndarray:
-    """The picture (3, y, x) of the unruly camera, whose pixel scale is known."""
+    """The picture (3, y, x) of the unruly camera, whose pixel scale and centre are known."""
     always = subject.label == "merger"
-    camera = replace(UNRULY, companions=1.0 if always else UNRULY.companions)
-    return camera.take(rng, subject.galaxies, subject.parts, subject.row, subject.frame).image
+    camera = replace(UNRULY, companions=1.0 if always else UNRULY.companions, centring=CENTRING)
+    at = OFF_CENTRE * FIELD / 64 * subject.r90
+    return camera.take(rng, subject.galaxies, subject.parts, subject.row, subject.frame, at).image
 
 
 CAMERAS = {"steady": steady, "unruly": unruly}

@@ -6,7 +6,7 @@ import pytest
 from pix2spec.core.stretches import STRETCHES
 from pix2spec.data.simulate.galaxies import draw_galaxies
 from realism.classify import by_numbers
-from realism.draw import petrosian_r90
+from realism.draw import CLASSES, petrosian_r90, subjects
 from realism.measure import numbers_of
 
 
@@ -36,6 +36,13 @@ def test_r90_grows_with_the_galaxy():
     galaxies.bulge_fraction[:], galaxies.disc_axis_ratio[:], galaxies.disc_radius[:] = 0, 1, 8.0
     # An exponential disc has R90 of 2.32 half-light radii (its Petrosian flux is 99 % of the light).
     np.testing.assert_allclose(petrosian_r90(galaxies), 2.3 * 8.0, rtol=0.05)
+
+
+def test_the_pictures_show_as_many_of_each_class_and_discs_on_edge():
+    found = list(subjects(8, 3))
+    assert [s.label for s in found] == [*CLASSES] * 2
+    flat = [s.galaxies.disc_axis_ratio[s.row] for s in found if s.label == "edge_on"]
+    assert max(flat) < 0.35
 
 
 def test_the_classifier_knows_chance_and_certainty():

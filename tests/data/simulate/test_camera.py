@@ -93,10 +93,12 @@ def test_smooth_fields_have_unit_variance_and_their_scale():
     assert correlation == pytest.approx(np.exp(-(2.0**2) / 16), abs=0.08)
 
 
-def test_a_galaxy_far_from_the_centre_is_seen_there(drawn):
-    camera = replace(CALM, centring=4.0)
+@pytest.mark.parametrize(("centring", "at"), [(4.0, 0.0), (0.0, 3.0)])
+def test_a_galaxy_far_from_the_centre_is_seen_there(drawn, centring, at):
+    camera = replace(CALM, centring=centring)
     bright = int(np.argmin(drawn[0].r + 10 * (drawn[0].kind != EARLY)))
-    picture = camera.take(np.random.default_rng(3), *drawn, bright, Frame(64, SDSS.pixel_scale))
+    picture = camera.take(np.random.default_rng(3), *drawn, bright, Frame(64, SDSS.pixel_scale), at)
+    assert centring or picture.centre == pytest.approx((at / SDSS.pixel_scale,) * 2)
     y, x = np.unravel_index(np.argmax(picture.clean[1]), (64, 64))
     assert np.hypot(x - 31.5 - picture.centre[0], y - 31.5 - picture.centre[1]) < 2
 

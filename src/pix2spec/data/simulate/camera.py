@@ -24,12 +24,14 @@ from pix2spec.data.simulate.spectra import Components
 __all__ = ["UNRULY", "Camera", "Picture", "composite", "moffat"]
 
 STAR_RANGE = 13.0, 22.4  # r magnitudes of stars and small galaxies
+BAND_NOISE = 0.07
 NEAREST = 2.0  # arcsec between the galaxy and other objects
+SPOT = (0.4, 0.4), (0.6, 1.4)  # shares of the light of small galaxies, and their sizes
 STRETCHED = STRETCHES["sdss"]
-BALANCE = np.array([1.0, 1.03, 1.12])[:, None, None]  # of colour pictures to `STRETCHED`, which lacks `BLACK`
-BLACK = np.array([0.08, 0.045, 0.05])  # what they take off scaled g, r, i before they stretch them
+BALANCE = np.array([0.94, 0.98, 1.035])[:, None, None]  # of pictures to `STRETCHED`, which lacks `BLACK`
+BLACK = np.array([0.049, 0.027, 0.041])  # what they take off scaled g, r, i before they stretch them
 SOFT_BEFORE, SOFT_AFTER = 0.55, (0.3, 0.55)  # pixels by which they are smoothed before and after that
-COLOUR_SOFT = 4.0  # the same for the colours of faint parts, which compression removes
+COLOUR_SOFT = 4.3, 3.0  # the same for the colours Cb and Cr of faint parts, which compression removes
 FAINT, DARKEST = 60.0, 1.0  # of 255
 QUALITY = 70, 85  # of JPEG files
 
@@ -53,7 +55,7 @@ class Camera:
     centring : float
         Rms error of the galaxy's position in each axis, pixels.
     noise : (float, float)
-        Noise relative to SDSS's.
+        Noise relative to SDSS's; that of each band scatters by `BAND_NOISE` besides.
     correlation : float
         Largest dispersion in pixels of the kernel that correlates the noise.
     sky : float
@@ -68,15 +70,15 @@ class Camera:
     """
 
     seeing: tuple[float, float] = (0.8, 2.2)
-    median_seeing: float = 1.25
+    median_seeing: float = 1.12
     wings: tuple[float, float] = (2.5, 4.5)
     scale_error: float = 0.03
     unknown_scale: float = 0.3
     unknown: float = 0.3
     centring: float = 0.7
-    noise: tuple[float, float] = (0.85, 1.25)
-    correlation: float = 0.7
-    sky: float = 0.02
+    noise: tuple[float, float] = (0.72, 1.04)
+    correlation: float = 0.6
+    sky: float = 0.015
     companions: float = 0.1
     stars: float = 0.0014
     trails: float = 0.02
@@ -95,10 +97,11 @@ class Camera:
         return np.array([picture.image for picture in taken]), known
 
     def take(
-        self, rng: np.random.Generator, galaxies: Galaxies, parts: Components, row: int, frame: Frame
-    ) -> "Picture":
-        """The picture of one galaxy, in the pixels of a frame."""
-        x0, y0 = self.centring * frame.pixel * rng.standard_normal(2)
+        self, rng: np.random.Generator, galaxies: Galaxies, parts: Components, row: int, frame: Frame,
+        at: float = 0.0,
+    ) -> "Picture":  # fmt: skip
+        """The picture of one galaxy, in the pixels of a frame, `at` arcsec from its centre in both axes."""
+        x0, y0 = at + self.centring * frame.pixel * rng.standard_normal(2)
         light = light_of(rng, galaxies, parts, row, frame, *frame.offsets(x0, y0))
         if rng.random() < self.companions:
             light += _companion(rng, galaxies, parts, row, frame, (x0, y0))
@@ -123,6 +126,7 @@ class Camera:
         """Pictures with noise, sky, trails and bad columns."""
         area = frame.pixel / PIXEL  # noise of the sky grows with the square root of a pixel's area
         sky = SKY_NOISE[image_bands()][:, None, None] * area * rng.uniform(*self.noise)
+        sky = sky * np.exp(BAND_NOISE * rng.standard_normal((3, 1, 1)))
         electrons = ELECTRONS[image_bands()][:, None, None]
         white = rng.standard_normal(clean.shape)
         sd = rng.uniform(0, self.correlation)
@@ -177,9 +181,9 @@ def moffat(fwhm: float, beta: float, shift) -> np.ndarray:
 
 
 def _companion(rng, g: Galaxies, parts: Components, row: int, frame: Frame, centre) -> np.ndarray:
-    """Light (3, y, x) of another galaxy, up to twice as bright, whose size follows from its brightness."""
+    """Light (3, y, x) of a galaxy up to 2.5 times as bright, whose size follows from its brightness."""
     other = int(rng.integers(len(g.z)))
-    ratio, angle, distance = 10 ** rng.uniform(-1.2, 0.3), rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 3.5)
+    ratio, angle, distance = 10 ** rng.uniform(-0.9, 0.4), rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 3.5)
     r = SDSS.photometry_bands.index("r")
     total = [parts.bulge_bands[k, r] + parts.disc_bands[k, r] for k in (row, other)]
     scale = ratio**0.4 * g.disc_radius[row] / g.disc_radius[other] * np.exp(0.2 * rng.standard_normal())
@@ -201,6 +205,7 @@ def _field(rng, frame: Frame, density: float) -> np.ndarray:
         if np.hypot(x0, y0) < NEAREST + 0.4 * max(22 - magnitude, 0):
             continue
         size = 0.0 if is_star < 0.4 else 0.5 * np.exp(0.4 * rng.standard_normal())
+        size *= 10 ** (0.15 * max(21 - magnitude, 0))
         g_r = 0.2 + 1.2 * colour
         r_i = np.where(g_r > 1.2, 4 * (g_r - 1.2), 0) + 0.4 * g_r + 0.15 * (other - 0.3)
         flux = 10 ** (-0.4 * (magnitude + np.array([g_r, 0.0, -r_i]) - 22.5))
@@ -209,12 +214,15 @@ def _field(rng, frame: Frame, density: float) -> np.ndarray:
 
 
 def _spot(rng, frame: Frame, x0: float, y0: float, size: float, flat: float) -> np.ndarray:
-    """A Gaussian (y, x) of unit flux; the light of a star (`size` 0) has spikes."""
+    """Gaussians (y, x) of unit flux; the light of a star (`size` 0) has spikes."""
     x, y = frame.offsets(x0, y0)
     angle, least = rng.uniform(0, np.pi), frame.psf[0][1]
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    a, b = np.hypot(size, least), np.hypot(size * flat, least)
-    light = np.exp(-0.5 * ((u / a) ** 2 + (v / b) ** 2)) * frame.pixel**2 / (2 * np.pi * a * b)
+    light = np.zeros_like(u)
+    for share, part in SPOT if size else ((1.0, 0.0),):
+        a, b = np.hypot(part * size, least), np.hypot(part * size * flat, least)
+        peak = share * frame.pixel**2 / (2 * np.pi * a * b)
+        light += peak * np.exp(-0.5 * ((u / a) ** 2 + (v / b) ** 2))
     if not size:
         cross = np.exp(-0.5 * (np.minimum(abs(u), abs(v)) / least) ** 2 - np.maximum(abs(u), abs(v)) / 4)
         light = 0.995 * light + 0.005 * cross * frame.pixel**2 / (8 * np.sqrt(2 * np.pi) * 2 * least)
@@ -226,7 +234,7 @@ def _trail(rng, frame: Frame) -> np.ndarray:
     x, y = frame.offsets()
     angle, distance = rng.uniform(0, np.pi), rng.uniform(-0.4, 0.4) * frame.size * frame.pixel
     across = x * np.cos(angle) + y * np.sin(angle) - distance
-    return 10 ** rng.uniform(-1.7, -0.5) * np.exp(-0.5 * (across / 0.6) ** 2)
+    return 10 ** rng.uniform(-2.2, -1.0) * np.exp(-0.5 * (across / 0.6) ** 2)
 
 
 def composite(rng: np.random.Generator, image: np.ndarray, size: int = SIZE) -> np.ndarray:
@@ -282,7 +290,7 @@ def _softened(rng, picture: Image.Image) -> Image.Image:
     values = np.asarray(picture.convert("YCbCr"), np.float32)
     light = gaussian_filter(values[..., 0], rng.uniform(*SOFT_AFTER))
     colour = values[..., 1:]
-    soft = gaussian_filter(colour, (COLOUR_SOFT, COLOUR_SOFT, 0))
+    soft = np.stack([gaussian_filter(colour[..., k], sd) for k, sd in enumerate(COLOUR_SOFT)], -1)
     share = np.clip(light / FAINT - 0.4, 0, 1)[..., None]
     made = np.concatenate([light[..., None], share * colour + (1 - share) * soft], -1)
     return Image.fromarray(np.rint(np.clip(made, 0, 255)).astype(np.uint8), mode="YCbCr").convert("RGB")

@@ -20,8 +20,10 @@ DUST = np.array([1.32, 1.0, 0.74])  # extinction in g, r, i relative to r (Carde
 CONTRAST = np.array(list(ARM_CONTRAST.values()))  # of star-forming regions in g, r, i
 EDGE_ON = 0.45  # axis ratio below which a disc shows its dust lane
 BARRED = 0.35  # share of spirals with a bar
-REDDER = np.array([0.25, 0.0, -0.1])  # change of g, r, i with colour
-GRADIENT = 0.35  # mean change of colours outwards: -0.09 mag in g - r for each half-light radius
+# Change of the logarithms of g, r, i for each scale of the disc outwards: of early galaxies, and what discs
+# that are seen from above have besides.
+OUTWARDS = np.array([0.12, 0.0, 0.015]), np.array([0.045, 0.0, -0.055])
+OUTWARDS_SPREAD = 0.2  # relative
 FIBRE_CHANGE = 0.5, 2.0  # limits of the factor that restores the light in the fibre
 
 
@@ -102,7 +104,7 @@ def _bent(rng, g: Galaxies, row: int, x, y) -> tuple[np.ndarray, np.ndarray]:
     radius = np.hypot(x, y)
     turn = 0.03 * rng.standard_normal() * np.clip(radius / g.disc_radius[row] - 0.7, 0, 3)
     cos, sin = np.cos(turn), np.sin(turn)
-    side = 0.04 * rng.standard_normal(2) * (2 if g.kind[row] == STARBURST else 1)
+    side = 0.028 * rng.standard_normal(2) * (2 if g.kind[row] == STARBURST else 1)
     return x * cos - y * sin + side[0] * radius, x * sin + y * cos + side[1] * radius
 
 
@@ -168,9 +170,11 @@ def _lane(rng, g: Galaxies, row: int, frame: Frame, x, y) -> np.ndarray | float:
 
 def _bluer_outside(rng, g: Galaxies, row: int, x, y) -> np.ndarray:
     """Relative brightness (3, y, x) by which colours change from the centre outwards."""
-    slope = GRADIENT + 0.25 * rng.standard_normal()
+    early, disc = OUTWARDS
+    seen = 0.0 if g.kind[row] == EARLY else np.clip((g.disc_axis_ratio[row] - 0.15) / 0.35, 0, 1)
+    slope = (early + seen * disc) * (1 + OUTWARDS_SPREAD * rng.standard_normal())
     radius = np.minimum(np.hypot(*_plane(g, row, x, y)) / g.disc_radius[row], 2.5)
-    return np.exp(slope * REDDER[:, None, None] * radius)
+    return np.exp(slope[:, None, None] * radius)
 
 
 def _restored(plain: np.ndarray, light: np.ndarray, frame: Frame, x, y) -> np.ndarray:
