@@ -151,7 +151,9 @@ class RedshiftModel(Network):
 
     def _votes(self, n: int, without: Sequence[int] | np.ndarray | None) -> np.ndarray:
         """Weight of each network for each galaxy (N, networks), float32."""
-        folds = np.full(n, -1) if without is None else np.asarray(without)
+        if without is None:
+            return np.full((n, len(self.networks)), 1 / len(self.networks), np.float32)
+        folds = np.asarray(without)
         may = np.array([(folds < 0) | np.isin(folds, left_out) for left_out in self.preset.without]).T
         if not may.any(1).all():
             raise ValueError(f"all networks were trained on fold {folds[~may.any(1)][0]}")

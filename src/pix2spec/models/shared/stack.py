@@ -25,8 +25,7 @@ class Linears(nn.Module):
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor):
         super().__init__()
-        self.register_buffer("weight", weight.contiguous())
-        self.register_buffer("bias", bias)
+        self.weight, self.bias = weight.contiguous(), bias  # no buffers, which take longer to find
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps (M, ..., out) of x (M, ..., in), or of x (1, ..., in) that all networks share."""
@@ -35,6 +34,8 @@ class Linears(nn.Module):
         flat = flat if shape[0] == count else flat.expand(count, -1, -1)
         made = torch.baddbmm(self.bias, flat, self.weight)
         return made if x.dim() == 3 else made.view(count, *shape[1:-1], -1)
+
+    __call__ = forward  # without the hooks of modules: a galaxy needs a hundred calls
 
 
 def stacked(networks: Sequence[Any], without: Sequence[str] = ()) -> Any:
@@ -63,6 +64,8 @@ def _joined(modules, join, without: Sequence[str] = ()):
     if isinstance(first, nn.Linear):
         weights, biases = zip(*((one.weight.detach().mT, one.bias.detach()[None]) for one in modules))
         return Linears(join(weights), join(biases))
+    if isinstance(first, Linears):
+        return Linears(join([one.weight for one in modules]), join([one.bias for one in modules]))
     made = copy.copy(first)
     constants = first._non_persistent_buffers_set
     made._parameters = {}

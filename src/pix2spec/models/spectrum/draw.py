@@ -90,11 +90,11 @@ class _Answer:
         Of candidates (M, G * n).
     features : tensor (M, G * n, width)
         From `SpectrumFlow.known`.
-    levels : list of float
+    levels : tuple of float
         Noise levels at which the flow may be evaluated, in order.
     """
 
-    def __init__(self, flow, condition, known: Known, features: torch.Tensor, levels: list[float]):
+    def __init__(self, flow, condition, known: Known, features: torch.Tensor, levels: tuple):
         self.flow, self.condition, self.known, self.levels = flow, condition, known, levels
         self.features = features.unflatten(1, (condition.shape[1], -1))
         self._modulations: dict[float, torch.Tensor] = {}

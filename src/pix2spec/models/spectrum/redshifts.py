@@ -91,9 +91,10 @@ def draw_redshifts(
 
 
 def _by_light(model, redshifts, stack, tables, seen: Seen, rows, light, fold: int, settings):
-    fold_or_none, tokens = None if fold < 0 else fold, seen.tokens[rows]
+    which = slice(None) if len(rows) == len(seen.light) else rows
+    fold_or_none, tokens = None if fold < 0 else fold, seen.tokens[which]
     if all(seen.light[row] is some for row, some in zip(rows, light)):
-        prepared = tuple(values[rows] for values in seen.prepared(stack.network.galaxy.measured))
+        prepared = tuple(values[which] for values in seen.prepared(stack.network.galaxy.measured))
         posterior, odd = answer_of(redshifts, light, settings.floor, fold_or_none, tokens, prepared)
     else:
         posterior, odd = answer_of(redshifts, light, settings.floor, fold_or_none)

@@ -6,6 +6,7 @@ adds to the Gaussian velocity: du / dsigma = (velocity - Gaussian velocity) / q.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -18,10 +19,11 @@ FINER = 1.5  # power of the noise levels: steps become shorter towards the data
 Correction = Callable[[torch.Tensor, float], torch.Tensor]
 
 
-def noise_levels(sampler: str, evaluations: int) -> list[float]:
+@lru_cache
+def noise_levels(sampler: str, evaluations: int) -> tuple[float, ...]:
     """Noise levels from 1 to 0 between the steps of a sampler, which may evaluate the network at each."""
     steps = max(1, evaluations // 2) if sampler == "heun" else evaluations
-    return (np.linspace(1, 0, steps + 1) ** FINER).tolist()
+    return tuple((np.linspace(1, 0, steps + 1) ** FINER).tolist())
 
 
 @torch.no_grad()
