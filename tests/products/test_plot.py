@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.image import imread
 from matplotlib.text import Text
+from scipy.stats import gaussian_kde
 
 from pix2spec.core.extinction import coefficients
 from pix2spec.core.filters import load_filter
@@ -19,7 +21,7 @@ from pix2spec.data.schema import Galaxy
 from pix2spec.products.ensemble import Ensemble
 from pix2spec.products.photometry_points import PhotometryPoints, photometry_points
 from pix2spec.products.plot import figure_grid
-from pix2spec.products.spectrum_panel import place_inset, smooth_quantiles, spread
+from pix2spec.products.spectrum_panel import place_inset, redshift_density, smooth_quantiles, spread
 from pix2spec.products.units import PHYSICAL, RELATIVE
 
 GRID = SpectralGrid(3.59, 1e-3, 360)
@@ -37,6 +39,23 @@ def truth(**changes):
     return Galaxy(
         "galaxy", flux=np.where(ivar > 0, np.linspace(20, 30, GRID.size), 1e9), ivar=ivar, **changes
     )
+
+
+def test_a_figure_is_saved_as_matplotlib_lays_it_out(tmp_path):
+    figure = figure_grid([make(z=0.1)], path=tmp_path / "ours.png")
+    assert figure.get_dpi() == 150 and figure.get_layout_engine() is not None
+    figure.savefig(tmp_path / "theirs.png", dpi=200)
+    ours, theirs = (imread(tmp_path / f"{name}.png") for name in ("ours", "theirs"))
+    assert ours.shape == theirs.shape and np.abs(ours - theirs).mean() < 1e-3
+
+
+def test_the_density_of_redshifts_is_that_of_a_kernel_of_the_same_width():
+    z = np.random.default_rng(0).normal(0.1, 0.02, 40)
+    place, density = redshift_density(z)
+    low, high = np.quantile(z, (0.16, 0.84))
+    width = 0.9 * min(z.std(), (high - low) / 2) * len(z) ** -0.2  # Silverman's rule
+    expected = gaussian_kde(z, width / z.std(ddof=1))(place)
+    np.testing.assert_allclose(density, expected, rtol=1e-9)
 
 
 label_sets = st.lists(st.tuples(st.floats(0, 100), st.floats(0.1, 9)), min_size=1, max_size=12)

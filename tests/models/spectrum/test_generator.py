@@ -38,6 +38,18 @@ def test_a_candidate_depends_on_its_seed_galaxy_and_number_alone(generator):
     assert np.abs(both[0].candidates - both[1].candidates).max() > 0
 
 
+@pytest.mark.parametrize(
+    "options", [{"n": 5}, {"n": 1}, {"n": 3, "guidance": 2.0}, {"n": 4, "sampler": "heun"}]
+)
+def test_networks_draw_as_one_what_they_draw_one_after_the_other(generator, monkeypatch, options):
+    some, settings = [galaxy("a"), galaxy("b")], Settings(**options)
+    together = generator.generate_batch(some, "linear", settings)
+    monkeypatch.setattr("pix2spec.models.spectrum.generator.TOGETHER", 0)
+    for one, other in zip(together, generator.generate_batch(some, "linear", settings)):
+        np.testing.assert_allclose(one.candidates, other.candidates, rtol=2e-3, atol=1e-4)
+        np.testing.assert_allclose(one.chi2, other.chi2, rtol=1e-3)
+
+
 def test_filters_beside_those_of_others_in_the_batch_change_nothing(generator):
     other = galaxy(
         "other", photometry={"wise2010-W1": 15.5 * u.ABmag, "lsst2023-r": 17 * u.ABmag, "z": 16 * u.ABmag}
