@@ -392,7 +392,8 @@ def test_examples_are_what_they_are_called():
     examples = simulated_examples(GRID)
     assert len(examples) == 5
     for name, galaxy in examples.items():
-        assert name.endswith(f"z = {galaxy.z:.3f}") and not galaxy.truth
+        assert name.endswith(f"z = {galaxy.z:.3f}")
+        assert galaxy.truth  # so the model knows that the picture is simulated, and sees it
         assert galaxy.image.shape == (3, 64, 64) and galaxy.flux.shape == (GRID.size,)
         observed = results.measure_at(galaxy.flux[None], galaxy.ivar[None], np.array([galaxy.z]), GRID)
         if "Star-forming" in name:
