@@ -60,11 +60,6 @@ def test_filters_beside_those_of_others_in_the_batch_change_nothing(generator):
     np.testing.assert_allclose(alone.candidates, beside.candidates, rtol=2e-3, atol=1e-4)
 
 
-def test_it_computes_on_the_cpu_beside_a_gpu(tmp_path):
-    save_model(tmp_path, tiny_spectrum_model(1), {})
-    assert pix2spec.load(tmp_path, device="cuda").generate(galaxy(), n=2).is_finite
-
-
 def test_an_exact_redshift_is_every_candidates(generator):
     made = generator.generate(galaxy(z=0.08, z_err=0.0), n=6, use=("photometry", "redshift"))
     np.testing.assert_allclose(made.redshifts, 0.08)

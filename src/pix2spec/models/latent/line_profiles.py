@@ -48,11 +48,12 @@ class EmissionLines(nn.Module):
 
     def templates(self, start: float, size: int, width: float) -> torch.Tensor:
         """Rest-frame profiles (groups, size) of unit flux, at log10 wavelengths ``start + step * i``."""
-        sigma = self.sigma_pixels(torch.tensor(float(width), dtype=torch.float64))
-        x = torch.arange(size, dtype=torch.float64) - ((self.loglam - start) / self.step)[:, None]
+        sigma = self.sigma_pixels(self.loglam.new_tensor(float(width)))
+        x = torch.arange(size, device=self.loglam.device) - ((self.loglam - start) / self.step)[:, None]
         profile = torch.exp(-0.5 * (x / sigma) ** 2) / (sigma * math.sqrt(2 * math.pi))
         profile *= self.density.double()[:, None]
-        return torch.zeros(len(self), size).index_add_(0, self.group, profile.float())
+        made = profile.new_zeros(len(self), size, dtype=torch.float32)
+        return made.index_add_(0, self.group, profile.float())
 
     def add(self, spectra, loglam0: float, zeta, flux, width) -> None:
         """Add lines to `spectra` (B, L) in place.

@@ -19,6 +19,7 @@ from pix2spec.models.latent.conditions import ResidualBlock2D
 from pix2spec.models.latent.line_profiles import EmissionLines
 from pix2spec.models.shape.preset import ShapePreset
 from pix2spec.models.shape.view import NUMBERS, SIDE, ShapeView, shape_view
+from pix2spec.models.shared.device import to_device
 from pix2spec.models.shared.network import Network
 
 __all__ = ["ShapeModel"]
@@ -78,8 +79,8 @@ class ShapeModel(Network):
     def of_pictures(self, images: np.ndarray, scale: np.ndarray) -> torch.Tensor:
         """Logits (N,) of early types, of linear pictures (N, 3, y, x) with arcsec per pixel `scale` (N,)."""
         device = self.number_mean.device
-        scales = torch.from_numpy(scale).float().to(device)
-        return self(shape_view(torch.from_numpy(images).to(device), scales))
+        scales = to_device(scale.astype(np.float32), device)
+        return self(shape_view(to_device(images, device), scales))
 
     def of_lines(self, lines: torch.Tensor, fold: int = -1) -> torch.Tensor:
         """Logits (...,) of early types, of lines.

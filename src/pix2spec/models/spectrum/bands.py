@@ -15,6 +15,7 @@ from pix2spec.core.filters import Filter, load_filter
 from pix2spec.core.lines import LIGHT_SPEED_ANGSTROM_S
 from pix2spec.core.photometry import FLUX_UNIT, NANOMAGGY
 from pix2spec.models.latent.basis import RestFrameBasis
+from pix2spec.models.shared.device import to_device, to_host
 
 __all__ = ["LINE_WIDTH", "BandTables"]
 
@@ -48,7 +49,7 @@ class BandTables:
         known = {} if known is None else known
         new = [item for item in dict.fromkeys(filters) if item not in known]
         if new:
-            design = basis.design(LINE_WIDTH).cpu().numpy()
+            (design,) = to_host(basis.design(LINE_WIDTH))
             known |= {item: self._table(basis, design, item) for item in new}
         self.flux, self.covered = (torch.stack(part) for part in zip(*(known[item] for item in filters)))
 
@@ -67,7 +68,7 @@ class BandTables:
 
     def to(self, device) -> "BandTables":
         """The same tables on a device."""
-        self.flux, self.covered = self.flux.to(device), self.covered.to(device)
+        self.flux, self.covered = to_device(self.flux, device), to_device(self.covered, device)
         return self
 
     def _table(self, basis, design: np.ndarray, item: str | Filter) -> tuple[torch.Tensor, torch.Tensor]:

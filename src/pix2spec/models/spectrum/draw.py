@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from pix2spec.models.generator import Settings
+from pix2spec.models.shared.device import to_device, to_host
 from pix2spec.models.shared.stack import part_of, stacked
 from pix2spec.models.spectrum.bands import BandTables
 from pix2spec.models.spectrum.flow import gaussian_velocity
@@ -102,7 +103,7 @@ class _Answer:
     @classmethod
     def of(cls, stack: Stack, seen: Seen, tables: BandTables, zeta, brightness, levels) -> "_Answer":
         """Of candidates at zeta (M, G, n), for which fluxes are multiplied by `brightness` (M, G * n, 1)."""
-        network, rows = stack.network, _galaxies(*zeta.shape[1:])
+        network, rows = stack.network, _galaxies(zeta)
         tokens = seen.tokens[rows]
         if brightness is not None:
             tokens = replace(tokens, flux=tokens.flux * brightness, error=tokens.error * brightness)
@@ -136,15 +137,15 @@ class _Answer:
         if sigma not in self._modulations:
             first = self.levels.index(sigma)
             some = self.levels[first : first + LEVELS]
-            levels = self.condition.new_tensor(some)[None, :, None]
+            levels = torch.tensor(some, device=self.condition.device)[None, :, None]
             made = self.flow.modulate(self.condition[:, None], levels)
             self._modulations = dict(zip(some, made.unbind(1)))
         return self._modulations[sigma]
 
 
-def _galaxies(count: int, n: int) -> torch.Tensor:
-    """Number of the galaxy of each of count * n candidates."""
-    return torch.arange(count).repeat_interleave(n)
+def _galaxies(zeta: torch.Tensor) -> torch.Tensor:
+    """Number (N * n,) of the galaxy of each of the candidates at zeta (M, N, n)."""
+    return torch.arange(zeta.shape[1], device=zeta.device).repeat_interleave(zeta.shape[2])
 
 
 def draw_vectors(
@@ -175,7 +176,7 @@ def draw_vectors(
         Of candidates (M, N * n).
     """
     network, dimension = stack.network, stack.network.dimension
-    start = draws.start(dimension + 1).to(zeta.device)
+    start = to_device(draws.start(dimension + 1), zeta.device)
     brightness = _brightness(seen, start[..., -1], zeta)
     levels = noise_levels(settings.sampler, settings.steps or EVALUATIONS)
     answers = [_Answer.of(stack, seen, tables, zeta, brightness, levels)]
@@ -191,7 +192,7 @@ def draw_vectors(
         # The same number of candidates of each network: those that are not odd stay as they are.
         rows = odd.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
         which = torch.arange(len(rows), device=rows.device)[:, None], rows
-        start = draws.again(rows.cpu().numpy(), dimension, turn).to(zeta.device)
+        start = to_device(draws.again(to_host(rows)[0], dimension, turn), zeta.device)
         x, was_odd = _sampled([answer.rows(which) for answer in answers], settings, start), odd[which]
         vectors[which] = torch.where(was_odd[..., None], network.normal.inverse(x), vectors[which])
         odd[which] = was_odd & _is_odd(stack, x, vectors[which], known.of(which))
@@ -223,6 +224,5 @@ def _brightness(seen: Seen, normal: torch.Tensor, zeta: torch.Tensor) -> torch.T
     """A factor (M, N * n, 1) for the fluxes of each candidate, where they share an error."""
     if not seen.brightness_error.any():
         return None
-    rows = _galaxies(*zeta.shape[1:])
-    error = torch.from_numpy(seen.brightness_error).float().to(zeta.device)[rows]
+    error = to_device(seen.brightness_error.astype(np.float32), zeta.device)[_galaxies(zeta)]
     return (10 ** (0.4 * error * normal))[..., None]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pix2spec.models.redshift.posterior import GRID, RedshiftPosterior, from_y
+from pix2spec.models.shared.device import to_device, to_host
 from pix2spec.models.shared.measurements import Tokens
 from pix2spec.models.spectrum.bands import BandTables
 from pix2spec.models.spectrum.draw import Stack
@@ -49,8 +50,10 @@ def sharpened(
     low, middle, high = (posterior.quantile(q) for q in (0.16, 0.5, 0.84))
     half = np.maximum(REACH * (high - low) / 2, LEAST_REACH)[:, None]
     nodes = np.clip(middle[:, None] + half * np.linspace(-1, 1, NODES), 1e-4, stack.network.basis.z_max)
-    evidence = np.stack(
-        [_log_evidence(tokens[[i]], index[[i]], z, stack, tables) for i, z in enumerate(nodes)]
+    zeta = to_device(np.log10(1 + nodes), index.device)
+    rows = [slice(i, i + 1) for i in range(len(nodes))]
+    (evidence,) = to_host(
+        torch.stack([_log_evidence(tokens[i], index[i], zeta[i], stack, tables) for i in rows])
     )
     cells = from_y((GRID[1:] + GRID[:-1]) / 2)
     log_factor = np.stack([np.interp(cells, z, e, -np.inf, -np.inf) for z, e in zip(nodes, evidence)])
@@ -62,10 +65,10 @@ def sharpened(
     )
 
 
-def _log_evidence(tokens: Tokens, index, z: np.ndarray, stack: Stack, tables: BandTables) -> np.ndarray:
-    """Log evidence (Z,) of the measurements of one galaxy at redshifts z (Z,)."""
-    n, zeta = len(z), torch.from_numpy(np.log10(1 + z))
+def _log_evidence(tokens: Tokens, index, zeta, stack: Stack, tables: BandTables) -> torch.Tensor:
+    """Log evidence (Z,) of the measurements of one galaxy at log10(1 + z) (1, Z)."""
+    n = zeta.shape[1]
     flux, error, seen = (values.expand(n, -1) for values in (tokens.flux, tokens.error, tokens.seen))
-    parts, covered = tables.at(index.expand(n, -1), zeta[None])
+    parts, covered = tables.at(index.expand(n, -1), zeta)
     every = fit_linear(stack.prior, parts, flux, error, seen & covered).log_evidence
-    return torch.logsumexp(every, 0).numpy()
+    return torch.logsumexp(every, 0)

@@ -16,6 +16,7 @@ from pix2spec.models.generator import Generator, Settings
 from pix2spec.models.redshift.network import RedshiftModel
 from pix2spec.models.shape.network import ShapeModel
 from pix2spec.models.shared.checks import check_image
+from pix2spec.models.shared.device import to_device, to_host
 from pix2spec.models.shared.settings import FLOW_SAMPLERS
 from pix2spec.models.spectrum.bands import BandTables
 from pix2spec.models.spectrum.draw import Draws, Stack, draw_vectors
@@ -60,14 +61,15 @@ class SpectrumGenerator(Generator):
     def open(cls, folder, model, ids, config, device, selector=None):
         """Make the generator of a loaded model, with the redshift model that its preset names.
 
-        It computes on the CPU, also where there is a GPU: redshifts, tables of filters and random numbers are
-        made there, and they take more time than the small networks.
+        Redshifts of measurements, tables of filters and random numbers are made on the CPU, also where there
+        is a GPU: candidates are then the same on every device, to rounding.
         """
-        made = super().open(folder, model, ids, config, "cpu", selector)
+        device = device if device.startswith("cuda") else "cpu"  # others lack double precision
+        made = super().open(folder, model, ids, config, device, selector)
         other = find_model(model.preset.redshift)
         made.redshifts = load_model(other)[0].fixed()
         shapes = find_model(model.preset.shape)
-        made.shapes = load_model(shapes)[0].to(made.device)
+        made.shapes = load_model(shapes)[0].to(device)
         made.ids = ids | {"redshift_model": model_id(other), "shape_model": model_id(shapes)}
         return made
 
@@ -91,8 +93,8 @@ class SpectrumGenerator(Generator):
 
     @property
     def default_batch(self) -> int:
-        """Enough galaxies to make matrix products efficient, with less than 1 GB of memory."""
-        return 64
+        """Enough galaxies to make matrix products efficient, with less than 1 GB of memory on the CPU."""
+        return 64 if self.device == "cpu" else 256
 
     def takes_any_filter(self) -> bool:
         """It does."""
@@ -218,9 +220,9 @@ class SpectrumGenerator(Generator):
         if settings.reweigh:
             log_weight += every.misfit.log_likelihood()
         if self.shapes is not None and self._sees_shapes(image_kind, settings):
-            types = types_of(self.shapes, galaxies, image_kind, self.survey).to(self.device)
+            types = types_of(self.shapes.to(self.device), galaxies, image_kind, self.survey)
             lines = every.vectors[..., 1 + self.model.basis.n_components :]
-            log_weight += self.shapes.log_weights(types, lines, self.fold).cpu().numpy()
+            log_weight += to_host(self.shapes.log_weights(types, lines, self.fold))[0]
         return log_weight
 
     def _measurable(self, spectra: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -262,10 +264,11 @@ class SpectrumGenerator(Generator):
         (count, n), networks = z.shape, min(z.shape[1], len(self.members))
         numbers = np.arange(-(-n // networks) * networks).reshape(-1, networks)  # of a galaxy's candidates
         every = np.log10(1 + np.clip(z, 0, self.model.z_max))[:, np.minimum(numbers, n - 1)]
-        zeta = torch.from_numpy(every).float().to(self.device).movedim(2, 0)  # (networks, N, n / networks)
+        zeta = to_device(every.astype(np.float32), self.device).movedim(2, 0)  # (networks, N, n / networks)
         vectors = zeta.new_empty(*zeta.shape, self.stack.network.dimension)
         r, chi2, counted = torch.empty_like(zeta), torch.empty_like(zeta), zeta.new_zeros(count)
-        ids, size = [galaxy.object_id for galaxy in galaxies], networks if zeta[0].numel() <= TOGETHER else 1
+        ids, seen = [galaxy.object_id for galaxy in galaxies], seen.on(self.device)
+        size = networks if zeta.is_cuda or zeta[0].numel() <= TOGETHER else 1
         for first in range(0, networks, size):
             places, mine = slice(first, first + size), slice(0, len(range(first, n, networks)))
             stack, some = self.stack.part(first, first + size), tables.part(places)
@@ -279,7 +282,7 @@ class SpectrumGenerator(Generator):
         def in_order(values: torch.Tensor) -> torch.Tensor:
             return values.movedim(0, 2).flatten(1, 2)[:, :n]
 
-        misfit = Misfit(in_order(chi2).cpu().numpy(), counted.cpu().numpy())
+        misfit = Misfit(*to_host(in_order(chi2), counted))
         number = np.resize(self.members[:networks], n)
         return Drawn(in_order(vectors), in_order(zeta), in_order(r), number, misfit)
 
@@ -291,13 +294,13 @@ class SpectrumGenerator(Generator):
     def _dust(self, seen: Seen) -> torch.Tensor:
         """Transmission (N, L) of the dust in front of galaxies."""
         dust = 10 ** (-0.4 * seen.ebv[:, None] * extinction_law(self.grid.wave)).astype(np.float32)
-        return torch.from_numpy(dust).to(self.device)
+        return to_device(dust, self.device)
 
     def _scores(self, seen: Seen, observed: np.ndarray) -> np.ndarray:
         """Cosine similarities (N, n) of candidates with what is known of the galaxies."""
-        condition = self.model.judge.galaxy(seen.tokens, seen.picture, seen.has_picture)
-        spectra = torch.from_numpy(observed).to(self.device)
-        return self.model.judge.ranker.scores(condition, spectra).cpu().numpy()
+        there = seen.on(self.device)
+        condition = self.model.judge.galaxy(there.tokens, there.picture, there.has_picture)
+        return to_host(self.model.judge.ranker.scores(condition, to_device(observed, self.device)))[0]
 
     @torch.no_grad()
     def queries(self, galaxies: list[Galaxy], image_kind: str, settings: Settings) -> np.ndarray:
@@ -306,5 +309,5 @@ class SpectrumGenerator(Generator):
         restricted = [self._restrict(galaxy, image_kind, settings)[0] for galaxy in prepared]
         light = [of_one_kind(self._light(galaxy, settings), "fibre") for galaxy in restricted]
         seen = as_seen(restricted, light, image_kind, settings.floor, self.model.pictures, self.survey)
-        judge = self.model.judge
-        return judge.ranker.query(judge.galaxy(seen.tokens, seen.picture, seen.has_picture)).cpu().numpy()
+        judge, there = self.model.judge, seen.on(self.device)
+        return to_host(judge.ranker.query(judge.galaxy(there.tokens, there.picture, there.has_picture)))[0]

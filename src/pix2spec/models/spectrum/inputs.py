@@ -13,6 +13,7 @@ from pix2spec.data.measurements import Measurements, known_extinction
 from pix2spec.data.schema import Galaxy
 from pix2spec.models.latent.conditions import centre, image_token
 from pix2spec.models.shared.checks import fibre_photometry
+from pix2spec.models.shared.device import to_device
 from pix2spec.models.shared.measurements import (
     KIND_GROUPS,
     SetEncoder,
@@ -25,7 +26,7 @@ __all__ = ["Seen", "as_seen", "light_of_picture", "of_one_kind"]
 
 @dataclass
 class Seen:
-    """What the networks see of N galaxies."""
+    """What the networks see of N galaxies; on the CPU, but for `picture`."""
 
     light: list[Measurements | None]
     tokens: Tokens
@@ -36,6 +37,21 @@ class Seen:
     ebv: np.ndarray  # (N,) E(B-V) that was removed from the fluxes, and belongs in front of the spectra
     brightness_error: np.ndarray  # (N,) magnitudes: an error that all fluxes of a galaxy share
     _prepared: tuple | None = None
+    _moved: "Seen | None" = None
+
+    def on(self, device: torch.device | str) -> "Seen":
+        """The same galaxies on a device, to which they move once."""
+        if self.index.device.type == torch.device(device).type:
+            return self
+        if self._moved is None:
+            tokens = Tokens(*(to_device(values, device) for values in vars(self.tokens).values()))
+            index, picture, has = (
+                to_device(values, device) for values in (self.index, self.picture, self.has_picture)
+            )
+            self._moved = replace(
+                self, tokens=tokens, index=index, picture=picture, has_picture=has, _prepared=None
+            )
+        return self._moved
 
     def prepared(self, encoder: SetEncoder) -> tuple:
         """What encoders of all networks have in common, computed once."""
@@ -134,8 +150,9 @@ def as_seen(
 
 
 def _vectors(galaxies: list[Galaxy], image_kind: str, pictures, survey: Survey):
-    """Vectors (N, width) of pictures, and which galaxies have one (N,)."""
-    vectors = torch.zeros(len(galaxies), pictures.head[-1].out_features)
+    """Vectors (N, width) of pictures, on the device of their network; which galaxies have one (N,)."""
+    device = pictures.apertures.device
+    vectors = torch.zeros(len(galaxies), pictures.head[-1].out_features, device=device)
     if all(galaxy.image is None for galaxy in galaxies):
         return vectors, torch.zeros(len(galaxies), dtype=torch.bool)
     size = pictures.apertures.shape[-1]
@@ -146,5 +163,9 @@ def _vectors(galaxies: list[Galaxy], image_kind: str, pictures, survey: Survey):
     token = image_token(images, image_kind)
     seen = token["has_image"].bool()
     if seen.any():
-        vectors[seen] = pictures(token["image"][seen], token["lossy"][seen])
+        rows, image, lossy = (
+            to_device(values, device)
+            for values in (seen.nonzero()[:, 0], token["image"][seen], token["lossy"][seen])
+        )
+        vectors[rows] = pictures(image, lossy)
     return vectors, seen

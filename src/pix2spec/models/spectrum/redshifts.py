@@ -15,6 +15,7 @@ from pix2spec.models.latent.redshifts import (
 )
 from pix2spec.models.redshift.brightness import answer as answer_of
 from pix2spec.models.redshift.posterior import RedshiftPosterior
+from pix2spec.models.shared.device import to_device, to_host
 from pix2spec.models.spectrum.bands import BandTables
 from pix2spec.models.spectrum.draw import Stack
 from pix2spec.models.spectrum.evidence import many_narrow, sharpened
@@ -94,14 +95,17 @@ def _by_light(model, redshifts, stack, tables, seen: Seen, rows, light, fold: in
     which = slice(None) if len(rows) == len(seen.light) else rows
     fold_or_none, tokens = None if fold < 0 else fold, seen.tokens[which]
     if all(seen.light[row] is some for row, some in zip(rows, light)):
-        prepared = tuple(values[which] for values in seen.prepared(stack.network.galaxy.measured))
+        prepared = None
+        if not tables.flux.is_cuda:  # else the other networks prepare their own elsewhere
+            prepared = tuple(values[which] for values in seen.prepared(stack.network.galaxy.measured))
         posterior, odd = answer_of(redshifts, light, settings.floor, fold_or_none, tokens, prepared)
     else:
         posterior, odd = answer_of(redshifts, light, settings.floor, fold_or_none)
     narrow = many_narrow(tokens)
     if narrow.any():
         some = np.flatnonzero(narrow)
-        sharp = sharpened(posterior[some], tokens[some], seen.index[rows][some], stack, tables)
+        there, own = seen.on(tables.flux.device), to_device(np.asarray(rows)[some], tables.flux.device)
+        sharp = sharpened(posterior[some], there.tokens[own], there.index[own], stack, tables)
         mass = posterior.on_grid()
         mass[some] = sharp.mass
         posterior = RedshiftPosterior(posterior.weight, posterior.mean, posterior.sd, mass)
@@ -109,9 +113,10 @@ def _by_light(model, redshifts, stack, tables, seen: Seen, rows, light, fold: in
 
 
 def _by_picture(model, redshifts, stack, tables, seen: Seen, rows, light, fold: int, settings):
-    judge = model.judge
-    condition = judge.galaxy(seen.tokens[rows], seen.picture[rows], seen.has_picture[rows])
-    weight, mean, log_sd = (part.double().numpy() for part in judge.mixture(condition))
+    judge, there = model.judge, seen.on(tables.flux.device)
+    own = to_device(rows, tables.flux.device)
+    condition = judge.galaxy(there.tokens[own], there.picture[own], there.has_picture[own])
+    weight, mean, log_sd = to_host(*(part.double() for part in judge.mixture(condition)))
     return RedshiftPosterior(np.exp(weight), mean, np.exp(log_sd)), np.zeros(len(rows), bool)
 
 

@@ -17,7 +17,7 @@ BANDS = ("g", "r", "i")  # of the pictures that the shape model learnt from
 
 
 def types_of(shapes: ShapeModel, galaxies: list[Galaxy], image_kind: str, survey: Survey) -> torch.Tensor:
-    """Logits (N,) of early types of galaxies; NaN without a picture that shows the type.
+    """Logits (N,) of early types, on the device of `shapes`; NaN without a picture that shows the type.
 
     Linear pictures count as none: the networks that make candidates see these themselves.
 
@@ -30,7 +30,8 @@ def types_of(shapes: ShapeModel, galaxies: list[Galaxy], image_kind: str, survey
     survey : Survey
         Of their pictures.
     """
-    logits, stretch = torch.full((len(galaxies),), torch.nan), stretch_of(survey)
+    logits = torch.full((len(galaxies),), torch.nan, device=shapes.number_mean.device)
+    stretch = stretch_of(survey)
     if image_kind != "composite" or stretch is None or survey.image_bands != BANDS:
         return logits
     for i, galaxy in enumerate(galaxies):
@@ -41,5 +42,5 @@ def types_of(shapes: ShapeModel, galaxies: list[Galaxy], image_kind: str, survey
         except InputError:
             continue
         linear = stretch.linear(galaxy.image)
-        logits[i] = shapes.of_pictures(linear[None], np.array([np.nan]))[0].cpu()
+        logits[i] = shapes.of_pictures(linear[None], np.array([np.nan]))[0]
     return logits

@@ -8,6 +8,7 @@ from operator import attrgetter
 import numpy as np
 import torch
 
+from pix2spec.models.shared.device import to_device, to_host
 from pix2spec.models.spectrum.likelihood import Misfit
 from pix2spec.models.spectrum.network import SpectrumNetwork, spectra_of
 from pix2spec.models.spectrum.noise import EnsembleNoise
@@ -15,7 +16,7 @@ from pix2spec.runtime.random import normal_rows, object_generator
 
 __all__ = ["Drawn", "make_spectra"]
 
-BLOCK = 64  # spectra that are made at a time: they stay in the cache of a core
+BLOCK = {"cpu": 64, "cuda": 8192}  # spectra that are made at a time; on the CPU they stay in a core's cache
 
 
 @dataclass
@@ -62,12 +63,13 @@ def make_spectra(
     shape = (*kept.shape, networks[0].grid.size)
     spectra, observed = np.empty(shape, np.float32), np.empty(shape, np.float32)
     is_choice = kept.shape[1] < len(drawn.number)
-    for runs in _blocks(drawn.number[kept], is_choice):
+    device = drawn.vectors.device
+    for runs in _blocks(drawn.number[kept], is_choice, BLOCK[device.type]):
         sizes = [len(run.places) for run in runs]
         row = np.repeat([run.galaxy for run in runs], sizes)
         place = np.concatenate([run.places for run in runs])
-        which = torch.from_numpy(row), torch.from_numpy(kept[row, place])
-        number = torch.tensor([run.network for run in runs]).repeat_interleave(torch.tensor(sizes))
+        which = to_device(row, device), to_device(kept[row, place], device)
+        number = to_device(np.repeat([run.network for run in runs], sizes), device)
         parts, end = [], 0
         for network, some in groupby(runs, attrgetter("network")):
             start, end = end, end + sum(len(run.places) for run in some)
@@ -75,19 +77,19 @@ def make_spectra(
         clean = spectra_of(parts, drawn.vectors[which], drawn.zeta[which], drawn.r[which])
         clean = clean if dust is None else clean.mul_(dust[which[0]])
         own = [object_generator(seed, ids[run.galaxy], run.purpose) for run in runs]
-        numbers = normal_rows(sizes, noise.numbers, own)
-        spectra[row, place] = clean.cpu()
-        observed[row, place] = noise.made(clean, numbers, number.to(clean.device)).add_(clean).cpu()
+        numbers = to_device(normal_rows(sizes, noise.numbers, own), device)
+        noisy = noise.made(clean, numbers, number).add_(clean)
+        spectra[row, place], observed[row, place] = to_host(clean, noisy)
     return spectra, observed
 
 
-def _blocks(number: np.ndarray, is_choice: bool) -> Iterator[list[_Run]]:
-    """Candidates in blocks that are made together, sorted by network; `number` (N, n) is that of each."""
-    together = max(1, BLOCK // number.shape[1])
+def _blocks(number: np.ndarray, is_choice: bool, size: int) -> Iterator[list[_Run]]:
+    """Candidates in blocks of `size`, sorted by network; `number` (N, n) is that of each."""
+    together = max(1, size // number.shape[1])
     for start in range(0, len(number), together):
         block: list[_Run] = []
         for run in _runs(number[start : start + together], start, is_choice):
-            if block and sum(len(some.places) for some in block) + len(run.places) > BLOCK:
+            if block and sum(len(some.places) for some in block) + len(run.places) > size:
                 yield block
                 block = []
             block.append(run)
