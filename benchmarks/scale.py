@@ -26,13 +26,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import torch
 
 from training_cost import GPU_RATE
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # its tiny models
 
-from pix2spec.data.dataset import Dataset, write_dataset
+from pix2spec.data.arrow_rows import to_table
+from pix2spec.data.dataset import SHARD, Dataset, new_shards, write_table_atomically
 from pix2spec.data.schema import DatasetInfo
 from pix2spec.data.simulate import SimulatedSurvey
 from pix2spec.generate.catalogue import generate_catalogue
@@ -49,10 +52,16 @@ def write_input(folder: Path, objects: int, grid, image: bool) -> Path:
     """Dataset without spectra: `PARTS` simulated galaxies again and again."""
     few = list(SimulatedSurvey(3, grid).galaxies(min(objects, PARTS)))
     few = [
-        replace(p, truth={}, flux=None, ivar=None, mask=None, image=p.image if image else None) for p in few
+        replace(p, truth={}, flux=None, ivar=None, mask=None, group_id="", image=p.image if image else None)
+        for p in few
     ]
-    pairs = (replace(few[i % len(few)], object_id=f"galaxy-{i}", group_id="") for i in range(objects))
-    write_dataset(folder, pairs, DatasetInfo(grid=grid))
+    rows, starts = to_table(few, DatasetInfo(grid=grid)), range(0, objects, SHARD)
+    place = rows.column_names.index("object_id")
+    for start, path in zip(starts, new_shards(folder, len(starts))):
+        numbers = np.arange(start, min(start + SHARD, objects))
+        names = pa.array([f"galaxy-{i}" for i in numbers])
+        part = rows.take(numbers % len(few)).set_column(place, rows.schema.field(place), names)
+        write_table_atomically(part, path)
     return folder
 
 

@@ -265,15 +265,18 @@ def read_schema(shard: Path) -> pa.Schema:
 
 def read_info(shards: list[Path]) -> DatasetInfo:
     """Metadata of a dataset. Raises `InputError` if they are not the same in all shards."""
-    schemas = [read_schema(shard) for shard in shards]
-    info = DatasetInfo.from_schema(schemas[0], where=shards[0])
+    first = read_schema(shards[0])
+    info = DatasetInfo.from_schema(first, where=shards[0])
     for wanted in info.arrow_schema():
-        found = schemas[0].field(wanted.name).type if wanted.name in schemas[0].names else "missing"
+        found = first.field(wanted.name).type if wanted.name in first.names else "missing"
         if found != wanted.type:
             what = f"its columns are not those of its schema version: {wanted.name} is {found}"
             raise InputError(shards[0], f"{what}, not {wanted.type}", "make the dataset again")
-    for shard, schema in zip(shards, schemas):
-        if not schema.equals(schemas[0]):
+    for shard in shards[1:]:
+        schema = read_schema(shard)
+        if schema.equals(first, check_metadata=True):
+            continue
+        if not schema.equals(first):
             raise InputError(shard, f"its columns differ from those of {shards[0].name}")
         other = DatasetInfo.from_schema(schema, where=shard)
         if replace(other, provenance=info.provenance) != info:

@@ -28,7 +28,8 @@ __all__ = [
 ]
 
 LOCAL = Engine()
-ROWS = 10_000  # of a dataset whose filters are read at a time
+ROWS = 10_000  # of a dataset or a catalogue that are read at a time
+MAX_FAILURES = 100  # that a summary names
 
 
 @dataclass
@@ -176,12 +177,17 @@ def _filters_and_kinds(dataset: Dataset) -> tuple[tuple[str, str], ...]:
 
 
 def _summary(path: Path) -> Summary:
-    """Count the objects of a catalogue."""
-    catalogue = open_catalogue(path)
-    rows = catalogue.read(["status", "n_candidates"])
-    n_ok = pc.sum(pc.equal(rows["status"], "ok")).as_py() or 0
-    failures = list(islice(catalogue.failures.items(), 100))
-    return Summary(path, n_ok, len(rows) - n_ok, pc.max(rows["n_candidates"]).as_py() or 0, failures)
+    """Count the objects of a catalogue, a part of them at a time."""
+    summary = Summary(path)
+    for rows in open_catalogue(path).read_chunks(["object_id", "status", "error", "n_candidates"], ROWS):
+        ok = pc.fill_null(pc.equal(rows["status"], "ok"), False)
+        summary.n_ok += pc.sum(ok).as_py() or 0
+        summary.n_candidates = max(summary.n_candidates, pc.max(rows["n_candidates"]).as_py() or 0)
+        failed = rows.filter(pc.invert(ok))
+        summary.n_failed += len(failed)
+        some = failed.slice(0, MAX_FAILURES - len(summary.failures))
+        summary.failures += zip(some["object_id"].to_pylist(), some["error"].to_pylist())
+    return summary
 
 
 def check_survey(generator: Generator, where, survey: Survey, seen) -> None:
@@ -236,6 +242,10 @@ def _draw(ensembles: list[Ensemble], dataset: Dataset, path: Path) -> Path:
 
 
 def _galaxies_of(ensembles: list[Ensemble], dataset: Dataset) -> Iterator[Galaxy]:
-    ids = dataset.batch(slice(None), ["object_id"])["object_id"]
-    position = {object_id: i for i, object_id in enumerate(ids)}
+    wanted, position = {ensemble.object_id for ensemble in ensembles}, {}
+    for start in range(0, len(dataset), ROWS):
+        ids = dataset.batch(slice(start, start + ROWS), ["object_id"])["object_id"]
+        position |= {object_id: start + i for i, object_id in enumerate(ids) if object_id in wanted}
+        if len(position) == len(wanted):  # the first of a catalogue are among the first of its input
+            break
     return (dataset[position[ensemble.object_id]] for ensemble in ensembles)
