@@ -79,6 +79,34 @@ def test_a_shard_is_copied_once_and_one_that_changed_again(tmp_path, cache):
     assert len(list(cache.glob("*.arrow"))) == 3
 
 
+def test_columns_without_values_take_no_room(tmp_path, cache):
+    """Of two shards one has no spectra; there, a column is None in galaxies, and NaN or 0 in arrays."""
+    flux = np.arange(1000, dtype=np.float32)
+    galaxies = [Galaxy(f"a{i}") for i in range(500)] + [Galaxy("b0", flux=flux, ivar=flux + 1), Galaxy("b1")]
+    write_dataset(tmp_path / "d", galaxies, INFO, 500)
+    data = Dataset(tmp_path / "d")
+    sizes = sorted(path.stat().st_size for path in cache.glob("*.arrow"))
+    assert len(sizes) == 2 and sum(sizes) < 200_000  # 500 spectra would take 2 MB
+    assert data.having("flux").tolist() == [500] and not len(data.having("flux", "image"))
+    assert data[3].flux is None and data[501].flux is None and data[500].image is None
+    np.testing.assert_array_equal(data[500].flux, flux)
+    batch = data.batch([0, 500, 501], ["ivar", "flux", "mask"])
+    assert np.isnan(batch["flux"][[0, 2]]).all() and not batch["ivar"][[0, 2]].any()
+    np.testing.assert_array_equal(batch["ivar"][1], flux + 1)
+    assert len(data.rows.column("flux")) == 502
+
+
+def test_copies_of_an_earlier_form_are_read(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(row_cache, "FORMAT", row_cache.OLDER)
+    monkeypatch.setattr(row_cache, "_empty_columns", lambda shard, schema: set())
+    flux = write(tmp_path / "d", 3)
+    Dataset(tmp_path / "d")
+    monkeypatch.undo()
+    monkeypatch.setenv("PIX2SPEC_CACHE", str(cache.parent))
+    np.testing.assert_array_equal(Dataset(tmp_path / "d").batch([2], ["flux"])["flux"][0], flux[2])
+    assert len(list(cache.glob("*.arrow"))) == 1
+
+
 def test_processes_that_open_a_dataset_at_once_share_its_copies(tmp_path, cache):
     write(tmp_path / "d", 3000)
     command = [sys.executable, "-c", OPEN, str(tmp_path / "d")]

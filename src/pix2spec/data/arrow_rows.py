@@ -79,6 +79,8 @@ def _flat(galaxy: Galaxy, value, column: pa.Field):
 def to_galaxies(rows: pa.Table, info: DatasetInfo) -> list[Galaxy | InputError]:
     """The galaxies of a table; an error replaces one whose measurements are damaged."""
     names = [name for name in rows.column_names if not (info.as_measured and name in FLUXES)]
+    empty = [name for name in names if name in VECTORS and rows[name].null_count == len(rows)]
+    names = [name for name in names if name not in empty]
     arrays = as_arrays(rows, info, names)
     scalars = {name: arrays.pop(name).astype(float).tolist() for name in SCALARS}
     missing = {n: rows[n].is_null().to_numpy() for n in arrays if n in VECTORS and rows[n].null_count}
@@ -88,7 +90,7 @@ def to_galaxies(rows: pa.Table, info: DatasetInfo) -> list[Galaxy | InputError]:
         if isinstance(own, InputError):
             made.append(own)
             continue
-        values: dict = {"filters": info.survey.filters, "kind": "fibre"}
+        values: dict = {"filters": info.survey.filters, "kind": "fibre"} | dict.fromkeys(empty)
         values |= {name: column[i] for name, column in scalars.items()}
         values |= {name: column[i] for name, column in arrays.items()}
         values |= {name: None for name, null in missing.items() if null[i]}

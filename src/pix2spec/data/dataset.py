@@ -215,8 +215,7 @@ class Dataset:
         """Positions of the galaxies in which none of `columns` is missing. No values are read."""
         present = np.ones(len(self), bool)
         for name in columns:
-            valid = self.rows.column(name).is_valid()
-            present &= valid.to_numpy(zero_copy_only=False)[self.indices]
+            present &= self.rows.has(name)[self.indices]
         return np.flatnonzero(present)
 
     def __getitem__(self, i: int) -> Galaxy:
