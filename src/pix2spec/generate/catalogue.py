@@ -242,7 +242,8 @@ def _draw(ensembles: list[Ensemble], dataset: Dataset, path: Path) -> Path:
 
 
 def _galaxies_of(ensembles: list[Ensemble], dataset: Dataset) -> Iterator[Galaxy]:
-    wanted, position = {ensemble.object_id for ensemble in ensembles}, {}
+    wanted = {ensemble.object_id for ensemble in ensembles}
+    position: dict[str, int] = {}
     for start in range(0, len(dataset), ROWS):
         ids = dataset.batch(slice(start, start + ROWS), ["object_id"])["object_id"]
         position |= {object_id: start + i for i, object_id in enumerate(ids) if object_id in wanted}
