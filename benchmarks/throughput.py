@@ -13,7 +13,8 @@ more are asked for. Commands of one thread run in processes of their own. Each f
 - `alone`: one galaxy with the model loaded, 25 candidates.
 - `paper`: the ratios of times of `benchmarks/speedup.py`.
 - `start`: `import pix2spec`, `--help`, `load("default")` and `demo`, in seconds of clock and processor
-- `workers`: Ray with one and two workers, with and without its start.
+- `workers`: Ray with one and two workers, with and without its start, and the seconds of the processor of
+  each process.
 
 `benchmarks/scale.py memory` measures memory.
 """
@@ -28,6 +29,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 HERE = Path(__file__).parents[1]
 SHORT = 64  # galaxies of the short run
@@ -130,13 +132,53 @@ def start(runs: int) -> None:
         print(f"| {name} | {wall:.2f} | {cpu:.2f} |", flush=True)
 
 
+def role(process: psutil.Process, driver: int) -> str:
+    """What a process of a run with Ray does."""
+    title = " ".join(process.cmdline())
+    if process.pid == driver:
+        return "driver"
+    return "worker" if "Worker" in title else "Ray's own"
+
+
+def processors(arguments: list[str]) -> tuple[float, dict[str, list[float]]]:
+    """Seconds of the clock of a Python process, and those of the processor by role, of each process of it."""
+    environment = os.environ | {"PYTHONPATH": str(HERE / "src"), "OMP_NUM_THREADS": "1"}
+    begin = time.perf_counter()
+    driver = psutil.Popen([sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL)
+    spent: dict[int, tuple[str, float]] = {}
+    while driver.poll() is None:
+        try:
+            for process in [driver, *driver.children(recursive=True)]:
+                user, system = process.cpu_times()[:2]
+                spent[process.pid] = role(process, driver.pid), user + system
+        except psutil.Error:  # one has just ended
+            pass
+        time.sleep(0.25)
+    wall = time.perf_counter() - begin
+    if driver.returncode:
+        raise SystemExit(f"exit code {driver.returncode}")
+    roles: dict[str, list[float]] = {}
+    for name, seconds in spent.values():
+        roles.setdefault(name, []).append(seconds)
+    return wall, roles
+
+
 def workers(tables: tuple[Path, Path], objects: int) -> None:
-    print("| engine | seconds with the start | galaxies a second with it | without |\n|---|---|---|---|")
+    print("| engine | seconds with the start | galaxies a second with it | without ", end="")
+    print("| processor seconds: driver | each worker | Ray's own |\n|---|---|---|---|---|---|---|")
     for count in (1, 2):
-        options = ["--no-measure", "--engine", "ray", "--workers", str(count)]
-        (long, _), (short, _) = generate(tables[1], options), generate(tables[0], options)
+        with tempfile.TemporaryDirectory() as out:
+            options = ["--no-measure", "--engine", "ray", "--workers", str(count)]
+            command = ["-m", "pix2spec", "generate"]
+            short, _ = processors([*command, str(tables[0]), "--out", f"{out}/short", *options])
+            long, spent = processors([*command, str(tables[1]), "--out", f"{out}/long", *options])
         rates = f"{(objects + SHORT) / long:.1f} | {objects / (long - short):.1f}"
-        print(f"| Ray, {count} | {long:.0f} | {rates} |", flush=True)
+        each = ", ".join(f"{seconds:.1f}" for seconds in sorted(spent.get("worker", [])))
+        others = sum(spent.get("Ray's own", []))
+        print(
+            f"| Ray, {count} | {long:.0f} | {rates} | {sum(spent['driver']):.1f} | {each} | {others:.1f} |",
+            flush=True,
+        )
 
 
 def main() -> None:

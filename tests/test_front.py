@@ -1,5 +1,6 @@
 """The names that `import pix2spec` gives."""
 
+import gc
 import importlib
 import inspect
 import pkgutil
@@ -47,6 +48,15 @@ def test_a_filter_is_read_without_the_tables_of_astropy():
     program += "; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"astropy.table", "speclite.filters"} & set(loaded.stdout.split())
+
+
+def test_the_garbage_collector_is_on_after_an_import():
+    assert pix2spec.load and gc.isenabled()
+    gc.disable()
+    try:
+        assert pix2spec.load and not gc.isenabled()  # as the user left it
+    finally:
+        gc.enable()
 
 
 def test_no_module_at_the_root_has_the_name_of_a_verb():

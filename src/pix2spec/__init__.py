@@ -47,8 +47,11 @@ def __getattr__(name: str):
         return import_module("pix2spec.models")  # pix2spec.models.register
     if name not in _PUBLIC:
         raise AttributeError(f"module 'pix2spec' has no attribute {name!r}")
+    from pix2spec.runtime.imports import quick_imports
+
     module, attribute = _PUBLIC[name]
-    return getattr(import_module(module), attribute)
+    with quick_imports():
+        return getattr(import_module(module), attribute)
 
 
 def __dir__():

@@ -205,7 +205,7 @@ def test_networks_name_their_parts():
         ("from pix2spec.models.presets import load_preset; load_preset('default')", ["torch", "astropy"]),
         (
             "import pix2spec; pix2spec.load('default', device='cpu')",
-            ["diffusers", "timm", "torchvision", "accelerate", "torch._dynamo", "sympy"],
+            ["diffusers", "timm", "torchvision", "accelerate", "torch._dynamo", "sympy", "scipy", "pandas"],
         ),
     ],
 )

@@ -8,6 +8,7 @@ from pix2spec.errors import InputError
 from pix2spec.models.registry import find_family
 from pix2spec.models.shared.hub import source_of
 from pix2spec.models.storage import find_model, load_model, model_id
+from pix2spec.runtime.imports import quick_imports
 
 __all__ = [
     "load",
@@ -16,6 +17,7 @@ __all__ = [
 DEFAULT_MODEL = "default"
 
 
+@quick_imports()  # the modules of the model's family
 def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, device: str | None = None):
     """Load a generator of spectra.
 

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
 
 import pix2spec
 from pix2spec.core.grid import SpectralGrid
@@ -177,9 +179,20 @@ def load_model(folder: str | Path) -> tuple[Any, dict]:
     _check_task(folder, config)
     preset = validate_preset(config["preset"], where=folder / CONFIG).as_stored(folder)
     _check_size(folder, preset, config)
-    model = build_model(preset, config["grid"], config["survey"])
+    with _NoRandomWeights():
+        model = build_model(preset, config["grid"], config["survey"])
     load_into(model, folder / WEIGHTS)
     return model.eval(), config
+
+
+class _NoRandomWeights(TorchFunctionMode):
+    """Leave the weights of layers as they are in memory: a file replaces them."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func in (init.kaiming_uniform_, init.uniform_, init.normal_):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def _check_task(folder: Path, config: dict) -> None:

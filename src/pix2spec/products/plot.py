@@ -106,14 +106,17 @@ def save_figure(figure, path: str | Path | None) -> None:
     if path is None:
         return
     engine = figure.get_layout_engine()
+    options: dict = {"dpi": PRINT_DPI}
+    if Path(path).suffix.lower() == ".png":
+        options["pil_kwargs"] = {"compress_level": 3}  # half the time of the default, for a tenth more bytes
     if engine is None:
-        figure.savefig(path, dpi=PRINT_DPI)
+        figure.savefig(path, **options)
         return
     before = figure.get_dpi()
     figure.set_dpi(PRINT_DPI)
     engine.execute(figure)
     figure.set_layout_engine("none")  # with an engine, matplotlib would draw the figure twice
-    figure.savefig(path, dpi=PRINT_DPI)
+    figure.savefig(path, **options)
     figure.set_layout_engine(engine)
     figure.set_dpi(before)
 

@@ -221,19 +221,22 @@ def generate(
     """
     from dataclasses import replace
 
-    from pix2spec.core.survey import survey_of
-    from pix2spec.data.archives.targets import Fetch
-    from pix2spec.data.archives.urls import Services
-    from pix2spec.data.readers.curves import read_curves
-    from pix2spec.generate.catalogue import generate_catalogue
-    from pix2spec.generate.engines import Engine
-    from pix2spec.generate.foreground import check_extinction, choose_foreground
-    from pix2spec.generate.load import load
-    from pix2spec.generate.sources import check_source, open_source, read_rows
-    from pix2spec.models.generator import Settings
-    from pix2spec.products.columns import Contents
-    from pix2spec.products.synthetic import find_filters
-    from pix2spec.products.tables import check_format
+    from pix2spec.runtime.imports import quick_imports
+
+    with quick_imports():
+        from pix2spec.core.survey import survey_of
+        from pix2spec.data.archives.targets import Fetch
+        from pix2spec.data.archives.urls import Services
+        from pix2spec.data.readers.curves import read_curves
+        from pix2spec.generate.catalogue import generate_catalogue
+        from pix2spec.generate.engines import Engine
+        from pix2spec.generate.foreground import check_extinction, choose_foreground
+        from pix2spec.generate.load import load
+        from pix2spec.generate.sources import check_source, open_source, read_rows
+        from pix2spec.models.generator import Settings
+        from pix2spec.products.columns import Contents
+        from pix2spec.products.synthetic import find_filters
+        from pix2spec.products.tables import check_format
 
     # What the user typed is checked before anything slow happens.
     tokens = tuple(word.strip() for word in use.split(","))
@@ -332,7 +335,10 @@ def demo(
 
     Example: `pix2spec demo --out demo-output`
     """
-    from pix2spec.generate.demo import demo as run
+    from pix2spec.runtime.imports import quick_imports
+
+    with quick_imports():
+        from pix2spec.generate.demo import demo as run
 
     summary = run(out, seed=seed)
     galaxies = out / "galaxies"

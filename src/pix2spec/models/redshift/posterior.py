@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.special import ndtr, ndtri
 
 from pix2spec.runtime.random import object_uniforms
 
@@ -60,6 +59,8 @@ class RedshiftPosterior:
         return self._cdf(to_y(np.asarray(z, float)))
 
     def _cdf(self, y: np.ndarray) -> np.ndarray:
+        from scipy.special import ndtr  # as slow to import as a tenth of torch; loading a model needs none
+
         return (self.weight * ndtr((y[:, None] - self.mean) / self.sd)).sum(1)
 
     def quantile(self, q) -> np.ndarray:
@@ -85,6 +86,8 @@ class RedshiftPosterior:
         ids : sequence of str, optional
             Ids of the galaxies; by default their numbers.
         """
+        from scipy.special import ndtri
+
         ids = [str(i) for i in range(len(self))] if ids is None else ids
         level = np.stack([object_uniforms(seed, name, "redshift", n) for name in ids])
         if self.mass is not None:

@@ -7,6 +7,7 @@ look-up and no integral.
 
 import copy
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ __all__ = ["LINE_WIDTH", "BandTables"]
 
 LINE_WIDTH = 120.0  # km/s: no filter resolves lines
 STRIDE = 5  # pixels of the lattice between redshifts of the tables: 345 km/s
+BLOCK = 16  # redshifts of a table that are computed together
 COVERAGE = 0.98  # of a filter's transmission that the basis must cover
 
 
@@ -78,10 +80,11 @@ class BandTables:
         flux, share = np.zeros((self.size, design.shape[1])), np.zeros(self.size)
         if len(seen) and total > 0:
             first, last = seen[0], seen[-1] + 1
-            for k in range(self.size):
-                a, b = (min(max(end - STRIDE * k, 0), basis.size) for end in (first, last))
-                part = weights[a + STRIDE * k : b + STRIDE * k]
-                flux[k], share[k] = part @ design[a:b], part.sum() / total
+            for rows in np.split(np.arange(self.size), range(BLOCK, self.size, BLOCK)):
+                shift = STRIDE * rows[:, None]
+                a, b = np.clip((first - shift[-1, 0], last - shift[0, 0]), 0, basis.size)
+                part = weights[np.arange(a, b) + shift]  # of the same pixels at some redshifts
+                flux[rows], share[rows] = part @ design[a:b], part.sum(1) / total
         return torch.from_numpy(flux.astype(np.float32)), torch.from_numpy(share > COVERAGE)
 
     def at(self, index: torch.Tensor, zeta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -111,6 +114,7 @@ class BandTables:
         return torch.lerp(flux[place], flux[place + 1], share), covered[place] & covered[place + 1]
 
 
+@lru_cache(maxsize=64)  # the networks of a stack ask for the same
 def _weights(curve: Filter, start: float, step: float, size: int) -> tuple[np.ndarray, float]:
     """Weights (size,) of the pixels of a lattice in the flux of a filter, and the sum over all wavelengths.
 
