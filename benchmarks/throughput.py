@@ -137,7 +137,7 @@ def role(process: psutil.Process, driver: int) -> str:
     title = " ".join(process.cmdline())
     if process.pid == driver:
         return "driver"
-    return "worker" if "Worker" in title else "Ray's own"
+    return "worker" if title.startswith("ray::_Worker") else "Ray's own"
 
 
 def processors(arguments: list[str]) -> tuple[float, dict[str, list[float]]]:

@@ -28,7 +28,7 @@ class Losing(Engine):
 
         made = super().run(maker, missing)
         first = next(made)
-        actors = [p for p in psutil.process_iter(["name"]) if p.info["name"].startswith("ray::MapWorker")]
+        actors = [p for p in psutil.process_iter(["name"]) if p.info["name"].startswith("ray::_Worker")]
         assert len(actors) == 2
         actors[0].kill()
         yield first

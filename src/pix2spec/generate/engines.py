@@ -1,8 +1,6 @@
 """Engines that make the shards of a catalogue: this process, or the workers of a Ray cluster."""
 
-import logging
 import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice, repeat
@@ -166,11 +164,11 @@ def run_local(maker: ShardMaker, missing: list[int]) -> Iterator[None]:
 def run_ray(
     maker: ShardMaker, missing: list[int], workers: int | None = None, address: str | None = None
 ) -> Iterator[None]:
-    """Make shards with Ray Data; yields once per object.
+    """Make shards with Ray; yields once per object.
 
-    Each worker holds one model and makes one shard at a time. If a worker is lost, another one makes its
-    shard again. The dataset and the catalogue must be on a disk that all nodes see under the same name: only
-    the model and the numbers of shards are sent. On the same kind of machine, results are those of
+    Each worker holds one model and makes one shard at a time. If a worker is lost, Ray starts it again and it
+    makes its shard again. The dataset and the catalogue must be on a disk that all nodes see under the same
+    name: only the model and the numbers of shards are sent. On the same kind of machine, results are those of
     `run_local` to the bit.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no statistics are sent
@@ -187,44 +185,45 @@ def run_ray(
 
 
 def _made_by_ray(maker: ShardMaker, missing: list[int], workers: int | None) -> Iterator[None]:
+    """Give each worker its next shard when it has finished one: all end at about the same time."""
     import ray
-    from ray.data import ActorPoolStrategy, DataContext
 
-    context = DataContext.get_current()
-    context.actor_task_retry_on_errors = [OSError]
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0))
-    workers = min(workers or gpus or int(resources["CPU"]), len(missing))
-    shards = ray.data.from_items([{"shard": k} for k in missing], override_num_blocks=len(missing))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Ray 2.64 is to drop ray_remote_args_fn
-        made = shards.map(
-            _Worker,
-            fn_constructor_args=(ray.put(maker),),
-            compute=ActorPoolStrategy(size=workers),
-            num_cpus=1,
-            num_gpus=1 if gpus else 0,
-            ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": RETRIES},
-        )
-    for row in made.iter_rows():
-        yield from repeat(None, row["objects"])
+    actor = ray.remote(_Worker).options(
+        num_cpus=1, num_gpus=1 if gpus else 0, max_restarts=-1, max_task_retries=RETRIES
+    )
+    count = min(workers or gpus or int(resources["CPU"]), len(missing))
+    model, waiting, left = ray.put(maker), iter(missing), len(missing)
+    pool = [actor.remote(model) for _ in range(count)]
+    calls = {worker.ready.remote(): worker for worker in pool}  # one that finds no place is never ready
+    while left:
+        (done,), _ = ray.wait(list(calls))
+        worker, objects = calls.pop(done), ray.get(done)
+        shard = next(waiting, None)
+        if shard is not None:
+            calls[worker.make.options(retry_exceptions=[OSError]).remote(shard)] = worker
+        if objects is not None:
+            left -= 1
+            yield from repeat(None, objects)
 
 
 class _Worker:
     """A model in a process of its own, which makes one shard per call."""
 
-    def __init__(self, maker):
-        import ray
+    def __init__(self, maker: ShardMaker):
         import torch
 
-        self.maker = ray.get(maker)
+        self.maker = maker
         if torch.cuda.is_available():
             self.maker.generator.model.to("cuda")
             self.maker.generator.device = "cuda"
         else:
             torch.set_num_threads(1)  # one core per worker
 
-    def __call__(self, row: dict) -> dict:
-        return {"objects": sum(1 for _ in self.maker.make(row["shard"]))}
+    def ready(self) -> None:
+        """Return when the model is there."""
+
+    def make(self, shard: int) -> int:
+        """Write a shard; returns the number of its objects."""
+        return sum(1 for _ in self.maker.make(shard))
