@@ -1,7 +1,7 @@
 """Measure what a large catalogue takes: memory, time with several workers, and the cost of a billion objects.
 
     python benchmarks/scale.py table --table SKYSERVER.csv --objects 10000
-    python benchmarks/scale.py memory --objects 1000 10000 100000
+    python benchmarks/scale.py memory --objects 1000 10000 100000 1000000 --variant=--no-measure
     python benchmarks/scale.py workers --objects 2048
     python benchmarks/scale.py cost --objects 2048
 
@@ -85,7 +85,7 @@ def watch(process: subprocess.Popen) -> int:
     return peak
 
 
-def memory(sizes: list[int]) -> None:
+def memory(sizes: list[int], options: str) -> None:
     from support.tiny import GRID
 
     print("| objects | private memory | seconds | objects/s |\n|---|---|---|---|")
@@ -96,7 +96,7 @@ def memory(sizes: list[int]) -> None:
             source = write_input(work / f"input-{objects}", objects, GRID, image=False)
             command = [sys.executable, "-m", "pix2spec", "generate", str(source)]
             command += ["--out", str(work / f"out-{objects}"), "--model", str(model), "--use", "photometry"]
-            command += ["-n", "5", "--steps", "2", "--no-candidates"]
+            command += ["-n", "5", "--steps", "2", "--no-candidates", *options.split()]
             begin = time.perf_counter()
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
             peak = watch(process)
@@ -219,7 +219,7 @@ def main() -> None:
     if arguments.what == "table":
         of_table(arguments.table, arguments.objects, arguments.variant or ["", "--no-spectra"])
     elif arguments.what == "memory":
-        memory(arguments.objects)
+        memory(arguments.objects, " ".join(arguments.variant or []))
     elif arguments.what == "workers":
         workers(arguments.objects[0])
     else:

@@ -43,6 +43,13 @@ def test_importing_the_package_or_its_commands_loads_none_of_the_large_libraries
     assert not {"torch", "astropy", "numpy", "pyarrow", "scipy"} & set(loaded.stdout.split())
 
 
+def test_generating_a_catalogue_loads_no_library_that_it_does_not_use():
+    program = "import pix2spec, sys; pix2spec.generate_catalogue; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    absent = {"scipy.interpolate", "scipy.stats", "scipy.optimize", "astropy", "matplotlib", "pandas", "ray"}
+    assert not absent & set(loaded.stdout.split())
+
+
 def test_a_filter_is_read_without_the_tables_of_astropy():
     program = "import sys; from pix2spec.core.filters import load_filter; load_filter('sdss2010-r')"
     program += "; print(*sys.modules)"
