@@ -108,20 +108,46 @@ class RestFrameBasis(nn.Module):
 
     def observed(self, rest, zeta, lines, width) -> torch.Tensor:
         """Spectra (B, L) of continua `rest` (B, size) on the lattice; other parameters as for `decode`."""
-        position = (self.grid.start - self.start - zeta) / self.grid.step
-        first = position.floor().long()
-        u = (position - first).float()[:, None]
-        size = self.grid.size
-        beyond = max(0, size + self.blue + 16 - self.size)  # where the lattice ends before the grid
-        rest = torch.nn.functional.pad(rest[:, None], (0, beyond), mode="replicate")[:, 0] if beyond else rest
-        first = (first - 1).clamp(0, rest.shape[1] - size - 3)
-        taps = rest.unfold(1, size + 3, 1)[torch.arange(len(rest), device=rest.device), first]
-        weights = cubic_weights(u)
-        spectra = weights[:, :1] * taps[:, :size]
-        for k in range(1, 4):
-            spectra = spectra.addcmul_(weights[:, k : k + 1], taps[:, k : k + size])
+        first, weights = self.place(zeta)
+        number = torch.arange(len(rest), device=rest.device)
+        spectra = self.interpolated(rest, number, first, weights, rest.new_empty(len(rest), self.grid.size))
         self.lines.add(spectra, self.grid.start, zeta, lines.clamp(min=0), width)
         return spectra
+
+    def place(self, zeta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Place of the grid on the lattice at log10(1 + z) `zeta` (B,), float64.
+
+        Returns
+        -------
+        first : tensor (B,), int64
+            First pixel of the lattice that a spectrum needs, of ``grid.size + 3``.
+        weights : tensor (B, 4), float32
+            Weights of four neighbouring pixels of the lattice in one of the spectrum.
+        """
+        position = (self.grid.start - self.start - zeta) / self.grid.step
+        first = position.floor()
+        return (first.long() - 1).clamp(min=0), cubic_weights((position - first).float()[:, None])
+
+    def interpolated(self, rest, number, first, weights, out) -> torch.Tensor:
+        """Put continua on the grid into `out` (B, L).
+
+        Parameters
+        ----------
+        rest : tensor (R, P)
+            Continua on pixels of the lattice. Where they end before the grid, their last pixel stays.
+        number : tensor (B,), int64
+            Which of them.
+        first, weights : tensor (B,), (B, 4)
+            From `place`.
+        """
+        size = self.grid.size
+        beyond = max(0, int(first.max()) + size + 3 - rest.shape[1])
+        rest = torch.nn.functional.pad(rest[:, None], (0, beyond), mode="replicate")[:, 0] if beyond else rest
+        taps = rest.unfold(1, size + 3, 1)[number, first]
+        torch.mul(weights[:, :1], taps[:, :size], out=out)
+        for k in range(1, 4):
+            out.addcmul_(weights[:, k : k + 1], taps[:, k : k + size])
+        return out
 
     # ------------------------------------------------------------------ from spectra to coefficients
 

@@ -1,14 +1,17 @@
 """Profiles of the emission lines of the rest-frame basis. Lines of a group have fixed flux ratios."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from pix2spec.core.lines import LIGHT_SPEED_KM_S, LINE_GROUPS, SDSS_LINE_SPREAD_KM_S
+from pix2spec.models.latent.noise_stack import some_of
 
 __all__ = [
     "EmissionLines",
+    "LineProfiles",
 ]
 
 
@@ -71,16 +74,39 @@ class EmissionLines(nn.Module):
         width : tensor (B,)
             Intrinsic dispersion in km/s.
         """
-        size = spectra.shape[1]
-        sigma = self.sigma_pixels(width)[:, None, None]
-        centre = (self.loglam + zeta[:, None] - loglam0) / self.step  # (B, lines), float64
-        nearest = centre.round().long()
+        self.profiles(spectra.shape[1], loglam0, zeta, flux, width).add(spectra, slice(0, len(spectra)))
+
+    def profiles(self, size: int, loglam0: float, zeta, flux, width) -> "LineProfiles":
+        """Lines of B spectra of `size` pixels; other parameters as for `add`."""
+        sigma = self.sigma_pixels(width)
         reach = math.ceil(self.PROFILE_SIGMAS * float(sigma.max()))
-        offset = torch.arange(-reach, reach + 1, device=spectra.device)
-        x = offset - (centre - nearest).float()[..., None]
-        height = flux[:, self.group] * self.density / (sigma[..., 0] * math.sqrt(2 * math.pi))
-        profile = height[..., None] * torch.exp(-0.5 * (x / sigma) ** 2)
-        pixel = nearest[..., None] + offset
-        inside = (pixel >= 0) & (pixel < size)
-        profile = profile * inside
-        spectra.scatter_add_(1, pixel.clamp(0, size - 1).flatten(1), profile.flatten(1).to(spectra.dtype))
+        centre = (self.loglam + zeta[:, None] - loglam0) / self.step  # (B, lines), float64
+        height = flux[:, self.group] * self.density / (sigma[:, None] * math.sqrt(2 * math.pi))
+        # Most lines of most spectra are absent, or outside the pixels.
+        row, line = ((height != 0) & (centre > -reach) & (centre < size + reach)).nonzero(as_tuple=True)
+        centre = centre[row, line]
+        nearest = centre.round()
+        offset = torch.arange(-reach, reach + 1, device=zeta.device)
+        x = (offset - (centre - nearest).float()[:, None]).div_(sigma[row, None])
+        profile = x.square_().mul_(-0.5).exp_().mul_(height[row, line, None])
+        pixel = nearest.long()[:, None] + offset
+        if not ((nearest >= reach) & (nearest < size - reach)).all():
+            profile *= (pixel >= 0) & (pixel < size)
+            pixel.clamp_(0, size - 1)
+        return LineProfiles(row, pixel, profile)
+
+
+@dataclass
+class LineProfiles:
+    """Lines of some spectra, in the order of the spectra."""
+
+    row: torch.Tensor  # (P,) number of the spectrum
+    pixel: torch.Tensor  # (P, width)
+    profile: torch.Tensor  # (P, width)
+
+    def add(self, spectra: torch.Tensor, rows: slice) -> None:
+        """Add the lines of the spectra with the numbers `rows` to `spectra` (rows, L) in place."""
+        some = some_of(self.row, rows)
+        pixel = self.pixel[some] + (self.row[some, None] - rows.start) * spectra.shape[1]
+        profile = self.profile[some].flatten().to(spectra.dtype)
+        spectra.view(-1).index_add_(0, pixel.flatten(), profile)

@@ -111,7 +111,8 @@ class NoiseModel(nn.Module):
             Of the exposures that were drawn; `variance` says what the survey would state.
         """
         numbers = normal_rows(len(clean), self.numbers, generators)
-        return NoiseStack([self]).made(clean, sampled_brightness(clean), numbers)
+        observed, conditions = NoiseStack([self]).made(clean, sampled_brightness(clean), numbers)
+        return observed.sub_(clean), conditions
 
     @property
     def numbers(self) -> int:

@@ -1,15 +1,17 @@
 """Draw noise of several noise models at once: each spectrum has its own model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["DRAWN_SPIKES", "UNIFORM", "WIDTH", "NoiseStack"]
+__all__ = ["DRAWN_SPIKES", "UNIFORM", "WIDTH", "NoiseStack", "blocks", "some_of"]
 
 WIDTH = 5  # pixels of a spike
 DRAWN_SPIKES = 12  # at most, in a spectrum that is drawn
+BLOCK = 25  # spectra
 UNIFORM = 2 + 2 * DRAWN_SPIKES  # numbers that choose a row of the bank, and spikes
 
 
@@ -48,9 +50,10 @@ class NoiseStack:
         return self.length + 1 + UNIFORM
 
     def made(
-        self, clean: Tensor, bright: Tensor, numbers: Tensor, which: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Noise (B, L) and conditions (B,) from normal numbers.
+        self, clean: Tensor, bright: Tensor, numbers: Tensor, which: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Observed spectra (B, L) and conditions (B,) from normal numbers.
 
         Parameters
         ----------
@@ -62,53 +65,81 @@ class NoiseStack:
             Standard normal numbers.
         which : Tensor (B,), int64, optional
             The model of each spectrum; by default the first one.
+        out : Tensor (B, L), optional
+            Receives the spectra.
         """
+        length, numbers = self.length, numbers.to(clean.device)
+        mine = torch.zeros(len(bright), dtype=torch.long, device=bright.device) if which is None else which
+        uniform = torch.special.ndtr(numbers[:, length + 1 : length + 1 + UNIFORM].double())
+        row, memory = self._rows(bright, uniform[:, 0], mine), self.memory[mine]
+        conditions = row[:, 1] + (self.trend[mine] * torch.stack([torch.ones_like(bright), bright], 1)).sum(1)
+        level = (row[:, 2] * conditions.exp() / (1 + memory**2))[:, None]
+        additive, relative = (self._placed(part, mine) for part in row[:, 3:].split(self.parts, 1))
+        spikes, memory = self._spikes(uniform[:, 1:], mine), memory[:, None]
+        observed = torch.empty_like(clean) if out is None else out
+        one = clean.new_ones(1)
+        for rows in blocks(len(clean), clean.device):
+            true, model = clean[rows], mine[rows]
+            white = torch.addcmul(numbers[rows, :length], memory[rows], numbers[rows, 1 : length + 1])
+            spikes.put(white, rows)
+            photons = torch.addcmul(self.sky[model], self.source[model], true.clamp(min=0))
+            white.mul_(photons.mul_(level[rows]).sqrt_()).addmm_(additive[rows], self.additive)
+            torch.addcmul(white, true, torch.addmm(one, relative[rows], self.relative), out=observed[rows])
+        return observed, conditions
 
-        def own(values: Tensor) -> Tensor:
-            return values[0] if which is None else values[which]
-
-        row, z = self._drawn(bright, numbers.to(clean.device), which)
-        trend, memory = own(self.trend), own(self.memory)
-        conditions = row[:, 1] + trend[..., 0] + trend[..., 1] * bright
-        photons = torch.addcmul(own(self.sky), own(self.source), clean.clamp(min=0))
-        level = row[:, 2] * conditions.exp() / (1 + memory**2)
-        noise = z.mul_(photons.sqrt_()).mul_(level.sqrt()[:, None])
-        additive, relative = row[:, 3:].split(self.parts, 1)
-        noise.addmm_(self._placed(additive, which), self.additive)
-        noise.addcmul_(clean, self._placed(relative, which) @ self.relative)
-        return noise, conditions
-
-    def _placed(self, amplitudes: Tensor, which: Tensor | None) -> Tensor:
+    def _placed(self, amplitudes: Tensor, which: Tensor) -> Tensor:
         """Amplitudes (B, k) among those of all models (B, K * k), which are zero."""
-        if which is None:
+        if len(self.bank) == 1:
             return amplitudes
         count, k = amplitudes.shape
         placed = amplitudes.new_zeros(count, len(self.bank), k)
         placed[torch.arange(count, device=which.device), which] = amplitudes
         return placed.flatten(1)
 
-    def _drawn(self, bright: Tensor, numbers: Tensor, which: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Rows of the banks (B, 3 + factors); white noise (B, L) with spikes, of variance 1 + memory^2."""
-        length, count = self.length, len(bright)
-        uniform = torch.special.ndtr(numbers[:, length + 1 : length + 1 + UNIFORM].double())
-        mine = torch.zeros(count, dtype=torch.long, device=bright.device) if which is None else which
-        # Residuals may depend on brightness: draw from the quarter of the bank with the nearest brightness.
-        rows = self.bank.shape[1]
+    def _rows(self, bright: Tensor, uniform: Tensor, mine: Tensor) -> Tensor:
+        """Rows (B, 3 + factors) of the banks, which uniform numbers (B,) choose.
+
+        Residuals may depend on brightness: a row is one of the quarter of the bank with the nearest
+        brightness.
+        """
+        rows, own = self.bank.shape[1], torch.arange(len(mine), device=mine.device)
         among = max(1, rows // 4)
         first = torch.searchsorted(self.brightness, bright.expand(len(self.brightness), -1).contiguous())
-        first = first[mine, torch.arange(count, device=mine.device)] - among // 2
-        first = first.clamp(0, rows - among)
-        chosen = first + (among * uniform[:, 0]).long().clamp(max=among - 1)
-        memory = self.memory[mine][:, None]
-        z = torch.addcmul(numbers[:, :length], memory, numbers[:, 1 : length + 1])
-        self._add_spikes(z, uniform[:, 1:], mine)
-        return self.bank[mine, chosen], z
+        first = (first[mine, own] - among // 2).clamp(0, rows - among)
+        return self.bank[mine, first + (among * uniform).long().clamp(max=among - 1)]
 
-    def _add_spikes(self, z: Tensor, uniform: Tensor, mine: Tensor) -> None:
-        """Put spikes into white noise (B, L), as uniform numbers (B, 1 + 2 DRAWN_SPIKES) say."""
+    def _spikes(self, uniform: Tensor, mine: Tensor) -> "_Spikes":
+        """Spikes of B spectra, as uniform numbers (B, 1 + 2 DRAWN_SPIKES) say."""
         row, k = (uniform[:, :1] > self.below[mine]).nonzero(as_tuple=True)
-        start = (uniform[row, 1 + 2 * k] * (z.shape[1] - WIDTH + 1)).long()
+        start = (uniform[row, 1 + 2 * k] * (self.length - WIDTH + 1)).long()
         model = mine[row]
         chosen = (uniform[row, 2 + 2 * k] * self.snippets.shape[1]).long()
-        pixels = start[:, None] + torch.arange(WIDTH, device=z.device)
-        z[row[:, None], pixels] = self.snippet_scale[model][:, None] * self.snippets[model, chosen]
+        pixels = start[:, None] + torch.arange(WIDTH, device=row.device)
+        return _Spikes(row, pixels, self.snippet_scale[model][:, None] * self.snippets[model, chosen])
+
+
+@dataclass
+class _Spikes:
+    """Spikes of some spectra, in the order of the spectra."""
+
+    row: Tensor  # (S,) number of the spectrum
+    pixel: Tensor  # (S, WIDTH)
+    value: Tensor  # (S, WIDTH)
+
+    def put(self, noise: Tensor, rows: slice) -> None:
+        """Put the spikes of the spectra with the numbers `rows` into white noise (rows, L)."""
+        some = some_of(self.row, rows)
+        noise[self.row[some, None] - rows.start, self.pixel[some]] = self.value[some]
+
+
+def blocks(count: int, device: torch.device) -> Iterator[slice]:
+    """Numbers of spectra that are made together: on the CPU, they stay in the cache of a core."""
+    size = BLOCK if device.type == "cpu" else count
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def some_of(row: Tensor, rows: slice) -> slice:
+    """Where ascending numbers `row` (P,) are among `rows`."""
+    if rows.start == 0 and row.device.type != "cpu":  # one block has all: see `blocks`
+        return slice(None)
+    return slice(*torch.searchsorted(row, row.new_tensor([rows.start, rows.stop])).tolist())

@@ -15,6 +15,8 @@ from pix2spec.core.grid import SpectralGrid
 from pix2spec.core.photometry import filter_matrix
 from pix2spec.models.latent.basis import Coefficients, RestFrameBasis
 from pix2spec.models.latent.flow import NormalScores
+from pix2spec.models.latent.noise_stack import blocks
+from pix2spec.models.shared.device import to_device
 from pix2spec.models.shared.measurements import KIND_GROUPS, Tokens
 from pix2spec.models.spectrum.bands import BandTables
 from pix2spec.models.spectrum.flow import LEAST_SPREAD, GalaxyNetwork, SpectrumFlow, redshift_features
@@ -63,6 +65,8 @@ class SpectrumNetwork(nn.Module):
         self.flow = SpectrumFlow(self.dimension, n_features, width, depth)
         weights = filter_matrix(grid.wave, [R_FILTER])[:, 0]
         self.register_buffer("r_weights", torch.from_numpy(weights).float(), persistent=False)
+        seen = np.flatnonzero(weights)
+        self.r_pixels = slice(int(seen[0]), int(seen[-1]) + 1)  # outside, the weights are zero
 
     def tables(self, filters, known: dict | None = None) -> BandTables:
         """Tables of the basis in `filters`, and after these in r; see `BandTables`."""
@@ -87,7 +91,7 @@ class SpectrumNetwork(nn.Module):
 
     def spectra(self, vectors: torch.Tensor, zeta: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
         """Noise-free spectra (B, L) of vectors (B, D) at log10(1 + z) (B,), with expected r fluxes `r`."""
-        return spectra_of([(self, slice(None))], vectors, zeta, r)
+        return spectra_of([self], np.zeros(len(vectors), int), vectors, zeta, r)
 
     def linear_parts(self, vectors: torch.Tensor) -> torch.Tensor:
         """What multiplies the fluxes of `BandTables`: (1, continuum, lines) of vectors (..., D)."""
@@ -158,28 +162,47 @@ class SpectrumNetwork(nn.Module):
 
 
 def spectra_of(
-    parts: Sequence[tuple[SpectrumNetwork, slice]], vectors: torch.Tensor, zeta: torch.Tensor, r: torch.Tensor
-) -> torch.Tensor:
+    networks: Sequence[SpectrumNetwork], which: np.ndarray, vectors: torch.Tensor, zeta: torch.Tensor,
+    r: torch.Tensor, out: torch.Tensor | None = None,
+) -> torch.Tensor:  # fmt: skip
     """Noise-free spectra (B, L) of the vectors of several networks.
 
     Parameters
     ----------
-    parts : sequence of (SpectrumNetwork, slice)
-        Each network, and which rows are its own.
+    networks : sequence of SpectrumNetwork
+    which : array (B,), int
+        The network of each vector.
     vectors : tensor (B, D)
     zeta : tensor (B,)
         log10(1 + z).
     r : tensor (B,)
         Expected r fluxes.
+    out : tensor (B, L), optional
+        Receives the spectra.
     """
-    network = parts[0][0]
-    basis, k = network.basis, 1 + network.basis.n_components
-    rest = torch.cat(
-        [torch.addmm(one.basis.mean, vectors[rows, 1:k], one.basis.components) for one, rows in parts]
-    )
-    lines = LINE_SOFTENING * torch.sinh(vectors[:, k:-1])
+    basis, k = networks[0].basis, 1 + networks[0].basis.n_components
+    weights, in_r = networks[0].r_weights, networks[0].r_pixels
     zeta = zeta.double().clamp(-0.001, np.log10(1 + basis.z_max))
-    unit = basis.observed(rest, zeta, lines, 10 ** vectors[:, -1].clamp(0.5, 2.8))
-    unit = unit.clamp_(min=0)  # a noise-free flux is not negative
-    own = (unit @ network.r_weights).clamp(min=1e-6)
-    return unit.mul_((r * 10 ** vectors[:, 0] / own)[:, None])
+    first, taps = basis.place(zeta)
+    start = int(first.min())
+    seen = slice(start, int(first.max()) + basis.grid.size + 3)  # pixels of the lattice
+    order = which.argsort(kind="stable")
+    coefficients, rest = vectors[to_device(order, vectors.device), 1:k], []
+    for network in np.unique(which).tolist():
+        own, (a, b) = networks[network].basis, np.searchsorted(which[order], [network, network + 1])
+        rest.append(torch.addmm(own.mean[seen], coefficients[a:b], own.components[:, seen]))
+    continua = rest[0] if len(rest) == 1 else torch.cat(rest)
+    number = to_device(order.argsort(), vectors.device)
+    lines = LINE_SOFTENING * torch.sinh(vectors[:, k:-1].clamp(min=0))
+    width = 10 ** vectors[:, -1].clamp(0.5, 2.8)
+    profiles = basis.lines.profiles(basis.grid.size, basis.grid.start, zeta, lines, width)
+    amplitude = (r * 10 ** vectors[:, 0])[:, None]
+    spectra = vectors.new_empty(len(vectors), basis.grid.size) if out is None else out
+    for rows in blocks(len(vectors), vectors.device):
+        made = spectra[rows]
+        basis.interpolated(continua, number[rows], first[rows] - start, taps[rows], made)
+        profiles.add(made, rows)
+        made.clamp_(min=0)  # a noise-free flux is not negative
+        own_r = (made[:, in_r] @ weights[in_r]).clamp_(min=1e-6)
+        made.mul_(amplitude[rows] / own_r[:, None])
+    return spectra

@@ -55,7 +55,8 @@ class SurveyNoise(nn.Module):
         """Draw noise (B, L) for noise-free spectra (B, L); `generators` as in `NoiseModel.sample`."""
         every = EnsembleNoise([self])
         numbers = normal_rows(len(clean), every.numbers, generators)
-        return every.made(clean, numbers, torch.zeros(len(clean), dtype=torch.long, device=clean.device))
+        which = torch.zeros(len(clean), dtype=torch.long, device=clean.device)
+        return every.observed(clean, numbers, which).sub_(clean)
 
 
 class EnsembleNoise:
@@ -84,8 +85,8 @@ class EnsembleNoise:
         """Normal numbers of which the noise of one spectrum is a function."""
         return self.stack.numbers + 1
 
-    def made(self, clean: Tensor, numbers: Tensor, which: Tensor) -> Tensor:
-        """Noise (B, L).
+    def observed(self, clean: Tensor, numbers: Tensor, which: Tensor, out: Tensor | None = None) -> Tensor:
+        """Spectra (B, L) with noise.
 
         Parameters
         ----------
@@ -95,11 +96,13 @@ class EnsembleNoise:
             Standard normal numbers.
         which : Tensor (B,), int64
             The network of each spectrum.
+        out : Tensor (B, L), optional
+            Receives the spectra.
         """
         bright, change = sampled_brightness(clean), self.change[which]
         share = torch.sigmoid((bright - change[:, 0]) / change[:, 1])
         is_faint = torch.special.ndtr(numbers[:, self.stack.numbers].to(clean.device)) >= share
-        return self.stack.made(clean, bright, numbers, self.place[which, is_faint.long()])[0]
+        return self.stack.made(clean, bright, numbers, self.place[which, is_faint.long()], out)[0]
 
 
 def _equal(one: NoiseModel, other: NoiseModel) -> bool:

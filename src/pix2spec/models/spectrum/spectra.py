@@ -1,9 +1,7 @@
 """Spectra of candidates whose coefficients were drawn: noise-free, and as the survey would observe them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 
 import numpy as np
 import torch
@@ -16,7 +14,7 @@ from pix2spec.runtime.random import normal_rows, object_generator
 
 __all__ = ["Drawn", "make_spectra"]
 
-BLOCK = {"cpu": 64, "cuda": 8192}  # spectra that are made at a time; on the CPU they stay in a core's cache
+ROWS = {"cpu": 400, "cuda": 8192}  # spectra whose lines and random numbers are prepared at a time
 
 
 @dataclass
@@ -28,16 +26,6 @@ class Drawn:
     r: torch.Tensor  # (N, n) expected r flux
     number: np.ndarray  # (n,) of the network
     misfit: Misfit
-
-
-@dataclass
-class _Run:
-    """Candidates of one galaxy from one network, whose noise one generator draws in order."""
-
-    network: int
-    galaxy: int
-    places: np.ndarray
-    purpose: str
 
 
 def make_spectra(
@@ -60,47 +48,40 @@ def make_spectra(
     dust : tensor (N, L) or None
         Transmission of the dust in front of galaxies.
     """
-    shape = (*kept.shape, networks[0].grid.size)
-    spectra, observed = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    is_choice = kept.shape[1] < len(drawn.number)
-    device = drawn.vectors.device
-    for runs in _blocks(drawn.number[kept], is_choice, BLOCK[device.type]):
-        sizes = [len(run.places) for run in runs]
-        row = np.repeat([run.galaxy for run in runs], sizes)
-        place = np.concatenate([run.places for run in runs])
-        which = to_device(row, device), to_device(kept[row, place], device)
-        number = to_device(np.repeat([run.network for run in runs], sizes), device)
-        parts, end = [], 0
-        for network, some in groupby(runs, attrgetter("network")):
-            start, end = end, end + sum(len(run.places) for run in some)
-            parts.append((networks[network], slice(start, end)))
-        clean = spectra_of(parts, drawn.vectors[which], drawn.zeta[which], drawn.r[which])
-        clean = clean if dust is None else clean.mul_(dust[which[0]])
-        own = [object_generator(seed, ids[run.galaxy], run.purpose) for run in runs]
-        numbers = to_device(normal_rows(sizes, noise.numbers, own), device)
-        noisy = noise.made(clean, numbers, number).add_(clean)
-        spectra[row, place], observed[row, place] = to_host(clean, noisy)
-    return spectra, observed
+    (count, n), device = kept.shape, drawn.vectors.device
+    spectra, observed = (drawn.vectors.new_empty(count, n, networks[0].grid.size) for _ in range(2))
+    number, is_choice = drawn.number[kept], n < len(drawn.number)
+    values: list[torch.Tensor] = [drawn.vectors, drawn.zeta, drawn.r]
+    if is_choice:
+        rows = to_device(np.arange(count)[:, None], device), to_device(kept, device)
+        values = [some[rows] for some in values]
+    step = max(1, ROWS[device.type] // n)
+    for start in range(0, count, step):
+        some = slice(start, min(start + step, count))
+        clean, noisy = spectra[some].flatten(0, 1), observed[some].flatten(0, 1)
+        which = number[some].ravel()
+        vectors, zeta, r = (part[some].flatten(0, 1) for part in values)
+        spectra_of(networks, which, vectors, zeta, r, clean)
+        if dust is not None:
+            spectra[some] *= dust[some, None]
+        numbers = to_device(_numbers(number[some], is_choice, noise.numbers, seed, ids[some]), device)
+        noise.observed(clean, numbers, to_device(which, device), out=noisy)
+    every = to_host(spectra, observed)
+    return every[0], every[1]
 
 
-def _blocks(number: np.ndarray, is_choice: bool, size: int) -> Iterator[list[_Run]]:
-    """Candidates in blocks of `size`, sorted by network; `number` (N, n) is that of each."""
-    together = max(1, size // number.shape[1])
-    for start in range(0, len(number), together):
-        block: list[_Run] = []
-        for run in _runs(number[start : start + together], start, is_choice):
-            if block and sum(len(some.places) for some in block) + len(run.places) > size:
-                yield block
-                block = []
-            block.append(run)
-        yield block
+def _numbers(number: np.ndarray, is_choice: bool, length: int, seed: int, ids: Sequence[str]) -> torch.Tensor:
+    """Normal numbers (N * n, `length` or a few more) of candidates from the networks `number` (N, n).
 
-
-def _runs(number: np.ndarray, first: int, is_choice: bool) -> Iterator[_Run]:
-    for network in np.unique(number).tolist():
-        for galaxy, mine in enumerate(number == network, first):
-            places = np.flatnonzero(mine)
-            if is_choice:
-                yield from (_Run(network, galaxy, places[[k]], f"noise {p}") for k, p in enumerate(places))
-            elif len(places):
-                yield _Run(network, galaxy, places, f"noise {network}")
+    One generator draws those of a galaxy's candidates from one network, in order; where candidates are a
+    choice, each has its own.
+    """
+    if is_choice:
+        purposes = [f"noise {place}" for place in range(number.shape[1])]
+        own = [object_generator(seed, name, purpose) for name in ids for purpose in purposes]
+        return normal_rows(len(own), length, own)
+    networks, counts = np.unique(number[0], return_counts=True)
+    own = [object_generator(seed, name, f"noise {k}") for name in ids for k in networks.tolist()]
+    place = number[0].argsort(kind="stable").argsort()  # of a galaxy's candidates among the numbers
+    places = (np.arange(len(ids))[:, None] * len(place) + place).ravel()
+    return normal_rows(counts.tolist() * len(ids), length, own)[torch.from_numpy(places)]
