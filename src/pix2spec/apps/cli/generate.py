@@ -268,6 +268,7 @@ def generate(
     contents = Contents(candidates, spectra, measure, wanted, columns_out=_words(columns_out) or None)
     own = None if rows is None else rows.stated_extinction
     foreground = choose_foreground(opened.dataset.info.survey, opened.extinction, extinction, dust, own)
+    rows = opened.rows = None  # the table's memory, before the long work
     summary = generate_catalogue(
         generator, opened.dataset, out, settings, opened.failures, limit, contents, fits=fits, spec=spec,
         figures=figures, batch=batch, foreground=foreground, resume=resume, engine=place,

@@ -16,17 +16,38 @@ __all__ = ["file_names", "given_ids", "unique_ids"]
 def unique_ids(table, columns: Columns, stem: str) -> tuple[list[str], list[str]]:
     """Ids of the rows, and notes about them."""
     notes: list[str] = []
-    rows = [f"{stem}-{i + 1}" for i in range(len(table))]
     candidates = list(_candidate_ids(table, columns, notes))
     files = file_names(table, columns)
-    if all(files) and len(set(files)) == len(files):
+    if all(files) and _differ(files):
         candidates.append((columns.first("file"), files))
     if not candidates:
         columns.roles["id"] = []
+        rows = [f"{stem}-{i + 1}" for i in range(len(table))]
         return rows, [*notes, f"rows have no ids: they are {rows[0]} ..."]
-    best = next((c for c in candidates if all(c[1]) and len(set(c[1])) == len(c[1])), candidates[0])
+    best = next((c for c in candidates if all(c[1]) and _differ(c[1])), None)
+    if best:
+        columns.roles["id"] = [best[0]]
+        return best[1], notes
+    best = candidates[0]
     columns.roles["id"] = [best[0]]
-    ids = [text or row for text, row in zip(best[1], rows)]
+    ids = [text or f"{stem}-{i + 1}" for i, text in enumerate(best[1])]
+    doubles = _number_doubles(ids)
+    if doubles:
+        notes.append(f"{doubles} rows repeat an id of {best[0]}: it is followed by -2, -3 ...")
+    missing = best[1].count("")
+    if missing:
+        notes.append(
+            f"{missing} rows have no id in {best[0]}: they are numbered, as in {stem}-{best[1].index('') + 1}"
+        )
+    return ids, notes
+
+
+def _differ(ids: list[str]) -> bool:
+    return len(set(ids)) == len(ids)
+
+
+def _number_doubles(ids: list[str]) -> int:
+    """Add -2, -3 ... to ids that were there before; returns their number."""
     seen: Counter = Counter()
     doubles = 0
     for i, name in enumerate(ids):
@@ -37,14 +58,7 @@ def unique_ids(table, columns: Columns, stem: str) -> tuple[list[str], list[str]
             while ids[i] in seen:
                 ids[i] += "x"
             seen[ids[i]] += 1
-    if doubles:
-        notes.append(f"{doubles} rows repeat an id of {best[0]}: it is followed by -2, -3 ...")
-    missing = best[1].count("")
-    if missing:
-        notes.append(
-            f"{missing} rows have no id in {best[0]}: they are numbered, as in {stem}-{best[1].index('') + 1}"
-        )
-    return ids, notes
+    return doubles
 
 
 def given_ids(table, columns: Columns) -> list[str]:
