@@ -3,6 +3,7 @@
     python benchmarks/throughput.py catalogue --photometry mgs_photometry.npz --against COMMIT
     python benchmarks/throughput.py alone paper start --photometry mgs_photometry.npz
     python benchmarks/throughput.py workers --photometry mgs_photometry.npz --objects 20000
+    python benchmarks/throughput.py device --device cuda --batches 64 256 1024 --photometry mgs_photometry.npz
 
 The file of photometry holds AB magnitudes `mag_ugriz` and errors `mag_err_ugriz` (N, 5); galaxies repeat if
 more are asked for. Commands of one thread run in processes of their own. Each figure is the median of RUNS.
@@ -15,17 +16,22 @@ more are asked for. Commands of one thread run in processes of their own. Each f
 - `start`: `import pix2spec`, `--help`, `load("default")` and `demo`, in seconds of clock and processor
 - `workers`: Ray with one and two workers, with and without its start, and the seconds of the processor of
   each process.
+- `device`: batches of `--batches` galaxies on `--device`, in float32 and bfloat16, compiled and not. The
+  first batch of each, which compiles, is timed apart. Pixels of candidates are compared with those in float32
+  on the CPU: their differences are in units of the standard deviation over candidates.
 
 `benchmarks/scale.py memory` measures memory.
 """
 
 import argparse
+import itertools
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,23 +108,84 @@ def catalogue(tables: tuple[Path, Path], objects: int, runs: int, against: str |
                 subprocess.run([*git, "remove", "--force", str(sources[1])], check=True)
 
 
+def galaxies_of(photometry: Path, count: int) -> list:
+    """The first galaxies of a file; they repeat if more are asked for."""
+    import pix2spec
+
+    stored = np.load(photometry)
+    rows = np.arange(count) % len(stored["mag_ugriz"])
+    flux = 10 ** (0.4 * (22.5 - stored["mag_ugriz"][rows].astype(float)))
+    ivar = (flux * stored["mag_err_ugriz"][rows] / 1.0857) ** -2
+    return [
+        pix2spec.Galaxy(f"g{i}", photometry=f, photometry_ivar=v, kind="model")
+        for i, (f, v) in enumerate(zip(flux, ivar))
+    ]
+
+
 def alone(photometry: Path, runs: int) -> None:
     import torch
 
     import pix2spec
 
     torch.set_num_threads(1)
-    stored, model = np.load(photometry), pix2spec.load("default", device="cpu")
-    flux = 10 ** (0.4 * (22.5 - stored["mag_ugriz"][: 10 * runs + 5].astype(float)))
-    error = flux * stored["mag_err_ugriz"][: len(flux)] / 1.0857
-    seconds = []
-    for i, (f, e) in enumerate(zip(flux, error)):
-        galaxy = pix2spec.Galaxy(f"g{i}", photometry=f, photometry_ivar=e**-2, kind="model")
+    model, seconds = pix2spec.load("default", device="cpu"), []
+    for galaxy in galaxies_of(photometry, 10 * runs + 5):
         begin = time.perf_counter(), time.process_time()
         model.generate(galaxy, n=25)
         seconds.append((time.perf_counter() - begin[0], time.process_time() - begin[1]))
     wall, cpu = 1e3 * np.median(seconds[5:], 0)
     print(f"one galaxy alone, 25 candidates: {wall:.1f} ms, {cpu:.1f} ms of the processor", flush=True)
+
+
+def rates_on(device: str, galaxies: list, batches: list[int], runs: int, compiles=(False, True)):
+    """Forms and sizes of batches, with what was measured on them.
+
+    Parameters
+    ----------
+    device : str
+    galaxies : list of Galaxy
+        As many as the largest batch has.
+    batches : list of int
+    runs : int
+        Batches after the first one, of which the median counts.
+    compiles : sequence of bool
+        Whether batches are compiled.
+
+    Yields
+    ------
+    str, int, float, float, array (2,)
+        Form; galaxies in a batch; seconds of the first one; galaxies a second after it; median and 99 % of
+        the differences from float32 on the CPU.
+    """
+    import pix2spec
+    from pix2spec.models.generator import Settings
+
+    settings, few = Settings(n=25), galaxies[: min(16, *batches)]
+    wanted = spectra(pix2spec.load("default", device="cpu").generate_batch(few, "linear", settings))
+    model = pix2spec.load("default", device=device)
+    for bfloat16, compiled, batch in itertools.product((False, True), compiles, batches):
+        own, seconds = replace(model, bfloat16=bfloat16, compiled=compiled), []
+        for _ in range(1 + runs):
+            begin = time.perf_counter()
+            made = own.generate_batch(galaxies[:batch], "linear", settings)
+            seconds.append(time.perf_counter() - begin)
+        off = np.abs(spectra(made[: len(few)]) - wanted) / wanted.std(1, keepdims=True)
+        form = ("bfloat16" if bfloat16 else "float32") + (", compiled" if compiled else "")
+        yield form, batch, seconds[0], batch / float(np.median(seconds[1:])), np.quantile(off, [0.5, 0.99])
+
+
+def spectra(ensembles: list) -> np.ndarray:
+    """Candidates (N, n, L) without noise."""
+    return np.stack([ensemble.noise_free for ensemble in ensembles])
+
+
+def on_device(device: str, photometry: Path, batches: list[int], runs: int) -> None:
+    print(f"| {device} | batch | seconds of the first | galaxies a second | median, 99 % of differences |")
+    print("|---|---|---|---|---|")
+    galaxies = galaxies_of(photometry, max(batches))
+    for form, batch, first, rate, off in rates_on(device, galaxies, batches, runs):
+        differences = ", ".join(f"{value:.1g}" for value in off)
+        print(f"| {form} | {batch} | {first:.1f} | {rate:.1f} | {differences} |", flush=True)
 
 
 def start(runs: int) -> None:
@@ -185,11 +252,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="+", choices=["catalogue", "alone", "paper", "start", "workers"])
+    parser.add_argument(
+        "parts", nargs="+", choices=["catalogue", "alone", "paper", "start", "workers", "device"]
+    )
     parser.add_argument("--photometry", type=Path, required=True, help="npz with mag_ugriz, mag_err_ugriz")
     parser.add_argument("--objects", type=int, default=448)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--batches", type=int, nargs="+", default=[64, 256, 1024])
     parser.add_argument("--against", help="commit to compare with, whose command has the same options")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -204,6 +275,8 @@ def main() -> None:
                 subprocess.run([sys.executable, HERE / "benchmarks" / "speedup.py"], check=True)
             elif part == "start":
                 start(arguments.runs)
+            elif part == "device":
+                on_device(arguments.device, arguments.photometry, arguments.batches, arguments.runs)
             else:
                 workers(tables, arguments.objects)
 

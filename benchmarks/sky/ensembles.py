@@ -277,8 +277,9 @@ class Drawn:
             mine = np.arange(place, self.settings.n, len(generator.members))
             stack, tables = generator.stack.part(place, place + 1), self.tables.part(slice(place, place + 1))
             draws = Draws(self.settings.seed, ids, stack.numbers, mine[None])
-            drawn = draw_vectors(stack, self.seen, tables, zeta[None, :, mine], self.settings, draws)
-            yield stack.network, *drawn, tables
+            own = zeta[None, :, mine]
+            vectors, known, _ = draw_vectors(stack, self.seen, tables, own, self.settings, draws)
+            yield stack.network, vectors, known, tables
 
 
 _worker: dict = {}

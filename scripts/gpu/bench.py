@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from pix2spec.training.spectrum import recipe
 from pix2spec.training.spectrum.bank import build_spectrum_bank
 from pix2spec.training.spectrum.sources import Vectors, simulated_sample
 from pix2spec.training.spectrum.train import RECIPES
+from throughput import rates_on
 from training_cost import flops_a_sample
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -146,12 +148,23 @@ def flops_of_step(network, tables, samples, vectors, pictures, shares: dict) -> 
     return 3 * counter.get_total_flops()
 
 
-def default_generation(session: Session, galaxies: int) -> None:
-    """Galaxies of 25 candidates a second with the default model, on one core."""
+def default_generation(session: Session, batches: list[int]) -> None:
+    """Galaxies of 25 candidates a second with the default model: on one core, and on the GPU."""
     torch.set_num_threads(1)
-    model, some = load("default", device="cpu"), list(SimulatedSurvey(5).galaxies(galaxies))
-    seconds = seconds_of(session, lambda: model.generate_batch(some, "linear", Settings(n=CANDIDATES)), 1)
-    show(session, "default on one core", {"galaxies/s": galaxies / seconds})
+    simulated = [replace(galaxy, image=None) for galaxy in SimulatedSurvey(5).galaxies(batches[0])]
+    some = [replace(simulated[k % batches[0]], object_id=f"g{k}") for k in range(batches[-1])]
+    model, first = load("default", device="cpu"), some[: batches[0]]
+    seconds = seconds_of(session, lambda: model.generate_batch(first, "linear", Settings(n=CANDIDATES)), 1)
+    show(session, "default on one core", {"galaxies/s": len(first) / seconds})
+    compiles = (
+        (False, True) if session.device == "cuda" else (False,)
+    )  # on CPUs it takes longer than it saves
+    for form, batch, first_seconds, rate, off in rates_on(session.device, some, batches, 1, compiles):
+        if not session.left(10):
+            return
+        facts = {"galaxies/s": rate, "seconds of the first batch": first_seconds}
+        facts["difference from the CPU, in spreads"] = float(off[0])
+        show(session, f"default on {session.device}, {form}, batches of {batch}", facts)
 
 
 def show(session: Session, name: str, facts: dict[str, float]) -> None:
@@ -173,7 +186,7 @@ def main() -> None:
         if session.left(20):
             default_model(session, repeats, peaks)
         if session.left(20):
-            default_generation(session, 2 if tiny else 32)
+            default_generation(session, [2] if tiny else [32, 256, 1024])
     finally:
         session.close()
 

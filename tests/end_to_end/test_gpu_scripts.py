@@ -139,7 +139,7 @@ def test_speeds_are_measured(tmp_path):
     done, _ = run("bench", tmp_path, 8)
     assert done.returncode == 0, done.stdout
     rates = [float(v) for name, v in report(tmp_path).items() if name.endswith("/s")]
-    assert len(rates) == 15 and min(rates) > 0
+    assert len(rates) == 17 and min(rates) > 0
 
 
 def few_real(out):

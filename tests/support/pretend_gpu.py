@@ -121,7 +121,7 @@ def _to_gpu(x):
 @contextmanager
 def pretend_gpu():
     """Context in which ``cuda`` is a device; gives the `PretendGPU`."""
-    with patch("torch.cuda.current_stream"):
-        # Below a fake mode, torch looks for no driver.
-        with FakeTensorMode(), PretendGPU() as gpu, torch.inference_mode():
+    # Below a fake mode, torch looks for no driver; it must begin before CUDA is said to be there.
+    with FakeTensorMode(), PretendGPU() as gpu, torch.inference_mode():
+        with patch("torch.cuda.current_stream"), patch("torch.cuda.is_available", return_value=True):
             yield gpu

@@ -102,8 +102,11 @@ def write_tiny_survey(path, n=320, seed=5, grid=None, truth=True, change=lambda 
     return path
 
 
-def tiny_spectrum_model(networks: int = 2, steps: float = 0.0):
-    """A small model of the default's family: bases of simulated spectra, and random flows."""
+def tiny_spectrum_model(networks: int = 2, flows: float = 0.0):
+    """A small model of the default's family: bases of simulated spectra, and flows that add nothing.
+
+    With a scale `flows` of their last weights, flows add something random.
+    """
     import torch
 
     from pix2spec.models.spectrum.model import SpectrumModel
@@ -125,4 +128,6 @@ def tiny_spectrum_model(networks: int = 2, steps: float = 0.0):
         vectors = torch.from_numpy(vectors[:, 0])
         vectors[:, 0] = 0.05 * torch.randn(len(vectors))
         network.normal.fit(vectors)
+        for layer in (network.flow.modulation, network.flow.outlet) if flows else ():
+            torch.nn.init.normal_(layer.weight, std=flows)
     return model

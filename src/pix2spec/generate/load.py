@@ -31,7 +31,7 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
         Run folder of a contrastive network that ranks the candidates of a model over pixels. By default
         the ``selector`` folder inside the model's, if there is one. Factorised models have their own.
     device : str, optional
-        A torch device; a GPU where there is one.
+        ``"cpu"``, or another device of torch; by default a GPU where there is one.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
     Raises
     ------
     InputError
-        If a folder holds no model, a damaged one, or one of another kind.
+        If a folder holds no model, a damaged one, or one of another kind, or if there is no such device.
 
     Examples
     --------
@@ -51,6 +51,7 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
     Traceback (most recent call last):
     pix2spec.errors.InputError: defualt: no such model (give a run folder, or one of: default, ...)
     """
+    device = _device(device)
     folder = find_model(model)
     network, config = load_model(folder)
     family = find_family(network.preset.task)
@@ -63,6 +64,19 @@ def load(model: str | Path = DEFAULT_MODEL, selector: str | Path | None = None, 
             "shape": "the model 'default' chooses its candidates by it",
         }
         raise InputError(folder, what, hints.get(network.preset.task, "load a model that makes spectra"))
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     ids = {"model": model_id(folder), **source_of(folder)}
     return generator.open(folder, network, ids, config, device, selector)
+
+
+def _device(name: str | None) -> str:
+    """The device of a name; a GPU where there is one if it is None."""
+    has_gpu = torch.cuda.is_available()
+    if name is None:
+        return "cuda" if has_gpu else "cpu"
+    try:
+        kind = torch.device(name).type
+    except RuntimeError as error:
+        raise InputError("`device`", f"{name!r} is no device of torch", "cpu or cuda") from error
+    if kind == "cuda" and not has_gpu:
+        raise InputError("`device`", "torch finds no GPU for CUDA here", "cpu")
+    return name

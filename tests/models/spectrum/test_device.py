@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import torch
 from tests.support.pretend_gpu import pretend_gpu
-from tests.support.tiny import tiny_spectrum_model
 
 import pix2spec
 from pix2spec.core.stretches import STRETCHES
 from pix2spec.data.simulate import SimulatedSurvey
+from pix2spec.errors import InputError
 from pix2spec.models.generator import Settings
 from pix2spec.models.shared.device import to_device, to_host
-from pix2spec.models.storage import save_model
+from pix2spec.models.spectrum.graph import MANY
 
 FIBRE = {"g": (17.6 * u.ABmag, 0.02), "r": (16.9 * u.ABmag, 0.02), "i": (16.5 * u.ABmag, 0.02)}
 CONSTANT = 100  # numbers, of which a transfer need not be pinned
@@ -37,14 +37,15 @@ def simulated(kind):
 
 
 @pytest.fixture(scope="module")
-def generators(tmp_path_factory):
+def generators(folder_with_flows):
     """A tiny model on the CPU, and on the GPU that does not exist."""
-    folder = tmp_path_factory.mktemp("tiny") / "model"
-    save_model(folder, tiny_spectrum_model(), {"trained_on": "nothing"})
+    folder = folder_with_flows
     with pretend_gpu():
         there = pix2spec.load(folder, device="cuda")
+    here = pix2spec.load(folder, device="cpu")
     assert there.model.basis.mean.is_cuda and there.default_batch == 256
-    return pix2spec.load(folder, device="cpu"), there
+    assert there.graph.after == MANY and here.graph is None
+    return here, there
 
 
 CASES = {
@@ -103,3 +104,10 @@ def test_tensors_of_two_devices_do_not_mix():
                 mistake()
         np.testing.assert_array_equal(to_host(2 * there)[0], [2, 2, 2])
     assert to_device(here, "cpu") is here and np.shares_memory(to_host(here)[0], here.numpy())
+
+
+@pytest.mark.parametrize("name, told", [("cuda", "torch finds no GPU"), ("cudo", "'cudo' is no device")])
+def test_a_device_that_is_not_there_is_named(monkeypatch, name, told):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError, match=f"`device`: {told}"):
+        pix2spec.load("default", device=name)

@@ -99,6 +99,7 @@ def generate(
             min=1, help="Objects that go through the network together; more are faster, but need memory."
         ),
     ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu | cuda. Default: a GPU where there is one.")] = None,
     seed: Seed = 0,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Largest number of objects; the first ones are taken.")
@@ -256,7 +257,7 @@ def generate(
         rows = rows.head(limit)
     curves = None if filters is None or rows is not None else read_curves(filters)
 
-    generator = load(model, selector)
+    generator = load(model, selector, device)
     settings = replace(settings, select=select or generator.default_select)
     opened = open_source(
         source, out, generator, settings, its_survey, tables, any_pixel_scale, fetch, curves, spectrum,

@@ -10,7 +10,8 @@ from pix2spec.models.generator import Settings
 from pix2spec.models.shared.device import to_device, to_host
 from pix2spec.models.shared.stack import part_of, stacked
 from pix2spec.models.spectrum.bands import BandTables
-from pix2spec.models.spectrum.flow import gaussian_velocity
+from pix2spec.models.spectrum.flow import SpectrumFlow, gaussian_velocity
+from pix2spec.models.spectrum.graph import Graph, InBfloat16, dense_spectra
 from pix2spec.models.spectrum.inputs import Seen
 from pix2spec.models.spectrum.linear import LinearPrior
 from pix2spec.models.spectrum.network import Known, SpectrumNetwork
@@ -33,20 +34,26 @@ class Stack:
     numbers: Sequence[int]  # (M,) of the networks
     network: SpectrumNetwork  # without its noise
     prior: LinearPrior
+    bfloat16: bool = False  # whether the flow computes in it
     _parts: dict = field(default_factory=dict)
 
     @classmethod
-    def of(cls, networks: Sequence[SpectrumNetwork], numbers: Sequence[int]) -> "Stack":
+    def of(cls, networks: Sequence[SpectrumNetwork], numbers: Sequence[int], bfloat16=False) -> "Stack":
         """Of the networks with some numbers."""
         network = stacked([networks[number] for number in numbers], without=["noise"])
-        return cls(numbers, network, network.prior())
+        return cls(numbers, network, network.prior(), bfloat16)
+
+    @property
+    def flow(self) -> SpectrumFlow | InBfloat16:
+        """The flow of the networks."""
+        return InBfloat16(self.network.flow) if self.bfloat16 else self.network.flow
 
     def part(self, first: int, end: int) -> "Stack":
         """The networks from `first` on, without that at `end`."""
         key, some = (first, end), slice(first, end)
         if key not in self._parts:
             prior = LinearPrior(self.prior.mean[some], self.prior.factor[some])
-            self._parts[key] = Stack(self.numbers[some], part_of(self.network, some), prior)
+            self._parts[key] = Stack(self.numbers[some], part_of(self.network, some), prior, self.bfloat16)
         return self._parts[key]
 
 
@@ -79,7 +86,7 @@ class Draws:
         return drawn
 
 
-class _Answer:
+class Answer:
     """What M networks know of n candidates of each of G galaxies.
 
     Parameters
@@ -89,7 +96,7 @@ class _Answer:
     condition : tensor (M, G, width)
     known : Known
         Of candidates (M, G * n).
-    features : tensor (M, G * n, width)
+    features : tensor (M, G * n, width), or (M, G, n, width)
         From `SpectrumFlow.known`.
     levels : tuple of float
         Noise levels at which the flow may be evaluated, in order.
@@ -97,11 +104,11 @@ class _Answer:
 
     def __init__(self, flow, condition, known: Known, features: torch.Tensor, levels: tuple):
         self.flow, self.condition, self.known, self.levels = flow, condition, known, levels
-        self.features = features.unflatten(1, (condition.shape[1], -1))
+        self.features = features.unflatten(1, (condition.shape[1], -1)) if features.dim() == 3 else features
         self._modulations: dict[float, torch.Tensor] = {}
 
     @classmethod
-    def of(cls, stack: Stack, seen: Seen, tables: BandTables, zeta, brightness, levels) -> "_Answer":
+    def of(cls, stack: Stack, seen: Seen, tables: BandTables, zeta, brightness, levels) -> "Answer":
         """Of candidates at zeta (M, G, n), for which fluxes are multiplied by `brightness` (M, G * n, 1)."""
         network, rows = stack.network, _galaxies(zeta)
         tokens = seen.tokens[rows]
@@ -110,14 +117,25 @@ class _Answer:
         known = network.known(tokens, seen.index[rows], tables, zeta.flatten(1), stack.prior)
         prepared = tuple(values[None] for values in seen.prepared(network.galaxy.measured))
         condition = network.galaxy(seen.tokens[None], seen.picture[None], seen.has_picture[None], prepared)
-        return cls(network.flow, condition, known, network.flow.known(known.features), levels)
+        flow = stack.flow
+        return cls(flow, condition, known, flow.known(known.features), levels)
 
-    def rows(self, which: tuple[torch.Tensor, torch.Tensor]) -> "_Answer":
+    def rows(self, which: tuple[torch.Tensor, torch.Tensor]) -> "Answer":
         """For some candidates of each network, (M, R), each as if it were alone."""
         networks, rows = which
         features = self.features.flatten(1, 2)[which]
         condition = self.condition[networks, rows // self.features.shape[2]]
-        return _Answer(self.flow, condition, self.known.of(which), features, self.levels)
+        return Answer(self.flow, condition, self.known.of(which), features, self.levels)
+
+    def of_galaxies(self, rows: torch.Tensor) -> "Answer":
+        """For some galaxies (R,), but for what only the choice of candidates needs."""
+        _, count, n, _ = self.features.shape
+        some = {
+            name: getattr(self.known, name).unflatten(1, (count, n))[:, rows].flatten(1, 2)
+            for name in ("zeta", "r", "mean", "spread")
+        }
+        known, features = replace(self.known, **some), self.features[:, rows]
+        return Answer(self.flow, self.condition[:, rows], known, features, self.levels)
 
     def correction(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
         """What the flow adds to the Gaussian velocity of x (M, G * n, D) at a noise level."""
@@ -149,9 +167,10 @@ def _galaxies(zeta: torch.Tensor) -> torch.Tensor:
 
 
 def draw_vectors(
-    stack: Stack, seen: Seen, tables: BandTables, zeta: torch.Tensor, settings: Settings, draws: Draws
-) -> tuple[torch.Tensor, Known]:
-    """Coefficient vectors of candidates, and what was known of them.
+    stack: Stack, seen: Seen, tables: BandTables, zeta: torch.Tensor, settings: Settings, draws: Draws,
+    graph: Graph | None = None, decodes: bool = True,
+) -> tuple[torch.Tensor, Known, torch.Tensor | None]:  # fmt: skip
+    """Coefficient vectors of candidates, what was known of them, and perhaps their spectra.
 
     A candidate beyond the range of the training set, or without light, is drawn anew.
 
@@ -168,37 +187,61 @@ def draw_vectors(
     settings : Settings
         `sampler`, `steps` and `guidance` matter.
     draws : Draws
+    graph : Graph, optional
+        What calls `dense`.
+    decodes : bool
+        Whether the graph makes spectra too.
 
     Returns
     -------
     vectors : tensor (M, N * n, D)
     known : Known
         Of candidates (M, N * n).
+    spectra : tensor (M, N * n, L) or None
+        Without noise.
     """
     network, dimension = stack.network, stack.network.dimension
     start = to_device(draws.start(dimension + 1), zeta.device)
     brightness = _brightness(seen, start[..., -1], zeta)
     levels = noise_levels(settings.sampler, settings.steps or EVALUATIONS)
-    answers = [_Answer.of(stack, seen, tables, zeta, brightness, levels)]
+    answers = [Answer.of(stack, seen, tables, zeta, brightness, levels)]
     if settings.guidance != 1:
-        answers.append(_Answer.of(stack, seen.blind(), tables, zeta, brightness, levels))
-    x = _sampled(answers, settings, start[..., :-1])
-    known, vectors = answers[0].known, network.normal.inverse(x)
+        answers.append(Answer.of(stack, seen.blind(), tables, zeta, brightness, levels))
+    known, inputs = answers[0].known, (stack, answers, settings, start[..., :-1])
+    x, vectors, spectra = graph(dense, *inputs, decodes) if graph else dense(*inputs, False)
     odd = _is_odd(stack, x, vectors, known)
+    changed = None
     for turn in range(REDRAWS):
         most = int(odd.sum(1).max())
         if not most:
-            return vectors, known
+            break
         # The same number of candidates of each network: those that are not odd stay as they are.
         rows = odd.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
         which = torch.arange(len(rows), device=rows.device)[:, None], rows
+        changed = changed or which  # later ones are among them
         start = to_device(draws.again(to_host(rows)[0], dimension, turn), zeta.device)
         x, was_odd = _sampled([answer.rows(which) for answer in answers], settings, start), odd[which]
         vectors[which] = torch.where(was_odd[..., None], network.normal.inverse(x), vectors[which])
         odd[which] = was_odd & _is_odd(stack, x, vectors[which], known.of(which))
     limit = network.normal.MAX_SIGMAS
     linear = network.normal.inverse(known.mean.clamp(-limit, limit))  # the linear answer itself
-    return torch.where(odd[..., None], linear, vectors), known
+    vectors = torch.where(odd[..., None], linear, vectors)
+    if spectra is not None and changed:
+        spectra[changed] = dense_spectra(network, vectors[changed], known.zeta[changed], known.r[changed])
+    return vectors, known, spectra
+
+
+def dense(stack: Stack, answers: list[Answer], settings: Settings, start: torch.Tensor, decodes: bool):
+    """Normal scores and vectors (M, B, D) of candidates, from normal numbers (M, B, D); spectra or None.
+
+    No operation depends on values: torch can compile the function to one graph.
+    """
+    known, network = answers[0].known, stack.network
+    x = _sampled(
+        [Answer(a.flow, a.condition, a.known, a.features, a.levels) for a in answers], settings, start
+    )
+    vectors = network.normal.inverse(x)
+    return x, vectors, dense_spectra(network, vectors, known.zeta, known.r) if decodes else None
 
 
 def _is_odd(stack: Stack, x: torch.Tensor, vectors: torch.Tensor, known: Known) -> torch.Tensor:
@@ -208,7 +251,7 @@ def _is_odd(stack: Stack, x: torch.Tensor, vectors: torch.Tensor, known: Known) 
     return (x.abs() > LIMIT).any(-1) | (light < LEAST_LIGHT * mean) | ~torch.isfinite(x).all(-1)
 
 
-def _sampled(answers: list[_Answer], settings: Settings, start: torch.Tensor) -> torch.Tensor:
+def _sampled(answers: list[Answer], settings: Settings, start: torch.Tensor) -> torch.Tensor:
     """Normal scores (M, B, D) of candidates, from normal numbers (M, B, D)."""
     seeing, known = answers[0], answers[0].known
 

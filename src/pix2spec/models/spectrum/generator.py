@@ -1,5 +1,6 @@
 """Generation with the default model: redshifts, coefficients given these, spectra, noise."""
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -20,6 +21,7 @@ from pix2spec.models.shared.device import to_device, to_host
 from pix2spec.models.shared.settings import FLOW_SAMPLERS
 from pix2spec.models.spectrum.bands import BandTables
 from pix2spec.models.spectrum.draw import Draws, Stack, draw_vectors
+from pix2spec.models.spectrum.graph import MANY, Graph
 from pix2spec.models.spectrum.inputs import Seen, as_seen, light_of_picture, of_one_kind
 from pix2spec.models.spectrum.likelihood import Misfit, misfits
 from pix2spec.models.spectrum.noise import EnsembleNoise
@@ -50,6 +52,10 @@ class SpectrumGenerator(Generator):
     redshifts: RedshiftModel | None = None
     shapes: ShapeModel | None = None
     fold: int = -1  # of real galaxies that the networks in use never saw; -1: all networks are in use
+    compiled: bool | None = (
+        None  # whether a batch is one compiled graph; by default on a GPU, for many galaxies
+    )
+    bfloat16: bool = False  # whether the flow computes in it: faster on most GPUs, and less precise
     _known_tables: list[dict] = field(default_factory=list)
     _last_tables: tuple | None = field(default=None, init=False)  # filters, and the tables of the stack
 
@@ -191,7 +197,7 @@ class SpectrumGenerator(Generator):
         drawn = draw_redshifts(
             self.model, self.redshifts, self.stack, tables, seen, list(restricted), light, more, self.fold
         )
-        every = self._drawn(seen, drawn.z, tables, more, galaxies)
+        every = self._drawn(seen, drawn.z, tables, more, galaxies, weighed)
         ids, weights = [g.object_id for g in galaxies], self._weights(every, galaxies, image_kind, settings)
         kept = every.misfit.chosen(settings.n, settings.seed, ids, weights)
         spectra, observed = self._spectra(seen, every, kept, settings, galaxies)
@@ -242,7 +248,15 @@ class SpectrumGenerator(Generator):
     @cached_property
     def stack(self) -> Stack:
         """The networks in use, as one."""
-        return Stack.of(self.model.networks, self.members)
+        return Stack.of(self.model.networks, self.members, self.bfloat16)
+
+    @cached_property
+    def graph(self) -> Graph | None:
+        """What draws and decodes a batch at once; None on the CPU, which is faster in small blocks."""
+        is_there = self.device.startswith("cuda")
+        if self.compiled is None:
+            return Graph(MANY) if is_there else None
+        return Graph(0 if self.compiled else math.inf) if is_there or self.compiled else None
 
     @cached_property
     def noise(self) -> EnsembleNoise:
@@ -259,8 +273,13 @@ class SpectrumGenerator(Generator):
             self._last_tables = filters, made.to(self.device)
         return self._last_tables[1]
 
-    def _drawn(self, seen: Seen, z: np.ndarray, tables: BandTables, settings: Settings, galaxies) -> Drawn:
-        """Coefficients of candidates at redshifts z (N, n), which the networks draw in turn."""
+    def _drawn(
+        self, seen: Seen, z: np.ndarray, tables: BandTables, settings: Settings, galaxies, is_choice: bool
+    ) -> Drawn:
+        """Coefficients of candidates at redshifts z (N, n), which the networks draw in turn.
+
+        If there is a `graph` and no choice among candidates, it makes their spectra too.
+        """
         (count, n), networks = z.shape, min(z.shape[1], len(self.members))
         numbers = np.arange(-(-n // networks) * networks).reshape(-1, networks)  # of a galaxy's candidates
         every = np.log10(1 + np.clip(z, 0, self.model.z_max))[:, np.minimum(numbers, n - 1)]
@@ -268,12 +287,14 @@ class SpectrumGenerator(Generator):
         vectors = zeta.new_empty(*zeta.shape, self.stack.network.dimension)
         r, chi2, counted = torch.empty_like(zeta), torch.empty_like(zeta), zeta.new_zeros(count)
         ids, seen = [galaxy.object_id for galaxy in galaxies], seen.on(self.device)
-        size = networks if zeta.is_cuda or zeta[0].numel() <= TOGETHER else 1
+        size = networks if self.graph or zeta[0].numel() <= TOGETHER else 1
         for first in range(0, networks, size):
             places, mine = slice(first, first + size), slice(0, len(range(first, n, networks)))
             stack, some = self.stack.part(first, first + size), tables.part(places)
             draws = Draws(settings.seed, ids, stack.numbers, numbers[mine].T[places])
-            drawn, known = draw_vectors(stack, seen, some, zeta[places, :, mine], settings, draws)
+            drawn, known, spectra = draw_vectors(
+                stack, seen, some, zeta[places, :, mine], settings, draws, self.graph, not is_choice
+            )
             vectors[places, :, mine] = drawn.unflatten(1, (count, -1))
             r[places, :, mine] = known.r.unflatten(1, (count, -1))
             chi2[places, :, mine], seen_by = misfits(stack.network, seen, drawn, known)
@@ -284,7 +305,8 @@ class SpectrumGenerator(Generator):
 
         misfit = Misfit(*to_host(in_order(chi2), counted))
         number = np.resize(self.members[:networks], n)
-        return Drawn(in_order(vectors), in_order(zeta), in_order(r), number, misfit)
+        made = None if spectra is None else in_order(spectra.unflatten(1, (count, -1)))
+        return Drawn(in_order(vectors), in_order(zeta), in_order(r), number, misfit, made)
 
     def _spectra(self, seen: Seen, every: Drawn, kept: np.ndarray, settings, galaxies):
         """Noise-free and observed spectra (N, n, L) of the candidates `kept` (N, n)."""

@@ -28,6 +28,7 @@ __all__ = ["Known", "SpectrumNetwork", "spectra_of"]
 
 R_FILTER = "sdss2010-r"
 LINE_SOFTENING = 0.2  # Angstrom, of asinh line fluxes; weaker lines cannot be detected
+LOG_WIDTH = 0.5, 2.8  # range of log10 of line widths in km/s
 FAINT_R = 10**0.4  # nanomaggies: log10 of expected r fluxes, where nothing is measured
 
 
@@ -194,7 +195,7 @@ def spectra_of(
     continua = rest[0] if len(rest) == 1 else torch.cat(rest)
     number = to_device(order.argsort(), vectors.device)
     lines = LINE_SOFTENING * torch.sinh(vectors[:, k:-1].clamp(min=0))
-    width = 10 ** vectors[:, -1].clamp(0.5, 2.8)
+    width = 10 ** vectors[:, -1].clamp(*LOG_WIDTH)
     profiles = basis.lines.profiles(basis.grid.size, basis.grid.start, zeta, lines, width)
     amplitude = (r * 10 ** vectors[:, 0])[:, None]
     spectra = vectors.new_empty(len(vectors), basis.grid.size) if out is None else out

@@ -6,10 +6,8 @@ adds to the Gaussian velocity: du / dsigma = (velocity - Gaussian velocity) / q.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 from itertools import pairwise
 
-import numpy as np
 import torch
 
 __all__ = ["noise_levels", "sample_around"]
@@ -19,11 +17,10 @@ FINER = 1.5  # power of the noise levels: steps become shorter towards the data
 Correction = Callable[[torch.Tensor, float], torch.Tensor]
 
 
-@lru_cache
 def noise_levels(sampler: str, evaluations: int) -> tuple[float, ...]:
     """Noise levels from 1 to 0 between the steps of a sampler, which may evaluate the network at each."""
     steps = max(1, evaluations // 2) if sampler == "heun" else evaluations
-    return tuple((np.linspace(1, 0, steps + 1) ** FINER).tolist())
+    return tuple((k / steps) ** FINER for k in range(steps, -1, -1))
 
 
 @torch.no_grad()

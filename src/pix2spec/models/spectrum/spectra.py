@@ -26,6 +26,7 @@ class Drawn:
     r: torch.Tensor  # (N, n) expected r flux
     number: np.ndarray  # (n,) of the network
     misfit: Misfit
+    spectra: torch.Tensor | None = None  # (N, n, L) without noise, if they are made together with the rest
 
 
 def make_spectra(
@@ -50,6 +51,8 @@ def make_spectra(
     """
     (count, n), device = kept.shape, drawn.vectors.device
     spectra, observed = (drawn.vectors.new_empty(count, n, networks[0].grid.size) for _ in range(2))
+    if drawn.spectra is not None:
+        spectra = drawn.spectra.contiguous()
     number, is_choice = drawn.number[kept], n < len(drawn.number)
     values: list[torch.Tensor] = [drawn.vectors, drawn.zeta, drawn.r]
     if is_choice:
@@ -61,7 +64,8 @@ def make_spectra(
         clean, noisy = spectra[some].flatten(0, 1), observed[some].flatten(0, 1)
         which = number[some].ravel()
         vectors, zeta, r = (part[some].flatten(0, 1) for part in values)
-        spectra_of(networks, which, vectors, zeta, r, clean)
+        if drawn.spectra is None:
+            spectra_of(networks, which, vectors, zeta, r, clean)
         if dust is not None:
             spectra[some] *= dust[some, None]
         numbers = to_device(_numbers(number[some], is_choice, noise.numbers, seed, ids[some]), device)
