@@ -72,8 +72,8 @@ def dying_workers(rng, seconds: float, counts: dict):
 
     def kill():
         while not over.wait(rng.exponential(seconds)):
-            workers = [p for p in psutil.Process().children(recursive=True) if "MapWorker" in p.name()]
-            workers = workers or [p for p in psutil.process_iter(["name"]) if "MapWorker" in p.info["name"]]
+            workers = [p for p in psutil.Process().children(recursive=True) if "ray::_Worker" in p.name()]
+            workers = workers or [p for p in psutil.process_iter(["name"]) if "ray::_Worker" in p.info["name"]]
             if workers:
                 workers[rng.integers(len(workers))].kill()
                 counts["worker killed"] = counts.get("worker killed", 0) + 1
