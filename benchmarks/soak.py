@@ -34,6 +34,7 @@ from pix2spec.products.catalogue import CatalogueWriter, open_catalogue
 
 SETTINGS = Settings(n=4, select="all", steps=4)
 FAULTS = {errno.ENOSPC: "no space left", errno.EIO: "input/output error"}
+WORKER = "ray::_Worker"  # how the processes of workers are called
 
 
 @contextmanager
@@ -72,8 +73,8 @@ def dying_workers(rng, seconds: float, counts: dict):
 
     def kill():
         while not over.wait(rng.exponential(seconds)):
-            workers = [p for p in psutil.Process().children(recursive=True) if "ray::_Worker" in p.name()]
-            workers = workers or [p for p in psutil.process_iter(["name"]) if "ray::_Worker" in p.info["name"]]
+            workers = [p for p in psutil.Process().children(recursive=True) if WORKER in p.name()]
+            workers = workers or [p for p in psutil.process_iter(["name"]) if WORKER in p.info["name"]]
             if workers:
                 workers[rng.integers(len(workers))].kill()
                 counts["worker killed"] = counts.get("worker killed", 0) + 1
