@@ -163,7 +163,7 @@ def rates_on(device: str, galaxies: list, batches: list[int], runs: int, compile
     settings, few = Settings(n=25), galaxies[: min(16, *batches)]
     wanted = spectra(pix2spec.load("default", device="cpu").generate_batch(few, "linear", settings))
     model = pix2spec.load("default", device=device)
-    for bfloat16, compiled, batch in itertools.product((False, True), compiles, batches):
+    for compiled, bfloat16, batch in itertools.product(compiles, (False, True), batches):
         own, seconds = replace(model, bfloat16=bfloat16, compiled=compiled), []
         for _ in range(1 + runs):
             begin = time.perf_counter()
