@@ -14,6 +14,7 @@ The constant holds for the resolution of SDSS's spectrographs.
 from functools import cache, lru_cache
 
 import numpy as np
+import torch
 from scipy.ndimage import map_coordinates
 
 from pix2spec.core.grid import SpectralGrid
@@ -105,18 +106,20 @@ def _without_errors(flux: np.ndarray, z: np.ndarray, grid: SpectralGrid) -> np.n
             for k in range(PIXEL_PHASES):
                 rows = np.flatnonzero(long_enough & (phase == k))
                 if len(rows):
-                    chi2 = _chi2_without_errors(grid, k, pixels, y[rows, :pixels])
+                    chi2 = _chi2_without_errors(grid, k, pixels, y, rows)
                     result[0].reshape(-1)[where.start + rows] = _minimum(chi2)[0]
     return result[0]
 
 
-def _chi2_without_errors(grid: SpectralGrid, phase: int, pixels: int, y: np.ndarray) -> np.ndarray:
-    """chi2 (n, sigmas) of the best fits to cutouts (n, pixels), up to a constant of each spectrum."""
+def _chi2_without_errors(grid: SpectralGrid, phase: int, pixels: int, y, rows: np.ndarray) -> np.ndarray:
+    """chi2 (n, sigmas) of the best fits to `pixels` of cutouts `rows` (n,), up to a constant of each."""
     kept, polynomials, templates = _orthogonal(grid, phase, pixels)
-    y = y[:, kept]
-    y *= NOMINAL_SIGNAL_TO_NOISE / np.maximum(np.abs(y.mean(1, keepdims=True)), 1e-12)
-    y -= (y @ polynomials) @ polynomials.T  # small numbers: float32 suffices
-    return -np.square((y @ templates).reshape(len(y), len(SIGMAS_KM_S), -1)).sum(2).astype(float)
+    y = y[rows[:, None], kept]
+    scale = NOMINAL_SIGNAL_TO_NOISE / np.maximum(np.abs(y.mean(1)), 1e-12)
+    # Without the polynomials, small numbers remain: float32 suffices.
+    torch.from_numpy(y).addmm_(torch.from_numpy(y @ polynomials), torch.from_numpy(polynomials.T), alpha=-1)
+    explained = (y @ templates).reshape(len(y), len(SIGMAS_KM_S), -1)
+    return -np.square(explained * scale[:, None, None]).sum(2).astype(float)
 
 
 @lru_cache(maxsize=2 * PIXEL_PHASES * len(LENGTHS))

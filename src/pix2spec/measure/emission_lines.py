@@ -109,19 +109,43 @@ def _least_squares(design, y, weight):
     return (covariance @ (weighted @ y[:, :, None]))[..., 0], covariance
 
 
-def _continuum(line, y, weight, rounds: int = 4):
-    """Straight line (n, 2) through the bands, outliers beyond 3 sigma clipped, and its covariance.
+def _continuum(position, offset, y, weight, rounds: int = 4):
+    """Straight line through the bands, outliers beyond 3 sigma clipped.
 
-    `line` is its design (n, 2, P).
+    Parameters
+    ----------
+    position : array (P,)
+        Of the pixels.
+    offset : array (n,)
+        Position at which the line of a spectrum has its first parameter; the second one is its slope.
+    y, weight : array (n, P)
+
+    Returns
+    -------
+    level, covariance : array (n, 2), (n, 2, 2)
     """
-    kept = weight
-    count = (weight > 0).sum(1)
+    powers = position[:, None] ** np.arange(3)
+    kept, root, valid = weight, np.sqrt(weight), weight > 0
+    middle = valid.sum(1) // 2
     for _ in range(rounds):
-        level, covariance = _least_squares(line, y, kept)
-        residual = np.abs(y - np.einsum("nk,nkp->np", level, line)) * np.sqrt(weight)
-        ordered = np.sort(np.where(weight > 0, residual, np.inf), 1)
-        sigma = 1.4826 * np.take_along_axis(ordered, (count // 2)[:, None], 1)
-        kept = np.where(residual <= 3 * sigma, weight, 0)
+        # Moments of the pixels about the offset, and least squares of two parameters in closed form.
+        (n, first, second), (total, tilt) = (kept @ powers).T, ((kept * y) @ powers[:, :2]).T
+        second = second - 2 * offset * first + offset**2 * n
+        first, tilt = first - offset * n, tilt - offset * total
+        ridge = 1e-18 * (n + second)  # as in `_least_squares`
+        n, second = (1 + 1e-9) * n + ridge, (1 + 1e-9) * second + ridge
+        covariance = np.stack([second, -first, -first, n], 1) / (n * second - first**2)[:, None]
+        covariance = covariance.reshape(-1, 2, 2)
+        level = covariance[:, 0] * total[:, None] + covariance[:, 1] * tilt[:, None]
+        slope = level[:, 1, None]
+        residual = y - slope * position
+        residual -= level[:, :1] - slope * offset[:, None]
+        np.abs(residual, out=residual)
+        residual *= root
+        ordered = residual if valid.all() else np.where(valid, residual, np.inf)
+        ordered = np.partition(ordered, np.unique(middle), 1) if len(ordered) else ordered
+        sigma = 1.4826 * np.take_along_axis(ordered, middle[:, None], 1)
+        kept = weight * (residual <= 3 * sigma)
     return level, covariance
 
 
@@ -276,16 +300,18 @@ def _solve(blend: Blend, grid: SpectralGrid, x, y, weight, alike, with_errors: b
         return np.stack([np.ones_like(x), (x - middle) / middle], -2)
 
     side = np.r_[tuple(blend.columns(band, grid) for band in blend.bands)]
-    level, level_covariance = _continuum(straight(x[:, side]), y[:, side], weight[:, side])
     fitted = blend.columns(blend.window, grid)
     shift = -x[:, 0]
+    position = (np.arange(y.shape[1]) - middle) / middle
+    level, level_covariance = _continuum(position[side], shift / middle, y[:, side], weight[:, side])
     x, y, weight = x[:, fitted], y[:, fitted], weight[:, fitted]
     under = straight(x)
     y = y - np.einsum("nk,nkp->np", level, under)
 
     gain, alike = np.empty((len(WIDTHS_PIXELS), len(y))), np.broadcast_to(alike, len(y))
     gain[:, alike] = _gain_of_complete(blend, grid, shift[alike], y[alike])
-    gain[:, ~alike] = _gain(x[~alike], centres, blend, y[~alike], weight[~alike])
+    if not alike.all():
+        gain[:, ~alike] = _gain(x[~alike], centres, blend, y[~alike], weight[~alike])
     sigma = _best_width(gain)
     profiles, slopes = _profiles(x, centres, blend, sigma)
     line_flux, _ = _least_squares(profiles, y, weight)

@@ -59,15 +59,20 @@ def _chunk(values: np.ndarray, where: slice) -> np.ndarray:
 
 def _rows(values: np.ndarray, first: np.ndarray, size: int, kind) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels (n, `size`) of spectra (n, L) from `first` (n,) on; and which of them exist, None for all."""
-    length, rows = values.shape[1], np.arange(len(values))
+    length = values.shape[1]
     within = (first >= 0) & (first + size <= length)
     if within.all():
-        return np.lib.stride_tricks.sliding_window_view(values, size, 1)[rows, first].astype(
-            kind, copy=False
-        ), None
-    pixel = first[:, None] + np.arange(size)
-    inside = (pixel >= 0) & (pixel < length)
-    return values[rows[:, None], np.clip(pixel, 0, length - 1)].astype(kind, copy=False), inside
+        windows = np.lib.stride_tricks.sliding_window_view(values, size, 1)
+        return windows[np.arange(len(values)), first].astype(kind, copy=False), None
+    found, inside = np.empty((len(values), size), kind), np.ones((len(values), size), bool)
+    if within.any():
+        rows = np.flatnonzero(within)
+        found[rows] = np.lib.stride_tricks.sliding_window_view(values, size, 1)[rows, first[rows]]
+    rows = np.flatnonzero(~within)
+    pixel = first[rows, None] + np.arange(size)
+    inside[rows] = (pixel >= 0) & (pixel < length)
+    found[rows] = values[rows[:, None], np.clip(pixel, 0, length - 1)]
+    return found, inside
 
 
 def empty_result(flux, z, columns: int) -> np.ndarray:
