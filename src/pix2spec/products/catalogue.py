@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -109,7 +109,8 @@ class CatalogueWriter:
         )
         self._thread = ThreadPoolExecutor(1)  # compresses a row group while the next one is made
         self._written: Future | None = None
-        self._rows: list[dict] = []
+        self._empty = {field.name: empty_value(field) for field in self.schema}
+        self._rows: list[list] = []
         self._bytes = 0
         self.n_ok = self.n_failed = 0
 
@@ -136,15 +137,17 @@ class CatalogueWriter:
         self._append(row)
 
     def _append(self, row: dict) -> None:
-        self._rows.append({f.name: row[f.name] if f.name in row else empty_value(f) for f in self.schema})
-        self._bytes += sum(getattr(value, "nbytes", PYTHON_VALUE_BYTES) for value in self._rows[-1].values())
+        values = [row.get(name, empty) for name, empty in self._empty.items()]
+        self._rows.append(values)
+        self._bytes += PYTHON_VALUE_BYTES * len(values)
+        self._bytes += sum(value.nbytes for value in values if isinstance(value, np.ndarray))
         if self._bytes >= ROW_GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         if not self._rows:
             return
-        columns = [_column([row[f.name] for row in self._rows], f.type) for f in self.schema]
+        columns = [_column(values, f.type) for values, f in zip(zip(*self._rows), self.schema)]
         self._rows, self._bytes = [], 0
         self._write(pa.Table.from_arrays(columns, schema=self.schema))
 
@@ -369,7 +372,7 @@ class Catalogue:
             return Ensemble.from_row(row, self.grid, self.provenance, self.curves)
 
 
-def _column(values: list, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
+def _column(values: Sequence, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
     """A column. Spectra are not copied, or once."""
     if pa.types.is_fixed_size_list(kind):
         flat = np.concatenate([np.asarray(value, np.float32) for value in values])

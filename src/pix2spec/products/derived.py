@@ -25,7 +25,8 @@ class Derived:
         magnitudes = magnitude_columns(grid, survey, contents.synthesised)
         self.colours = colour_columns(grid, survey)
         self.quantities = [*magnitudes, *self.colours]
-        self.weights = filter_matrix(grid.wave, list(magnitudes.values())) if magnitudes else None
+        names = list(magnitudes.values())
+        self.weights = filter_matrix(grid.wave, names).astype(np.float32) if names else None
         self.measurements = phot_columns(contents.photometry)
 
     def __call__(self, ensemble: Ensemble) -> dict:
@@ -40,7 +41,7 @@ class Derived:
         """Magnitudes, which need physical fluxes, and colours, which need a zero point; NaN otherwise."""
         if self.weights is None:
             return {}
-        magnitudes = magnitude(ensemble.candidates @ self.weights.astype(np.float32))
+        magnitudes = magnitude(ensemble.candidates @ self.weights)
         own = len(self.colours) + bool(self.colours)  # the survey's bands come first
         colour = -np.diff(magnitudes[:, :own], axis=1)
         if ensemble.unit != PHYSICAL:
