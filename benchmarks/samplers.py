@@ -1,6 +1,6 @@
 """Score samplers of the default model with few and many network evaluations, on real spectra.
 
-    python benchmarks/samplers.py --data DIR [--fold 0] [--samplers dpm++]
+    python benchmarks/samplers.py --data DIR [--fold 0] [--samplers dpm++] [--evaluations 4 16]
 
 The galaxies of a fold are scored by the network that never saw it, from fibre ugriz (3 % stated) and a given
 redshift. The script prints a table.
@@ -20,7 +20,7 @@ EVALUATIONS = (2, 3, 4, 6, 8, 16)
 STATED = 0.03  # error of fibre fluxes
 
 
-def main(data: Path, fold: int, samplers: list[str]) -> None:
+def main(data: Path, fold: int, samplers: list[str], evaluations: list[int]) -> None:
     table, real = load_real(data)["spectra"], real_spectra(data)
     rows = np.flatnonzero(table.fold == fold)
     truth = Truth(real.flux, real.ivar, real.z).rows(rows)
@@ -29,7 +29,7 @@ def main(data: Path, fold: int, samplers: list[str]) -> None:
     print("| sampler | evaluations | CRPS, median-scaled | pixels in 68, 90 % | absolute flux in 68 % |")
     print("|---|---|---|---|---|")
     for sampler in samplers:
-        for steps in EVALUATIONS:
+        for steps in evaluations:
             task = Task(use=("photometry", "redshift"), steps=steps, sampler=sampler)
             found = {name: np.mean(values) for name, values in judge(table, truth, task).items()}
             cells = f"{100 * found['pixels_68']:.1f}, {100 * found['pixels_90']:.1f} %"
@@ -46,5 +46,6 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, required=True, help="folder of real tables")
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--samplers", nargs="+", choices=FLOW_SAMPLERS, default=list(FLOW_SAMPLERS))
+    parser.add_argument("--evaluations", type=int, nargs="+", default=list(EVALUATIONS))
     arguments = parser.parse_args()
-    main(arguments.data, arguments.fold, arguments.samplers)
+    main(arguments.data, arguments.fold, arguments.samplers, arguments.evaluations)

@@ -163,7 +163,7 @@ class Answer:
 
 def _galaxies(zeta: torch.Tensor) -> torch.Tensor:
     """Number (N * n,) of the galaxy of each of the candidates at zeta (M, N, n)."""
-    return torch.arange(zeta.shape[1], device=zeta.device).repeat_interleave(zeta.shape[2])
+    return torch.arange(zeta.shape[1], device=zeta.device)[:, None].expand(zeta.shape[1:]).reshape(-1)
 
 
 def draw_vectors(

@@ -82,7 +82,7 @@ def misfits(
     """
     count = len(seen.ebv)
     n = vectors.shape[-2] // count
-    rows = torch.arange(count, device=vectors.device).repeat_interleave(n)
+    rows = torch.arange(count, device=vectors.device)[:, None].expand(count, n).reshape(-1)
     model = (known.parts * network.linear_parts(vectors)[..., None, :]).sum(-1).double()
     flux, error = seen.tokens.flux[rows].double(), seen.tokens.error[rows].double()
     counts = seen.tokens.seen[rows] & known.covered

@@ -10,23 +10,41 @@ from itertools import pairwise
 
 import torch
 
-__all__ = ["noise_levels", "sample_around"]
+__all__ = ["LEARNED", "Schedule", "noise_levels", "sample_around", "schedule"]
 
 FINER = 1.5  # power of the noise levels: steps become shorter towards the data
 
 Correction = Callable[[torch.Tensor, float], torch.Tensor]
+# Noise levels from 1 to 0, the ends of the steps; and for each step, how much of the change since the slope
+# before is added to the slope, 0 for the first.
+Schedule = tuple[tuple[float, ...], tuple[float, ...]]
+
+# Of dpm++, by the number of evaluations. Found by `python benchmarks/sampler_levels.py`.
+LEARNED: dict[int, Schedule] = {}
+
+
+def schedule(sampler: str, evaluations: int) -> Schedule:
+    """The schedule of a sampler with a number of evaluations of the network: learned, or a formula."""
+    if sampler == "dpm++" and evaluations in LEARNED:
+        return LEARNED[evaluations]
+    count = max(1, evaluations // 2) if sampler == "heun" else evaluations
+    levels = tuple((k / count) ** FINER for k in range(count, -1, -1))
+    steps = [after - before for before, after in pairwise(levels)]
+    # The slope in the middle of a step, if it changes evenly (Adams-Bashforth).
+    weights = [step / (2 * last) if sampler == "dpm++" else 0.0 for last, step in pairwise(steps)]
+    return levels, (0.0, *weights)
 
 
 def noise_levels(sampler: str, evaluations: int) -> tuple[float, ...]:
-    """Noise levels from 1 to 0 between the steps of a sampler, which may evaluate the network at each."""
-    steps = max(1, evaluations // 2) if sampler == "heun" else evaluations
-    return tuple((k / steps) ** FINER for k in range(steps, -1, -1))
+    """Noise levels, from 1 on, at which a sampler evaluates the network."""
+    levels, _ = schedule(sampler, evaluations)
+    return levels if sampler == "heun" else levels[:-1]
 
 
 @torch.no_grad()
 def sample_around(
-    correction: Correction, mean: torch.Tensor, spread: torch.Tensor, sampler: str, evaluations: int,
-    start: torch.Tensor,
+    correction: Correction, mean: torch.Tensor, spread: torch.Tensor, sampler: str,
+    evaluations: int | Schedule, start: torch.Tensor,
 ) -> torch.Tensor:  # fmt: skip
     """Draw samples of a flow whose linear answers are known.
 
@@ -38,8 +56,8 @@ def sample_around(
         The linear answers.
     sampler : {"dpm++", "heun", "euler"}
         Second-order steps that reuse the evaluation before (Adams-Bashforth), Heun's method, or Euler's.
-    evaluations : int
-        Maximum number of evaluations of `correction`.
+    evaluations : int or Schedule
+        Maximum number of evaluations of `correction`, or the schedule itself.
     start : tensor (..., D)
         Standard normal numbers, of which each sample is a function.
 
@@ -48,20 +66,20 @@ def sample_around(
     tensor (..., D)
     """
     u, variance = start, spread**2
+    plan = schedule(sampler, evaluations) if isinstance(evaluations, int) else evaluations
 
     def slope(u: torch.Tensor, sigma: float) -> torch.Tensor:
         keep = 1 - sigma
         q = torch.sqrt(keep**2 * variance + sigma**2)
         return correction(torch.addcmul(keep * mean, q, u), sigma) / q
 
-    before, last = None, 1.0
-    for sigma, following in pairwise(noise_levels(sampler, evaluations)):
+    before = None
+    for (sigma, following), weight in zip(pairwise(plan[0]), plan[1]):
         step, now = following - sigma, slope(u, sigma)
+        direction = now
         if sampler == "heun":
             direction = (now + slope(u + step * now, following)) / 2
-        elif sampler == "euler" or before is None:
-            direction = now
-        else:
-            direction = now + step / (2 * last) * (now - before)
-        u, before, last = u + step * direction, now, step
+        elif before is not None and weight:
+            direction = now + weight * (now - before)
+        u, before = u + step * direction, now
     return mean + spread * u
