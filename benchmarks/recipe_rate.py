@@ -25,7 +25,7 @@ from pix2spec.training.redshift.samples import Samples
 from pix2spec.training.redshift.sources import read_samples
 from pix2spec.training.redshift.train import train_network as train_redshift
 from pix2spec.training.spectrum.recipe import train_network as train_spectrum
-from pix2spec.training.spectrum.train import foundation, samples_of
+from pix2spec.training.spectrum.train import foundation, pictures_in, samples_of
 from training_rate import matmul_rate
 
 KINDS = 12  # after so many steps, each recipe repeats its kinds of steps
@@ -35,12 +35,13 @@ def spectrum(data: Path, run: Path):
     """A function that trains a spectrum network for some steps, in a folder."""
     preset = SpectrumPreset.released()
     network = foundation(data, run, preset, 0).requires_grad_(False)
-    filters, samples, vectors, pictures = samples_of(data, run, preset, network, 0)
+    filters, samples, vectors = samples_of(data, run, preset, network, 0)
     tables = network.tables(filters.curves)
     network.normal.load_state_dict(load_file(run / "network-0" / "scale.safetensors"))
     network.galaxy.requires_grad_(True)
     network.flow.requires_grad_(True)
-    return lambda out, steps: train_spectrum(network, tables, samples, vectors, pictures, out, steps, 0)
+    drawn = network, tables, samples, vectors, pictures_in(run)
+    return lambda out, steps: train_spectrum(*drawn, out, steps, 0)
 
 
 def redshift(data: Path, run: Path):

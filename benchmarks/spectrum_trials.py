@@ -74,14 +74,12 @@ def trained(name: str, data: Path, run: Path, out: Path, steps: int) -> Path:
     if (folder / "config.json").exists():
         return folder
     network = training.foundation(data, run, preset, FOLD).requires_grad_(False)
-    filters, samples, vectors, pictures = training.samples_of(data, run, preset, network, FOLD)
+    filters, samples, vectors = training.samples_of(data, run, preset, network, FOLD)
     network.normal.load_state_dict(load_file(run / f"network-{FOLD}" / "scale.safetensors"))
     network.galaxy.requires_grad_(True)
     network.flow.requires_grad_(True)
-    recipe.train_network(
-        network, network.tables(filters.curves), samples, vectors, pictures, folder, steps, 0,
-        shares=VARIANTS[name][0],
-    )  # fmt: skip
+    drawn = network, network.tables(filters.curves), samples, vectors, training.pictures_in(run)
+    recipe.train_network(*drawn, folder, steps, 0, shares=VARIANTS[name][0])
     network.requires_grad_(False)
     torch.nn.ModuleList([network.galaxy, network.flow]).load_state_dict(training.averaged(folder))
     model = SpectrumModel(preset.model_copy(update={"without": ((FOLD,),)}), network.grid)

@@ -124,7 +124,9 @@ def main() -> None:
     args = options().parse_args()
     session, recipe = Session(args), RECIPES[args.recipe]
     if TINY:
-        recipe = replace(recipe, steps=4, picture_steps=2, blocks=6, redshift_blocks=4, batch=1, width=32)
+        recipe = replace(
+            recipe, steps=4, image_steps=2, picture_steps=2, blocks=6, redshift_blocks=4, batch=1, width=32
+        )
         args.test = 4
     if args.steps:
         recipe = replace(recipe, steps=args.steps)

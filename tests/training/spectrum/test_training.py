@@ -1,5 +1,7 @@
 """Training of the default model's networks: the simulated bank, the loss, resuming, adaptation."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -10,13 +12,17 @@ from pix2spec.core.survey import SDSS
 from pix2spec.data.dataset import Dataset, write_dataset
 from pix2spec.data.schema import DatasetInfo, Galaxy
 from pix2spec.data.simulate import SimulatedSurvey
+from pix2spec.data.simulate.images import fibre_weights
 from pix2spec.errors import InputError
+from pix2spec.models.spectrum.model import PictureNetwork
 from pix2spec.training.checkpoint import steps_done
 from pix2spec.training.redshift.filters import TrainingFilters
 from pix2spec.training.redshift.samples import Samples
 from pix2spec.training.spectrum import adapt as adapting
 from pix2spec.training.spectrum import recipe
 from pix2spec.training.spectrum.bank import build_spectrum_bank
+from pix2spec.training.spectrum.image_network import ImageTask, train_image_network
+from pix2spec.training.spectrum.picture_bank import build_picture_bank, picture_vectors, turned
 from pix2spec.training.spectrum.recipe import VARIETY, Machine, pictures_of, train_network
 from pix2spec.training.spectrum.sources import Vectors, simulated_sample
 
@@ -36,7 +42,7 @@ def model():
 @pytest.fixture(scope="module")
 def bank(model, tmp_path_factory):
     out = tmp_path_factory.mktemp("bank") / "bank.npz"
-    return build_spectrum_bank(FILTERS, list(model.networks), model.pictures, out, blocks=3, processes=1)
+    return build_spectrum_bank(FILTERS, list(model.networks), out, blocks=3, processes=1)
 
 
 def samples_of(bank):
@@ -45,8 +51,15 @@ def samples_of(bank):
     return Samples(FILTERS, {"simulated": sample}, (), 0, (VARIETY,)), vectors
 
 
-def pictures(bank):
-    return torch.from_numpy(bank.image), torch.from_numpy(bank.has_image)
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    return build_picture_bank(tmp_path_factory.mktemp("pictures"), blocks=3, processes=1)
+
+
+@pytest.fixture(scope="module")
+def pictures(model, bank, shown):
+    vectors = picture_vectors(shown, model.pictures, len(bank.z))
+    return vectors, (vectors[0] != 0).any(1)
 
 
 def test_the_bank_holds_galaxies_whose_spectra_and_fluxes_agree(bank):
@@ -57,19 +70,59 @@ def test_the_bank_holds_galaxies_whose_spectra_and_fluxes_agree(bank):
     assert (bank.total <= bank.fibre + 1e-3).all()  # all light is more than that in the fibre
 
 
-def test_galaxies_at_other_redshifts_have_no_picture(bank, model):
-    assert bank.has_image.reshape(3, 128).all(1).tolist() == [True, True, False]
-    assert np.abs(bank.image[256:]).max() == 0 and bank.z.max() < model.z_max
+def test_galaxies_at_other_redshifts_have_no_picture(bank, model, pictures):
+    vectors, exists = pictures
+    assert exists.reshape(3, 128).all(1).tolist() == [True, True, False] and not exists[256:].any()
+    assert vectors[:, 256:].abs().max() == 0 and bank.z.max() < model.z_max
+
+
+def test_views_of_a_galaxy_show_the_same_light(bank, shown):
+    """The light in the fibre of each picture is that of the galaxy, within noise and what is lost."""
+    which, rng = np.flatnonzero(bank.fibre[shown.rows, 2] < 17.5), np.random.default_rng(0)
+    aperture = torch.from_numpy(fibre_weights(64)).float()
+    truth = 10 ** (0.4 * (22.5 - bank.fibre[shown.rows[which], 2]))
+    for view, most in (("steady", 0.01), ("unruly", 0.25), ("composite", 0.35)):
+        images, lossy = shown.draw(view, which, rng)
+        light = (images[:, 1] * aperture).sum((1, 2)).numpy()
+        assert torch.isfinite(images).all() and lossy.eq(view == "composite").all()
+        assert abs(np.median(light / truth) - 1) < most, view
+
+
+def test_pictures_are_turned_into_all_eight_positions():
+    image = torch.arange(9.0).reshape(1, 1, 3, 3).expand(400, 1, 3, 3)
+    made = turned(image, np.random.default_rng(0))
+    assert len({tuple(one.flatten().tolist()) for one in made}) == 8
+    assert (made.flatten(1).sort(1).values == torch.arange(9.0)).all()
 
 
 def test_pictures_are_seen_by_the_share_that_is_asked_for():
-    vectors, exists = torch.ones(10, 4), torch.arange(10) < 5
-    rows = torch.arange(20).repeat(500)
-    _, seen = pictures_of((vectors, exists), rows, 0.6)
-    assert not seen[rows >= 5].any() and abs(seen[rows < 5].float().mean() - 0.6) < 0.04
+    vectors, exists = torch.arange(3.0)[:, None, None].expand(3, 10, 4), torch.arange(10) < 5
+    rows = torch.arange(40).repeat(500)
+    found, seen = pictures_of((vectors, exists), rows, 0.6)
+    can = (rows < 20) & (rows % 10 < 5)  # the light in the fibre, and all light, of those with a picture
+    assert not seen[~can].any() and abs(seen[can].float().mean() - 0.6) < 0.04
+    assert set(found[:, 0].tolist()) == {0.0, 1.0, 2.0}  # any view
 
 
-def test_a_killed_training_continues_to_the_same_weights(bank, tmp_path):
+def test_a_killed_training_of_pictures_continues_to_the_same_weights(model, bank, shown, tmp_path):
+    network, preset = model.networks[0], model.preset
+    torch.manual_seed(0)
+    judge, weights = PictureNetwork(preset), []
+    for name, stops in (("at-once", [6]), ("killed", [3, 6])):
+        for stop in stops:
+            parts = copy.deepcopy(model.pictures), copy.deepcopy(judge)
+            torch.manual_seed(1)
+            task = ImageTask(*parts, preset.flow.width, network.dimension).requires_grad_(True)
+            samples, vectors = samples_of(bank)
+            train_image_network(
+                task, network, samples, vectors, shown, tmp_path / name, stop, lambda line: None, of=6
+            )
+        weights.append(task.encoder.head[-1].weight.detach().clone())
+    torch.testing.assert_close(*weights)
+    assert not torch.equal(weights[0], model.pictures.head[-1].weight)
+
+
+def test_a_killed_training_continues_to_the_same_weights(bank, pictures, tmp_path):
     samples, vectors = samples_of(bank)
     weights = []
     for name, stops in (("at-once", [6]), ("killed", [3, 6])):
@@ -78,25 +131,25 @@ def test_a_killed_training_continues_to_the_same_weights(bank, tmp_path):
             network.galaxy.requires_grad_(True)
             network.flow.requires_grad_(True)
             train_network(
-                network, network.tables(CURVES), samples, vectors, pictures(bank), tmp_path / name, stop, 0,
+                network, network.tables(CURVES), samples, vectors, pictures, tmp_path / name, stop, 0,
                 lambda line: None, {"simulated": 24}, of=6,
             )  # fmt: skip
         weights.append(network.flow.outlet.weight.detach().clone())
     torch.testing.assert_close(*weights)
 
 
-def test_a_training_whose_time_is_over_has_done_one_step(bank, tmp_path):
+def test_a_training_whose_time_is_over_has_done_one_step(bank, pictures, tmp_path):
     samples, vectors = samples_of(bank)
     network = tiny_spectrum_model(1).networks[0].requires_grad_(True)
     late = Machine(batch=2, bfloat16=True, until=0.0)
     checkpoint = train_network(
-        network, network.tables(CURVES), samples, vectors, pictures(bank), tmp_path, 5, 0,
+        network, network.tables(CURVES), samples, vectors, pictures, tmp_path, 5, 0,
         lambda line: None, {"simulated": 8}, machine=late,
     )  # fmt: skip
     assert steps_done(checkpoint) == 1
 
 
-def test_a_batch_stays_on_its_device(bank, monkeypatch):
+def test_a_batch_stays_on_its_device(bank, pictures, monkeypatch):
     """Tensors of a GPU without values, so that none is needed; operations across devices are errors."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -104,7 +157,7 @@ def test_a_batch_stays_on_its_device(bank, monkeypatch):
     monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", False)
     samples, vectors = samples_of(bank)
     network = tiny_spectrum_model(1).networks[0]
-    tables, images = network.tables(CURVES), pictures(bank)
+    tables, images = network.tables(CURVES), pictures
     with FakeTensorMode(allow_non_fake_inputs=True):
         for part in (network, tables, samples, vectors):
             part.to("cuda")

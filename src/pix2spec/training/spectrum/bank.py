@@ -1,35 +1,40 @@
-"""Simulated galaxies for the spectrum networks: their light in all filters, pictures and coefficient vectors.
+"""Simulated galaxies for the spectrum networks: their light in all filters, and coefficient vectors.
 
-Two thirds of the galaxies are those of the simulated survey, with a picture. The others are the same kinds of
-galaxies, placed at redshifts up to the model's largest, without a picture. Nothing has noise.
+Two thirds of the galaxies are those of the simulated survey, of which `picture_bank` takes pictures. The
+others are the same kinds of galaxies, placed at redshifts up to the model's largest. Nothing has noise.
 """
 
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from pix2spec.core.scaling import from_lupton_rgb, lupton_rgb
 from pix2spec.data.simulate.galaxies import Galaxies, draw_galaxies, luminosity_distance
 from pix2spec.data.simulate.images import draw_images
-from pix2spec.data.simulate.noise import add_image_noise
 from pix2spec.data.simulate.photometry import PhotometryModel
 from pix2spec.data.simulate.survey import SimulatedSurvey
-from pix2spec.models.latent.conditions import centre
 from pix2spec.models.latent.prepare import Simulation
 from pix2spec.models.spectrum.network import SpectrumNetwork
 from pix2spec.runtime.atomic import write_atomically
 from pix2spec.runtime.progress import progress_bar
 from pix2spec.training.redshift.filters import TrainingFilters
 
-__all__ = ["SpectrumBank", "build_spectrum_bank", "in_fibre", "placed", "simulated_spectra"]
+__all__ = [
+    "BLOCK",
+    "SEED",
+    "SpectrumBank",
+    "build_spectrum_bank",
+    "in_fibre",
+    "is_placed",
+    "placed",
+    "simulated_spectra",
+]
 
 SEED, BASIS_SEED, BLOCK, BLOCKS = 4242, 77, 128, 720
 MOVED = 3  # every third block is placed at other redshifts
 TOGETHER = 8  # blocks that are encoded together
-COMPOSITES = 0.15  # share of the pictures that pass through the losses of colour composites
 CONTINUUM = 5000.0, 5500.0  # Angstrom, rest frame: light by which galaxies keep their luminosity
 
 
@@ -40,10 +45,13 @@ class SpectrumBank:
     fibre: np.ndarray  # (M, F) float32: magnitudes of the light in the fibre
     total: np.ndarray  # (M, F) float32: of all light
     z: np.ndarray  # (M,)
-    image: np.ndarray  # (M, width) float16: vectors of pictures, zero where there is none
-    has_image: np.ndarray  # (M,) bool
     vector: np.ndarray  # (networks, M, D) float32
     r: np.ndarray  # (networks, M) float32: r flux of the spectrum
+
+
+def is_placed(number: int) -> bool:
+    """Whether the galaxies of a block are placed at other redshifts, and have no picture."""
+    return number % MOVED == MOVED - 1
 
 
 def placed(rng, galaxies: Galaxies, z_max: float, model) -> tuple[Galaxies, np.ndarray]:
@@ -84,12 +92,12 @@ def in_fibre(bulge, disc, in_bulge, in_disc) -> np.ndarray:
 _models: dict = {}  # of a worker process
 
 
-def _start_worker(curves: dict, networks: list[SpectrumNetwork], pictures) -> None:
+def _start_worker(curves: dict, networks: list[SpectrumNetwork]) -> None:
     torch.set_num_threads(1)
     photometry = PhotometryModel()
     _models.update(
         survey=SimulatedSurvey(SEED, Simulation.grid), photometry=photometry,
-        weights=photometry.weights(curves), networks=networks, pictures=pictures,
+        weights=photometry.weights(curves), networks=networks,
     )  # fmt: skip
 
 
@@ -110,33 +118,20 @@ def _block(number: int) -> dict[str, np.ndarray]:
     rng, survey = np.random.default_rng([SEED, number]), _models["survey"]
     galaxies = draw_galaxies(rng, BLOCK)
     parts = survey.model.components(galaxies)
-    images, *inside = draw_images(rng, galaxies, parts)
+    _, *inside = draw_images(rng, galaxies, parts)
     factor = np.ones(BLOCK)
-    if number % MOVED == MOVED - 1:
+    if is_placed(number):
         galaxies, factor = placed(rng, galaxies, _models["networks"][0].basis.z_max, survey.model)
-        parts, vectors = survey.model.components(galaxies), None
-    else:
-        vectors = _vectors(add_image_noise(rng, images), rng)
+        parts = survey.model.components(galaxies)
     spectra = survey.onto_grid(in_fibre(parts.bulge, parts.disc, *inside)) * factor[:, None].astype(
         np.float32
     )
     bulge, disc = _models["photometry"].photometry(galaxies, _models["weights"])
     fibre, total = in_fibre(bulge, disc, *inside), bulge + disc
-    width = _models["pictures"].head[-1].out_features
     return {
         "fibre": _magnitudes(fibre * factor[:, None]), "total": _magnitudes(total * factor[:, None]),
-        "z": galaxies.z, "has_image": np.full(BLOCK, vectors is not None),
-        "image": np.zeros((BLOCK, width), np.float16) if vectors is None else vectors,
-        "spectra": spectra,
+        "z": galaxies.z, "spectra": spectra,
     }  # fmt: skip
-
-
-def _vectors(images: np.ndarray, rng) -> np.ndarray:
-    """Vectors (n, width) of pictures; some have lost what colour composites lose."""
-    pictures = _models["pictures"]
-    images, lossy = centre(images, pictures.apertures.shape[-1]), rng.random(len(images)) < COMPOSITES
-    images[lossy] = from_lupton_rgb(np.rint(lupton_rgb(images[lossy])))
-    return pictures(torch.from_numpy(images), torch.from_numpy(lossy).float()).numpy().astype(np.float16)
 
 
 def _encoded(network: SpectrumNetwork, spectra: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,7 +144,7 @@ def _magnitudes(flux) -> np.ndarray:
 
 
 def build_spectrum_bank(
-    filters: TrainingFilters, networks: list[SpectrumNetwork], pictures, out: Path, blocks: int = BLOCKS,
+    filters: TrainingFilters, networks: list[SpectrumNetwork], out: Path, blocks: int = BLOCKS,
     processes: int = 2,
 ) -> SpectrumBank:  # fmt: skip
     """The bank in the file `out`, which is computed if it does not exist.
@@ -159,8 +154,6 @@ def build_spectrum_bank(
     filters : TrainingFilters
     networks : list of SpectrumNetwork
         With fitted bases.
-    pictures : ImageEncoder
-        Makes the vectors of pictures.
     out : Path
         An .npz file.
     blocks : int
@@ -169,7 +162,7 @@ def build_spectrum_bank(
     """
     if not out.exists():
         curves = {curve.name: (curve.wave, curve.response) for curve in filters.curves}
-        start = curves, networks, pictures
+        start = curves, networks
         with ProcessPoolExecutor(processes, initializer=_start_worker, initargs=start) as pool:
             groups = [range(k, min(k + TOGETHER, blocks)) for k in range(0, blocks, TOGETHER)]
             parts = list(progress_bar(pool.map(_blocks, groups), "simulating", True, len(groups)))
@@ -178,7 +171,7 @@ def build_spectrum_bank(
             arrays[name] = np.ascontiguousarray(np.swapaxes(arrays[name], 0, 1))
         write_atomically(out, lambda path: _save(path, arrays))
     with np.load(out, allow_pickle=False) as stored:
-        return SpectrumBank(**stored)
+        return SpectrumBank(**{field.name: stored[field.name] for field in fields(SpectrumBank)})
 
 
 def _save(path: Path, arrays: dict) -> None:

@@ -35,6 +35,7 @@ SHARES |= {"spectra_sdss": 6, "spectra_mgs": 2}
 LEVELS = 4  # noise levels of each galaxy in a step
 RATE, DECAY, EMA = 4e-3, 1e-3, 0.999
 PICTURES = 0.6  # probability that a picture is seen where there is one
+LIGHTS = 2  # samples of the simulated galaxies: their light in the fibre, and all light
 BLIND = 0.02  # probability that no measurement is seen
 CHECKPOINT_SECONDS = 60
 # The dust in front of spectra and fluxes is one and the same here, whatever is said about it.
@@ -67,15 +68,15 @@ class Machine:
 ONE_CORE = Machine()
 
 
-def rate_of(step: int, steps: int) -> float:
+def rate_of(step: int, steps: int, peak: float = RATE) -> float:
     """Learning rate: a warm-up, and half a cosine."""
-    return RATE * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-6
+    return peak * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-6
 
 
 def train_network(
     network: SpectrumNetwork, tables: BandTables, samples: Samples, vectors: Vectors, pictures, out: Path,
     steps: int, seed: int, report=print, shares: dict[str, int] = SHARES, of: int | None = None,
-    machine: Machine = ONE_CORE,
+    machine: Machine = ONE_CORE, rate: float = RATE,
 ) -> Path:  # fmt: skip
     """Train the galaxy network and the flow; continue where a killed training stopped.
 
@@ -89,8 +90,9 @@ def train_network(
         Without the folds that the network must not see.
     vectors : Vectors
         Of all galaxies of the samples.
-    pictures : (array (M, width), array (M,))
-        Vectors of the pictures of the first M galaxies, and which of them exist.
+    pictures : (tensor (views, M, width), tensor (M,))
+        Vectors of pictures of M galaxies, and which of them exist. The first M galaxies of the samples and
+        the next M are these, with the light in the fibre and with all light.
     out : Path
         Folder of the checkpoint.
     steps, seed : int
@@ -101,6 +103,8 @@ def train_network(
         Steps of the whole training, if it is to stop before its end.
     machine : Machine
         Network, tables, samples and vectors are moved to its device.
+    rate : float
+        The largest learning rate.
     """
     out.mkdir(parents=True, exist_ok=True)
     pictures = tuple(part.to(machine.device) for part in pictures)
@@ -120,7 +124,7 @@ def train_network(
     while step < steps and not (machine.is_late() and step > first):
         torch.manual_seed(seed * 1_000_003 + step)
         for group in optimizer.param_groups:
-            group["lr"] = rate_of(step, of or steps)
+            group["lr"] = rate_of(step, of or steps, rate)
         rng = np.random.default_rng([seed, step])
         with torch.device(machine.device):
             drawn = network, tables, samples, vectors, pictures
@@ -234,9 +238,8 @@ def velocity_loss(flow, condition, x, sigma, wanted, weight, repeat, features, m
 
 
 def pictures_of(pictures, rows: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors of pictures of galaxies (n, width), and which are seen (n,): a share of those that exist."""
+    """Vectors of pictures of galaxies (n, width), any view of each; which are seen (n,): a share of all."""
     vectors, exists = pictures
-    among = rows < len(exists)
-    place = torch.where(among, rows, 0)
-    seen = among & exists[place] & (torch.rand(len(rows)) < share)
-    return vectors[place].float(), seen
+    place = rows % len(exists)
+    seen = (rows < LIGHTS * len(exists)) & exists[place] & (torch.rand(len(rows)) < share)
+    return vectors[torch.randint(len(vectors), (len(rows),)), place].float(), seen

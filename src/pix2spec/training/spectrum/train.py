@@ -24,10 +24,12 @@ from pix2spec.training.redshift.bank import build_bank
 from pix2spec.training.redshift.filters import training_filters
 from pix2spec.training.redshift.samples import Samples
 from pix2spec.training.redshift.sources import read_samples
-from pix2spec.training.spectrum.bank import SpectrumBank, build_spectrum_bank
+from pix2spec.training.spectrum.bank import BLOCK, build_spectrum_bank
 from pix2spec.training.spectrum.foundation import fit_basis, fit_noise
+from pix2spec.training.spectrum.image_network import ImageTask, train_image_network
 from pix2spec.training.spectrum.picture import train_pictures
-from pix2spec.training.spectrum.recipe import ONE_CORE, VARIETY, Machine, train_network
+from pix2spec.training.spectrum.picture_bank import build_picture_bank, picture_vectors
+from pix2spec.training.spectrum.recipe import ONE_CORE, RATE, VARIETY, Machine, train_network
 from pix2spec.training.spectrum.scale import fit_scores
 from pix2spec.training.spectrum.sources import read_spectrum_samples
 
@@ -39,19 +41,28 @@ class Recipe:
     """How long to train."""
 
     steps: int  # of each network
-    picture_steps: int
+    image_steps: int  # of the network that turns pictures into vectors
+    picture_steps: int  # of what the model says of pictures
     blocks: int  # of simulated galaxies in the bank
     redshift_blocks: int  # in the bank that lends real galaxies their other bands
     about: str
     batch: int = 1  # factor of the galaxies in a step
     width: int | None = None  # of the flow, if not the released one
+    start: str | None = None  # model whose networks are trained further, by name or folder
+    rate: float = RATE
 
 
 RECIPES = {
-    "release": Recipe(4000, 3000, 720, 800, "the released model: less than two hours on two cores"),
-    "quick": Recipe(1000, 600, 240, 400, "a sixth of the steps: about 30 minutes on two cores"),
-    "wide": Recipe(16_000, 3000, 480, 400, "larger batches and a wider flow, for a GPU", batch=4, width=256),
-}
+    "release": Recipe(4000, 4000, 3000, 720, 800, "the released model: about three hours on two cores"),
+    "quick": Recipe(1000, 1000, 600, 240, 400, "a quarter of the steps: about 40 minutes on two cores"),
+    "wide": Recipe(
+        16_000, 4000, 3000, 480, 400, "larger batches and a wider flow, for a GPU", batch=4, width=256
+    ),
+    "pictures": Recipe(
+        800, 4000, 3000, 720, 800, "what the released model sees of pictures, trained anew", start="default",
+        rate=1e-3,
+    ),
+}  # fmt: skip
 
 
 def train(
@@ -67,7 +78,7 @@ def train(
     out : path
         Folder of the model. Checkpoints lie in it until it is complete.
     pictures : path
-        A model whose image network is kept: it is not trained again.
+        A model whose image network the training starts from.
     recipe : str or Recipe
         One of `RECIPES`, or one of your own.
     resume : bool
@@ -105,15 +116,16 @@ def train(
         numbers = range(len(preset.without))
         with ProcessPoolExecutor(processes) as pool:
             list(pool.map(_foundation, *zip(*((data, out, preset, k) for k in numbers))))
-        encoder = image_network(pictures)
         networks = [foundation(data, out, preset, k).requires_grad_(False) for k in numbers]
-        build_spectrum_bank(filters, networks, encoder, out / "bank.npz", how.blocks, processes)
+        build_spectrum_bank(filters, networks, out / "bank.npz", how.blocks, processes)
+        build_picture_bank(out / "picture-bank", how.blocks, processes)
         with ProcessPoolExecutor(processes, get_context("spawn")) as pool:  # a GPU does not survive a fork
+            pool.submit(_train_images, data, out, preset, pictures, how, machine).result()
             work = [pool.submit(_train_one, data, out, preset, k, how, machine) for k in numbers]
             judged = pool.submit(_train_judge, data, out, preset, how, machine)
             steps = [done.result() for done in work]
             judged.result()
-        model = joined(data, out, preset, encoder)
+        model = joined(data, out, preset)
         record: dict = {"trained_on": ", ".join(f"{len(t)} of {name}" for name, t in tables.items())}
         record |= {"tables": digest(tables), "recipe": name, "steps": min(steps), **run_provenance()}
         save_model(out, model, record)
@@ -123,10 +135,9 @@ def train(
 
 
 def image_network(model: str | Path):
-    """The image network of a model, fixed."""
+    """The image network of a model."""
     loaded = load_model(find_model(model))[0]
-    encoder = loaded.pictures if isinstance(loaded, SpectrumModel) else loaded.condition.image
-    return encoder.eval().requires_grad_(False)
+    return loaded.pictures if isinstance(loaded, SpectrumModel) else loaded.condition.image
 
 
 def foundation(data: Path, out: Path, preset: SpectrumPreset, number: int) -> SpectrumNetwork:
@@ -146,19 +157,64 @@ def samples_of(data: Path, out: Path, preset: SpectrumPreset, network: SpectrumN
     """Filters, samples, coefficient vectors and pictures that a network trains on."""
     filters = training_filters(data)
     with_bands = read_samples(data, build_bank(filters, out / "redshift-bank.npz"), filters)
-    bank = build_spectrum_bank(filters, [], None, out / "bank.npz")
+    bank = build_spectrum_bank(filters, [], out / "bank.npz")
     samples, vectors = read_spectrum_samples(data, filters, network, number, bank, with_bands)
-    return (
-        filters,
-        Samples(filters, samples, preset.without[number], number, (VARIETY,)),
-        vectors,
-        _pictures(bank),
+    return filters, Samples(filters, samples, preset.without[number], number, (VARIETY,)), vectors
+
+
+def pictures_in(out: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Vectors (views, M, width) of the pictures of simulated galaxies, and which of them have some (M,)."""
+    vectors = load_file(out / "picture-vectors.safetensors")["vectors"]
+    return vectors, (vectors[0] != 0).any(1)
+
+
+def _train_images(
+    data: Path, out: Path, preset: SpectrumPreset, start: str | Path, recipe: Recipe, machine: Machine
+) -> None:
+    """Train the image network, and write its vectors of all pictures."""
+    torch.set_num_threads(1)
+    if (out / "picture-vectors.safetensors").exists():
+        return
+    torch.manual_seed(len(preset.without) + 1)
+    network = foundation(data, out, preset, 0).requires_grad_(False)
+    filters, samples, vectors = samples_of(data, out, preset, network, 0)
+    scaled(network, network.tables(filters.curves), samples, vectors, out / "network-0", 0, recipe)
+    task = ImageTask(image_network(start), PictureNetwork(preset), preset.flow.width, network.dimension)
+    task.requires_grad_(True)
+    bank = build_picture_bank(out / "picture-bank", recipe.blocks)
+    train_image_network(
+        task, network, samples, vectors, bank, out / "images", recipe.image_steps, _say, machine
     )
+    encoder = _encoder(out, preset)
+    made = picture_vectors(bank, encoder, recipe.blocks * BLOCK)
+    write_atomically(out / "picture-vectors.safetensors", lambda path: save_file({"vectors": made}, path))
 
 
-def _pictures(bank: SpectrumBank) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors of pictures, for the light in the fibre and for all light."""
-    return torch.from_numpy(bank.image).repeat(2, 1), torch.from_numpy(bank.has_image).repeat(2)
+def _encoder(out: Path, preset: SpectrumPreset):
+    """The trained image network, fixed."""
+    encoder = SpectrumModel(preset, SpectralGrid()).pictures
+    state = averaged(out / "images")
+    encoder.load_state_dict({
+        name.removeprefix("encoder."): v for name, v in state.items() if name.startswith("encoder.")
+    })  # fmt: skip
+    return encoder.eval().requires_grad_(False)
+
+
+def scaled(
+    network: SpectrumNetwork, tables, samples: Samples, vectors, folder: Path, number: int, recipe: Recipe
+) -> None:
+    """Give a network the scale of its coefficients: that of `recipe.start`, or a new one."""
+    path = folder / "scale.safetensors"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        if recipe.start:
+            started = load_model(find_model(recipe.start))[0].networks[number]
+            network.normal.load_state_dict(started.normal.state_dict())
+        else:
+            fit_scores(network, tables, samples, vectors, number)
+        state = {k: v.contiguous() for k, v in network.normal.state_dict().items()}
+        write_atomically(path, lambda where: save_file(state, where))
+    network.normal.load_state_dict(load_file(path))
 
 
 def _train_one(
@@ -168,19 +224,19 @@ def _train_one(
     torch.set_num_threads(1)  # two threads each on two cores are several times slower
     folder, network = out / f"network-{number}", foundation(data, out, preset, number)
     network.requires_grad_(False)
-    filters, samples, vectors, pictures = samples_of(data, out, preset, network, number)
+    filters, samples, vectors = samples_of(data, out, preset, network, number)
     tables = network.tables(filters.curves)
-    folder.mkdir(exist_ok=True)
-    if (folder / "scale.safetensors").exists():
-        network.normal.load_state_dict(load_file(folder / "scale.safetensors"))
-    else:
-        fit_scores(network, tables, samples, vectors, number)
-        state = {k: v.contiguous() for k, v in network.normal.state_dict().items()}
-        write_atomically(folder / "scale.safetensors", lambda path: save_file(state, path))
+    scaled(network, tables, samples, vectors, folder, number, recipe)
+    if recipe.start:
+        started = load_model(find_model(recipe.start))[0].networks[number]
+        network.galaxy.load_state_dict(started.galaxy.state_dict())
+        network.flow.load_state_dict(started.flow.state_dict())
     network.galaxy.requires_grad_(True)
     network.flow.requires_grad_(True)
-    drawn = network, tables, samples, vectors, pictures
-    checkpoint = train_network(*drawn, folder, recipe.steps, number, report=_say, machine=machine)
+    drawn = network, tables, samples, vectors, pictures_in(out)
+    checkpoint = train_network(
+        *drawn, folder, recipe.steps, number, report=_say, machine=machine, rate=recipe.rate
+    )
     return steps_done(checkpoint)
 
 
@@ -188,10 +244,10 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def joined(data: Path, out: Path, preset: SpectrumPreset, encoder) -> SpectrumModel:
+def joined(data: Path, out: Path, preset: SpectrumPreset) -> SpectrumModel:
     """The model with the averaged weights of the trained networks."""
     model = SpectrumModel(preset, SpectralGrid())
-    model.pictures.load_state_dict(encoder.state_dict())
+    model.pictures.load_state_dict(_encoder(out, preset).state_dict())
     for number, network in enumerate(model.networks):
         folder = out / f"network-{number}"
         network.load_state_dict(foundation(data, out, preset, number).state_dict())
@@ -212,6 +268,6 @@ def _train_judge(data: Path, out: Path, preset: SpectrumPreset, recipe: Recipe, 
     torch.set_num_threads(1)
     torch.manual_seed(len(preset.without))
     judge, network = PictureNetwork(preset), foundation(data, out, preset, 0).requires_grad_(False)
-    _, samples, vectors, pictures = samples_of(data, out, preset, network, 0)
-    drawn = judge, network, samples, vectors, pictures
+    _, samples, vectors = samples_of(data, out, preset, network, 0)
+    drawn = judge, network, samples, vectors, pictures_in(out)
     train_pictures(*drawn, out / "pictures", recipe.picture_steps, 0, _say, machine)
