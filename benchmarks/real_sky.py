@@ -23,6 +23,7 @@ from pix2spec.runtime.provenance import run_provenance
 from pix2spec.training.real_sky import digest, load_real
 from pix2spec.training.redshift.train import RECIPES
 from pix2spec.training.redshift.train import train as redshift_train
+from pix2spec.training.spectrum.train import RECIPES as SPECTRUM_RECIPES
 from pix2spec.training.spectrum.train import train as spectrum_train
 from sky import atlas, faint, figure, flags, report, rows, simulated, spectra, surveys
 from sky.context import Sky
@@ -108,7 +109,9 @@ def main() -> None:
         action="store_true",
         help=f"train first, in {FOLDS_FOLDER} and {SPECTRA_FOLDER}, or in --model and --spectrum-model",
     )
-    parser.add_argument("--recipe", default="release", choices=RECIPES, help="how long --train-folds trains")
+    parser.add_argument(
+        "--recipe", default="release", choices={**RECIPES, **SPECTRUM_RECIPES}, help="of --train-folds"
+    )
     parser.add_argument("--half", choices=HALVES, default="both", help="redshifts alone, or spectra alone")
     parser.add_argument(
         "--spectrum-model", help="folder of a model of spectra, or a name; else the released one"

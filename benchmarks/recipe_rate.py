@@ -25,7 +25,7 @@ from pix2spec.training.redshift.samples import Samples
 from pix2spec.training.redshift.sources import read_samples
 from pix2spec.training.redshift.train import train_network as train_redshift
 from pix2spec.training.spectrum.recipe import train_network as train_spectrum
-from pix2spec.training.spectrum.train import foundation, pictures_in, samples_of
+from pix2spec.training.spectrum.train import foundation, pictured, samples_of
 from training_rate import matmul_rate
 
 KINDS = 12  # after so many steps, each recipe repeats its kinds of steps
@@ -40,7 +40,7 @@ def spectrum(data: Path, run: Path):
     network.normal.load_state_dict(load_file(run / "network-0" / "scale.safetensors"))
     network.galaxy.requires_grad_(True)
     network.flow.requires_grad_(True)
-    drawn = network, tables, samples, vectors, pictures_in(run)
+    drawn = network, tables, samples, vectors, pictured(run, samples, vectors)
     return lambda out, steps: train_spectrum(*drawn, out, steps, 0)
 
 

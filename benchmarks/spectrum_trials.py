@@ -78,7 +78,8 @@ def trained(name: str, data: Path, run: Path, out: Path, steps: int) -> Path:
     network.normal.load_state_dict(load_file(run / f"network-{FOLD}" / "scale.safetensors"))
     network.galaxy.requires_grad_(True)
     network.flow.requires_grad_(True)
-    drawn = network, network.tables(filters.curves), samples, vectors, training.pictures_in(run)
+    pictures = training.pictured(run, samples, vectors)
+    drawn = network, network.tables(filters.curves), samples, vectors, pictures
     recipe.train_network(*drawn, folder, steps, 0, shares=VARIANTS[name][0])
     network.requires_grad_(False)
     torch.nn.ModuleList([network.galaxy, network.flow]).load_state_dict(training.averaged(folder))

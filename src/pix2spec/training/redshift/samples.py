@@ -100,6 +100,8 @@ class Samples:
         self.filters, self.names = filters, list(samples)
         every = list(samples.values())
         starts = np.cumsum([0, *(len(s.z) for s in every)])
+        # Which galaxies are those of each sample, with or without the folds that are left out.
+        self.parts = {name: slice(a, b) for name, a, b in zip(samples, starts, starts[1:])}
         self.rows = {
             name: torch.from_numpy(start + np.flatnonzero(~np.isin(s.fold, without)))
             for start, (name, s) in zip(starts, samples.items())

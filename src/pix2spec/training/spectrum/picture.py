@@ -21,7 +21,6 @@ from pix2spec.training.spectrum.recipe import (
     VARIETY,
     Machine,
     moving_average,
-    pictures_of,
     rate_of,
 )
 from pix2spec.training.spectrum.sources import Vectors
@@ -84,7 +83,7 @@ def train_pictures(
 def _loss(judge, network, samples, vectors, pictures, step: int, seed: int) -> torch.Tensor:
     """Negative log likelihood of redshifts, and the contrastive loss (paper, Eq. 3) every second step."""
     tokens, _, rows = samples.draw_rows(SHARES, False, np.random.default_rng([seed, step]), VARIETY)
-    image, has_image = pictures_of(pictures, rows, (1 + PICTURES) / 2)
+    image, has_image = pictures.draw(rows, (1 + PICTURES) / 2)
     condition = judge.galaxy(tokens, image, has_image)
     weight, mean, log_sd = judge.mixture(condition)
     deviation = (to_y(samples.z[rows])[:, None] - mean) * torch.exp(-log_sd)

@@ -15,6 +15,7 @@ from pix2spec.models.spectrum.network import SpectrumNetwork
 from pix2spec.training.checkpoint import load_checkpoint, save_checkpoint
 from pix2spec.training.redshift.optimizer import MuonAdam
 from pix2spec.training.redshift.samples import VARIED, Samples
+from pix2spec.training.spectrum.lent_pictures import Pictures
 from pix2spec.training.spectrum.sources import Vectors
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "Machine",
     "flow_loss",
     "moving_average",
-    "pictures_of",
     "rate_of",
     "train_network",
 ]
@@ -35,7 +35,6 @@ SHARES |= {"spectra_sdss": 6, "spectra_mgs": 2}
 LEVELS = 4  # noise levels of each galaxy in a step
 RATE, DECAY, EMA = 4e-3, 1e-3, 0.999
 PICTURES = 0.6  # probability that a picture is seen where there is one
-LIGHTS = 2  # samples of the simulated galaxies: their light in the fibre, and all light
 BLIND = 0.02  # probability that no measurement is seen
 CHECKPOINT_SECONDS = 60
 # The dust in front of spectra and fluxes is one and the same here, whatever is said about it.
@@ -74,8 +73,8 @@ def rate_of(step: int, steps: int, peak: float = RATE) -> float:
 
 
 def train_network(
-    network: SpectrumNetwork, tables: BandTables, samples: Samples, vectors: Vectors, pictures, out: Path,
-    steps: int, seed: int, report=print, shares: dict[str, int] = SHARES, of: int | None = None,
+    network: SpectrumNetwork, tables: BandTables, samples: Samples, vectors: Vectors, pictures: Pictures,
+    out: Path, steps: int, seed: int, report=print, shares: dict[str, int] = SHARES, of: int | None = None,
     machine: Machine = ONE_CORE, rate: float = RATE,
 ) -> Path:  # fmt: skip
     """Train the galaxy network and the flow; continue where a killed training stopped.
@@ -90,9 +89,8 @@ def train_network(
         Without the folds that the network must not see.
     vectors : Vectors
         Of all galaxies of the samples.
-    pictures : (tensor (views, M, width), tensor (M,))
-        Vectors of pictures of M galaxies, and which of them exist. The first M galaxies of the samples and
-        the next M are these, with the light in the fibre and with all light.
+    pictures : Pictures
+        Of all galaxies of the samples.
     out : Path
         Folder of the checkpoint.
     steps, seed : int
@@ -107,7 +105,7 @@ def train_network(
         The largest learning rate.
     """
     out.mkdir(parents=True, exist_ok=True)
-    pictures = tuple(part.to(machine.device) for part in pictures)
+    pictures = pictures.to(machine.device)
     for part in (network, tables, samples, vectors):
         part.to(machine.device)
     trained = torch.nn.ModuleList([network.galaxy, network.flow])
@@ -159,7 +157,7 @@ def _batch(network, tables, samples, vectors, pictures, narrow: bool, rng, share
     tokens.seen = tokens.seen & (torch.rand(len(rows), 1) >= BLIND)
     vector, r = vectors.draw(rows)
     zeta = torch.log10(1 + samples.z[rows])
-    image, has_image = pictures_of(pictures, rows, PICTURES)
+    image, has_image = pictures.draw(rows, PICTURES)
     return noisy(network, tokens, index, tables, zeta, vector, r), (tokens, image, has_image)
 
 
@@ -235,11 +233,3 @@ def velocity_loss(flow, condition, x, sigma, wanted, weight, repeat, features, m
     centre = mean[repeat, None], spread[repeat, None]
     velocity = flow(x, sigma, known[repeat, None], modulation, *centre)
     return ((velocity - wanted).square() * weight[repeat]).mean()
-
-
-def pictures_of(pictures, rows: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors of pictures of galaxies (n, width), any view of each; which are seen (n,): a share of all."""
-    vectors, exists = pictures
-    place = rows % len(exists)
-    seen = (rows < LIGHTS * len(exists)) & exists[place] & (torch.rand(len(rows)) < share)
-    return vectors[torch.randint(len(vectors), (len(rows),)), place].float(), seen

@@ -27,11 +27,12 @@ from pix2spec.training.redshift.sources import read_samples
 from pix2spec.training.spectrum.bank import BLOCK, build_spectrum_bank
 from pix2spec.training.spectrum.foundation import fit_basis, fit_noise
 from pix2spec.training.spectrum.image_network import ImageTask, train_image_network
+from pix2spec.training.spectrum.lent_pictures import Pictures, lend
 from pix2spec.training.spectrum.picture import train_pictures
 from pix2spec.training.spectrum.picture_bank import build_picture_bank, picture_vectors
 from pix2spec.training.spectrum.recipe import ONE_CORE, RATE, VARIETY, Machine, train_network
 from pix2spec.training.spectrum.scale import fit_scores
-from pix2spec.training.spectrum.sources import read_spectrum_samples
+from pix2spec.training.spectrum.sources import Vectors, read_spectrum_samples
 
 __all__ = ["RECIPES", "Recipe", "train"]
 
@@ -121,8 +122,8 @@ def train(
         build_picture_bank(out / "picture-bank", how.blocks, processes)
         with ProcessPoolExecutor(processes, get_context("spawn")) as pool:  # a GPU does not survive a fork
             pool.submit(_train_images, data, out, preset, pictures, how, machine).result()
-            work = [pool.submit(_train_one, data, out, preset, k, how, machine) for k in numbers]
             judged = pool.submit(_train_judge, data, out, preset, how, machine)
+            work = [pool.submit(_train_one, data, out, preset, k, how, machine) for k in numbers]
             steps = [done.result() for done in work]
             judged.result()
         model = joined(data, out, preset)
@@ -154,7 +155,7 @@ def _foundation(data, out, preset, number) -> None:
 
 
 def samples_of(data: Path, out: Path, preset: SpectrumPreset, network: SpectrumNetwork, number: int):
-    """Filters, samples, coefficient vectors and pictures that a network trains on."""
+    """Filters, samples and coefficient vectors that a network trains on."""
     filters = training_filters(data)
     with_bands = read_samples(data, build_bank(filters, out / "redshift-bank.npz"), filters)
     bank = build_spectrum_bank(filters, [], out / "bank.npz")
@@ -162,10 +163,10 @@ def samples_of(data: Path, out: Path, preset: SpectrumPreset, network: SpectrumN
     return filters, Samples(filters, samples, preset.without[number], number, (VARIETY,)), vectors
 
 
-def pictures_in(out: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors (views, M, width) of the pictures of simulated galaxies, and which of them have some (M,)."""
-    vectors = load_file(out / "picture-vectors.safetensors")["vectors"]
-    return vectors, (vectors[0] != 0).any(1)
+def pictured(out: Path, samples: Samples, vectors: Vectors) -> Pictures:
+    """Pictures for the galaxies of `samples_of`."""
+    made = load_file(out / "picture-vectors.safetensors")["vectors"]
+    return lend(made, samples, vectors)
 
 
 def _train_images(
@@ -233,7 +234,7 @@ def _train_one(
         network.flow.load_state_dict(started.flow.state_dict())
     network.galaxy.requires_grad_(True)
     network.flow.requires_grad_(True)
-    drawn = network, tables, samples, vectors, pictures_in(out)
+    drawn = network, tables, samples, vectors, pictured(out, samples, vectors)
     checkpoint = train_network(
         *drawn, folder, recipe.steps, number, report=_say, machine=machine, rate=recipe.rate
     )
@@ -269,5 +270,5 @@ def _train_judge(data: Path, out: Path, preset: SpectrumPreset, recipe: Recipe, 
     torch.manual_seed(len(preset.without))
     judge, network = PictureNetwork(preset), foundation(data, out, preset, 0).requires_grad_(False)
     _, samples, vectors = samples_of(data, out, preset, network, 0)
-    drawn = judge, network, samples, vectors, pictures_in(out)
+    drawn = judge, network, samples, vectors, pictured(out, samples, vectors)
     train_pictures(*drawn, out / "pictures", recipe.picture_steps, 0, _say, machine)
