@@ -21,6 +21,7 @@ from pix2spec.training.redshift.filters import TrainingFilters
 from pix2spec.training.redshift.samples import Samples
 from pix2spec.training.spectrum import recipe
 from pix2spec.training.spectrum.bank import build_spectrum_bank
+from pix2spec.training.spectrum.lent_pictures import lend
 from pix2spec.training.spectrum.sources import Vectors, simulated_sample
 from pix2spec.training.spectrum.train import RECIPES
 from throughput import rates_on
@@ -116,7 +117,7 @@ def default_model(session: Session, repeats: int, peaks: dict) -> None:
     samples = Samples(filters, {"simulated": sample}, (), 0, (recipe.VARIETY,))
     vectors = Vectors.joined([(bank.vector[0][:, None], bank.r[0][:, None])])
     # The rate does not depend on what the pictures show.
-    pictures = torch.randn(1, len(bank.z), model.model.preset.image.width), torch.ones(len(bank.z)).bool()
+    pictures = lend(torch.randn(1, len(bank.z), model.model.preset.image.width), samples, vectors)
     shares = {"simulated": sum(recipe.SHARES.values())}
     trained = network, network.tables(curves), samples, vectors, pictures
     flops = flops_of_step(*trained, shares)

@@ -22,8 +22,9 @@ from pix2spec.training.spectrum import adapt as adapting
 from pix2spec.training.spectrum import recipe
 from pix2spec.training.spectrum.bank import build_spectrum_bank
 from pix2spec.training.spectrum.image_network import ImageTask, train_image_network
+from pix2spec.training.spectrum.lent_pictures import Pictures, lend
 from pix2spec.training.spectrum.picture_bank import build_picture_bank, picture_vectors, turned
-from pix2spec.training.spectrum.recipe import VARIETY, Machine, pictures_of, train_network
+from pix2spec.training.spectrum.recipe import VARIETY, Machine, train_network
 from pix2spec.training.spectrum.sources import Vectors, simulated_sample
 
 CURVES = [load_filter(name) for name in SDSS.filters]
@@ -57,9 +58,13 @@ def shown(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pictures(model, bank, shown):
-    vectors = picture_vectors(shown, model.pictures, len(bank.z))
-    return vectors, (vectors[0] != 0).any(1)
+def vectors_of_pictures(model, bank, shown):
+    return picture_vectors(shown, model.pictures, len(bank.z))
+
+
+@pytest.fixture(scope="module")
+def pictures(bank, vectors_of_pictures):
+    return lend(vectors_of_pictures, *samples_of(bank))
 
 
 def test_the_bank_holds_galaxies_whose_spectra_and_fluxes_agree(bank):
@@ -71,9 +76,9 @@ def test_the_bank_holds_galaxies_whose_spectra_and_fluxes_agree(bank):
 
 
 def test_galaxies_at_other_redshifts_have_no_picture(bank, model, pictures):
-    vectors, exists = pictures
-    assert exists.reshape(3, 128).all(1).tolist() == [True, True, False] and not exists[256:].any()
-    assert vectors[:, 256:].abs().max() == 0 and bank.z.max() < model.z_max
+    own = torch.arange(384).reshape(3, 128)
+    assert (pictures.place.reshape(3, 128, -1)[:2] == own[:2, :, None]).all()
+    assert (pictures.place[256:] == -1).all() and bank.z.max() < model.z_max
 
 
 def test_views_of_a_galaxy_show_the_same_light(bank, shown):
@@ -96,12 +101,24 @@ def test_pictures_are_turned_into_all_eight_positions():
 
 
 def test_pictures_are_seen_by_the_share_that_is_asked_for():
-    vectors, exists = torch.arange(3.0)[:, None, None].expand(3, 10, 4), torch.arange(10) < 5
+    place = torch.where(torch.arange(40) < 20, torch.arange(40) % 10, -1)[:, None].expand(-1, 2)
+    pictures = Pictures(torch.arange(3.0)[:, None, None].expand(3, 10, 4), place)
     rows = torch.arange(40).repeat(500)
-    found, seen = pictures_of((vectors, exists), rows, 0.6)
-    can = (rows < 20) & (rows % 10 < 5)  # the light in the fibre, and all light, of those with a picture
-    assert not seen[~can].any() and abs(seen[can].float().mean() - 0.6) < 0.04
+    found, seen = pictures.draw(rows, 0.6)
+    assert not seen[rows >= 20].any() and abs(seen[rows < 20].float().mean() - 0.6) < 0.04
     assert set(found[:, 0].tolist()) == {0.0, 1.0, 2.0}  # any view
+
+
+def test_a_real_galaxy_borrows_the_picture_of_the_most_similar_one(bank, vectors_of_pictures):
+    """Real galaxies that are copies of simulated ones borrow, among others, the pictures of these."""
+    which = np.arange(10, 250, 20)
+    sample = simulated_sample(bank.fibre, bank.z, 0, [[0, 1, 2, 3, 4]])
+    both = Samples(FILTERS, {"simulated": sample, "spectra": sample.of(which)}, (), 0, (VARIETY,))
+    vectors = bank.vector[0][:, None], bank.r[0][:, None]
+    coefficients = Vectors.joined([vectors, tuple(values[which] for values in vectors)])
+    lent = lend(vectors_of_pictures, both, coefficients).place[both.parts["spectra"]]
+    assert (lent[:, 0].numpy() == which).all() and lent.shape[1] == 4
+    assert ((lent >= 0) & (lent < 256)).all() and (lent.sort(1).values.diff(dim=1) > 0).all()
 
 
 def test_a_killed_training_of_pictures_continues_to_the_same_weights(model, bank, shown, tmp_path):
@@ -161,7 +178,7 @@ def test_a_batch_stays_on_its_device(bank, pictures, monkeypatch):
     with FakeTensorMode(allow_non_fake_inputs=True):
         for part in (network, tables, samples, vectors):
             part.to("cuda")
-        images = tuple(part.to("cuda") for part in images)
+        images = images.to("cuda")
         with torch.device("cuda"):
             for narrow in (False, True):
                 inputs, measured = recipe._batch(

@@ -51,6 +51,7 @@ class Recipe:
     width: int | None = None  # of the flow, if not the released one
     start: str | None = None  # model whose networks are trained further, by name or folder
     rate: float = RATE
+    only_pictures: bool = False  # train what the networks of `start` make of pictures, and keep all else
 
 
 RECIPES = {
@@ -61,7 +62,7 @@ RECIPES = {
     ),
     "pictures": Recipe(
         800, 4000, 3000, 720, 800, "what the released model sees of pictures, trained anew", start="default",
-        rate=1e-3,
+        rate=2e-3, only_pictures=True,
     ),
 }  # fmt: skip
 
@@ -232,8 +233,9 @@ def _train_one(
         started = load_model(find_model(recipe.start))[0].networks[number]
         network.galaxy.load_state_dict(started.galaxy.state_dict())
         network.flow.load_state_dict(started.flow.state_dict())
-    network.galaxy.requires_grad_(True)
-    network.flow.requires_grad_(True)
+    trained = [network.galaxy.image] if recipe.only_pictures else [network.galaxy, network.flow]
+    for part in trained:
+        part.requires_grad_(True)
     drawn = network, tables, samples, vectors, pictured(out, samples, vectors)
     checkpoint = train_network(
         *drawn, folder, recipe.steps, number, report=_say, machine=machine, rate=recipe.rate
