@@ -133,7 +133,7 @@ class SpectrumGenerator(Generator):
 
     def _prepared(self, galaxy: Galaxy, image_kind: str) -> Galaxy:
         """The galaxy with its fluxes as they were given, which is all that this model needs."""
-        if galaxy.photometry is None and not galaxy.truth:
+        if galaxy.photometry is None:
             galaxy = with_picture_photometry(galaxy, image_kind, self.survey)
         made = super()._prepared(galaxy, image_kind)
         return replace(made, flags=tuple(flag for flag in made.flags if flag not in OF_OTHER_MODELS))
@@ -159,8 +159,8 @@ class SpectrumGenerator(Generator):
     def _restrict(self, galaxy: Galaxy, image_kind: str, settings: Settings) -> tuple[Galaxy, list[str]]:
         """Remove inputs that the settings exclude and an unusable image. Return flags for the latter.
 
-        The network learnt from linear pictures of the simulated survey, and real ones mislead it: their
-        fluxes take their place, unless the user asks for shapes.
+        Colour pictures count by their fluxes alone, unless the user asks for shapes: on real galaxies the
+        network gains nothing from them.
         """
         image, flags = galaxy.image if "image" in settings.use else None, []
         if image is not None:
@@ -168,12 +168,10 @@ class SpectrumGenerator(Generator):
                 check_image(galaxy, self.survey.image_bands)
             except InputError:
                 image, flags = None, [IMAGE_UNUSABLE]
-        is_known = image_kind == "linear" and (bool(galaxy.truth) or settings.shape)
-        if image is not None and not is_known:
+        if image is not None:
             galaxy = self._with_light(galaxy, image_kind, settings)
-        has_light = self._light(galaxy, settings) is not None
-        if IMAGE_UNUSABLE in galaxy.flags or (has_light and not is_known):
-            image = None
+            is_seen = image_kind == "linear" or settings.shape or self._light(galaxy, settings) is None
+            image = galaxy.image if is_seen and IMAGE_UNUSABLE not in galaxy.flags else None
         known_z = "redshift" in settings.use and np.isfinite(galaxy.z)
         z, z_err = (galaxy.z, np.nan_to_num(galaxy.z_err)) if known_z else (np.nan, np.nan)
         return replace(galaxy, image=image, z=z, z_err=z_err), flags

@@ -8,6 +8,7 @@ import torch
 
 from pix2spec.core.extinction import coefficients
 from pix2spec.core.filters import Filter, load_filter
+from pix2spec.core.stretches import stretch_of
 from pix2spec.core.survey import Survey
 from pix2spec.data.measurements import Measurements, known_extinction
 from pix2spec.data.schema import Galaxy
@@ -34,6 +35,7 @@ class Seen:
     filters: tuple[Filter, ...]
     picture: torch.Tensor  # (N, width)
     has_picture: torch.Tensor  # (N,) bool
+    linear: bool  # whether the pictures are linear
     ebv: np.ndarray  # (N,) E(B-V) that was removed from the fluxes, and belongs in front of the spectra
     brightness_error: np.ndarray  # (N,) magnitudes: an error that all fluxes of a galaxy share
     _prepared: tuple | None = None
@@ -146,22 +148,31 @@ def as_seen(
             numbers[key] = torch.tensor([number.setdefault(curve, len(number)) for curve in curves])
         index[row, : len(some.filters)] = numbers[key]
     picture, has_picture = _vectors(galaxies, image_kind, pictures, survey)
-    return Seen(light, tokens, index, tuple(number), picture, has_picture, ebv, shared)
+    linear = image_kind == "linear"
+    return Seen(light, tokens, index, tuple(number), picture, has_picture, linear, ebv, shared)
 
 
 def _vectors(galaxies: list[Galaxy], image_kind: str, pictures, survey: Survey):
-    """Vectors (N, width) of pictures, on the device of their network; which galaxies have one (N,)."""
+    """Vectors (N, width) of pictures, on the device of their network; which galaxies have one (N,).
+
+    Of colour pictures, the network sees fluxes; it knows that they have lost what a stretch removes.
+    """
     device = pictures.apertures.device
     vectors = torch.zeros(len(galaxies), pictures.head[-1].out_features, device=device)
     if all(galaxy.image is None for galaxy in galaxies):
         return vectors, torch.zeros(len(galaxies), dtype=torch.bool)
-    size = pictures.apertures.shape[-1]
+    size, stretch = pictures.apertures.shape[-1], None
+    if image_kind == "composite":
+        stretch = stretch_of(survey)
+        if stretch is None or stretch.bands != survey.image_bands:
+            return vectors, torch.zeros(len(galaxies), dtype=torch.bool)
     images = np.full((len(galaxies), len(survey.image_bands), size, size), np.nan, np.float32)
     for i, galaxy in enumerate(galaxies):
         if galaxy.image is not None:
-            images[i] = centre(galaxy.image, size)
-    token = image_token(images, image_kind)
+            images[i] = centre(galaxy.image if stretch is None else stretch.linear(galaxy.image), size)
+    token = image_token(images, "linear")
     seen = token["has_image"].bool()
+    token["lossy"][:] = float(stretch is not None)
     if seen.any():
         rows, image, lossy = (
             to_device(values, device)

@@ -66,6 +66,14 @@ class SpectrumModel(Network):
         image = preset.image
         self.pictures = ImageEncoder(survey, image.size, image.channels, image.blocks, image.width)
         self.judge = PictureNetwork(preset)
+        self.camera = nn.Sequential(nn.Linear(image.width, 64), nn.SiLU(), nn.Linear(64, 1))
+
+    def likeness(self, picture: torch.Tensor) -> torch.Tensor:
+        """Probabilities (N,) that vectors (N, width) are those of the simulated survey's own pictures.
+
+        The alternative are the same galaxies as an unruly camera takes them, and as the sky shows them.
+        """
+        return torch.sigmoid(self.camera(picture)[:, 0])
 
     @property
     def z_max(self) -> float:

@@ -42,8 +42,8 @@ def draw_redshifts(
     """Draw the redshifts of candidates.
 
     A redshift that is given without an error is taken as exact. Otherwise fluxes decide, by the redshift
-    model; where a picture stands beside fluxes in the fibre, or alone, what the model learnt from simulated
-    pictures decides.
+    model. Of linear pictures like those of the simulated survey, with fluxes in the fibre, what the model
+    learnt from simulated pictures decides, the more the more a picture is like these.
 
     Parameters
     ----------
@@ -68,8 +68,9 @@ def draw_redshifts(
     made = Redshifts(np.full((len(galaxies), n), np.nan), [[] for _ in galaxies])
     given, error = (np.array([getattr(g, name) for g in galaxies], float) for name in ("z", "z_err"))
     exact = np.isfinite(given) & (np.nan_to_num(error) < MAX_SPECTROSCOPIC)
-    has_picture = seen.has_picture.numpy()
-    pictured = has_picture & [some is None or set(some.kinds) == {"fibre"} for some in light]
+    in_fibre = np.array([some is not None and set(some.kinds) == {"fibre"} for some in light])
+    nothing = np.array([some is None for some in light])
+    pictured = seen.has_picture.numpy() & (nothing | (in_fibre & seen.linear & ~many_narrow(seen.tokens)))
     measured = np.array([some is not None for some in light])
     made.z[exact] = given[exact, None]
     for rows, answer in (
@@ -116,8 +117,29 @@ def _by_picture(model, redshifts, stack, tables, seen: Seen, rows, light, fold: 
     judge, there = model.judge, seen.on(tables.flux.device)
     own = to_device(rows, tables.flux.device)
     condition = judge.galaxy(there.tokens[own], there.picture[own], there.has_picture[own])
-    weight, mean, log_sd = to_host(*(part.double() for part in judge.mixture(condition)))
-    return RedshiftPosterior(np.exp(weight), mean, np.exp(log_sd)), np.zeros(len(rows), bool)
+    told = *judge.mixture(condition), model.likeness(there.picture[own])
+    weight, mean, log_sd, like = to_host(*(part.double() for part in told))
+    picture, odd = RedshiftPosterior(np.exp(weight), mean, np.exp(log_sd)), np.zeros(len(rows), bool)
+    known = np.flatnonzero([some is not None for some in light])
+    if not len(known):
+        return picture, odd
+    some = [light[k] for k in known]
+    fluxes, unlike = _by_light(model, redshifts, stack, tables, seen, rows[known], some, fold, settings)
+    odd[known] = unlike & (like[known] < 0.5)
+    return _joined(picture, fluxes, known, like), odd
+
+
+def _joined(picture: RedshiftPosterior, fluxes: RedshiftPosterior, known: np.ndarray, share: np.ndarray):
+    """Mixtures of what pictures say, with shares (N,), and of what the fluxes of the galaxies `known` say."""
+    first, shape = picture.weight.shape[1], (len(picture), fluxes.weight.shape[1])
+    weight, mean, sd = (
+        np.hstack([values, np.full(shape, fill)])
+        for values, fill in ((picture.weight, 0.0), (picture.mean, 0.0), (picture.sd, 1.0))
+    )
+    weight[known, :first] *= share[known, None]
+    weight[known, first:] = (1 - share[known, None]) * fluxes.weight
+    mean[known, first:], sd[known, first:] = fluxes.mean, fluxes.sd
+    return RedshiftPosterior(weight, mean, sd)
 
 
 def _anywhere(model, redshifts, stack, tables, seen: Seen, rows, light, fold: int, settings):

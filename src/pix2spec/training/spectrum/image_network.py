@@ -21,7 +21,7 @@ from pix2spec.training.spectrum.picture_bank import VIEWS, PictureBank
 from pix2spec.training.spectrum.recipe import ONE_CORE, VARIETY, Machine, moving_average, rate_of
 from pix2spec.training.spectrum.sources import Vectors
 
-__all__ = ["ImageTask", "train_image_network"]
+__all__ = ["ImageTask", "train_camera", "train_image_network"]
 
 BATCH, PLAIN = 192, 0.5  # galaxies of a step; share of those whose fluxes are not seen
 RATE, DECAY = 2e-3, 1e-3
@@ -110,3 +110,34 @@ def train_image_network(
         if step == steps or machine.is_late() or step % CHECKPOINT_STEPS == 0:
             save_checkpoint(out, task, average, optimizer, step, seconds + time.monotonic() - began)
     return out / "checkpoint.safetensors"
+
+
+def train_camera(camera: nn.Sequential, vectors: torch.Tensor, steps: int = 1500) -> None:
+    """Teach the network that tells pictures of the simulated survey from those of the unruly camera.
+
+    Parameters
+    ----------
+    camera : Sequential
+        From vectors (n, width) to logits (n, 1).
+    vectors : tensor (views, M, width)
+        Of the views `VIEWS`; zero where there is no picture.
+    steps : int
+    """
+    torch.manual_seed(0)
+    linear = [k for k, view in enumerate(VIEWS) if view != "composite"]
+    known = vectors[:, (vectors[0] != 0).any(1)].float()
+    x = known[linear].flatten(0, 1)
+    centre, scale = x.mean(0), x.std(0).clamp(min=1e-4)
+    optimizer = torch.optim.AdamW(camera.parameters(), lr=1e-3)
+    for _ in range(steps):
+        steady = known[torch.randint(2, (BATCH,)), torch.randint(known.shape[1], (BATCH,))]
+        unruly = known[VIEWS.index("unruly"), torch.randint(known.shape[1], (BATCH,))]
+        logits = camera((torch.cat([steady, unruly]) - centre) / scale)[:, 0]
+        truth = (torch.arange(len(logits)) < BATCH).float()
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, truth)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():  # the first layer takes vectors as they are
+        camera[0].weight /= scale
+        camera[0].bias -= camera[0].weight @ centre

@@ -26,7 +26,7 @@ from pix2spec.training.redshift.samples import Samples
 from pix2spec.training.redshift.sources import read_samples
 from pix2spec.training.spectrum.bank import BLOCK, build_spectrum_bank
 from pix2spec.training.spectrum.foundation import fit_basis, fit_noise
-from pix2spec.training.spectrum.image_network import ImageTask, train_image_network
+from pix2spec.training.spectrum.image_network import ImageTask, train_camera, train_image_network
 from pix2spec.training.spectrum.lent_pictures import Pictures, lend
 from pix2spec.training.spectrum.picture import train_pictures
 from pix2spec.training.spectrum.picture_bank import build_picture_bank, picture_vectors
@@ -189,6 +189,9 @@ def _train_images(
     )
     encoder = _encoder(out, preset)
     made = picture_vectors(bank, encoder, recipe.blocks * BLOCK)
+    camera = SpectrumModel(preset, SpectralGrid()).camera
+    train_camera(camera, made)
+    write_atomically(out / "camera.safetensors", lambda path: save_file(camera.state_dict(), path))
     write_atomically(out / "picture-vectors.safetensors", lambda path: save_file({"vectors": made}, path))
 
 
@@ -233,8 +236,8 @@ def _train_one(
         started = load_model(find_model(recipe.start))[0].networks[number]
         network.galaxy.load_state_dict(started.galaxy.state_dict())
         network.flow.load_state_dict(started.flow.state_dict())
-    trained = [network.galaxy.image] if recipe.only_pictures else [network.galaxy, network.flow]
-    for part in trained:
+    every: list[torch.nn.Module] = [network.galaxy, network.flow]
+    for part in [network.galaxy.image] if recipe.only_pictures else every:
         part.requires_grad_(True)
     drawn = network, tables, samples, vectors, pictured(out, samples, vectors)
     checkpoint = train_network(
@@ -257,6 +260,7 @@ def joined(data: Path, out: Path, preset: SpectrumPreset) -> SpectrumModel:
         network.normal.load_state_dict(load_file(folder / "scale.safetensors"))
         torch.nn.ModuleList([network.galaxy, network.flow]).load_state_dict(averaged(folder))
     model.judge.load_state_dict(averaged(out / "pictures"))
+    model.camera.load_state_dict(load_file(out / "camera.safetensors"))
     return model.requires_grad_(False).eval()
 
 
