@@ -23,7 +23,7 @@ LIMITS = {
         "of the light in a fibre it knows what 1,055 real galaxies and the simulated survey show",
         "bands outside of 2,290 to 10,800 Angstrom in the rest frame are known to its networks alone",
         "0.4 % of the simulated galaxies are Seyfert 1; other quasars, and stars, are unknown and flagged",
-        "it learnt from simulated pictures alone: where there are fluxes, colour pictures are not looked at",
+        "it learnt from simulated pictures alone; of colour pictures, only the fluxes count",
     ],
     "shape": [
         "it knows early and late types, and which emission lines real ones have at z < 0.3",

@@ -89,24 +89,37 @@ def test_a_picture_alone_is_an_input(generator):
 
 
 @pytest.mark.parametrize("use", [("image",), ("image", "photometry")])
-def test_linear_pictures_of_the_sky_count_by_their_fluxes_and_simulated_ones_are_seen(generator, use):
+def test_linear_pictures_are_seen_with_their_fluxes_or_those_that_are_given(generator, use):
     simulated = next(SimulatedSurvey(9).galaxies(1))
-    real = replace(simulated, truth={})
+    bare = replace(simulated, truth={}, photometry=None, photometry_ivar=None)
     bright = {band: (400.0, 4.0) for band in "gri"}
-    other = pix2spec.Galaxy("o", image=real.image, photometry=bright, kind="fibre")
+    other = pix2spec.Galaxy("o", image=bare.image, photometry=bright, kind="fibre")
 
-    def seen(galaxy, **more):
-        settings = Settings(n=2, use=use, **more)
+    def seen(galaxy):
+        settings = Settings(n=2, use=use)
         return generator._restrict(generator._prepared(galaxy, "linear"), "linear", settings)[0]
 
-    assert seen(simulated).image is not None and seen(real, shape=True).image is not None
-    fluxes = seen(real)
-    assert fluxes.image is None and fluxes.photometry is not None
+    assert all(seen(galaxy).image is not None for galaxy in (simulated, bare, other))
+    assert seen(bare).measured.filters[0] == "sdss2010-g"
     is_own = use == ("image",)  # the fluxes that were given may not be used: those of the picture are
     assert ("photometry-from-picture" in seen(other).flags) == is_own
     r = seen(other).measured.flux[1]
     assert (r == pytest.approx(simulated.photometry[2], rel=0.1)) == is_own
-    assert seen(pix2spec.Galaxy("bare", image=real.image)).measured.filters[0] == "sdss2010-g"
+
+
+def test_colour_pictures_are_seen_for_their_shapes_alone(generator, composite):
+    for shape in (False, True):
+        settings = Settings(n=2, use=("image",), shape=shape)
+        prepared = generator._prepared(galaxy(image=composite), "composite")
+        seen = generator._restrict(prepared, "composite", settings)[0]
+        assert (seen.image is not None) == shape and seen.measured.filters[0] == "sdss2010-g"
+
+
+def test_a_picture_with_bad_pixels_is_not_seen(generator):
+    image = SimulatedSurvey(9).sample(1)["image"][0].copy()
+    image[1, 30:34, 30:34] = np.nan
+    (made,) = generator.generate_batch([pix2spec.Galaxy("spoilt", image=image)], "linear", Settings(n=2))
+    assert "image-unusable" in made.flags and "photometry-from-picture" in made.flags
 
 
 def test_nothing_is_refused(generator):
@@ -231,7 +244,7 @@ def with_type(typed, monkeypatch, logit):
 def test_shapes_in_linear_pictures_choose_nothing(typed, monkeypatch):
     image = SimulatedSurvey(seed=5).sample(1)["image"][0]
     with_type(typed, monkeypatch, -4.0)
-    seen = [galaxy(image=image, truth={"true_sn": 9.0})]  # of the simulated survey
+    seen = [galaxy(image=image)]
     made = [typed.generate_batch(seen, "linear", Settings(n=4, shape=s))[0] for s in (True, False)]
     np.testing.assert_array_equal(made[0].candidates, made[1].candidates)
 

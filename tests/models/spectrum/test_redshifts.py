@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 from astropy import units as u
 from astropy.table import Table
 from scipy.stats import norm
 
 import pix2spec
 from pix2spec.data.simulate import SimulatedSurvey
-from pix2spec.models.redshift.posterior import from_y, to_y
+from pix2spec.models.redshift.posterior import RedshiftPosterior, from_y, to_y
+from pix2spec.models.spectrum import redshifts
 from pix2spec.models.storage import save_model
 from support.fake_redshifts import Oracle
 from support.tiny import tiny_spectrum_model
@@ -119,14 +121,43 @@ def test_a_galaxy_without_any_usable_flux_is_refused(model):
         model.generate(nothing, **QUICK)
 
 
-def test_an_image_beside_fibre_fluxes_keeps_the_redshifts_of_pictures(model):
-    fibre = next(SimulatedSurvey(seed=9).galaxies(1))
-    options = QUICK | {"use": ("image", "photometry")}
-    model.generate(fibre, **options)
-    assert not model.redshifts.seen
-    assert "outside-training" not in model.generate(galaxy(image=fibre.image), **options).flags
-    assert len(model.redshifts.seen) == 1
+def test_a_picture_decides_as_far_as_it_is_like_a_simulated_one(model, monkeypatch):
+    pictured, options = (
+        next(SimulatedSurvey(seed=9).galaxies(1)),
+        QUICK | {"use": ("image", "photometry"), "n": 64},
+    )
+    by_fluxes = model.generate(pictured, **QUICK | {"n": 64}).redshifts
+    shares = {}
+    for like in (0.0, 0.5, 1.0):
+        monkeypatch.setattr(
+            type(model.model), "likeness", lambda self, picture, p=like: torch.full((len(picture),), p)
+        )
+        made = model.generate(pictured, **options)
+        assert "outside-training" not in made.flags
+        shares[like] = np.mean((made.redshifts > by_fluxes.min()) & (made.redshifts < by_fluxes.max()))
+    assert shares[0.0] > 0.95 and shares[1.0] < 0.3  # the network of pictures has learnt nothing
+    assert abs(shares[0.5] - (shares[0.0] + shares[1.0]) / 2) < 0.1
 
 
 def test_the_quantiles_of_the_oracle():
     assert from_y(to_y(0.3)) == pytest.approx(0.3)
+
+
+def test_pictures_and_fluxes_mix_by_how_much_a_picture_is_like_a_simulated_one():
+    """Of two distributions, a share of the probability each; what has no fluxes keeps its own."""
+    rng = np.random.default_rng(0)
+
+    def drawn(n, components, centre):
+        weight = rng.dirichlet(np.ones(components), n)
+        return RedshiftPosterior(
+            weight, centre + 0.1 * rng.random((n, components)), np.full((n, components), 0.01)
+        )
+
+    picture, fluxes = drawn(3, 4, -3.0), drawn(2, 5, -1.0)
+    made = redshifts._joined(picture, fluxes, np.array([0, 2]), np.array([0.25, 0.5, 1.0]))
+    between = from_y(np.full(3, -2.0))
+    np.testing.assert_allclose(made.weight.sum(1), 1)
+    np.testing.assert_allclose(made.cdf(between), [0.25, 1.0, 1.0], atol=1e-9)
+    below = from_y(np.full(3, -2.95))
+    np.testing.assert_allclose(made.cdf(below), picture.cdf(below) * [0.25, 1, 1], atol=1e-9)
+    assert np.isfinite(made.sample(50)).all()

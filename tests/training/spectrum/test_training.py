@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tests.support.tiny import tiny_spectrum_model
+from torch import nn
 
 from pix2spec.core.filters import load_filter
 from pix2spec.core.survey import SDSS
@@ -21,7 +22,7 @@ from pix2spec.training.redshift.samples import Samples
 from pix2spec.training.spectrum import adapt as adapting
 from pix2spec.training.spectrum import recipe
 from pix2spec.training.spectrum.bank import build_spectrum_bank
-from pix2spec.training.spectrum.image_network import ImageTask, train_image_network
+from pix2spec.training.spectrum.image_network import ImageTask, train_camera, train_image_network
 from pix2spec.training.spectrum.lent_pictures import Pictures, lend
 from pix2spec.training.spectrum.picture_bank import build_picture_bank, picture_vectors, turned
 from pix2spec.training.spectrum.recipe import VARIETY, Machine, train_network
@@ -91,6 +92,17 @@ def test_views_of_a_galaxy_show_the_same_light(bank, shown):
         light = (images[:, 1] * aperture).sum((1, 2)).numpy()
         assert torch.isfinite(images).all() and lossy.eq(view == "composite").all()
         assert abs(np.median(light / truth) - 1) < most, view
+
+
+def test_the_network_of_cameras_tells_them_apart(vectors_of_pictures):
+    """Vectors of the unruly camera that are shifted by twice their scatter: a known share can be told."""
+    known = vectors_of_pictures[:, :256].clone()
+    known[2] += 2 * known[0].float().std(0).half()
+    camera = nn.Sequential(nn.Linear(16, 64), nn.SiLU(), nn.Linear(64, 1))
+    train_camera(camera, known, steps=300)
+    with torch.no_grad():
+        steady, unruly = (torch.sigmoid(camera(known[k].float())[:, 0]) for k in (0, 2))
+    assert (steady > 0.5).float().mean() > 0.9 and (unruly < 0.5).float().mean() > 0.9
 
 
 def test_pictures_are_turned_into_all_eight_positions():
@@ -172,6 +184,7 @@ def test_a_batch_stays_on_its_device(bank, pictures, monkeypatch):
 
     # Checks of arguments look at values.
     monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", False)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)  # there is no memory to pin
     samples, vectors = samples_of(bank)
     network = tiny_spectrum_model(1).networks[0]
     tables, images = network.tables(CURVES), pictures
