@@ -81,7 +81,7 @@ def test_a_catalogue_is_compiled_once(generator, monkeypatch):
     monkeypatch.setattr(graph, "_compiled", compiled)
     at_once = replace(generator, compiled=True)
     for count in (3, 3, 2, 1):  # smaller batches are filled up
-        settings = Settings(n=5, seed=count)
+        settings = Settings(n=5, seed=count, steps=2)
         made = at_once.generate_batch(galaxies(count), "linear", settings)
         agree(made, generator.generate_batch(galaxies(count), "linear", settings))
     assert len(graphs) == 1
@@ -109,7 +109,7 @@ def test_a_batch_that_cannot_be_compiled_is_made_all_the_same(generator, monkeyp
     not shutil.which(os.environ.get("CXX", "g++")), reason="torch.compile needs a C++ compiler on the CPU"
 )
 def test_compiled_is_eager(generator):
-    at_once, settings = replace(generator, compiled=True), Settings(n=5)
+    at_once, settings = replace(generator, compiled=True), Settings(n=5, steps=2)
     for count in (3, 2):
         made = at_once.generate_batch(galaxies(count), "linear", settings)
         agree(made, generator.generate_batch(galaxies(count), "linear", settings))
