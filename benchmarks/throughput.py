@@ -207,32 +207,37 @@ def role(process: psutil.Process, driver: int) -> str:
     return "worker" if title.startswith("ray::_Worker") else "Ray's own"
 
 
-def processors(arguments: list[str]) -> tuple[float, dict[str, list[float]]]:
-    """Seconds of the clock of a Python process, and those of the processor by role, of each process of it."""
+def processors(arguments: list[str]) -> tuple[float, dict[str, list[tuple[float, float]]]]:
+    """Seconds of the clock of a Python process, and of the processor for each process, by role.
+
+    The second number of a process is the part of its main thread.
+    """
     environment = os.environ | {"PYTHONPATH": str(HERE / "src"), "OMP_NUM_THREADS": "1"}
     begin = time.perf_counter()
     driver = psutil.Popen([sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL)
-    spent: dict[int, tuple[str, float]] = {}
+    spent: dict[int, tuple[str, float, float]] = {}
     while driver.poll() is None:
         try:
             for process in [driver, *driver.children(recursive=True)]:
-                user, system = process.cpu_times()[:2]
-                spent[process.pid] = role(process, driver.pid), user + system
+                seconds = sum(process.cpu_times()[:2])
+                main = sum(t.user_time + t.system_time for t in process.threads() if t.id == process.pid)
+                spent[process.pid] = role(process, driver.pid), seconds, main
         except psutil.Error:  # one has just ended
             pass
         time.sleep(0.25)
     wall = time.perf_counter() - begin
     if driver.returncode:
         raise SystemExit(f"exit code {driver.returncode}")
-    roles: dict[str, list[float]] = {}
-    for name, seconds in spent.values():
-        roles.setdefault(name, []).append(seconds)
+    roles: dict[str, list[tuple[float, float]]] = {}
+    for name, *seconds in spent.values():
+        roles.setdefault(name, []).append((seconds[0], seconds[1]))
     return wall, roles
 
 
 def workers(tables: tuple[Path, Path], objects: int) -> None:
     print("| engine | seconds with the start | galaxies a second with it | without ", end="")
-    print("| processor seconds: driver | each worker | Ray's own |\n|---|---|---|---|---|---|---|")
+    print("| processor seconds: driver | each worker, its main thread | Ray's own |")
+    print("|---|---|---|---|---|---|---|")
     for count in (1, 2):
         with tempfile.TemporaryDirectory() as out:
             options = ["--no-measure", "--engine", "ray", "--workers", str(count)]
@@ -240,10 +245,10 @@ def workers(tables: tuple[Path, Path], objects: int) -> None:
             short, _ = processors([*command, str(tables[0]), "--out", f"{out}/short", *options])
             long, spent = processors([*command, str(tables[1]), "--out", f"{out}/long", *options])
         rates = f"{(objects + SHORT) / long:.1f} | {objects / (long - short):.1f}"
-        each = ", ".join(f"{seconds:.1f}" for seconds in sorted(spent.get("worker", [])))
-        others = sum(spent.get("Ray's own", []))
+        each = "; ".join(f"{total:.1f}, {main:.1f}" for total, main in sorted(spent.get("worker", [])))
+        driver, others = (sum(total for total, _ in spent.get(name, [])) for name in ("driver", "Ray's own"))
         print(
-            f"| Ray, {count} | {long:.0f} | {rates} | {sum(spent['driver']):.1f} | {each} | {others:.1f} |",
+            f"| Ray, {count} | {long:.0f} | {rates} | {driver:.1f} | {each} | {others:.1f} |",
             flush=True,
         )
 

@@ -133,6 +133,20 @@ def test_row_groups_bound_memory(tmp_path, monkeypatch):
     assert catalogue.ensemble("object-17").object_id == "object-17"
 
 
+def test_a_catalogue_in_many_shards_has_few_of_them_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "OPEN_FILES", 2)
+    names = [f"object-{i}" for i in range(6)]
+    for k, name in enumerate(names):
+        folder = write(tmp_path / f"{k}", [make(name)]).path
+        (tmp_path / "catalog").mkdir(exist_ok=True)
+        folder.rename(tmp_path / "catalog" / f"part-{k:06d}.parquet")
+    catalogue = open_catalogue(tmp_path)
+    assert len(catalogue) == 12 and catalogue.ids[::2] == names
+    assert [ensemble.object_id for ensemble in catalogue] == names
+    assert catalogue.ensemble("object-4").object_id == "object-4"
+    assert catalogue._files._opened.cache_info().currsize == 2
+
+
 def test_without_candidates_the_chosen_flux_stays(tmp_path):
     ensemble = make()
     catalogue = write(tmp_path, [ensemble], contents=Contents(candidates=False))

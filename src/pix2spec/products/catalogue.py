@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,7 @@ LISTS = ("flags", *MEASUREMENT_COLUMNS)  # lists of texts, and short ones of num
 LATER_COLUMNS = MEASUREMENT_COLUMNS | BRIGHTNESS_COLUMN  # catalogues of earlier versions lack them
 OPTIONAL = {"candidates", *VECTORS[1:], *LATER_COLUMNS}  # an ensemble can do without
 PYTHON_VALUE_BYTES = 80  # of a number or a short text, until it is written
+OPEN_FILES = 64  # of a catalogue in shards: more take memory, and fewer are opened again and again
 ROW_GROUP_BYTES = 32 * 2**20  # candidates of some 90 objects; what a reader holds at a time
 
 
@@ -228,7 +229,7 @@ class Catalogue:
 
     def __init__(self, path: str | Path):
         self.path, shards = _find(Path(path))
-        self._files = [_open(shard) for shard in shards]
+        self._files = _Files(shards)
         metadata = self._metadata()
         if "catalogue_version" not in metadata:
             raise InputError(self.path, "it is Parquet, but not a generated catalogue")
@@ -274,7 +275,12 @@ class Catalogue:
         return InputError(self.path, f"the catalogue is damaged: {why}", "make it again")
 
     def __len__(self) -> int:
-        return sum(file.metadata.num_rows for file in self._files)
+        return sum(self._sizes)
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        """Number of objects in each file."""
+        return [file.metadata.num_rows for file in self._files]
 
     @property
     def schema(self) -> pa.Schema:
@@ -420,6 +426,22 @@ def _find(path: Path) -> tuple[Path, list[Path]]:
     if not shards:
         raise InputError(path, f"no {FILE_NAME} there", "make one with `pix2spec generate`")
     return folder, shards
+
+
+class _Files:
+    """The files of a catalogue. Only some are open at a time, because each takes 0.3 MB."""
+
+    def __init__(self, paths: list[Path]):
+        self._paths, self._opened = paths, lru_cache(OPEN_FILES)(_open)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, k: int) -> pq.ParquetFile:
+        return self._opened(self._paths[k])
+
+    def __iter__(self) -> Iterator[pq.ParquetFile]:
+        return map(self._opened, self._paths)
 
 
 def _open(path: Path) -> pq.ParquetFile:
