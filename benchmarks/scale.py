@@ -1,7 +1,7 @@
 """Measure what a large catalogue takes: memory, time with several workers, and the cost of a billion objects.
 
     python benchmarks/scale.py table --table SKYSERVER.csv --objects 10000
-    python benchmarks/scale.py memory --objects 1000 10000 100000 1000000 --variant=--no-measure
+    python benchmarks/scale.py memory --objects 1000 10000 100000 --variant=--no-measure
     python benchmarks/scale.py workers --objects 2048
     python benchmarks/scale.py cost --objects 2048
 
