@@ -1,6 +1,7 @@
 """What pictures add: spectra with and without them, of real and of simulated galaxies; which pixels count."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -145,16 +146,18 @@ def of_real(data: Path, table: RealTable, pictures: np.ndarray, row: np.ndarray,
     alone = scored(None, 0, True, use=("image",))
     show("picture alone, its fluxes", alone, reference)
     show("picture alone, and its shape", scored(None, 0, True, use=("image",), shape=True), alone)
-    linear = [
-        Galaxy(f"pair {r}", image=STRETCHES["sdss"].linear(p), kind="fibre") for r, p in zip(row, pictures)
-    ]
-    for name, shape in (("its fluxes", False), ("seen by the network", True)):
-        taken = generated(own, linear, "linear", truth, widths[rows], use=("image",), shape=shape)
-        show(f"picture as a linear one, {name}", taken, reference)
     fluxes = scored(ugriz, 0.03, False, use=("photometry",))
     show("ugriz", fluxes)
     show("ugriz and the picture", scored(ugriz, 0.03, True), fluxes)
     show("ugriz, the picture, and its shape", scored(ugriz, 0.03, True, shape=True), fluxes)
+    for name, bands, before in (("picture", None, reference), ("ugriz and the picture", ugriz, fluxes)):
+        linear = [
+            replace(g, image=STRETCHES["sdss"].linear(g.image)) for g in galaxies(bands, 0.03, pictured=True)
+        ]
+        use = ("image", "photometry")[: 1 if bands is None else 2]
+        show(
+            f"{name} as a linear one", generated(own, linear, "linear", truth, widths[rows], use=use), before
+        )
 
 
 # ---------------------------------------------------------------------------------------- simulated

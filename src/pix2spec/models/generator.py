@@ -68,9 +68,8 @@ class Settings:
     reweigh : bool
         Keep candidates of the default model as often as their fluxes agree with those that were given.
     shape : bool
-        Let the default model see more of real pictures than their fluxes: it keeps candidates as often as
-        their lines agree with the shape of the galaxy in a colour picture, and its network, which learnt from
-        the simulated survey, sees linear pictures.
+        Let the default model see more of colour pictures than their fluxes: its network sees them, and it
+        keeps candidates as often as their lines agree with the shape of the galaxy.
     """
 
     n: int = 25

@@ -70,7 +70,7 @@ def generate(
     ] = False,
     shape: Annotated[
         bool,
-        typer.Option(help="See shapes in real pictures too, not only the fluxes that are measured there."),
+        typer.Option(help="See shapes in colour pictures too, not only the fluxes that are measured there."),
     ] = False,
     prior: Annotated[
         str | None,
