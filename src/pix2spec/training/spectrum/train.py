@@ -42,7 +42,7 @@ class Recipe:
     """How long to train."""
 
     steps: int  # of each network
-    image_steps: int  # of the network that turns pictures into vectors
+    image_steps: int  # of the network that turns pictures into vectors; 0: it stays as it is
     picture_steps: int  # of what the model says of pictures
     blocks: int  # of simulated galaxies in the bank
     redshift_blocks: int  # in the bank that lends real galaxies their other bands
@@ -58,7 +58,7 @@ RECIPES = {
     "release": Recipe(4000, 4000, 3000, 720, 800, "the released model: about three hours on two cores"),
     "quick": Recipe(1000, 1000, 600, 240, 400, "a quarter of the steps: about 40 minutes on two cores"),
     "wide": Recipe(
-        16_000, 4000, 3000, 480, 400, "larger batches and a wider flow, for a GPU", batch=4, width=256
+        16_000, 0, 3000, 480, 400, "larger batches and a wider flow, for a GPU", batch=4, width=256
     ),
     "pictures": Recipe(
         800, 4000, 3000, 720, 800, "what the released model sees of pictures, trained anew", start="default",
@@ -181,28 +181,22 @@ def _train_images(
     network = foundation(data, out, preset, 0).requires_grad_(False)
     filters, samples, vectors = samples_of(data, out, preset, network, 0)
     scaled(network, network.tables(filters.curves), samples, vectors, out / "network-0", 0, recipe)
-    task = ImageTask(image_network(start), PictureNetwork(preset), preset.flow.width, network.dimension)
-    task.requires_grad_(True)
+    encoder = image_network(start)
+    task = ImageTask(encoder, PictureNetwork(preset), preset.flow.width, network.dimension)
     bank = build_picture_bank(out / "picture-bank", recipe.blocks)
-    train_image_network(
-        task, network, samples, vectors, bank, out / "images", recipe.image_steps, _say, machine
-    )
-    encoder = _encoder(out, preset)
+    if recipe.image_steps:
+        task.requires_grad_(True)
+        drawn = task, network, samples, vectors, bank
+        train_image_network(*drawn, out / "images", recipe.image_steps, _say, machine)
+        task.load_state_dict(averaged(out / "images"))
+    encoder.eval().requires_grad_(False)
+    state = encoder.state_dict()
+    write_atomically(out / "image-network.safetensors", lambda path: save_file(state, path))
     made = picture_vectors(bank, encoder, recipe.blocks * BLOCK)
     camera = SpectrumModel(preset, SpectralGrid()).camera
     train_camera(camera, made)
     write_atomically(out / "camera.safetensors", lambda path: save_file(camera.state_dict(), path))
     write_atomically(out / "picture-vectors.safetensors", lambda path: save_file({"vectors": made}, path))
-
-
-def _encoder(out: Path, preset: SpectrumPreset):
-    """The trained image network, fixed."""
-    encoder = SpectrumModel(preset, SpectralGrid()).pictures
-    state = averaged(out / "images")
-    encoder.load_state_dict({
-        name.removeprefix("encoder."): v for name, v in state.items() if name.startswith("encoder.")
-    })  # fmt: skip
-    return encoder.eval().requires_grad_(False)
 
 
 def scaled(
@@ -253,7 +247,7 @@ def _say(line: str) -> None:
 def joined(data: Path, out: Path, preset: SpectrumPreset) -> SpectrumModel:
     """The model with the averaged weights of the trained networks."""
     model = SpectrumModel(preset, SpectralGrid())
-    model.pictures.load_state_dict(_encoder(out, preset).state_dict())
+    model.pictures.load_state_dict(load_file(out / "image-network.safetensors"))
     for number, network in enumerate(model.networks):
         folder = out / f"network-{number}"
         network.load_state_dict(foundation(data, out, preset, number).state_dict())
