@@ -112,7 +112,7 @@ def train_image_network(
     return out / "checkpoint.safetensors"
 
 
-def train_camera(camera: nn.Sequential, vectors: torch.Tensor, steps: int = 8000) -> None:
+def train_camera(camera: nn.Sequential, vectors: torch.Tensor, steps: int) -> None:
     """Teach the network that tells pictures of the simulated survey from those of the unruly camera.
 
     Parameters

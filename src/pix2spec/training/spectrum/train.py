@@ -136,10 +136,12 @@ def train(
     return out
 
 
-def image_network(model: str | Path):
-    """The image network of a model."""
+def image_networks(model: str | Path, preset: SpectrumPreset):
+    """The image network of a model, and what tells cameras apart: a new one if the model has none."""
     loaded = load_model(find_model(model))[0]
-    return loaded.pictures if isinstance(loaded, SpectrumModel) else loaded.condition.image
+    if isinstance(loaded, SpectrumModel):
+        return loaded.pictures, loaded.camera
+    return loaded.condition.image, SpectrumModel(preset, SpectralGrid()).camera
 
 
 def foundation(data: Path, out: Path, preset: SpectrumPreset, number: int) -> SpectrumNetwork:
@@ -181,7 +183,7 @@ def _train_images(
     network = foundation(data, out, preset, 0).requires_grad_(False)
     filters, samples, vectors = samples_of(data, out, preset, network, 0)
     scaled(network, network.tables(filters.curves), samples, vectors, out / "network-0", 0, recipe)
-    encoder = image_network(start)
+    encoder, camera = image_networks(start, preset)
     task = ImageTask(encoder, PictureNetwork(preset), preset.flow.width, network.dimension)
     bank = build_picture_bank(out / "picture-bank", recipe.blocks)
     if recipe.image_steps:
@@ -193,8 +195,9 @@ def _train_images(
     state = encoder.state_dict()
     write_atomically(out / "image-network.safetensors", lambda path: save_file(state, path))
     made = picture_vectors(bank, encoder, recipe.blocks * BLOCK)
-    camera = SpectrumModel(preset, SpectralGrid()).camera
-    train_camera(camera, made)
+    if recipe.image_steps:
+        camera = SpectrumModel(preset, SpectralGrid()).camera
+        train_camera(camera, made, 2 * recipe.image_steps)
     write_atomically(out / "camera.safetensors", lambda path: save_file(camera.state_dict(), path))
     write_atomically(out / "picture-vectors.safetensors", lambda path: save_file({"vectors": made}, path))
 
