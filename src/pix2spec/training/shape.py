@@ -24,7 +24,7 @@ from pix2spec.runtime.provenance import run_provenance
 from pix2spec.runtime.resumable import Resumable
 from pix2spec.training.checkpoint import load_checkpoint, save_checkpoint
 from pix2spec.training.real_sky import load_real, real_spectra
-from pix2spec.training.spectrum.recipe import moving_average
+from pix2spec.training.spectrum.steps import moving_average
 
 __all__ = ["fit_lines", "read_pictures", "shown_again", "train", "train_pictures", "views_of"]
 

@@ -125,9 +125,8 @@ def _barred(rng, g: Galaxies, row: int, frame: Frame, bulge: np.ndarray, x, y) -
     u, v = along * cos + across * sin, across * cos - along * sin
     bar = np.exp(-((np.hypot(u, v / (0.2 + 0.2 * flat)) / half) ** 3))
     share = 0.2 + 0.5 * share
-    return (1 - share) * bulge + share * bulge.sum() * bar / max(
-        bar.sum(), 1e-30
-    )  # a bar may lie beyond the frame
+    light = max(bar.sum(), 1e-30)  # a bar may lie beyond the frame
+    return (1 - share) * bulge + share * bulge.sum() * bar / light
 
 
 def _texture(rng, g: Galaxies, row: int, frame: Frame, x, y) -> np.ndarray:

@@ -46,6 +46,12 @@ class PictureNetwork(nn.Module):
         weight, mean, log_sd = self.redshift(condition).chunk(3, 1)
         return weight.log_softmax(1), mean, log_sd.clamp(*LOG_SD)
 
+    def surprise(self, condition: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Mean negative log likelihood of redshifts y (N,), but for a constant."""
+        weight, mean, log_sd = self.mixture(condition)
+        deviation = (y[:, None] - mean) * torch.exp(-log_sd)
+        return -torch.logsumexp(weight - log_sd - 0.5 * deviation**2, 1).mean()
+
 
 class SpectrumModel(Network):
     """Networks, each trained without other folds of the real galaxies, so that it can be tested on them.

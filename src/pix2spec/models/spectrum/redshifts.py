@@ -68,10 +68,9 @@ def draw_redshifts(
     made = Redshifts(np.full((len(galaxies), n), np.nan), [[] for _ in galaxies])
     given, error = (np.array([getattr(g, name) for g in galaxies], float) for name in ("z", "z_err"))
     exact = np.isfinite(given) & (np.nan_to_num(error) < MAX_SPECTROSCOPIC)
-    in_fibre = np.array([some is not None and set(some.kinds) == {"fibre"} for some in light])
-    nothing = np.array([some is None for some in light])
-    pictured = seen.has_picture.numpy() & (nothing | (in_fibre & seen.linear & ~many_narrow(seen.tokens)))
     measured = np.array([some is not None for some in light])
+    in_fibre = np.array([some is not None and set(some.kinds) == {"fibre"} for some in light])
+    pictured = seen.has_picture.numpy() & (~measured | (in_fibre & seen.linear & ~many_narrow(seen.tokens)))
     made.z[exact] = given[exact, None]
     for rows, answer in (
         (np.flatnonzero(~exact & measured & ~pictured), _by_light),

@@ -7,30 +7,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.optim.swa_utils import AveragedModel
 
 from pix2spec.models.redshift.posterior import to_y
 from pix2spec.models.spectrum.model import PictureNetwork
 from pix2spec.models.spectrum.network import SpectrumNetwork
-from pix2spec.training.checkpoint import load_checkpoint, save_checkpoint
-from pix2spec.training.redshift.optimizer import MuonAdam
 from pix2spec.training.redshift.samples import Samples
 from pix2spec.training.spectrum.recipe import (
     ONE_CORE,
     PICTURES,
     VARIETY,
     Machine,
-    moving_average,
     rate_of,
 )
 from pix2spec.training.spectrum.sources import Vectors
+from pix2spec.training.spectrum.steps import train_steps
 
 __all__ = ["train_pictures"]
 
 SHARES = {"simulated": 256}
 RANKED, RANK_EVERY = 96, 2  # spectra that are compared, every second step
-RATE, DECAY = 4e-3, 1e-3  # the first, for `MuonAdam`, before the schedule sets it
-CHECKPOINT_STEPS = 250
 
 
 def train_pictures(
@@ -53,31 +48,14 @@ def train_pictures(
     machine : Machine
         Only its time counts: these networks are small.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    average = AveragedModel(judge, multi_avg_fn=moving_average)
-    optimizer = MuonAdam(judge.parameters(), lr=RATE, weight_decay=DECAY)
-    step, seconds = 0, 0.0
-    if (out / "checkpoint.safetensors").exists():
-        step, seconds = load_checkpoint(out / "checkpoint.safetensors", judge, average, optimizer)
-    judge.train()
-    running, first = 0.0, step
-    while step < steps and not (machine.is_late() and step > first):
-        torch.manual_seed(seed * 1_000_003 + step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate_of(step, steps)
-        loss = _loss(judge, network, samples, vectors, pictures, step, seed)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(judge.parameters(), 1.0)
-        optimizer.step()
-        average.update_parameters(judge)
-        step += 1
-        running += 0.01 * (loss.item() - running)
-        if step % 250 == 0:
-            report(f"{out.name} step {step} loss {running:.4f}")
-        if step == steps or machine.is_late() or step % CHECKPOINT_STEPS == 0:
-            save_checkpoint(out, judge, average, optimizer, step, seconds)
-    return out / "checkpoint.safetensors"
+
+    def loss(step: int) -> torch.Tensor:
+        return _loss(judge, network, samples, vectors, pictures, step, seed)
+
+    def rate_at(step: int) -> float:
+        return rate_of(step, steps)
+
+    return train_steps(judge, loss, rate_at, out, steps, seed, machine.is_late, report)
 
 
 def _loss(judge, network, samples, vectors, pictures, step: int, seed: int) -> torch.Tensor:
@@ -85,9 +63,7 @@ def _loss(judge, network, samples, vectors, pictures, step: int, seed: int) -> t
     tokens, _, rows = samples.draw_rows(SHARES, False, np.random.default_rng([seed, step]), VARIETY)
     image, has_image = pictures.draw(rows, (1 + PICTURES) / 2)
     condition = judge.galaxy(tokens, image, has_image)
-    weight, mean, log_sd = judge.mixture(condition)
-    deviation = (to_y(samples.z[rows])[:, None] - mean) * torch.exp(-log_sd)
-    loss = -torch.logsumexp(weight - log_sd - 0.5 * deviation**2, 1).mean()
+    loss = judge.surprise(condition, to_y(samples.z[rows]))
     if step % RANK_EVERY:
         return loss
     some = rows[:RANKED]

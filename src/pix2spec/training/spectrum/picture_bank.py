@@ -2,6 +2,7 @@
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -64,10 +65,15 @@ def turned(images: torch.Tensor, rng) -> torch.Tensor:
     return torch.where(upside, images.flip(2), images)
 
 
+@cache  # once in each process
+def _survey() -> SimulatedSurvey:
+    return SimulatedSurvey(SEED, Simulation.grid)
+
+
 def _block(number: int) -> dict[str, np.ndarray]:
     """Pictures of the galaxies of one block of `build_spectrum_bank`."""
     torch.set_num_threads(1)
-    rng, model = np.random.default_rng([SEED, number]), SimulatedSurvey(SEED, Simulation.grid).model
+    rng, model = np.random.default_rng([SEED, number]), _survey().model
     galaxies = draw_galaxies(rng, BLOCK)
     parts = model.components(galaxies)
     clean, *_ = draw_images(rng, galaxies, parts)

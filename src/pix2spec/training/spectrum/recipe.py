@@ -7,16 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.optim.swa_utils import AveragedModel
 
 from pix2spec.models.latent.flow import logit_normal
 from pix2spec.models.spectrum.bands import BandTables
 from pix2spec.models.spectrum.network import SpectrumNetwork
-from pix2spec.training.checkpoint import load_checkpoint, save_checkpoint
-from pix2spec.training.redshift.optimizer import MuonAdam
 from pix2spec.training.redshift.samples import VARIED, Samples
 from pix2spec.training.spectrum.lent_pictures import Pictures
 from pix2spec.training.spectrum.sources import Vectors
+from pix2spec.training.spectrum.steps import train_steps
 
 __all__ = [
     "ONE_CORE",
@@ -24,7 +22,6 @@ __all__ = [
     "VARIETY",
     "Machine",
     "flow_loss",
-    "moving_average",
     "rate_of",
     "train_network",
 ]
@@ -33,10 +30,9 @@ __all__ = [
 SHARES = {"simulated": 112, "simulated_total": 32, "spectra": 48, "moved": 32, "atlas": 16, "fors2": 16}
 SHARES |= {"spectra_sdss": 6, "spectra_mgs": 2}
 LEVELS = 4  # noise levels of each galaxy in a step
-RATE, DECAY, EMA = 4e-3, 1e-3, 0.999
+RATE = 4e-3
 PICTURES = 0.6  # probability that a picture is seen where there is one
 BLIND = 0.02  # probability that no measurement is seen
-CHECKPOINT_SECONDS = 60
 # The dust in front of spectra and fluxes is one and the same here, whatever is said about it.
 VARIETY = replace(VARIED, dust=0.0)
 
@@ -104,51 +100,25 @@ def train_network(
     rate : float
         The largest learning rate.
     """
-    out.mkdir(parents=True, exist_ok=True)
     pictures = pictures.to(machine.device)
     for part in (network, tables, samples, vectors):
         part.to(machine.device)
     trained = torch.nn.ModuleList([network.galaxy, network.flow])
-    average = AveragedModel(trained, multi_avg_fn=moving_average)
-    optimizer = MuonAdam(trained.parameters(), lr=RATE, weight_decay=DECAY)
     shares = machine.shares(shares, samples)
     loss_of = torch.compile(velocity_loss) if machine.compiled else velocity_loss
-    step, seconds = 0, 0.0
-    if (out / "checkpoint.safetensors").exists():
-        step, seconds = load_checkpoint(out / "checkpoint.safetensors", trained, average, optimizer)
-    began = saved = time.monotonic()
-    running, first = None, step
-    trained.train()
-    while step < steps and not (machine.is_late() and step > first):
-        torch.manual_seed(seed * 1_000_003 + step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate_of(step, of or steps, rate)
+
+    def loss(step: int) -> torch.Tensor:
         rng = np.random.default_rng([seed, step])
         with torch.device(machine.device):
             drawn = network, tables, samples, vectors, pictures
             inputs, measured = _batch(*drawn, step % 3 == 2, rng, shares)
         with machine.autocast():
-            loss = loss_of(network.flow, network.galaxy(*measured), *inputs)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
-        optimizer.step()
-        average.update_parameters(trained)
-        step += 1
-        running = loss.item() if running is None else 0.99 * running + 0.01 * loss.item()
-        if step % 200 == 0:
-            report(f"{out.name} step {step} loss {running:.4f} {seconds + time.monotonic() - began:.0f} s")
-        if step == steps or machine.is_late() or time.monotonic() - saved > CHECKPOINT_SECONDS:
-            saved = time.monotonic()
-            save_checkpoint(out, trained, average, optimizer, step, seconds + saved - began)
-    return out / "checkpoint.safetensors"
+            return loss_of(network.flow, network.galaxy(*measured), *inputs)
 
+    def rate_at(step: int) -> float:
+        return rate_of(step, of or steps, rate)
 
-def moving_average(average: list, now: list, steps: int) -> None:
-    """Move the averaged weights towards those of now: faster at first, when they change fast."""
-    share = 1 - min(EMA, (1 + int(steps)) / (10 + int(steps)))
-    for a, b in zip(average, now):
-        a.lerp_(b, share)
+    return train_steps(trained, loss, rate_at, out, steps, seed, machine.is_late, report)
 
 
 def _batch(network, tables, samples, vectors, pictures, narrow: bool, rng, shares) -> tuple:
